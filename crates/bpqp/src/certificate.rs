@@ -1,0 +1,120 @@
+//! Proofs that a problem has no solution; checked from the data, whoever found them.
+
+use crate::Qp;
+use crate::matrix::{dot, norm_inf};
+use crate::residuals::Point;
+
+/// A proof that there is no solution.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Certificate {
+    /// Multipliers with `A'y + G'z + z_box = 0`, `z >= 0` and `b'y + h'z + ub'z_box+ - lb'z_box- < 0`:
+    /// no point satisfies the constraints (Farkas). `x` is empty.
+    PrimalInfeasible(Point),
+    /// A direction with `P d = 0`, `A d = 0`, `G d <= 0`, `d` inside the recession cone of the bounds, and `q'd < 0`.
+    DualInfeasible(Vec<f64>),
+    /// A direction with `A d = 0` and `d'P d < 0`.
+    NonConvex(Vec<f64>),
+}
+
+/// Relative accuracy at which a certificate is accepted.
+const ACCEPT: f64 = 1e-6;
+
+impl Certificate {
+    /// How well the certificate proves its claim: its violation relative to the size of what it proves. Below about
+    /// 1e-6 it is accepted; infinite if it proves nothing.
+    pub fn violation(&self, qp: &Qp) -> f64 {
+        match self {
+            Certificate::PrimalInfeasible(p) => primal_violation(qp, p),
+            Certificate::DualInfeasible(d) => dual_violation(qp, d),
+            Certificate::NonConvex(d) => curvature_violation(qp, d),
+        }
+    }
+
+    /// True if the certificate proves its claim.
+    pub fn verify(&self, qp: &Qp) -> bool {
+        self.violation(qp) <= ACCEPT
+    }
+}
+
+/// With `r = A'y + G'z + z_box` and value `-v < 0`, every feasible x would give `r'x <= -v`: a contradiction for all x
+/// with `|x| < v / |r|_1`. The violation is measured as `|r|_inf` and wrong signs over `v` and over the multipliers.
+fn primal_violation(qp: &Qp, p: &Point) -> f64 {
+    let n = qp.n();
+    if p.y.len() != qp.n_equality() || p.z.len() != qp.n_inequality() || p.z_box.len() != n {
+        return f64::INFINITY;
+    }
+    let mut r = p.z_box.clone();
+    qp.a.tmul_add(1.0, &p.y, &mut r);
+    qp.g.tmul_add(1.0, &p.z, &mut r);
+    let mut wrong = norm_inf(&r);
+    let mut value = dot(&qp.b, &p.y);
+    for i in 0..p.z.len() {
+        if qp.h[i].is_finite() {
+            value += qp.h[i] * p.z[i];
+            wrong = wrong.max(-p.z[i]);
+        } else {
+            wrong = wrong.max(p.z[i].abs());
+        }
+    }
+    for i in 0..n {
+        let bound = if p.z_box[i] > 0.0 { qp.ub[i] } else { qp.lb[i] };
+        if bound.is_finite() {
+            value += bound * p.z_box[i];
+        } else {
+            wrong = wrong.max(p.z_box[i].abs());
+        }
+    }
+    let size = norm_inf(&p.y).max(norm_inf(&p.z)).max(norm_inf(&p.z_box));
+    ratio(wrong, -value, size)
+}
+
+fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
+    if d.len() != qp.n() {
+        return f64::INFINITY;
+    }
+    let mut pd = vec![0.0; d.len()];
+    qp.p.mul_add(1.0, d, &mut pd, &mut Vec::new());
+    let mut wrong = norm_inf(&pd);
+    let mut ad = vec![0.0; qp.n_equality()];
+    qp.a.mul_add(1.0, d, &mut ad);
+    wrong = wrong.max(norm_inf(&ad));
+    let mut gd = vec![0.0; qp.n_inequality()];
+    qp.g.mul_add(1.0, d, &mut gd);
+    for i in 0..gd.len() {
+        if qp.h[i].is_finite() {
+            wrong = wrong.max(gd[i]);
+        }
+    }
+    for i in 0..d.len() {
+        if qp.ub[i].is_finite() {
+            wrong = wrong.max(d[i]);
+        }
+        if qp.lb[i].is_finite() {
+            wrong = wrong.max(-d[i]);
+        }
+    }
+    ratio(wrong, -dot(&qp.q, d), norm_inf(d))
+}
+
+fn curvature_violation(qp: &Qp, d: &[f64]) -> f64 {
+    if d.len() != qp.n() {
+        return f64::INFINITY;
+    }
+    let mut pd = vec![0.0; d.len()];
+    qp.p.mul_add(1.0, d, &mut pd, &mut Vec::new());
+    let mut ad = vec![0.0; qp.n_equality()];
+    qp.a.mul_add(1.0, d, &mut ad);
+    let curvature = dot(d, &pd) / dot(d, d);
+    // |A d| relative to |d| against the size of the curvature relative to P
+    let size = norm_inf(d);
+    if curvature.is_nan() || curvature >= 0.0 {
+        return f64::INFINITY;
+    }
+    norm_inf(&ad) / size
+}
+
+/// Violation against both the value that it has to prove and the size of the vector.
+fn ratio(wrong: f64, value: f64, size: f64) -> f64 {
+    let bad = wrong.is_nan() || value.is_nan() || value <= 0.0 || size == 0.0;
+    if bad { f64::INFINITY } else { (wrong / value).max(wrong / size) }
+}

@@ -1,0 +1,34 @@
+//! Stage 2: how a problem is solved. Any solver will do: the passes share only a [`Point`].
+
+use crate::residuals::Point;
+use crate::{Certificate, Error, Qp, Settings, Status};
+
+/// A solver: prepares handles for problems of one structure.
+pub trait ForwardSolver: Send + Sync {
+    /// The name in `info` and in settings.
+    fn name(&self) -> &'static str;
+
+    /// Does the symbolic work and allocates the buffers for problems of the structure of `qp`.
+    fn prepare(&self, qp: &Qp, settings: &Settings) -> Result<Box<dyn ForwardHandle>, Error>;
+}
+
+/// A prepared solver; owns its workspaces.
+pub trait ForwardHandle: Send {
+    /// Takes the numbers of another problem of the same structure (shapes and sparsity patterns). Blocks at the same
+    /// address as before are unchanged, and what was computed from them is kept.
+    fn update(&mut self, qp: &Qp) -> Result<(), Error>;
+
+    /// Solves the problem last given to `prepare` or `update`, from `warm` if there is one, into `out`.
+    fn solve(&mut self, warm: Option<&Point>, out: &mut Point) -> Outcome;
+}
+
+/// What a solver says of its result. `status` is its claim: the layer recomputes the residuals and checks certificates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: Status,
+    /// Iterations used.
+    pub iterations: usize,
+    /// The proof that goes with `PrimalInfeasible`, `DualInfeasible` or `NonConvex`.
+    pub certificate: Option<Certificate>,
+}

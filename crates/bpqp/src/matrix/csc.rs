@@ -1,0 +1,199 @@
+//! Compressed sparse columns.
+
+use crate::Error;
+use faer::Mat;
+
+/// A sparse matrix in compressed-column form; row indices ascend within a column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Csc {
+    nrows: usize,
+    ncols: usize,
+    indptr: Vec<usize>,
+    indices: Vec<usize>,
+    values: Vec<f64>,
+}
+
+impl Csc {
+    /// From the three arrays; the row indices of each column must ascend strictly.
+    pub fn new(
+        nrows: usize,
+        ncols: usize,
+        indptr: Vec<usize>,
+        indices: Vec<usize>,
+        values: Vec<f64>,
+    ) -> Result<Self, Error> {
+        let bad = |reason: String| Err(Error::Pattern { argument: "matrix", reason });
+        if indptr.len() != ncols + 1 {
+            return bad(format!("{} column pointers for {ncols} columns, expected {}", indptr.len(), ncols + 1));
+        }
+        if indices.len() != values.len() || indptr[0] != 0 || indptr[ncols] != indices.len() {
+            return bad(format!(
+                "{} row indices, {} values, column pointers from {} to {}: the numbers must agree",
+                indices.len(),
+                values.len(),
+                indptr[0],
+                indptr[ncols]
+            ));
+        }
+        for j in 0..ncols {
+            if indptr[j] > indptr[j + 1] || indptr[j + 1] > indices.len() {
+                return bad(format!("column pointer {} follows {} at column {j}", indptr[j + 1], indptr[j]));
+            }
+            let column = &indices[indptr[j]..indptr[j + 1]];
+            if let Some(&row) = column.iter().find(|&&i| i >= nrows) {
+                return bad(format!("row index {row} in column {j} of a matrix with {nrows} rows"));
+            }
+            if let Some(w) = column.windows(2).find(|w| w[0] >= w[1]) {
+                return bad(format!("row index {} follows {} in column {j}: sort them and sum duplicates", w[1], w[0]));
+            }
+        }
+        Ok(Csc { nrows, ncols, indptr, indices, values })
+    }
+
+    /// From triplets in any order; duplicates are summed.
+    pub fn from_triplets(nrows: usize, ncols: usize, triplets: &[(usize, usize, f64)]) -> Result<Self, Error> {
+        if let Some(&(i, j, _)) = triplets.iter().find(|&&(i, j, _)| i >= nrows || j >= ncols) {
+            let reason = format!("entry ({i}, {j}) lies outside of {nrows} x {ncols}");
+            return Err(Error::Pattern { argument: "matrix", reason });
+        }
+        let mut order: Vec<usize> = (0..triplets.len()).collect();
+        order.sort_by_key(|&k| (triplets[k].1, triplets[k].0));
+        let (mut indices, mut values) = (Vec::with_capacity(order.len()), Vec::<f64>::with_capacity(order.len()));
+        let mut counts = vec![0; ncols + 1];
+        let mut last = None;
+        for k in order {
+            let (i, j, v) = triplets[k];
+            if last == Some((i, j)) {
+                *values.last_mut().expect("an entry was pushed for `last`") += v;
+            } else {
+                indices.push(i);
+                values.push(v);
+                counts[j + 1] += 1;
+                last = Some((i, j));
+            }
+        }
+        for j in 0..ncols {
+            counts[j + 1] += counts[j];
+        }
+        Ok(Csc { nrows, ncols, indptr: counts, indices, values })
+    }
+
+    /// The nonzero entries of a dense matrix.
+    pub fn from_dense(m: &Mat<f64>) -> Self {
+        let mut triplets = Vec::new();
+        for j in 0..m.ncols() {
+            for i in 0..m.nrows() {
+                if m[(i, j)] != 0.0 {
+                    triplets.push((i, j, m[(i, j)]));
+                }
+            }
+        }
+        Csc::from_triplets(m.nrows(), m.ncols(), &triplets).expect("indices come from the matrix")
+    }
+
+    /// Rows.
+    pub fn nrows(&self) -> usize {
+        self.nrows
+    }
+    /// Columns.
+    pub fn ncols(&self) -> usize {
+        self.ncols
+    }
+    /// Stored entries.
+    pub fn nnz(&self) -> usize {
+        self.values.len()
+    }
+    /// Column pointers.
+    pub fn indptr(&self) -> &[usize] {
+        &self.indptr
+    }
+    /// Row indices.
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+    /// Values.
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+    /// Values, to change them on the same pattern.
+    pub fn values_mut(&mut self) -> &mut [f64] {
+        &mut self.values
+    }
+    /// True if both have the same shape and stored positions.
+    pub fn same_pattern(&self, other: &Csc) -> bool {
+        self.nrows == other.nrows && self.indptr == other.indptr && self.indices == other.indices
+    }
+
+    /// `(row, value)` of the stored entries of column `j`.
+    pub fn column(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let range = self.indptr[j]..self.indptr[j + 1];
+        self.indices[range.clone()].iter().copied().zip(self.values[range].iter().copied())
+    }
+
+    /// `(row, column, value)` of the stored entries, by column.
+    pub fn triplets(&self) -> impl Iterator<Item = (usize, usize, f64)> + '_ {
+        (0..self.ncols).flat_map(move |j| self.column(j).map(move |(i, v)| (i, j, v)))
+    }
+
+    /// The same pattern with the values of a function of (row, column).
+    pub fn map_pattern(&self, mut f: impl FnMut(usize, usize) -> f64) -> Csc {
+        let mut out = self.clone();
+        for j in 0..self.ncols {
+            for k in self.indptr[j]..self.indptr[j + 1] {
+                out.values[k] = f(self.indices[k], j);
+            }
+        }
+        out
+    }
+
+    /// The transpose.
+    pub fn transpose(&self) -> Csc {
+        let mut indptr = vec![0; self.nrows + 1];
+        for &i in &self.indices {
+            indptr[i + 1] += 1;
+        }
+        for i in 0..self.nrows {
+            indptr[i + 1] += indptr[i];
+        }
+        let mut next = indptr.clone();
+        let (mut indices, mut values) = (vec![0; self.nnz()], vec![0.0; self.nnz()]);
+        for (i, j, v) in self.triplets() {
+            indices[next[i]] = j;
+            values[next[i]] = v;
+            next[i] += 1;
+        }
+        Csc { nrows: self.ncols, ncols: self.nrows, indptr, indices, values }
+    }
+
+    /// The dense matrix.
+    pub fn to_dense(&self) -> Mat<f64> {
+        let mut m = Mat::zeros(self.nrows, self.ncols);
+        for (i, j, v) in self.triplets() {
+            m[(i, j)] += v;
+        }
+        m
+    }
+
+    /// `out += alpha * self * x`.
+    pub fn mul_add(&self, alpha: f64, x: &[f64], out: &mut [f64]) {
+        for (j, &xj) in x.iter().enumerate() {
+            let scaled = alpha * xj;
+            if scaled != 0.0 {
+                for k in self.indptr[j]..self.indptr[j + 1] {
+                    out[self.indices[k]] += scaled * self.values[k];
+                }
+            }
+        }
+    }
+
+    /// `out += alpha * self' * y`.
+    pub fn tmul_add(&self, alpha: f64, y: &[f64], out: &mut [f64]) {
+        for (j, o) in out.iter_mut().enumerate() {
+            let mut sum = 0.0;
+            for k in self.indptr[j]..self.indptr[j + 1] {
+                sum += self.values[k] * y[self.indices[k]];
+            }
+            *o += alpha * sum;
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Matrices that keep their structure: what is sparse, diagonal or low-rank stays so through both passes.
+
+mod csc;
+mod dense;
+mod hessian;
+mod rows;
+
+pub use csc::Csc;
+pub(crate) use dense::*;
+pub use hessian::Hessian;
+pub use rows::Matrix;

@@ -1,0 +1,101 @@
+//! A constraint matrix.
+
+use super::{Csc, gemv, gemv_t};
+use crate::Error;
+use faer::Mat;
+
+/// A constraint matrix `A` or `G`, in the structure in which it came; also the structure of its gradient.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Matrix {
+    /// Dense.
+    Dense(Mat<f64>),
+    /// Sparse.
+    Sparse(Csc),
+}
+
+impl Matrix {
+    /// A dense matrix from `nrows * ncols` row-major entries.
+    pub fn from_rows(nrows: usize, ncols: usize, entries: &[f64]) -> Result<Self, Error> {
+        if entries.len() != nrows * ncols {
+            let advice = "a row-major matrix has rows * columns entries";
+            return Err(Error::length("matrix", entries.len(), nrows * ncols, advice));
+        }
+        Ok(Matrix::Dense(Mat::from_fn(nrows, ncols, |i, j| entries[i * ncols + j])))
+    }
+
+    /// A matrix without rows.
+    pub fn empty(ncols: usize) -> Self {
+        Matrix::Dense(Mat::zeros(0, ncols))
+    }
+
+    /// Rows.
+    pub fn nrows(&self) -> usize {
+        match self {
+            Matrix::Dense(m) => m.nrows(),
+            Matrix::Sparse(m) => m.nrows(),
+        }
+    }
+
+    /// Columns.
+    pub fn ncols(&self) -> usize {
+        match self {
+            Matrix::Dense(m) => m.ncols(),
+            Matrix::Sparse(m) => m.ncols(),
+        }
+    }
+
+    /// `out += alpha * M x`.
+    pub fn mul_add(&self, alpha: f64, x: &[f64], out: &mut [f64]) {
+        match self {
+            Matrix::Dense(m) => gemv(alpha, m.as_ref(), x, out),
+            Matrix::Sparse(m) => m.mul_add(alpha, x, out),
+        }
+    }
+
+    /// `out += alpha * M' y`.
+    pub fn tmul_add(&self, alpha: f64, y: &[f64], out: &mut [f64]) {
+        match self {
+            Matrix::Dense(m) => gemv_t(alpha, m.as_ref(), y, out),
+            Matrix::Sparse(m) => m.tmul_add(alpha, y, out),
+        }
+    }
+
+    /// Calls `f(row, column, value)` for every stored entry.
+    pub fn for_each(&self, mut f: impl FnMut(usize, usize, f64)) {
+        match self {
+            Matrix::Dense(m) => {
+                for j in 0..m.ncols() {
+                    for (i, &v) in m.col_as_slice(j).iter().enumerate() {
+                        f(i, j, v);
+                    }
+                }
+            }
+            Matrix::Sparse(m) => m.triplets().for_each(|(i, j, v)| f(i, j, v)),
+        }
+    }
+
+    /// The dense matrix.
+    pub fn to_dense(&self) -> Mat<f64> {
+        match self {
+            Matrix::Dense(m) => m.clone(),
+            Matrix::Sparse(m) => m.to_dense(),
+        }
+    }
+
+    /// True if stored sparsely.
+    pub fn is_sparse(&self) -> bool {
+        matches!(self, Matrix::Sparse(_))
+    }
+}
+
+impl From<Mat<f64>> for Matrix {
+    fn from(m: Mat<f64>) -> Self {
+        Matrix::Dense(m)
+    }
+}
+
+impl From<Csc> for Matrix {
+    fn from(m: Csc) -> Self {
+        Matrix::Sparse(m)
+    }
+}

@@ -1,0 +1,218 @@
+//! Convex quadratic programs.
+
+use super::validate;
+use crate::Error;
+use crate::error::check_finite;
+use crate::matrix::{Hessian, Matrix};
+use std::sync::Arc;
+
+/// The quadratic program
+///
+/// ```text
+/// minimize    1/2 x'P x + q'x
+/// subject to  A x  = b              multipliers y, free
+///             G x <= h              multipliers z >= 0
+///             lb <= x <= ub         multipliers z_box, > 0 at ub and < 0 at lb
+/// ```
+///
+/// with the Lagrangian stationary: `P x + q + A'y + G'z + z_box = 0`. Bounds are never turned into rows. Every block is
+/// shared behind an [`Arc`]: clones are cheap, and solvers recognize blocks that did not change by their address.
+#[derive(Debug, Clone)]
+pub struct Qp {
+    pub(crate) p: Arc<Hessian>,
+    pub(crate) q: Arc<[f64]>,
+    pub(crate) a: Arc<Matrix>,
+    pub(crate) b: Arc<[f64]>,
+    pub(crate) g: Arc<Matrix>,
+    pub(crate) h: Arc<[f64]>,
+    pub(crate) lb: Arc<[f64]>,
+    pub(crate) ub: Arc<[f64]>,
+}
+
+impl Qp {
+    /// The unconstrained problem `min 1/2 x'P x + q'x`. `P` is read as `(P + P')/2`; an asymmetry above 1e-5 of its
+    /// largest entry is refused. Use [`Qp::linear`] for a linear program.
+    pub fn new(p: impl Into<Hessian>, q: impl Into<Vec<f64>>) -> Result<Self, Error> {
+        let (p, q) = (validate::hessian(p.into())?, q.into());
+        let n = p.n();
+        if q.len() != n {
+            return Err(Error::length("q", q.len(), n, "q has one entry per column of P"));
+        }
+        check_finite("q", &q)?;
+        Ok(Qp {
+            p: Arc::new(p),
+            q: q.into(),
+            a: Arc::new(Matrix::empty(n)),
+            b: Arc::new([]),
+            g: Arc::new(Matrix::empty(n)),
+            h: Arc::new([]),
+            lb: vec![f64::NEG_INFINITY; n].into(),
+            ub: vec![f64::INFINITY; n].into(),
+        })
+    }
+
+    /// The linear program `min q'x`.
+    pub fn linear(q: impl Into<Vec<f64>>) -> Result<Self, Error> {
+        let q = q.into();
+        Qp::new(Hessian::Zero(q.len()), q)
+    }
+
+    /// With the constraints `A x = b` in place of its equalities.
+    pub fn equality(mut self, a: impl Into<Matrix>, b: impl Into<Vec<f64>>) -> Result<Self, Error> {
+        let (a, b) = (a.into(), b.into());
+        validate::matrix("A", &a, self.n())?;
+        if b.len() != a.nrows() {
+            return Err(Error::length("b", b.len(), a.nrows(), "b has one entry per row of A"));
+        }
+        check_finite("b", &b)?;
+        (self.a, self.b) = (Arc::new(a), b.into());
+        Ok(self)
+    }
+
+    /// With the constraints `G x <= h` in place of its inequalities. An entry of `h` may be `+inf`.
+    pub fn inequality(mut self, g: impl Into<Matrix>, h: impl Into<Vec<f64>>) -> Result<Self, Error> {
+        let (g, h) = (g.into(), h.into());
+        validate::matrix("G", &g, self.n())?;
+        if h.len() != g.nrows() {
+            return Err(Error::length("h", h.len(), g.nrows(), "h has one entry per row of G"));
+        }
+        validate::upper("h", &h)?;
+        (self.g, self.h) = (Arc::new(g), h.into());
+        Ok(self)
+    }
+
+    /// With the bounds `lb <= x <= ub` in place of its bounds; entries may be infinite, and an empty vector means none.
+    pub fn bounds(mut self, lb: impl Into<Vec<f64>>, ub: impl Into<Vec<f64>>) -> Result<Self, Error> {
+        let n = self.n();
+        let (mut lb, mut ub) = (lb.into(), ub.into());
+        if lb.is_empty() {
+            lb = vec![f64::NEG_INFINITY; n];
+        }
+        if ub.is_empty() {
+            ub = vec![f64::INFINITY; n];
+        }
+        for (argument, bound) in [("lb", &lb), ("ub", &ub)] {
+            if bound.len() != n {
+                return Err(Error::length(argument, bound.len(), n, "bounds have one entry per variable"));
+            }
+        }
+        validate::bounds(&lb, &ub)?;
+        (self.lb, self.ub) = (lb.into(), ub.into());
+        Ok(self)
+    }
+
+    /// With another `P`.
+    pub fn with_p(mut self, p: impl Into<Hessian>) -> Result<Self, Error> {
+        let p = validate::hessian(p.into())?;
+        if p.n() != self.n() {
+            let (found, expected) = ((p.n(), p.n()), (self.n(), self.n()));
+            return Err(Error::Shape { argument: "P", found, expected, advice: "P has one column per entry of q" });
+        }
+        self.p = Arc::new(p);
+        Ok(self)
+    }
+
+    /// With another `q`; every other block is shared.
+    pub fn with_q(mut self, q: impl Into<Vec<f64>>) -> Result<Self, Error> {
+        let q = q.into();
+        if q.len() != self.n() {
+            return Err(Error::length("q", q.len(), self.n(), "q has one entry per variable"));
+        }
+        check_finite("q", &q)?;
+        self.q = q.into();
+        Ok(self)
+    }
+
+    /// With another `b`; every other block is shared.
+    pub fn with_b(mut self, b: impl Into<Vec<f64>>) -> Result<Self, Error> {
+        let b = b.into();
+        if b.len() != self.b.len() {
+            return Err(Error::length("b", b.len(), self.b.len(), "b has one entry per row of A"));
+        }
+        check_finite("b", &b)?;
+        self.b = b.into();
+        Ok(self)
+    }
+
+    /// With another `h`; every other block is shared.
+    pub fn with_h(mut self, h: impl Into<Vec<f64>>) -> Result<Self, Error> {
+        let h = h.into();
+        if h.len() != self.h.len() {
+            return Err(Error::length("h", h.len(), self.h.len(), "h has one entry per row of G"));
+        }
+        validate::upper("h", &h)?;
+        self.h = h.into();
+        Ok(self)
+    }
+
+    /// The same problem with blocks of `other` shared where they are equal in address or value: lets solvers see what
+    /// did not change when a problem was built anew from equal data.
+    pub fn share_with(mut self, other: &Qp) -> Self {
+        if *self.p == *other.p {
+            self.p = other.p.clone();
+        }
+        if *self.a == *other.a {
+            self.a = other.a.clone();
+        }
+        if *self.g == *other.g {
+            self.g = other.g.clone();
+        }
+        self
+    }
+
+    /// Number of variables.
+    pub fn n(&self) -> usize {
+        self.q.len()
+    }
+    /// Number of equalities.
+    pub fn n_equality(&self) -> usize {
+        self.b.len()
+    }
+    /// Number of inequality rows.
+    pub fn n_inequality(&self) -> usize {
+        self.h.len()
+    }
+    /// The Hessian.
+    pub fn p(&self) -> &Hessian {
+        &self.p
+    }
+    /// The linear term.
+    pub fn q(&self) -> &[f64] {
+        &self.q
+    }
+    /// The equality matrix.
+    pub fn a(&self) -> &Matrix {
+        &self.a
+    }
+    /// The right-hand side of the equalities.
+    pub fn b(&self) -> &[f64] {
+        &self.b
+    }
+    /// The inequality matrix.
+    pub fn g(&self) -> &Matrix {
+        &self.g
+    }
+    /// The right-hand side of the inequalities.
+    pub fn h(&self) -> &[f64] {
+        &self.h
+    }
+    /// Lower bounds, `-inf` where there is none.
+    pub fn lb(&self) -> &[f64] {
+        &self.lb
+    }
+    /// Upper bounds, `inf` where there is none.
+    pub fn ub(&self) -> &[f64] {
+        &self.ub
+    }
+    /// True if some bound is finite.
+    pub fn has_bounds(&self) -> bool {
+        self.lb.iter().chain(self.ub.iter()).any(|v| v.is_finite())
+    }
+
+    /// The objective at `x`.
+    pub fn objective(&self, x: &[f64]) -> f64 {
+        let mut px = vec![0.0; self.n()];
+        self.p.mul_add(0.5, x, &mut px, &mut Vec::new());
+        (0..x.len()).map(|i| x[i] * (px[i] + self.q[i])).sum()
+    }
+}

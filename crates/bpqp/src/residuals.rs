@@ -1,0 +1,162 @@
+//! What a point is worth, computed from the problem alone and never by the solver that found it.
+
+use crate::Qp;
+use crate::matrix::{dot, norm_inf};
+
+/// A primal-dual point: what every forward solver returns and the backward pass starts from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Point {
+    /// Variables.
+    pub x: Vec<f64>,
+    /// Multipliers of the equalities, free.
+    pub y: Vec<f64>,
+    /// Multipliers of the inequalities, nonnegative.
+    pub z: Vec<f64>,
+    /// Multipliers of the bounds, positive at the upper one, negative at the lower one.
+    pub z_box: Vec<f64>,
+}
+
+impl Point {
+    /// All zeros, in the shape of `qp`.
+    pub fn zeros(qp: &Qp) -> Self {
+        let n = qp.n();
+        Point { x: vec![0.0; n], y: vec![0.0; qp.n_equality()], z: vec![0.0; qp.n_inequality()], z_box: vec![0.0; n] }
+    }
+
+    /// True if every entry is finite.
+    pub fn is_finite(&self) -> bool {
+        [&self.x, &self.y, &self.z, &self.z_box].iter().all(|v| v.iter().all(|e| e.is_finite()))
+    }
+}
+
+/// Residuals of the optimality conditions in the units of the problem.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Residuals {
+    /// Largest violation of a constraint: `|A x - b|`, `(G x - h)+`, `(lb - x)+`, `(x - ub)+`.
+    pub primal: f64,
+    /// Largest entry of `P x + q + A'y + G'z + z_box`, or violation of the sign of a multiplier.
+    pub dual: f64,
+    /// Largest product of a multiplier and the slack of its constraint.
+    pub complementarity: f64,
+    /// `|x'P x + q'x + b'y + h'z + ub'z_box+ - lb'z_box-|`: the duality gap.
+    pub gap: f64,
+    /// What `primal` is relative to: the largest of `|A x|, |b|, |G x|, |h|`, the active bounds.
+    pub primal_scale: f64,
+    /// What `dual` is relative to: the largest of `|P x|, |q|, |A'y|, |G'z|, |z_box|`.
+    pub dual_scale: f64,
+    /// What `gap` is relative to: the larger of the primal and the dual objective in magnitude.
+    pub gap_scale: f64,
+}
+
+/// Buffers for [`residuals`]; reused, so that the hot path does not allocate.
+#[derive(Debug, Clone, Default)]
+pub struct ResidualWork {
+    /// `P x`.
+    pub px: Vec<f64>,
+    /// `P x + q + A'y + G'z + z_box`, filled by [`residuals`].
+    pub stationarity: Vec<f64>,
+    /// `A x - b`, filled by [`residuals`].
+    pub equality: Vec<f64>,
+    /// `h - G x`, filled by [`residuals`].
+    pub slack: Vec<f64>,
+    transposed: Vec<f64>,
+    rank: Vec<f64>,
+}
+
+fn refill(v: &mut Vec<f64>, n: usize) {
+    v.clear();
+    v.resize(n, 0.0);
+}
+
+/// Residuals and objective of a point.
+pub fn residuals(qp: &Qp, point: &Point, work: &mut ResidualWork) -> (Residuals, f64) {
+    let (n, Point { x, y, z, z_box }) = (qp.n(), point);
+    refill(&mut work.px, n);
+    qp.p.mul_add(1.0, x, &mut work.px, &mut work.rank);
+    let mut dual_scale = norm_inf(&work.px).max(norm_inf(&qp.q)).max(norm_inf(z_box));
+    work.stationarity.clear();
+    work.stationarity.extend((0..n).map(|i| work.px[i] + qp.q[i] + z_box[i]));
+    for (m, v) in [(&qp.a, y), (&qp.g, z)] {
+        if !v.is_empty() {
+            refill(&mut work.transposed, n);
+            m.tmul_add(1.0, v, &mut work.transposed);
+            dual_scale = dual_scale.max(norm_inf(&work.transposed));
+            for i in 0..n {
+                work.stationarity[i] += work.transposed[i];
+            }
+        }
+    }
+    let mut dual = norm_inf(&work.stationarity);
+
+    refill(&mut work.equality, y.len());
+    qp.a.mul_add(1.0, x, &mut work.equality);
+    let mut primal_scale = norm_inf(&work.equality).max(norm_inf(&qp.b));
+    let mut primal = 0.0_f64;
+    let (quadratic, linear) = (dot(x, &work.px), dot(x, &qp.q));
+    let mut dual_terms = 0.0;
+    for i in 0..y.len() {
+        work.equality[i] -= qp.b[i];
+        primal = nan_max(primal, work.equality[i].abs());
+        dual_terms += qp.b[i] * y[i];
+    }
+    let mut complementarity = 0.0_f64;
+    refill(&mut work.slack, z.len());
+    qp.g.mul_add(-1.0, x, &mut work.slack);
+    for i in 0..z.len() {
+        dual = nan_max(dual, -z[i]);
+        if qp.h[i] == f64::INFINITY {
+            dual = nan_max(dual, z[i].abs());
+            work.slack[i] = f64::INFINITY;
+            continue;
+        }
+        primal_scale = primal_scale.max(work.slack[i].abs()).max(qp.h[i].abs());
+        work.slack[i] += qp.h[i];
+        primal = nan_max(primal, -work.slack[i]);
+        complementarity = nan_max(complementarity, (z[i] * work.slack[i]).abs());
+        dual_terms += qp.h[i] * z[i];
+    }
+    for i in 0..n {
+        let violation = (qp.lb[i] - x[i]).max(x[i] - qp.ub[i]);
+        if violation > 0.0 {
+            primal = nan_max(primal, violation);
+            primal_scale = primal_scale.max(x[i].abs());
+        }
+        if z_box[i] != 0.0 {
+            let bound = if z_box[i] > 0.0 { qp.ub[i] } else { qp.lb[i] };
+            if bound.is_finite() {
+                complementarity = nan_max(complementarity, (z_box[i] * (bound - x[i])).abs());
+                dual_terms += bound * z_box[i];
+                primal_scale = primal_scale.max(bound.abs());
+            } else {
+                dual = nan_max(dual, z_box[i].abs());
+            }
+        }
+    }
+    let objective = 0.5 * quadratic + linear;
+    let gap = (quadratic + linear + dual_terms).abs();
+    let gap_scale = objective.abs().max((0.5 * quadratic + dual_terms).abs());
+    (Residuals { primal, dual, complementarity, gap, primal_scale, dual_scale, gap_scale }, objective)
+}
+
+fn nan_max(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+}
+
+impl Residuals {
+    /// True if every residual is at most `factor * (eps_abs + eps_rel * its scale)`.
+    pub fn within(&self, eps_abs: f64, eps_rel: f64, factor: f64) -> bool {
+        self.primal <= factor * (eps_abs + eps_rel * self.primal_scale)
+            && self.dual <= factor * (eps_abs + eps_rel * self.dual_scale)
+            && self.gap <= factor * (eps_abs + eps_rel * self.gap_scale)
+    }
+
+    /// The largest residual relative to `1 + its scale`.
+    pub fn relative(&self) -> f64 {
+        let parts = [
+            self.primal / (1.0 + self.primal_scale),
+            self.dual / (1.0 + self.dual_scale),
+            self.gap / (1.0 + self.gap_scale),
+        ];
+        parts.into_iter().fold(0.0, nan_max)
+    }
+}

@@ -1,0 +1,131 @@
+//! What a user may choose.
+
+use crate::Error;
+use std::time::Duration;
+
+/// The forward solver to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Solver {
+    /// Chosen from the structure of the problem; falls back when the first choice fails.
+    #[default]
+    Auto,
+    /// Native primal-dual interior point.
+    InteriorPoint,
+    /// Native active-set iteration (semi-smooth Newton on the active set), best with a warm start.
+    ActiveSet,
+    /// Native operator splitting (the algorithm of OSQP).
+    Admm,
+    /// The Clarabel interior point.
+    Clarabel,
+}
+
+impl Solver {
+    /// Every solver that can be named, `Auto` first.
+    pub const ALL: [Solver; 5] =
+        [Solver::Auto, Solver::InteriorPoint, Solver::ActiveSet, Solver::Admm, Solver::Clarabel];
+
+    /// The name as the API prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Solver::Auto => "auto",
+            Solver::InteriorPoint => "interior_point",
+            Solver::ActiveSet => "active_set",
+            Solver::Admm => "admm",
+            Solver::Clarabel => "clarabel",
+        }
+    }
+
+    /// The solver of that name.
+    pub fn from_name(name: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|s| s.name() == name).ok_or_else(|| Error::Setting {
+            name: "solver",
+            value: name.to_owned(),
+            advice: "name one of auto, interior_point, active_set, admm, clarabel",
+        })
+    }
+}
+
+/// How the backward QP is solved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Backward {
+    /// One factorization of its KKT system, refined.
+    #[default]
+    Direct,
+    /// The first-order solver, as in the paper, to `eps_abs` and `eps_rel`.
+    FirstOrder,
+}
+
+/// Everything a user may choose; the defaults are meant to be right.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Forward solver.
+    pub solver: Solver,
+    /// Absolute tolerance on the residuals, in the units of the problem.
+    pub eps_abs: f64,
+    /// Relative tolerance on the residuals.
+    pub eps_rel: f64,
+    /// Iteration limit of the forward solver; `None` is the solver's own.
+    pub max_iter: Option<usize>,
+    /// Wall-clock limit of the forward solve.
+    pub time_limit: Option<Duration>,
+    /// Solve the KKT system of the active set after the forward solver, verify it and repair the set.
+    /// Without it the gradient is the *general gradient* at the solver's own iterate, with verdict `Approximate`.
+    pub polish: bool,
+    /// Backward solver.
+    pub backward: Backward,
+    /// Differentiate the log-barrier solution `x(mu)` instead of the solution; `mu` in units of the objective.
+    pub smoothing: Option<f64>,
+    /// Threads for batches; 0 means all cores.
+    pub threads: usize,
+    /// Keep the factorization of the forward pass in the solution, for a cheaper backward pass.
+    pub keep_factor: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            solver: Solver::Auto,
+            eps_abs: 1e-8,
+            eps_rel: 1e-8,
+            max_iter: None,
+            time_limit: None,
+            polish: true,
+            backward: Backward::Direct,
+            smoothing: None,
+            threads: 0,
+            keep_factor: true,
+        }
+    }
+}
+
+impl Settings {
+    /// The default settings with another forward solver.
+    pub fn with_solver(solver: Solver) -> Self {
+        Settings { solver, ..Settings::default() }
+    }
+
+    /// Refuses settings out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        let bad = |name, value: f64, advice| Err(Error::Setting { name, value: value.to_string(), advice });
+        for (name, value) in [("eps_abs", self.eps_abs), ("eps_rel", self.eps_rel)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return bad(name, value, "choose a finite tolerance >= 0");
+            }
+        }
+        if self.eps_abs == 0.0 && self.eps_rel == 0.0 {
+            return bad("eps_abs", 0.0, "eps_abs and eps_rel cannot both be 0");
+        }
+        if let Some(mu) = self.smoothing
+            && !(mu > 0.0 && mu.is_finite())
+        {
+            return bad("smoothing", mu, "choose mu > 0 and finite, in units of the objective");
+        }
+        if self.max_iter == Some(0) {
+            return bad("max_iter", 0.0, "allow at least one iteration");
+        }
+        Ok(())
+    }
+}

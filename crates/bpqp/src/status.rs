@@ -1,0 +1,97 @@
+//! Outcomes: what a solve found, and how far a gradient may be trusted.
+
+use std::fmt;
+
+/// How a solve ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Status {
+    /// Optimal to the tolerances, verified from the data.
+    Solved,
+    /// Optimal to a thousand times the tolerances only.
+    SolvedInaccurate,
+    /// No point satisfies the constraints; the certificate proves it.
+    PrimalInfeasible,
+    /// The objective decreases without bound; the certificate is the direction.
+    DualInfeasible,
+    /// `P` has negative curvature on the null space of the equalities; the certificate is the direction.
+    NonConvex,
+    /// The iteration limit was reached.
+    IterationLimit,
+    /// The time limit was reached.
+    TimeLimit,
+    /// The solver broke down.
+    NumericalFailure,
+}
+
+impl Status {
+    /// True if there is a solution that may be used.
+    pub fn ok(self) -> bool {
+        matches!(self, Status::Solved | Status::SolvedInaccurate)
+    }
+
+    /// The name in lower case with underscores, as the API prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Solved => "solved",
+            Status::SolvedInaccurate => "solved_inaccurate",
+            Status::PrimalInfeasible => "primal_infeasible",
+            Status::DualInfeasible => "dual_infeasible",
+            Status::NonConvex => "non_convex",
+            Status::IterationLimit => "iteration_limit",
+            Status::TimeLimit => "time_limit",
+            Status::NumericalFailure => "numerical_failure",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How far a gradient may be trusted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The derivative of the solution map, to rounding.
+    Exact,
+    /// The solution map has several generalized derivatives here (weakly active rows, dependent rows, a face of
+    /// optimal points); this is one of them, the documented one.
+    OneOfSeveral,
+    /// The backward system was singular and was regularized; the remaining residual is not at rounding level.
+    Regularized,
+    /// The derivative of the log-barrier solution `x(mu)`.
+    Smoothed {
+        /// The barrier parameter, in units of the objective.
+        mu: f64,
+    },
+    /// A derivative solved for to a tolerance by an iterative method, or taken at an unconverged iterate.
+    Approximate {
+        /// The relative residual reached.
+        tol: f64,
+    },
+    /// The active set could not be verified: do not use this gradient without looking.
+    Untrusted,
+}
+
+impl Verdict {
+    /// The name in lower case with underscores, as the API prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Exact => "exact",
+            Verdict::OneOfSeveral => "one_of_several",
+            Verdict::Regularized => "regularized",
+            Verdict::Smoothed { .. } => "smoothed",
+            Verdict::Approximate { .. } => "approximate",
+            Verdict::Untrusted => "untrusted",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
