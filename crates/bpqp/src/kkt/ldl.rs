@@ -1,0 +1,185 @@
+//! Sparse `L D L'` of a symmetric quasi-definite matrix, over faer: one symbolic analysis, many factorizations.
+//!
+//! Quasi-definite matrices are strongly factorizable (Vanderbei, "Symmetric quasidefinite matrices", SIAM J. Optim.
+//! 1995): every symmetric permutation has an `L D L'` with diagonal `D`, so the fill-reducing order can be fixed before
+//! the numbers are known. Everything here works in permuted order, so that a refactorization only rewrites values.
+
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::cholesky::ldlt::factor::LdltRegularization;
+use faer::sparse::linalg::cholesky::{
+    CholeskySymbolicParams, SymbolicCholesky, SymbolicCholeskyRaw, SymmetricOrdering, factorize_symbolic_cholesky,
+    simplicial, supernodal,
+};
+use faer::sparse::{SparseColMat, SymbolicSparseColMat, SymbolicSparseColMatRef};
+use faer::{ColMut, Conj, Par, Side};
+
+/// Why a numeric factorization failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PivotError {
+    /// A pivot is exactly zero.
+    Zero,
+    /// A pivot is NaN or infinite.
+    NotFinite,
+}
+
+/// The factorization of one triangle of a permuted symmetric matrix.
+pub(super) struct Ldl {
+    symbolic: SymbolicCholesky<usize>,
+    /// The permuted triangle that faer reads: the upper one for the simplicial, the lower one for the supernodal code.
+    matrix: SparseColMat<usize, f64>,
+    factor: Vec<f64>,
+    memory: MemBuffer,
+    /// Original index -> permuted index.
+    place: Vec<usize>,
+}
+
+impl Ldl {
+    /// Analyses the pattern of an upper triangle in compressed-column form (every diagonal entry stored). Also returns,
+    /// for each stored entry, its position in [`Ldl::values_mut`].
+    pub fn analyse(dim: usize, col_ptr: &[usize], row_idx: &[usize]) -> Result<(Self, Vec<usize>), &'static str> {
+        let pattern = SymbolicSparseColMatRef::new_checked(dim, dim, col_ptr, None, row_idx);
+        let symbolic = factorize_symbolic_cholesky(
+            pattern,
+            Side::Upper,
+            SymmetricOrdering::Amd,
+            CholeskySymbolicParams::default(),
+        )
+        .map_err(|_| "its factorization does not fit into memory")?;
+        let place: Vec<usize> = match symbolic.perm() {
+            Some(perm) => perm.arrays().1.to_vec(),
+            None => (0..dim).collect(),
+        };
+        let upper = matches!(symbolic.raw(), SymbolicCholeskyRaw::Simplicial(_));
+        // permuted triangle: bucket the entries by column, then sort each column by row
+        let entry = |i: usize, j: usize| {
+            let (a, b) = (place[i].min(place[j]), place[i].max(place[j]));
+            if upper { (a, b) } else { (b, a) }
+        };
+        let mut columns: Vec<Vec<(usize, usize)>> = vec![Vec::new(); dim];
+        for j in 0..dim {
+            for k in col_ptr[j]..col_ptr[j + 1] {
+                let (row, col) = entry(row_idx[k], j);
+                columns[col].push((row, k));
+            }
+        }
+        let (mut pointers, mut rows) = (Vec::with_capacity(dim + 1), Vec::with_capacity(row_idx.len()));
+        let mut position = vec![0; row_idx.len()];
+        pointers.push(0);
+        for column in &mut columns {
+            column.sort_unstable();
+            for &(row, k) in column.iter() {
+                position[k] = rows.len();
+                rows.push(row);
+            }
+            pointers.push(rows.len());
+        }
+        let values = vec![0.0; rows.len()];
+        let matrix = SparseColMat::new(SymbolicSparseColMat::new_checked(dim, dim, pointers, None, rows), values);
+        let numeric = symbolic.factorize_numeric_ldlt_scratch::<f64>(Par::Seq, Default::default());
+        let solve = symbolic.solve_in_place_scratch::<f64>(1, Par::Seq);
+        let memory = MemBuffer::try_new(numeric.or(solve)).map_err(|_| "its factorization does not fit into memory")?;
+        let factor = vec![0.0; symbolic.len_val()];
+        Ok((Ldl { symbolic, matrix, factor, memory, place }, position))
+    }
+
+    /// Original index -> permuted index.
+    pub fn place(&self) -> &[usize] {
+        &self.place
+    }
+
+    /// Column pointers of the permuted triangle.
+    pub fn col_ptr(&self) -> &[usize] {
+        self.matrix.symbolic().col_ptr()
+    }
+
+    /// Row indices of the permuted triangle.
+    pub fn row_idx(&self) -> &[usize] {
+        self.matrix.symbolic().row_idx()
+    }
+
+    /// Values of the permuted triangle, to be set before [`Ldl::factor`].
+    pub fn values_mut(&mut self) -> &mut [f64] {
+        self.matrix.val_mut()
+    }
+
+    /// Factors the values; returns the number of positive pivots, which is that of positive eigenvalues (Sylvester).
+    pub fn factor(&mut self) -> Result<usize, PivotError> {
+        let stack = MemStack::new(&mut self.memory);
+        let a = self.matrix.as_ref();
+        let none = LdltRegularization::default();
+        match self.symbolic.raw() {
+            SymbolicCholeskyRaw::Simplicial(s) => {
+                simplicial::factorize_simplicial_numeric_ldlt(&mut self.factor, a, none, s, stack)
+                    .map_err(|_| PivotError::Zero)?;
+            }
+            SymbolicCholeskyRaw::Supernodal(s) => {
+                supernodal::factorize_supernodal_numeric_ldlt(
+                    &mut self.factor,
+                    a,
+                    none,
+                    s,
+                    Par::Seq,
+                    stack,
+                    Default::default(),
+                )
+                .map_err(|_| PivotError::Zero)?;
+            }
+        }
+        let (mut positive, mut finite) = (0, true);
+        self.pivots(|d| {
+            positive += usize::from(d > 0.0);
+            finite &= d.is_finite();
+        });
+        if finite { Ok(positive) } else { Err(PivotError::NotFinite) }
+    }
+
+    fn pivots(&self, mut f: impl FnMut(f64)) {
+        match self.symbolic.raw() {
+            SymbolicCholeskyRaw::Simplicial(s) => {
+                let starts = &s.col_ptr()[..s.ncols()];
+                starts.iter().for_each(|&k| f(self.factor[k]));
+            }
+            SymbolicCholeskyRaw::Supernodal(s) => {
+                let ldl = supernodal::SupernodalLdltRef::new(s, &self.factor);
+                for node in 0..s.n_supernodes() {
+                    let block = ldl.supernode(node).val();
+                    (0..block.ncols()).for_each(|j| f(block[(j, j)]));
+                }
+            }
+        }
+    }
+
+    /// Solves in place, in permuted order.
+    pub fn solve(&mut self, x: &mut [f64]) {
+        let stack = MemStack::new(&mut self.memory);
+        let rhs = ColMut::from_slice_mut(x).as_mat_mut();
+        match self.symbolic.raw() {
+            SymbolicCholeskyRaw::Simplicial(s) => simplicial::SimplicialLdltRef::new(s, &self.factor)
+                .solve_in_place_with_conj(Conj::No, rhs, Par::Seq, stack),
+            SymbolicCholeskyRaw::Supernodal(s) => supernodal::SupernodalLdltRef::new(s, &self.factor)
+                .solve_in_place_with_conj(Conj::No, rhs, Par::Seq, stack),
+        }
+    }
+
+    /// `r -= K x` and `size += |K| |x|` for the symmetric matrix with this pattern and these values.
+    pub fn residual(&self, values: &[f64], x: &[f64], r: &mut [f64], size: &mut [f64]) {
+        let (col_ptr, row_idx) = (self.col_ptr(), self.row_idx());
+        for j in 0..x.len() {
+            let xj = x[j];
+            let (mut sum, mut magnitude) = (0.0, 0.0);
+            for k in col_ptr[j]..col_ptr[j + 1] {
+                let (i, v) = (row_idx[k], values[k]);
+                let below = v * xj;
+                r[i] -= below;
+                size[i] += below.abs();
+                if i != j {
+                    let across = v * x[i];
+                    sum += across;
+                    magnitude += across.abs();
+                }
+            }
+            r[j] -= sum;
+            size[j] += magnitude;
+        }
+    }
+}

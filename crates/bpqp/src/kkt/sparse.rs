@@ -1,0 +1,400 @@
+//! The KKT system of sparse data, by one quasi-definite `L D L'`.
+//!
+//! A factored Hessian `diag(d) + F F'` is extended by r rows `F'w - u = 0`, so that the n x n matrix is never formed:
+//! eliminating `u` gives back `w'F F'w`, with r more negative pivots.
+//!
+//! The matrix is equilibrated (Ruiz, "A scaling algorithm to equilibrate both rows and columns norms", 2001) and its
+//! diagonal is kept away from zero by `DELTA` of that scale. The regularized factor then refines the solution of the
+//! system that was asked for; for a singular system with a consistent right-hand side this is the proximal method of
+//! multipliers with a tiny step, which converges to a solution (Friedlander & Orban, "A primal-dual regularized
+//! interior-point method for convex quadratic programs", Math. Prog. Comp. 2012).
+
+use super::ldl::{Ldl, PivotError};
+use super::{Breakdown, KktFactor};
+use crate::{Error, Hessian, Matrix, Qp};
+use std::sync::Arc;
+
+/// Regularizations tried in turn, relative to the equilibrated matrix. The first is the square root of the rounding
+/// unit: below it the growth of the elimination swamps the regularization itself.
+const DELTAS: [f64; 3] = [1.0 / (1u64 << 26) as f64, 1.0 / (1u64 << 21) as f64, 1.0 / (1u64 << 17) as f64];
+/// Sweeps of the equilibration.
+const RUIZ_SWEEPS: usize = 8;
+/// Refinement steps at most.
+const REFINEMENTS: usize = 10;
+/// Componentwise backward error that counts as rounding.
+const ROUNDING: f64 = 4.0 * f64::EPSILON;
+/// Refinement stops when a step shrinks the residual by less than this.
+const STALL: f64 = 0.8;
+/// Position of entries below the diagonal, which are not stored.
+const SKIP: usize = usize::MAX;
+
+/// Sparse [`KktFactor`].
+pub struct SparseKkt {
+    n: usize,
+    m: usize,
+    p: Arc<Hessian>,
+    a: Arc<Matrix>,
+    g: Arc<Matrix>,
+    ldl: Ldl,
+    /// Where the entries of P, A and G, in the order of their `for_each`, go; and the diagonal.
+    p_at: Vec<usize>,
+    a_at: Vec<usize>,
+    g_at: Vec<usize>,
+    diagonal_at: Vec<usize>,
+    /// Equilibration, in original order.
+    scale: Vec<f64>,
+    /// Scaled data without the diagonals of the pass; with them and the pins.
+    data: Vec<f64>,
+    exact: Vec<f64>,
+    /// In permuted order: neutralized rows and columns, and the weight of each residual.
+    pinned: Vec<bool>,
+    weight: Vec<f64>,
+    regularized: bool,
+    rhs: Vec<f64>,
+    x: Vec<f64>,
+    best: Vec<f64>,
+    r: Vec<f64>,
+    size: Vec<f64>,
+}
+
+/// Calls `f(row, column, value)` for the stored entries of `P` that the extended matrix holds: `row <= column` of P, or
+/// the factor as the columns behind the constraint rows.
+fn for_each_p(p: &Hessian, behind: usize, mut f: impl FnMut(usize, usize, f64)) {
+    match p {
+        Hessian::Zero(_) => {}
+        Hessian::Dense(m) => {
+            for j in 0..m.ncols() {
+                m.col_as_slice(j)[..=j].iter().enumerate().for_each(|(i, &v)| f(i, j, v));
+            }
+        }
+        Hessian::Sparse(m) => m.triplets().for_each(|(i, j, v)| f(i, j, v)),
+        Hessian::Diagonal(d) => d.iter().enumerate().for_each(|(i, &v)| f(i, i, v)),
+        Hessian::LowRank { d, f: factor } => {
+            d.iter().enumerate().for_each(|(i, &v)| f(i, i, v));
+            for k in 0..factor.ncols() {
+                factor.col_as_slice(k).iter().enumerate().for_each(|(i, &v)| f(i, behind + k, v));
+                f(behind + k, behind + k, -1.0);
+            }
+        }
+    }
+}
+
+fn extension(p: &Hessian) -> usize {
+    if let Hessian::LowRank { f, .. } = p { f.ncols() } else { 0 }
+}
+
+impl SparseKkt {
+    /// Analyses the structure of `qp` and loads its numbers.
+    pub fn new(qp: &Qp) -> Result<Self, Error> {
+        let (n, m_eq) = (qp.n(), qp.n_equality());
+        let m = m_eq + qp.n_inequality();
+        let dim = n + m + extension(&qp.p);
+        // (column, row, source): a stable order in which each source can find its entries again
+        let mut entries: Vec<(usize, usize, usize)> = Vec::new();
+        let mut count = 0;
+        let mut push = |i: usize, j: usize| {
+            if i <= j {
+                entries.push((j, i, count));
+            }
+            count += 1;
+        };
+        for_each_p(&qp.p, n + m, |i, j, _| push(i, j));
+        qp.a.for_each(|i, j, _| push(j, n + i));
+        qp.g.for_each(|i, j, _| push(j, n + m_eq + i));
+        for i in 0..dim {
+            push(i, i);
+        }
+        entries.sort_unstable();
+        let (mut col_ptr, mut row_idx) = (vec![0; dim + 1], Vec::with_capacity(entries.len()));
+        let mut at = vec![SKIP; count];
+        let mut last = None;
+        for &(j, i, source) in &entries {
+            if last != Some((j, i)) {
+                row_idx.push(i);
+                col_ptr[j + 1] += 1;
+                last = Some((j, i));
+            }
+            at[source] = row_idx.len() - 1;
+        }
+        for j in 0..dim {
+            col_ptr[j + 1] += col_ptr[j];
+        }
+        let refuse = |reason| Error::Unsupported {
+            what: format!("a KKT system of {dim} rows: {reason}"),
+            advice: "use a smaller or sparser problem",
+        };
+        let (ldl, position) = Ldl::analyse(dim, &col_ptr, &row_idx).map_err(refuse)?;
+        at.iter_mut().filter(|k| **k != SKIP).for_each(|k| *k = position[*k]);
+        let diagonal_at = at.split_off(count - dim);
+        let mut p_count = 0;
+        for_each_p(&qp.p, n + m, |_, _, _| p_count += 1);
+        let mut a_count = 0;
+        qp.a.for_each(|_, _, _| a_count += 1);
+        let g_at = at.split_off(p_count + a_count);
+        let a_at = at.split_off(p_count);
+        let stored = row_idx.len();
+        let mut kkt = SparseKkt {
+            n,
+            m,
+            p: qp.p.clone(),
+            a: qp.a.clone(),
+            g: qp.g.clone(),
+            ldl,
+            p_at: at,
+            a_at,
+            g_at,
+            diagonal_at,
+            scale: vec![1.0; dim],
+            data: vec![0.0; stored],
+            exact: vec![0.0; stored],
+            pinned: vec![false; dim],
+            weight: vec![1.0; dim],
+            regularized: false,
+            rhs: vec![0.0; dim],
+            x: vec![0.0; dim],
+            best: vec![0.0; dim],
+            r: vec![0.0; dim],
+            size: vec![0.0; dim],
+        };
+        kkt.rewrite();
+        Ok(kkt)
+    }
+
+    /// Writes the numbers of the blocks, equilibrated.
+    fn rewrite(&mut self) {
+        let (n, m, m_eq) = (self.n, self.m, self.a.nrows());
+        let data = &mut self.data;
+        data.fill(0.0);
+        let mut at = self.p_at.iter();
+        for_each_p(&self.p, n + m, |_, _, v| put(data, at.next(), v));
+        let mut at = self.a_at.iter();
+        self.a.for_each(|_, _, v| put(data, at.next(), v));
+        let mut at = self.g_at.iter();
+        self.g.for_each(|_, _, v| put(data, at.next(), v));
+
+        // Ruiz: divide rows and columns by the square roots of their largest entries, until all are near 1
+        let (place, col_ptr, row_idx) = (self.ldl.place(), self.ldl.col_ptr(), self.ldl.row_idx());
+        let (s, largest) = (&mut self.x, &mut self.r);
+        s.fill(1.0);
+        for _ in 0..RUIZ_SWEEPS {
+            largest.fill(0.0);
+            for j in 0..s.len() {
+                for k in col_ptr[j]..col_ptr[j + 1] {
+                    let i = row_idx[k];
+                    let v = (data[k] * s[i] * s[j]).abs();
+                    largest[i] = largest[i].max(v);
+                    largest[j] = largest[j].max(v);
+                }
+            }
+            for j in 0..s.len() {
+                if largest[j] > 0.0 {
+                    s[j] /= largest[j].sqrt();
+                }
+            }
+        }
+        // powers of two: scaling then adds no rounding error
+        s.iter_mut().for_each(|s| *s = s.log2().round().clamp(-60.0, 60.0).exp2());
+        for j in 0..s.len() {
+            for k in col_ptr[j]..col_ptr[j + 1] {
+                data[k] *= s[row_idx[k]] * s[j];
+            }
+        }
+        debug_assert!(m_eq <= m);
+        for (i, scale) in self.scale.iter_mut().enumerate() {
+            *scale = s[place[i]];
+        }
+    }
+
+    /// `values = exact + regularization`, and its factorization; the number of positive pivots.
+    fn factor_with(&mut self, delta: f64, dx: &[f64], dc: &[f64]) -> Result<usize, PivotError> {
+        let (n, m) = (self.n, self.m);
+        let values = self.ldl.values_mut();
+        values.copy_from_slice(&self.exact);
+        self.regularized = false;
+        for i in 0..self.scale.len() {
+            let given = if i < n {
+                dx[i]
+            } else if i < n + m {
+                dc[i - n]
+            } else {
+                1.0
+            };
+            let missing = delta - given * self.scale[i] * self.scale[i];
+            if missing > 0.0 {
+                values[self.diagonal_at[i]] += if i < n { missing } else { -missing };
+                self.regularized = true;
+            }
+        }
+        self.ldl.factor()
+    }
+}
+
+fn put(data: &mut [f64], at: Option<&usize>, v: f64) {
+    if let Some(&k) = at
+        && k != SKIP
+    {
+        data[k] += v;
+    }
+}
+
+impl KktFactor for SparseKkt {
+    fn load(&mut self, qp: &Qp) -> Result<(), Error> {
+        let same_p = Arc::ptr_eq(&self.p, &qp.p);
+        let same_a = Arc::ptr_eq(&self.a, &qp.a);
+        let same_g = Arc::ptr_eq(&self.g, &qp.g);
+        if same_p && same_a && same_g {
+            return Ok(());
+        }
+        let changed = |argument, reason| Err(Error::Structure { argument, reason });
+        if !same_p && !same_hessian(&self.p, &qp.p) {
+            return changed("P", "its kind, size or sparsity pattern is different");
+        }
+        if !same_a && !same_matrix(&self.a, &qp.a) {
+            return changed("A", "its kind, shape or sparsity pattern is different");
+        }
+        if !same_g && !same_matrix(&self.g, &qp.g) {
+            return changed("G", "its kind, shape or sparsity pattern is different");
+        }
+        (self.p, self.a, self.g) = (qp.p.clone(), qp.a.clone(), qp.g.clone());
+        self.rewrite();
+        Ok(())
+    }
+
+    fn factor(&mut self, dx: &[f64], dc: &[f64]) -> Result<(), Breakdown> {
+        let (n, m) = (self.n, self.m);
+        debug_assert_eq!((dx.len(), dc.len()), (n, m));
+        if dx.iter().chain(dc).any(|d| d.is_nan()) {
+            return Err(Breakdown::NotFinite);
+        }
+        let place = self.ldl.place();
+        self.exact.copy_from_slice(&self.data);
+        let mut pins = 0;
+        for i in 0..n + m {
+            let given = if i < n { dx[i] } else { dc[i - n] };
+            let pin = given == f64::INFINITY;
+            self.pinned[place[i]] = pin;
+            pins += usize::from(pin);
+        }
+        if pins > 0 {
+            let (col_ptr, row_idx) = (self.ldl.col_ptr(), self.ldl.row_idx());
+            for j in 0..self.x.len() {
+                let whole = self.pinned[j];
+                for k in col_ptr[j]..col_ptr[j + 1] {
+                    if whole || self.pinned[row_idx[k]] {
+                        self.exact[k] = 0.0;
+                    }
+                }
+            }
+        }
+        for i in 0..n + m {
+            let (at, sign) = (self.diagonal_at[i], if i < n { 1.0 } else { -1.0 });
+            let given = if i < n { dx[i] } else { dc[i - n] };
+            self.exact[at] += if given == f64::INFINITY { sign } else { sign * given * self.scale[i] * self.scale[i] };
+        }
+        for (i, &p) in place.iter().enumerate() {
+            self.weight[p] = 1.0 / self.exact[self.diagonal_at[i]].abs().max(1.0);
+        }
+        let mut failure = Breakdown::Inertia;
+        for delta in DELTAS {
+            match self.factor_with(delta, dx, dc) {
+                Ok(positive) if positive == n => return Ok(()),
+                Ok(_) => failure = Breakdown::Inertia,
+                Err(PivotError::Zero) => failure = Breakdown::Rank,
+                Err(PivotError::NotFinite) => failure = Breakdown::NotFinite,
+            }
+        }
+        Err(failure)
+    }
+
+    fn solve(&mut self, w: &mut [f64], v: &mut [f64]) {
+        let (n, m) = (self.n, self.m);
+        let place = self.ldl.place();
+        self.rhs.fill(0.0);
+        for i in 0..n + m {
+            let p = place[i];
+            if !self.pinned[p] {
+                self.rhs[p] = self.scale[i] * if i < n { w[i] } else { v[i - n] };
+            }
+        }
+        self.refine();
+        let place = self.ldl.place();
+        for i in 0..n + m {
+            let p = place[i];
+            let value = if self.pinned[p] { 0.0 } else { self.scale[i] * self.best[p] };
+            *(if i < n { &mut w[i] } else { &mut v[i - n] }) = value;
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "sparse"
+    }
+}
+
+impl SparseKkt {
+    /// Solves `exact x = rhs` into `best` with the regularized factor.
+    ///
+    /// Stops when the componentwise backward error `|r| / (|K||x| + |b|)` (Arioli, Demmel & Duff, "Solving sparse
+    /// linear systems with sparse backward error", 1989) is at rounding level, or the residual no longer shrinks: then
+    /// either the accuracy is reached or the system is inconsistent, where further steps only inflate `x`.
+    fn refine(&mut self) {
+        let dim = self.rhs.len();
+        self.x.fill(0.0);
+        self.r.copy_from_slice(&self.rhs);
+        let mut smallest = f64::INFINITY;
+        for _ in 0..=REFINEMENTS {
+            self.ldl.solve(&mut self.r);
+            for (x, d) in self.x.iter_mut().zip(&self.r) {
+                *x += d;
+            }
+            self.r.copy_from_slice(&self.rhs);
+            for (size, b) in self.size.iter_mut().zip(&self.rhs) {
+                *size = b.abs();
+            }
+            self.ldl.residual(&self.exact, &self.x, &mut self.r, &mut self.size);
+            let floor = self.size.iter().fold(0.0_f64, |m, &s| m.max(s)) * f64::EPSILON;
+            let (mut norm, mut backward) = (0.0_f64, 0.0_f64);
+            for i in 0..dim {
+                let r = self.r[i].abs();
+                norm += (r * self.weight[i]).powi(2);
+                if r > ROUNDING * self.size[i].max(floor) {
+                    backward = f64::INFINITY;
+                }
+            }
+            let previous = smallest;
+            // written so that NaN ends the loop
+            if norm < smallest {
+                smallest = norm;
+                self.best.copy_from_slice(&self.x);
+            } else if smallest.is_infinite() {
+                self.best.copy_from_slice(&self.x);
+                return;
+            }
+            let shrinks = norm < STALL * STALL * previous;
+            if backward == 0.0 || !shrinks {
+                return;
+            }
+        }
+    }
+}
+
+fn same_hessian(a: &Hessian, b: &Hessian) -> bool {
+    match (a, b) {
+        (Hessian::Zero(n), Hessian::Zero(m)) => n == m,
+        (Hessian::Dense(a), Hessian::Dense(b)) => a.ncols() == b.ncols(),
+        (Hessian::Sparse(a), Hessian::Sparse(b)) => a.same_pattern(b),
+        (Hessian::Diagonal(a), Hessian::Diagonal(b)) => a.len() == b.len(),
+        (Hessian::LowRank { f: a, .. }, Hessian::LowRank { f: b, .. }) => a.shape() == b.shape(),
+        _ => false,
+    }
+}
+
+fn same_matrix(a: &Matrix, b: &Matrix) -> bool {
+    match (a, b) {
+        (Matrix::Dense(a), Matrix::Dense(b)) => a.shape() == b.shape(),
+        (Matrix::Sparse(a), Matrix::Sparse(b)) => a.same_pattern(b),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
