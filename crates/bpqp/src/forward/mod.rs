@@ -1,5 +1,11 @@
 //! Stage 2: how a problem is solved. Any solver will do: the passes share only a [`Point`].
 
+mod admm;
+mod clarabel;
+
+pub use admm::Admm;
+pub use clarabel::Clarabel;
+
 use crate::residuals::Point;
 use crate::{Certificate, Error, Qp, Settings, Status};
 

@@ -17,6 +17,11 @@
 //! `dx[i] = inf` pins `w[i] = 0`, `dc[j] = inf` removes row j (`v[j] = 0`): the system of the remaining rows and columns
 //! is solved, and its size is what is paid for. One implementation per structure of the data.
 
+mod ldl;
+mod sparse;
+
+pub use sparse::SparseKkt;
+
 use crate::{Error, Qp};
 
 /// A factorization of the system, prepared for one structure of problem.
