@@ -1,13 +1,23 @@
 //! Stage 2: how a problem is solved. Any solver will do: the passes share only a [`Point`].
 
+mod active_set;
 mod admm;
 mod clarabel;
+mod dual;
+mod given;
+mod interior_point;
+pub(crate) mod newton;
+mod scaling;
 
+pub use active_set::PrimalDualActiveSet;
 pub use admm::Admm;
 pub use clarabel::Clarabel;
+pub use given::from_solution;
+pub use interior_point::InteriorPoint;
 
+use crate::kkt::KktCore;
 use crate::residuals::Point;
-use crate::{Certificate, Error, Qp, Settings, Status};
+use crate::{Certificate, Error, Qp, Settings, Solver, Status};
 
 /// A solver: prepares handles for problems of one structure.
 pub trait ForwardSolver: Send + Sync {
@@ -26,6 +36,17 @@ pub trait ForwardHandle: Send {
 
     /// Solves the problem last given to `prepare` or `update`, from `warm` if there is one, into `out`.
     fn solve(&mut self, warm: Option<&Point>, out: &mut Point) -> Outcome;
+
+    /// Continues the last solve to the full tolerances, for solvers that stop early and let the polish finish. Asked only
+    /// when the polish could not verify the active set. `None` if there is nothing to gain.
+    fn tighten(&mut self, _out: &mut Point) -> Option<Outcome> {
+        None
+    }
+
+    /// A factorization that the backward pass may use; it must never need it.
+    fn core(&self) -> Option<KktCore> {
+        None
+    }
 }
 
 /// What a solver says of its result. `status` is its claim: the layer recomputes the residuals and checks certificates.
@@ -37,4 +58,14 @@ pub struct Outcome {
     pub iterations: usize,
     /// The proof that goes with `PrimalInfeasible`, `DualInfeasible` or `NonConvex`.
     pub certificate: Option<Certificate>,
+}
+
+/// The solver of that name; `Auto` is the first one that it tries.
+pub fn solver(which: Solver) -> &'static dyn ForwardSolver {
+    match which {
+        Solver::Auto | Solver::InteriorPoint => &InteriorPoint,
+        Solver::ActiveSet => &PrimalDualActiveSet,
+        Solver::Admm => &Admm,
+        Solver::Clarabel => &Clarabel,
+    }
 }

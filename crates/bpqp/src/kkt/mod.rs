@@ -17,12 +17,29 @@
 //! `dx[i] = inf` pins `w[i] = 0`, `dc[j] = inf` removes row j (`v[j] = 0`): the system of the remaining rows and columns
 //! is solved, and its size is what is paid for. One implementation per structure of the data.
 
+mod cholesky;
+mod dense;
 mod ldl;
+mod range_space;
+mod refine;
 mod sparse;
+mod structured;
 
 pub use sparse::SparseKkt;
 
+pub(crate) use cholesky::{CholeskyScratch, pivot_ratio, solve_lower, solve_lower_transposed};
+pub(crate) use dense::DenseKkt;
+pub(crate) use range_space::RangeSpace;
+pub(crate) use refine::Refiner;
+pub(crate) use structured::StructuredKkt;
+
+use crate::matrix::Hessian;
 use crate::{Error, Qp};
+use std::sync::Arc;
+
+/// What a factorization can share with others of the same matrices.
+#[derive(Debug, Clone)]
+pub struct KktCore(pub(crate) Arc<RangeSpace>);
 
 /// A factorization of the system, prepared for one structure of problem.
 pub trait KktFactor: Send {
@@ -35,6 +52,20 @@ pub trait KktFactor: Send {
 
     /// Solves in place: right-hand sides in, `w` and `v` out. Pinned entries and removed rows come out as 0.
     fn solve(&mut self, w: &mut [f64], v: &mut [f64]);
+
+    /// True if the kept rows of the last factorization were dependent and had to be regularized: the multipliers are
+    /// then not unique.
+    fn deficient(&self) -> bool {
+        false
+    }
+
+    /// What may be shared with other factorizations of the same matrices.
+    fn core(&self) -> Option<KktCore> {
+        None
+    }
+
+    /// Takes what another factorization shared, before `load`.
+    fn adopt(&mut self, _core: &KktCore) {}
 
     /// Short name of the form, for `info`.
     fn name(&self) -> &'static str;
@@ -52,4 +83,40 @@ pub enum Breakdown {
     /// NaN or infinity turned up.
     #[error("a number overflowed")]
     NotFinite,
+}
+
+/// Prepares the factorization that fits the structure of `qp`.
+pub fn prepare(qp: &Qp) -> Result<Box<dyn KktFactor>, Error> {
+    let (n, k) = (qp.n(), qp.n_equality() + qp.n_inequality());
+    let sparse_rows = (qp.a.is_sparse() && qp.n_equality() > 0) || (qp.g.is_sparse() && qp.n_inequality() > 0);
+    Ok(match &*qp.p {
+        // rows pass through a dense Schur complement: worth it while they are few
+        Hessian::Diagonal(_) | Hessian::LowRank { .. } if k <= 64.max(n / 8) && !(sparse_rows && k > 64) => {
+            Box::new(StructuredKkt::new(qp))
+        }
+        Hessian::Dense(_) if !(sparse_rows && n + k > 400) => Box::new(DenseKkt::new(qp)),
+        _ if n + k <= 40 || (n <= 400 && !is_sparse(qp)) => Box::new(DenseKkt::new(qp)),
+        _ => Box::new(SparseKkt::new(qp)?),
+    })
+}
+
+/// True if at most a tenth of the entries are stored.
+fn is_sparse(qp: &Qp) -> bool {
+    let n = qp.n();
+    let mut stored = match &*qp.p {
+        Hessian::Zero(_) => 0,
+        Hessian::Dense(_) => n * n,
+        Hessian::Sparse(m) => m.nnz(),
+        Hessian::Diagonal(_) => n,
+        Hessian::LowRank { f, .. } => n * (1 + f.ncols()),
+    };
+    for rows in [&qp.a, &qp.g] {
+        rows.for_each(|_, _, v| stored += usize::from(v != 0.0));
+    }
+    10 * stored <= n * (n + qp.n_equality() + qp.n_inequality())
+}
+
+/// A direction of negative curvature of `P` on the null space of `A`, if there is one.
+pub(crate) fn negative_curvature(_qp: &Qp) -> Option<Vec<f64>> {
+    None
 }

@@ -1,9 +1,9 @@
 //! Convex quadratic programs.
 
 use super::validate;
-use crate::Error;
 use crate::error::check_finite;
 use crate::matrix::{Hessian, Matrix};
+use crate::{Error, Layer, Settings, Solution};
 use std::sync::Arc;
 
 /// The quadratic program
@@ -158,6 +158,11 @@ impl Qp {
             self.g = other.g.clone();
         }
         self
+    }
+
+    /// Solves the problem once. For many problems of one structure build a [`Layer`] or a [`Batch`](crate::Batch).
+    pub fn solve(&self, settings: &Settings) -> Result<Solution, Error> {
+        Layer::new(self.clone(), settings.clone())?.into_solution()
     }
 
     /// Number of variables.

@@ -1,0 +1,90 @@
+//! Which constraints does a point say are active?
+
+use super::{ActiveSet, Side};
+use crate::matrix::{Matrix, norm_inf};
+use crate::residuals::ResidualWork;
+use crate::{Point, Qp};
+use std::sync::Arc;
+
+/// Norms of the rows of `G`: a slack over it is a distance, a multiplier times it a force.
+#[derive(Debug, Default)]
+pub(crate) struct RowScales {
+    of: Option<Arc<Matrix>>,
+    /// Euclidean norm of each row, 1 for an empty one.
+    pub norms: Vec<f64>,
+}
+
+impl RowScales {
+    /// Takes the rows of `qp`; nothing is computed if they are the same matrix as before.
+    pub fn load(&mut self, qp: &Qp) {
+        if self.of.as_ref().is_some_and(|g| Arc::ptr_eq(g, &qp.g)) {
+            return;
+        }
+        self.norms.clear();
+        self.norms.resize(qp.n_inequality(), 0.0);
+        match &*qp.g {
+            Matrix::Dense(m) => {
+                for j in 0..m.ncols() {
+                    for (norm, v) in self.norms.iter_mut().zip(m.col_as_slice(j)) {
+                        *norm += v * v;
+                    }
+                }
+            }
+            Matrix::Sparse(m) => {
+                for (&i, v) in m.indices().iter().zip(m.values()) {
+                    self.norms[i] += v * v;
+                }
+            }
+        }
+        for norm in &mut self.norms {
+            *norm = if *norm > 0.0 { norm.sqrt() } else { 1.0 };
+        }
+        self.of = Some(qp.g.clone());
+    }
+}
+
+/// Decides the active set by comparing multiplier with slack in scaled units (a force relative to the forces of the
+/// problem, a distance relative to its distances): active iff the multiplier is the larger. `work` holds the residual
+/// vectors of the point.
+pub(crate) fn identify(qp: &Qp, point: &Point, work: &ResidualWork, scales: &RowScales, out: &mut ActiveSet) {
+    let n = qp.n();
+    let force = norm_inf(&work.px).max(norm_inf(&qp.q)).max(f64::MIN_POSITIVE);
+    let distance = distance_scale(qp, &point.x);
+    out.g.clear();
+    out.g.extend((0..qp.n_inequality()).map(|i| {
+        let norm = scales.norms[i];
+        work.slack[i] <= 0.0 || point.z[i] * norm / force > work.slack[i] / (norm * distance)
+    }));
+    out.bound.clear();
+    out.bound.extend((0..n).map(|i| {
+        let (lb, ub, x, z) = (qp.lb[i], qp.ub[i], point.x[i], point.z_box[i]);
+        if lb == ub {
+            Side::Fixed
+        } else if lb.is_finite() && (x <= lb || (-z) / force > (x - lb) / distance) {
+            Side::Lower
+        } else if ub.is_finite() && (x >= ub || z / force > (ub - x) / distance) {
+            Side::Upper
+        } else {
+            Side::Free
+        }
+    }));
+    out.weak_g.clear();
+    out.weak_g.resize(qp.n_inequality(), false);
+    out.weak_bound.clear();
+    out.weak_bound.resize(n, false);
+}
+
+/// The length that slacks are compared with: the largest of `|x|` and of the ranges that its bounds leave.
+pub(crate) fn distance_scale(qp: &Qp, x: &[f64]) -> f64 {
+    let mut scale = norm_inf(x);
+    if scale == 0.0 {
+        for i in 0..x.len() {
+            for bound in [qp.lb[i], qp.ub[i]] {
+                if bound.is_finite() {
+                    scale = scale.max(bound.abs());
+                }
+            }
+        }
+    }
+    if scale > 0.0 { scale } else { 1.0 }
+}

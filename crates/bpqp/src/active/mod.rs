@@ -1,0 +1,61 @@
+//! Stage 4: what is binding. Identified from a point, polished to it exactly, verified, repaired.
+
+mod identify;
+mod polish;
+
+pub(crate) use identify::{RowScales, distance_scale, identify};
+pub(crate) use polish::{PolishReport, Polisher};
+
+/// Where a variable stands between its bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Strictly between, or held only weakly.
+    Free,
+    /// At its lower bound.
+    Lower,
+    /// At its upper bound.
+    Upper,
+    /// `lb = ub`.
+    Fixed,
+}
+
+/// The active set of a point.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ActiveSet {
+    /// Per inequality row: is it active?
+    pub g: Vec<bool>,
+    /// Per variable: which bound is active?
+    pub bound: Vec<Side>,
+    /// Per inequality row: multiplier and slack both vanish. The solution is only directionally differentiable there.
+    pub weak_g: Vec<bool>,
+    /// Per variable: the same of its bound.
+    pub weak_bound: Vec<bool>,
+}
+
+impl ActiveSet {
+    /// Number of active inequality rows.
+    pub fn n_rows(&self) -> usize {
+        self.g.iter().filter(|&&a| a).count()
+    }
+
+    /// Number of variables at a bound.
+    pub fn n_bounds(&self) -> usize {
+        self.bound.iter().filter(|&&s| s != Side::Free).count()
+    }
+
+    /// True if some constraint is weakly active.
+    pub fn any_weak(&self) -> bool {
+        self.weak_g.iter().chain(&self.weak_bound).any(|&w| w)
+    }
+}
+
+impl ActiveSet {
+    /// The diagonals that select this set in the KKT system: pinned variables, active rows.
+    pub(crate) fn diagonals(&self, n_equality: usize, dx: &mut Vec<f64>, dc: &mut Vec<f64>) {
+        dx.clear();
+        dx.extend(self.bound.iter().map(|&side| if side == Side::Free { 0.0 } else { f64::INFINITY }));
+        dc.clear();
+        dc.resize(n_equality, 0.0);
+        dc.extend(self.g.iter().map(|&active| if active { 0.0 } else { f64::INFINITY }));
+    }
+}

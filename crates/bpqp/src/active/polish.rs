@@ -1,0 +1,234 @@
+//! From a solver's approximate point to the exact solution of its active set; verified, and repaired where it is wrong.
+//!
+//! Each round solves the equality-constrained KKT system of the set for the *correction* to the point (least change:
+//! where multipliers are not unique a fresh solve flips signs and the repair cycles), then checks every constraint that
+//! the set ignores and the sign of every multiplier that it assumes. What is violated enters the set, what has the wrong
+//! sign leaves it: one step of the semi-smooth Newton method on the optimality conditions (Hintermüller, Ito, Kunisch
+//! 2002), which is why the same loop, given more rounds, is also a forward solver.
+
+use super::identify::{RowScales, distance_scale};
+use super::{ActiveSet, Side};
+use crate::kkt::{KktFactor, Refiner};
+use crate::matrix::norm_inf;
+use crate::residuals::{ResidualWork, residuals};
+use crate::{Point, Qp, Residuals};
+
+/// Violations below this multiple of the scales of the problem are rounding.
+const TOLERANCE: f64 = 1e-10;
+/// Multipliers and slacks below this multiple of the scales both vanish: weakly active.
+const WEAK: f64 = 1e-8;
+/// Rounds in which everything that is wrong is changed at once; then only the worst, which cannot cycle in two steps.
+const BOLD_ROUNDS: usize = 12;
+
+/// What polishing did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct PolishReport {
+    /// The point is the solution of its active set and every other constraint holds.
+    pub verified: bool,
+    /// Systems solved.
+    pub rounds: usize,
+    /// Relative residual of the last system: how exact its factorization is.
+    pub accuracy: f64,
+    /// The active rows are linearly dependent: multipliers are one choice of several.
+    pub dependent: bool,
+    /// Residuals of the point that comes out.
+    pub residuals: Residuals,
+    /// Its objective.
+    pub objective: f64,
+    /// The last factorization belongs to the set that comes out.
+    pub factored: bool,
+}
+
+/// Buffers of the polish.
+#[derive(Debug, Default)]
+pub(crate) struct Polisher {
+    pub scales: RowScales,
+    pub work: ResidualWork,
+    pub dx: Vec<f64>,
+    pub dc: Vec<f64>,
+    w: Vec<f64>,
+    v: Vec<f64>,
+    trial: Point,
+    set: ActiveSet,
+    refiner: Refiner,
+}
+
+impl Polisher {
+    /// Polishes `point` on `active` for at most `rounds` rounds. On success both are replaced by the exact ones; else
+    /// both are left as they were and `verified` is false.
+    pub fn polish(
+        &mut self,
+        qp: &Qp,
+        kkt: &mut dyn KktFactor,
+        rounds: usize,
+        point: &mut Point,
+        active: &mut ActiveSet,
+    ) -> PolishReport {
+        self.scales.load(qp);
+        self.trial.clone_from(point);
+        self.set.clone_from(active);
+        let mut accuracy = f64::INFINITY;
+        for round in 1..=rounds {
+            self.place();
+            self.snap(qp);
+            self.set.diagonals(qp.n_equality(), &mut self.dx, &mut self.dc);
+            if kkt.factor(&self.dx, &self.dc).is_err() {
+                return self.give_up(qp, point, round, accuracy);
+            }
+            accuracy = self.correct(qp, kkt);
+            let (residuals, objective) = residuals(qp, &self.trial, &mut self.work);
+            if !objective.is_finite() {
+                return self.give_up(qp, point, round, accuracy);
+            }
+            if !self.repair(qp, round > BOLD_ROUNDS) {
+                self.mark_weak(qp);
+                self.clip();
+                point.clone_from(&self.trial);
+                active.clone_from(&self.set);
+                let dependent = kkt.deficient();
+                let (rounds, factored) = (round, true);
+                return PolishReport { verified: true, rounds, accuracy, dependent, residuals, objective, factored };
+            }
+        }
+        self.give_up(qp, point, rounds, accuracy)
+    }
+
+    /// Multipliers of the wrong sign by rounding only, which `repair` let pass, vanish.
+    fn clip(&mut self) {
+        self.trial.z.iter_mut().for_each(|z| *z = z.max(0.0));
+        for (z, side) in self.trial.z_box.iter_mut().zip(&self.set.bound) {
+            match side {
+                Side::Lower => *z = z.min(0.0),
+                Side::Upper => *z = z.max(0.0),
+                Side::Free | Side::Fixed => {}
+            }
+        }
+    }
+
+    fn give_up(&mut self, qp: &Qp, point: &Point, rounds: usize, accuracy: f64) -> PolishReport {
+        let (residuals, objective) = residuals(qp, point, &mut self.work);
+        PolishReport { verified: false, rounds, accuracy, dependent: false, residuals, objective, factored: false }
+    }
+
+    /// Multipliers of inactive constraints vanish.
+    fn place(&mut self) {
+        for (z, &active) in self.trial.z.iter_mut().zip(&self.set.g) {
+            if !active {
+                *z = 0.0;
+            }
+        }
+        for (z, &side) in self.trial.z_box.iter_mut().zip(&self.set.bound) {
+            if side == Side::Free {
+                *z = 0.0;
+            }
+        }
+    }
+
+    /// Variables at a bound are put there exactly.
+    fn snap(&mut self, qp: &Qp) {
+        for (i, &side) in self.set.bound.iter().enumerate() {
+            match side {
+                Side::Free => {}
+                Side::Lower | Side::Fixed => self.trial.x[i] = qp.lb[i],
+                Side::Upper => self.trial.x[i] = qp.ub[i],
+            }
+        }
+    }
+
+    /// One correction of the trial point on its set; returns the relative residual of the solve.
+    fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor) -> f64 {
+        let m = qp.n_equality();
+        residuals(qp, &self.trial, &mut self.work);
+        self.w.clear();
+        self.w.extend(self.work.stationarity.iter().map(|r| -r));
+        self.v.clear();
+        self.v.extend(self.work.equality.iter().map(|r| -r));
+        self.v.extend(self.work.slack.iter().zip(&self.set.g).map(|(&s, &active)| if active { s } else { 0.0 }));
+        let accuracy = self.refiner.solve(kkt, qp, (&self.dx, &self.dc), &mut self.w, &mut self.v);
+        self.trial.x.iter_mut().zip(&self.w).for_each(|(x, d)| *x += d);
+        self.trial.y.iter_mut().zip(&self.v[..m]).for_each(|(y, d)| *y += d);
+        self.trial.z.iter_mut().zip(&self.v[m..]).for_each(|(z, d)| *z += d);
+        // the multiplier of a pinned variable is whatever makes its row of the stationarity vanish
+        residuals(qp, &self.trial, &mut self.work);
+        for (i, &side) in self.set.bound.iter().enumerate() {
+            if side != Side::Free {
+                self.trial.z_box[i] -= self.work.stationarity[i];
+                self.work.stationarity[i] = 0.0;
+            }
+        }
+        accuracy
+    }
+
+    /// Changes the set where the trial point contradicts it; false if it does not.
+    fn repair(&mut self, qp: &Qp, worst_only: bool) -> bool {
+        let force = norm_inf(&self.work.px).max(norm_inf(&qp.q)).max(f64::MIN_POSITIVE);
+        let distance = distance_scale(qp, &self.trial.x);
+        let mut worst = (TOLERANCE, usize::MAX);
+        let mut changed = false;
+        let rows = self.set.g.len();
+        for i in 0..rows + self.set.bound.len() {
+            let wrong = if i < rows {
+                self.row_violation(i, force, distance)
+            } else {
+                self.bound_violation(qp, i - rows, force, distance)
+            };
+            if wrong > TOLERANCE {
+                changed = true;
+                if !worst_only {
+                    self.flip(qp, i);
+                } else if wrong > worst.0 {
+                    worst = (wrong, i);
+                }
+            }
+        }
+        if worst_only && worst.1 != usize::MAX {
+            self.flip(qp, worst.1);
+        }
+        changed
+    }
+
+    fn row_violation(&self, i: usize, force: f64, distance: f64) -> f64 {
+        let norm = self.scales.norms[i];
+        if self.set.g[i] { -self.trial.z[i] * norm / force } else { -self.work.slack[i] / (norm * distance) }
+    }
+
+    fn bound_violation(&self, qp: &Qp, i: usize, force: f64, distance: f64) -> f64 {
+        let (x, z) = (self.trial.x[i], self.trial.z_box[i]);
+        match self.set.bound[i] {
+            Side::Fixed => 0.0,
+            Side::Lower => z / force,
+            Side::Upper => -z / force,
+            Side::Free => (qp.lb[i] - x).max(x - qp.ub[i]) / distance,
+        }
+    }
+
+    fn flip(&mut self, qp: &Qp, i: usize) {
+        let rows = self.set.g.len();
+        if i < rows {
+            self.set.g[i] = !self.set.g[i];
+            return;
+        }
+        let i = i - rows;
+        self.set.bound[i] = match self.set.bound[i] {
+            Side::Free if self.trial.x[i] < qp.lb[i] => Side::Lower,
+            Side::Free => Side::Upper,
+            _ => Side::Free,
+        };
+    }
+
+    fn mark_weak(&mut self, qp: &Qp) {
+        let force = norm_inf(&self.work.px).max(norm_inf(&qp.q)).max(f64::MIN_POSITIVE);
+        let distance = distance_scale(qp, &self.trial.x);
+        for i in 0..self.set.g.len() {
+            self.set.weak_g[i] = self.row_violation(i, force, distance).abs() < WEAK;
+        }
+        for i in 0..self.set.bound.len() {
+            let (x, z) = (self.trial.x[i], self.trial.z_box[i]);
+            self.set.weak_bound[i] = match self.set.bound[i] {
+                Side::Fixed => false,
+                Side::Lower | Side::Upper => z.abs() / force < WEAK,
+                Side::Free => (x - qp.lb[i]).min(qp.ub[i] - x) / distance < WEAK,
+            };
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! From cotangents to gradients and from tangents to tangents, through a backward solver.
+
+use super::direct::Direct;
+use super::first_order::FirstOrder;
+use super::smoothed::Smoothed;
+use super::{Accuracy, At, BackwardQp, BackwardSolver};
+use crate::active::{PolishReport, Polisher, Side};
+use crate::gradient::{Adjoint, Envelope, assemble};
+use crate::kkt::KktCore;
+use crate::matrix::{Hessian, Matrix, dot, gemv, gemv_t};
+use crate::settings::Backward;
+use crate::{ActiveSet, Cotangent, Error, Gradient, Point, Qp, Settings, SolutionTangent, Tangent, Wrt};
+
+/// Owns the workspaces of polish and backward pass; one per thread.
+pub(crate) struct Differentiator {
+    pub polisher: Polisher,
+    direct: Direct,
+    first_order: Option<FirstOrder>,
+    smoothed: Option<Smoothed>,
+    prepared: bool,
+    dx: Vec<f64>,
+    dc: Vec<f64>,
+    w: Vec<f64>,
+    v: Vec<f64>,
+    pinned: Vec<f64>,
+    u_box: Vec<f64>,
+    adjoint: Adjoint,
+    rank: Vec<f64>,
+}
+
+impl Differentiator {
+    pub fn new(qp: &Qp, settings: &Settings) -> Result<Self, Error> {
+        Ok(Differentiator {
+            polisher: Polisher::default(),
+            direct: Direct::new(qp)?,
+            first_order: (settings.backward == Backward::FirstOrder).then(|| FirstOrder::new(settings)),
+            smoothed: None,
+            prepared: false,
+            dx: Vec::new(),
+            dc: Vec::new(),
+            w: Vec::new(),
+            v: Vec::new(),
+            pinned: Vec::new(),
+            u_box: Vec::new(),
+            adjoint: Adjoint::default(),
+            rank: Vec::new(),
+        })
+    }
+
+    /// Takes the numbers of a problem of the same structure.
+    pub fn load(&mut self, qp: &Qp, core: Option<&KktCore>) -> Result<(), Error> {
+        self.prepared = false;
+        self.smoothed = None;
+        self.direct.load(qp, core)
+    }
+
+    /// The factorization, to be shared.
+    pub fn core(&self) -> Option<KktCore> {
+        self.direct.core()
+    }
+
+    /// Polishes with the factorization that the backward pass will use, and leaves it in place.
+    pub fn polish(&mut self, qp: &Qp, rounds: usize, point: &mut Point, active: &mut ActiveSet) -> PolishReport {
+        self.prepared = false;
+        let report = self.polisher.polish(qp, self.direct.kkt(), rounds, point, active);
+        if report.factored {
+            self.direct.factored(report.accuracy < 1e-13);
+        }
+        report
+    }
+
+    fn prepare(&mut self, at: At<'_>) -> Result<(), Error> {
+        if self.prepared {
+            return Ok(());
+        }
+        let m = at.qp.n_equality();
+        match at.smoothing {
+            None => at.active.diagonals(m, &mut self.dx, &mut self.dc),
+            Some(mu) => {
+                let smoothed = Smoothed::solve(at.qp, self.direct.kkt(), at.point, mu)?;
+                self.dx.clone_from(&smoothed.it.dx_diag);
+                self.dc.clone_from(&smoothed.it.dc_diag);
+                self.smoothed = Some(smoothed);
+            }
+        }
+        let system = BackwardQp { qp: at.qp, dx: &self.dx, dc: &self.dc };
+        match &mut self.first_order {
+            Some(solver) => solver.prepare(&system, at.core)?,
+            None => self.direct.prepare(&system, at.core)?,
+        }
+        self.prepared = true;
+        Ok(())
+    }
+
+    /// Solves the system for `r` in `self.w`, `s` in `self.v`, and prescribed values of the pinned variables in
+    /// `self.pinned`; leaves the multipliers of the pins in `self.u_box`.
+    fn solve(&mut self, qp: &Qp) -> Result<Accuracy, Error> {
+        let m = qp.n_equality();
+        let any_pin = self.pinned.iter().any(|&t| t != 0.0);
+        self.u_box.clone_from(&self.w);
+        if any_pin {
+            qp.p.mul_add(-1.0, &self.pinned, &mut self.w, &mut self.rank);
+            qp.a.mul_add(-1.0, &self.pinned, &mut self.v[..m]);
+            qp.g.mul_add(-1.0, &self.pinned, &mut self.v[m..]);
+        }
+        let system = BackwardQp { qp, dx: &self.dx, dc: &self.dc };
+        let solver: &mut dyn BackwardSolver = match &mut self.first_order {
+            Some(solver) => solver,
+            None => &mut self.direct,
+        };
+        let accuracy = solver.solve(&system, &mut self.w, &mut self.v)?;
+        if !self.w.iter().chain(&self.v).all(|v| v.is_finite()) {
+            return Err(Error::Backward { reason: "a number overflowed".to_owned() });
+        }
+        if any_pin {
+            self.w.iter_mut().zip(&self.pinned).for_each(|(w, t)| *w += t);
+        }
+        // the multiplier of a pin is what its row of the stationarity lacks
+        if self.dx.contains(&f64::INFINITY) {
+            qp.p.mul_add(-1.0, &self.w, &mut self.u_box, &mut self.rank);
+            qp.a.tmul_add(-1.0, &self.v[..m], &mut self.u_box);
+            qp.g.tmul_add(-1.0, &self.v[m..], &mut self.u_box);
+        }
+        self.u_box.iter_mut().zip(&self.dx).for_each(|(u, d)| {
+            if *d != f64::INFINITY {
+                *u = 0.0;
+            }
+        });
+        Ok(accuracy)
+    }
+
+    /// The gradient of a loss with these cotangents.
+    pub fn vjp(&mut self, at: At<'_>, cot: &Cotangent, wrt: Wrt, out: &mut Gradient) -> Result<Accuracy, Error> {
+        cot.validate(at.qp)?;
+        self.prepare(at)?;
+        let (n, m, mi) = (at.qp.n(), at.qp.n_equality(), at.qp.n_inequality());
+        let fill = |v: &mut Vec<f64>, parts: [(&[f64], usize); 2]| {
+            v.clear();
+            for (part, len) in parts {
+                match part.is_empty() {
+                    true => v.resize(v.len() + len, 0.0),
+                    false => v.extend_from_slice(part),
+                }
+            }
+        };
+        fill(&mut self.w, [(&cot.x, n), (&[], 0)]);
+        fill(&mut self.v, [(&cot.y, m), (&cot.z, mi)]);
+        fill(&mut self.pinned, [(&cot.z_box, n), (&[], 0)]);
+        for (v, d) in self.v.iter_mut().zip(&self.dc) {
+            if *d == f64::INFINITY {
+                *v = 0.0;
+            }
+        }
+        if let Some(s) = &self.smoothed {
+            for i in 0..n {
+                let along = cot.z_box.get(i).map_or(0.0, |g| (s.lower[i] + s.upper[i]) * g);
+                self.w[i] += along + cot.objective * (s.it.px[i] + at.qp.q[i]);
+            }
+        }
+        for (t, d) in self.pinned.iter_mut().zip(&self.dx) {
+            if *d != f64::INFINITY {
+                *t = 0.0;
+            }
+        }
+        let accuracy = self.solve(at.qp)?;
+        let point = self.smoothed.as_ref().map_or(at.point, |s| &s.point);
+        self.adjoint.w.clone_from(&self.w);
+        self.adjoint.y.clear();
+        self.adjoint.y.extend_from_slice(&self.v[..m]);
+        self.adjoint.z.clear();
+        self.adjoint.z.extend_from_slice(&self.v[m..]);
+        self.adjoint.lb.clear();
+        self.adjoint.ub.clear();
+        for i in 0..n {
+            let (mut lb, mut ub) = (0.0, 0.0);
+            if self.dx[i] == f64::INFINITY {
+                let (own_lb, own_ub) = shares(at.active.bound[i], point.z_box[i]);
+                (lb, ub) = (own_lb * self.u_box[i], own_ub * self.u_box[i]);
+            } else if let Some(s) = &self.smoothed {
+                let g = cot.z_box.get(i).copied().unwrap_or(0.0);
+                (lb, ub) = (s.lower[i] * (self.w[i] - g), s.upper[i] * (self.w[i] - g));
+            }
+            self.adjoint.lb.push(lb);
+            self.adjoint.ub.push(ub);
+        }
+        let t = cot.objective;
+        // at x(mu) the objective is an ordinary function of x: no envelope theorem
+        let envelope = Envelope { explicit: t, constraints: if self.smoothed.is_some() { 0.0 } else { t } };
+        assemble(at.qp, point, &self.adjoint, wrt, envelope, out);
+        Ok(accuracy)
+    }
+
+    /// The change of the solution along a direction of the data.
+    pub fn jvp(&mut self, at: At<'_>, t: &Tangent, out: &mut SolutionTangent) -> Result<Accuracy, Error> {
+        validate_tangent(at.qp, t)?;
+        self.prepare(at)?;
+        let (n, m) = (at.qp.n(), at.qp.n_equality());
+        let smoothed = self.smoothed.take();
+        let point = smoothed.as_ref().map_or(at.point, |s| &s.point);
+        self.w.clear();
+        self.w.resize(n, 0.0);
+        self.v.clear();
+        self.v.resize(m + at.qp.n_inequality(), 0.0);
+        if let Some(p) = &t.p {
+            tangent_hessian(&at.qp.p, p, &point.x, &mut self.w);
+        }
+        // the objective moves by the derivative of the Lagrangian: 1/2 x'dP x + dq'x + y'(dA x - db) + ...
+        let mut objective = -0.5 * dot(&self.w, &point.x);
+        if let Some(q) = &t.q {
+            self.w.iter_mut().zip(q).for_each(|(w, q)| *w -= q);
+            objective += dot(q, &point.x);
+        }
+        let blocks = [(&t.a, &t.b, &point.y, 0), (&t.g, &t.h, &point.z, m)];
+        for (matrix, rhs, multiplier, offset) in blocks {
+            let v = &mut self.v[offset..offset + multiplier.len()];
+            if let Some(matrix) = matrix {
+                matrix.tmul_add(-1.0, multiplier, &mut self.w);
+                matrix.mul_add(-1.0, &point.x, v);
+            }
+            if let Some(rhs) = rhs {
+                v.iter_mut().zip(rhs).for_each(|(v, r)| *v += r);
+            }
+            if smoothed.is_none() {
+                objective -= dot(v, multiplier);
+            }
+        }
+        for (v, d) in self.v.iter_mut().zip(&self.dc) {
+            if *d == f64::INFINITY {
+                *v = 0.0;
+            }
+        }
+        self.pinned.clear();
+        self.pinned.resize(n, 0.0);
+        let entry = |v: &Option<Vec<f64>>, i: usize| v.as_ref().map_or(0.0, |v| v[i]);
+        for i in 0..n {
+            let (dlb, dub) = (entry(&t.lb, i), entry(&t.ub, i));
+            if self.dx[i] == f64::INFINITY {
+                let (lb, ub) = shares(at.active.bound[i], point.z_box[i]);
+                self.pinned[i] = lb * dlb + ub * dub;
+                if smoothed.is_none() {
+                    objective -= point.z_box[i] * self.pinned[i];
+                }
+            } else if let Some(s) = &smoothed {
+                self.w[i] += s.lower[i] * dlb + s.upper[i] * dub;
+            }
+        }
+        let accuracy = self.solve(at.qp)?;
+        out.x.clone_from(&self.w);
+        out.y.clear();
+        out.y.extend_from_slice(&self.v[..m]);
+        out.z.clear();
+        out.z.extend_from_slice(&self.v[m..]);
+        out.z_box.clone_from(&self.u_box);
+        out.objective = objective;
+        if let Some(s) = &smoothed {
+            for i in 0..n {
+                if self.dx[i] != f64::INFINITY {
+                    let (dlb, dub) = (entry(&t.lb, i), entry(&t.ub, i));
+                    out.z_box[i] = s.upper[i] * (self.w[i] - dub) + s.lower[i] * (self.w[i] - dlb);
+                }
+            }
+            out.objective += (0..n).map(|i| (s.it.px[i] + at.qp.q[i]) * self.w[i]).sum::<f64>();
+        }
+        self.smoothed = smoothed;
+        Ok(accuracy)
+    }
+}
+
+/// How the derivative of an active bound is split between `lb` and `ub`. Where `lb = ub` only the sum is defined: it
+/// goes to the side of the multiplier, half each where that is 0.
+fn shares(side: Side, z_box: f64) -> (f64, f64) {
+    match side {
+        Side::Lower => (1.0, 0.0),
+        Side::Upper => (0.0, 1.0),
+        Side::Fixed if z_box > 0.0 => (0.0, 1.0),
+        Side::Fixed if z_box < 0.0 => (1.0, 0.0),
+        Side::Fixed => (0.5, 0.5),
+        Side::Free => (0.0, 0.0),
+    }
+}
+
+/// `out -= dP x` for a direction in the structure of `P`.
+fn tangent_hessian(p: &Hessian, dp: &Hessian, x: &[f64], out: &mut [f64]) {
+    match (p, dp) {
+        (Hessian::LowRank { f, .. }, Hessian::LowRank { d: dd, f: df }) => {
+            // d(F F') x = dF (F'x) + F (dF'x)
+            let (mut fx, mut dfx) = (vec![0.0; f.ncols()], vec![0.0; f.ncols()]);
+            gemv_t(1.0, f.as_ref(), x, &mut fx);
+            gemv_t(1.0, df.as_ref(), x, &mut dfx);
+            out.iter_mut().zip(dd).zip(x).for_each(|((o, d), x)| *o -= d * x);
+            gemv(-1.0, df.as_ref(), &fx, out);
+            gemv(-1.0, f.as_ref(), &dfx, out);
+        }
+        (_, Hessian::Dense(m)) => {
+            // P is read as (P + P')/2, and so is its direction
+            gemv(-0.5, m.as_ref(), x, out);
+            gemv_t(-0.5, m.as_ref(), x, out);
+        }
+        (_, Hessian::Sparse(m)) => {
+            m.mul_add(-0.5, x, out);
+            m.tmul_add(-0.5, x, out);
+        }
+        (_, dp) => dp.mul_add(-1.0, x, out, &mut Vec::new()),
+    }
+}
+
+fn validate_tangent(qp: &Qp, t: &Tangent) -> Result<(), Error> {
+    let advice = "a tangent has the shape and structure of its argument";
+    let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
+    for (argument, v, len) in [
+        ("tangent of q", &t.q, n),
+        ("tangent of b", &t.b, m),
+        ("tangent of h", &t.h, mi),
+        ("tangent of lb", &t.lb, n),
+        ("tangent of ub", &t.ub, n),
+    ] {
+        if let Some(v) = v {
+            if v.len() != len {
+                return Err(Error::length(argument, v.len(), len, advice));
+            }
+            crate::error::check_finite(argument, v)?;
+        }
+    }
+    if let Some(p) = &t.p {
+        let same = match (&*qp.p, p) {
+            (Hessian::LowRank { f, .. }, Hessian::LowRank { f: df, .. }) => f.ncols() == df.ncols(),
+            (Hessian::LowRank { .. }, _) | (_, Hessian::LowRank { .. }) => false,
+            _ => true,
+        };
+        if p.n() != n || !same {
+            return Err(Error::Shape { argument: "tangent of P", found: (p.n(), p.n()), expected: (n, n), advice });
+        }
+    }
+    for (argument, v, rows) in [("tangent of A", &t.a, m), ("tangent of G", &t.g, mi)] {
+        if let Some(v) = v
+            && (v.nrows(), v.ncols()) != (rows, n)
+        {
+            let found = (Matrix::nrows(v), Matrix::ncols(v));
+            return Err(Error::Shape { argument, found, expected: (rows, n), advice });
+        }
+    }
+    Ok(())
+}

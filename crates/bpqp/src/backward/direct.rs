@@ -1,0 +1,66 @@
+//! One factorization of the KKT matrix, then refined solves for as many right-hand sides as there are.
+
+use super::{Accuracy, BackwardQp, BackwardSolver};
+use crate::kkt::{self, KktCore, KktFactor, Refiner};
+use crate::{Error, Qp};
+
+/// The direct backward solver.
+pub(crate) struct Direct {
+    kkt: Box<dyn KktFactor>,
+    refiner: Refiner,
+    /// The factors are those of the system at hand, and one solve with them is exact to rounding.
+    ready: Option<bool>,
+}
+
+impl Direct {
+    pub fn new(qp: &Qp) -> Result<Self, Error> {
+        Ok(Direct { kkt: kkt::prepare(qp)?, refiner: Refiner::default(), ready: None })
+    }
+
+    /// Takes the numbers of a problem of the same structure.
+    pub fn load(&mut self, qp: &Qp, core: Option<&KktCore>) -> Result<(), Error> {
+        self.ready = None;
+        if let Some(core) = core {
+            self.kkt.adopt(core);
+        }
+        self.kkt.load(qp)
+    }
+
+    /// The polish left the factors of the system in place; `exact` if it saw residuals at rounding level with them.
+    pub fn factored(&mut self, exact: bool) {
+        self.ready = Some(exact);
+    }
+
+    pub fn kkt(&mut self) -> &mut dyn KktFactor {
+        self.ready = None;
+        &mut *self.kkt
+    }
+
+    pub fn core(&self) -> Option<KktCore> {
+        self.kkt.core()
+    }
+}
+
+impl BackwardSolver for Direct {
+    fn name(&self) -> &'static str {
+        "direct"
+    }
+
+    fn prepare(&mut self, system: &BackwardQp<'_>, _core: Option<&KktCore>) -> Result<(), Error> {
+        if self.ready.is_none() {
+            self.kkt.factor(system.dx, system.dc).map_err(|why| Error::Backward { reason: why.to_string() })?;
+            self.ready = Some(false);
+        }
+        Ok(())
+    }
+
+    fn solve(&mut self, system: &BackwardQp<'_>, w: &mut [f64], v: &mut [f64]) -> Result<Accuracy, Error> {
+        let residual = if self.ready == Some(true) {
+            self.kkt.solve(w, v);
+            0.0
+        } else {
+            self.refiner.solve(&mut *self.kkt, system.qp, (system.dx, system.dc), w, v)
+        };
+        Ok(Accuracy { residual, deficient: self.kkt.deficient(), iterative: false })
+    }
+}

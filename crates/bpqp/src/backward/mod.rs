@@ -1,0 +1,77 @@
+//! Stage 6: the gradient as a QP (Theorem 1 of the paper, for every output and every parameter of a QP).
+//!
+//! At a solution `(x, y, z, z_box)` with active rows `F = [A; G_active]` and active bounds B, both derivatives are
+//! solutions of one equality-constrained QP, which sees neither the forward solver nor the inactive constraints:
+//!
+//! ```text
+//! minimize 1/2 w'P w - r'w    s.t.  F w = s,   w_B = t          multipliers v of F, u_box of B
+//! ```
+//!
+//! | | r | s | t | the solution is |
+//! | --- | --- | --- | --- | --- |
+//! | vjp | `g_x` | `(g_y, g_z)` on F | `g_zbox` on B | `(w, u_y, u_z, u_box)` of [`gradient`](crate::gradient) |
+//! | jvp | `-(dP x + dq + dA'y + dG'z)` | `(db - dA x, dh - dG x)` on F | `d(bound)` on B | `(dx, dy, dz, dz_box)` |
+//!
+//! The paper's `g_x'w` is this with `w` negated. The barrier solution `x(mu)` (smoothing) has no active set: every
+//! inequality contributes curvature instead, `dc = s/z` and `dx = z_l/s_l + z_u/s_u` in the system of [`kkt`](crate::kkt).
+
+mod differentiate;
+mod direct;
+mod first_order;
+mod smoothed;
+
+pub(crate) use differentiate::Differentiator;
+
+use crate::active::ActiveSet;
+use crate::kkt::{KktCore, KktFactor};
+use crate::{Error, Qp};
+
+/// The equality-constrained QP of a backward pass: the data of the problem, with the diagonals that select its active
+/// set (see [`kkt`](crate::kkt)).
+#[derive(Debug, Clone, Copy)]
+pub struct BackwardQp<'a> {
+    /// The problem that was solved.
+    pub qp: &'a Qp,
+    /// Added to the diagonal of P; `inf` pins a variable.
+    pub dx: &'a [f64],
+    /// `F w - dc v = s`; `inf` removes a row. Equality rows first.
+    pub dc: &'a [f64],
+}
+
+/// What is known of the accuracy of a backward solver on one system.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Accuracy {
+    /// Relative residual of the solution.
+    pub residual: f64,
+    /// The active rows are dependent: their multipliers, and gradients of their data, are one choice of several.
+    pub deficient: bool,
+    /// Solved to a tolerance, not to rounding.
+    pub iterative: bool,
+}
+
+/// A solver of backward QPs: direct or iterative, exact or approximate. Any QP solver can be one.
+pub trait BackwardSolver: Send {
+    /// The name in settings.
+    fn name(&self) -> &'static str;
+
+    /// Prepares for right-hand sides of this system. `core` is a factorization that a forward solver handed over.
+    fn prepare(&mut self, system: &BackwardQp<'_>, core: Option<&KktCore>) -> Result<(), Error>;
+
+    /// Solves in place: `r` in `w` and `s` in `v`; pinned variables and removed rows come out as 0.
+    fn solve(&mut self, system: &BackwardQp<'_>, w: &mut [f64], v: &mut [f64]) -> Result<Accuracy, Error>;
+
+    /// The factorization that it keeps, for the polish to use.
+    fn kkt(&mut self) -> Option<&mut dyn KktFactor> {
+        None
+    }
+}
+
+/// A solution as the backward pass sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At<'a> {
+    pub qp: &'a Qp,
+    pub point: &'a crate::Point,
+    pub active: &'a ActiveSet,
+    pub core: Option<&'a KktCore>,
+    pub smoothing: Option<f64>,
+}

@@ -1,0 +1,88 @@
+//! The log-barrier solution `x(mu)`: `s_i z_i = mu` for every inequality and finite bound.
+
+use crate::forward::newton::PrimalDual;
+use crate::kkt::KktFactor;
+use crate::matrix::norm_inf;
+use crate::{Error, Point, Qp};
+
+const MAX_ITER: usize = 100;
+
+/// The barrier solution, and the curvature that it gives to the backward system.
+#[derive(Debug, Default)]
+pub(crate) struct Smoothed {
+    pub it: PrimalDual,
+    /// `(x, y, z, z_box)` at `mu`.
+    pub point: Point,
+    /// `z_l/s_l`, `z_u/s_u` per variable.
+    pub lower: Vec<f64>,
+    pub upper: Vec<f64>,
+}
+
+impl Smoothed {
+    /// Newton's method from the solution `start` to the barrier solution at `mu`.
+    pub fn solve(qp: &Qp, kkt: &mut dyn KktFactor, start: &Point, mu: f64) -> Result<Self, Error> {
+        let mut it = PrimalDual::new(qp);
+        it.x.clone_from(&start.x);
+        it.y.clone_from(&start.y);
+        // the pair on the central path nearest to (slack, multiplier): s - mu/s = slack - z
+        let place = |slack: f64, z: f64| {
+            let d = slack - z;
+            let root = (d * d + 4.0 * mu).sqrt();
+            // two forms of one number: no cancellation for either sign
+            if d >= 0.0 { (0.5 * (d + root), 2.0 * mu / (d + root)) } else { (2.0 * mu / (root - d), 0.5 * (root - d)) }
+        };
+        let mut gx = vec![0.0; qp.n_inequality()];
+        qp.g.mul_add(1.0, &start.x, &mut gx);
+        for k in 0..it.g.index.len() {
+            let i = it.g.index[k];
+            (it.g.s[k], it.g.z[k]) = place(qp.h[i] - gx[i], start.z[i]);
+        }
+        for k in 0..it.l.index.len() {
+            let i = it.l.index[k];
+            (it.l.s[k], it.l.z[k]) = place(start.x[i] - qp.lb[i], -start.z_box[i].min(0.0));
+        }
+        for k in 0..it.u.index.len() {
+            let i = it.u.index[k];
+            (it.u.s[k], it.u.z[k]) = place(qp.ub[i] - start.x[i], start.z_box[i].max(0.0));
+        }
+        let failed = |reason: &str| Error::Backward { reason: format!("barrier problem at mu = {mu:e}: {reason}") };
+        let mut last = f64::INFINITY;
+        for _ in 0..MAX_ITER {
+            it.residuals(qp);
+            it.factor(qp, kkt, 0.0, 0.0).map_err(|why| failed(&why.to_string()))?;
+            it.direction(qp, kkt, mu, false);
+            let (primal, dual) = it.step_lengths();
+            let full = primal.min(dual);
+            let step = if full < 1.0 { 0.99 * full } else { 1.0 };
+            if !it.advance(step, step) {
+                return Err(failed("a number overflowed"));
+            }
+            let change = it.relative_step();
+            // quadratic convergence ends where rounding begins
+            if step == 1.0 && (change <= 1e-15 || (change <= 1e-9 && change >= 0.25 * last)) {
+                it.residuals(qp);
+                it.factor(qp, kkt, 0.0, 0.0).map_err(|why| failed(&why.to_string()))?;
+                return Ok(Self::read(qp, it));
+            }
+            last = change;
+            if norm_inf(&it.x) > 1e12 {
+                return Err(failed("it has no solution (the set of optimal points is unbounded)"));
+            }
+        }
+        Err(failed("Newton's method did not converge"))
+    }
+
+    fn read(qp: &Qp, it: PrimalDual) -> Self {
+        let mut point = Point::default();
+        it.write(qp, &mut point);
+        it.write_fixed(qp, &mut point);
+        let mut out = Smoothed { point, lower: vec![0.0; qp.n()], upper: vec![0.0; qp.n()], ..Smoothed::default() };
+        for (f, curvature) in [(&it.l, &mut out.lower), (&it.u, &mut out.upper)] {
+            for k in 0..f.index.len() {
+                curvature[f.index[k]] = f.z[k] / f.s[k];
+            }
+        }
+        out.it = it;
+        out
+    }
+}

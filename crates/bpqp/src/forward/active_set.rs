@@ -1,0 +1,71 @@
+//! The native active-set iteration: the repair loop of the polish, given more rounds.
+//!
+//! Each round solves the KKT system of a set, takes in what is violated and lets go what has the wrong sign (the
+//! primal-dual active-set method, which is a semi-smooth Newton method). It needs few rounds from the solution of a
+//! similar problem and may fail from a cold start; it never returns a point that does not satisfy the conditions.
+
+use super::{ForwardHandle, ForwardSolver, Outcome};
+use crate::active::{ActiveSet, Polisher, identify};
+use crate::kkt::{self, KktFactor};
+use crate::residuals::{ResidualWork, residuals};
+use crate::{Error, Point, Qp, Settings, Status};
+
+const MAX_ROUNDS: usize = 200;
+
+/// The native active-set iteration.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PrimalDualActiveSet;
+
+struct Handle {
+    qp: Qp,
+    kkt: Box<dyn KktFactor>,
+    polisher: Polisher,
+    set: ActiveSet,
+    work: ResidualWork,
+    rounds: usize,
+}
+
+impl ForwardSolver for PrimalDualActiveSet {
+    fn name(&self) -> &'static str {
+        "active_set"
+    }
+
+    fn prepare(&self, qp: &Qp, settings: &Settings) -> Result<Box<dyn ForwardHandle>, Error> {
+        Ok(Box::new(Handle {
+            qp: qp.clone(),
+            kkt: kkt::prepare(qp)?,
+            polisher: Polisher::default(),
+            set: ActiveSet::default(),
+            work: ResidualWork::default(),
+            rounds: settings.max_iter.unwrap_or(MAX_ROUNDS),
+        }))
+    }
+}
+
+impl ForwardHandle for Handle {
+    fn update(&mut self, qp: &Qp) -> Result<(), Error> {
+        self.qp = qp.clone();
+        self.kkt.load(qp)
+    }
+
+    fn solve(&mut self, warm: Option<&Point>, out: &mut Point) -> Outcome {
+        match warm {
+            Some(warm) => out.clone_from(warm),
+            None => *out = Point::zeros(&self.qp),
+        }
+        residuals(&self.qp, out, &mut self.work);
+        self.polisher.scales.load(&self.qp);
+        identify(&self.qp, out, &self.work, &self.polisher.scales, &mut self.set);
+        if warm.is_none() {
+            // from nothing: no inequality is active
+            self.set.g.fill(false);
+            for (side, i) in self.set.bound.iter_mut().zip(0..) {
+                let fixed = self.qp.lb[i] == self.qp.ub[i];
+                *side = if fixed { crate::active::Side::Fixed } else { crate::active::Side::Free };
+            }
+        }
+        let report = self.polisher.polish(&self.qp, &mut *self.kkt, self.rounds, out, &mut self.set);
+        let status = if report.verified { Status::Solved } else { Status::IterationLimit };
+        Outcome { status, iterations: report.rounds, certificate: None }
+    }
+}

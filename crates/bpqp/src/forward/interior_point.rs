@@ -1,0 +1,330 @@
+//! The native interior point: Mehrotra's predictor-corrector with proximal regularization, over any [`KktFactor`].
+//!
+//! Dense problems without bounds and with a positive definite Hessian are solved in the space of their multipliers (see
+//! `dual.rs`); everything else here. Regularization `rho`, `delta` keeps the systems solvable for linear programs,
+//! singular Hessians and dependent rows; it shrinks with the complementarity (as in the proximal interior point of
+//! Schwan, Jiang, Kuhn, Jones 2023) and does not move the solution, since residuals are those of the problem itself.
+
+use super::newton::PrimalDual;
+use super::scaling::Scaling;
+use super::{ForwardHandle, ForwardSolver, Outcome, dual::DualHandle};
+use crate::kkt::{self, DenseKkt, KktCore, KktFactor};
+use crate::matrix::{Hessian, dot, norm_inf};
+use crate::{Certificate, Error, Point, Qp, Settings, Status};
+use std::time::Instant;
+
+/// Iterations before it gives up.
+const MAX_ITER: usize = 200;
+/// Fraction of the way to the boundary.
+const TO_BOUNDARY: f64 = 0.995;
+/// A certificate is looked for from this iteration on.
+const FIRST_CERTIFICATE: usize = 4;
+
+/// The native interior point.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InteriorPoint;
+
+impl ForwardSolver for InteriorPoint {
+    fn name(&self) -> &'static str {
+        "interior_point"
+    }
+
+    fn prepare(&self, qp: &Qp, settings: &Settings) -> Result<Box<dyn ForwardHandle>, Error> {
+        let dense = matches!(&*qp.p, Hessian::Dense(_));
+        if dense && !qp.has_bounds() && qp.n_equality() <= qp.n() && qp.n_inequality() <= 2 * qp.n() {
+            let mut kkt = DenseKkt::new(qp);
+            if let Some(core) = kkt.range_space()
+                && let Some(handle) = DualHandle::new(qp, core.clone(), settings)
+            {
+                return Ok(Box::new(Choice {
+                    settings: settings.clone(),
+                    dual: Some(handle),
+                    general: None,
+                    qp: qp.clone(),
+                }));
+            }
+        }
+        Ok(Box::new(Choice { settings: settings.clone(), dual: None, general: None, qp: qp.clone() }))
+    }
+}
+
+/// The form in multiplier space where it applies, the general form elsewhere or when the first one fails.
+struct Choice {
+    settings: Settings,
+    qp: Qp,
+    dual: Option<DualHandle>,
+    general: Option<General>,
+}
+
+impl ForwardHandle for Choice {
+    fn update(&mut self, qp: &Qp) -> Result<(), Error> {
+        self.qp = qp.clone();
+        if let Some(dual) = &mut self.dual
+            && !dual.update(qp)
+        {
+            self.dual = None;
+        }
+        Ok(())
+    }
+
+    fn solve(&mut self, _warm: Option<&Point>, out: &mut Point) -> Outcome {
+        if let Some(dual) = &mut self.dual {
+            let outcome = dual.solve(&self.qp, out);
+            if outcome.status != Status::NumericalFailure && outcome.status != Status::IterationLimit {
+                return outcome;
+            }
+        }
+        self.general_solve(out)
+    }
+
+    fn tighten(&mut self, out: &mut Point) -> Option<Outcome> {
+        match (&mut self.dual, &mut self.general) {
+            (_, Some(general)) => general.tighten(&self.settings, out),
+            (Some(_), None) => Some(self.general_solve(out)),
+            (None, None) => None,
+        }
+    }
+
+    fn core(&self) -> Option<KktCore> {
+        self.dual.as_ref().map(DualHandle::core)
+    }
+}
+
+impl Choice {
+    fn general_solve(&mut self, out: &mut Point) -> Outcome {
+        let reuse = self.general.as_mut().is_some_and(|general| general.update(&self.qp));
+        if !reuse {
+            self.general = None;
+        }
+        if self.general.is_none() {
+            self.general = General::new(&self.qp).ok();
+        }
+        match &mut self.general {
+            Some(general) => general.solve(&self.settings, out),
+            None => failed(0),
+        }
+    }
+}
+
+/// The general form.
+struct General {
+    qp: Qp,
+    scaling: Scaling,
+    scaled: Qp,
+    kkt: Box<dyn KktFactor>,
+    it: PrimalDual,
+    iterations: usize,
+    limit: usize,
+}
+
+/// Relative accuracy asked of a first attempt: enough to tell the active set apart; the polish does the rest.
+const FIRST_TARGET: f64 = 1e-7;
+
+impl General {
+    fn new(qp: &Qp) -> Result<Self, Error> {
+        let scaling = Scaling::of(qp);
+        let scaled = scaling.apply(qp);
+        let kkt = kkt::prepare(&scaled)?;
+        let it = PrimalDual::new(&scaled);
+        Ok(General { qp: qp.clone(), scaling, scaled, kkt, it, iterations: 0, limit: 0 })
+    }
+
+    /// Takes new numbers; false if the pattern of finite bounds changed.
+    fn update(&mut self, qp: &Qp) -> bool {
+        let same = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| a.is_finite() == b.is_finite());
+        let fixed = |q: &Qp, i: usize| q.lb[i] == q.ub[i];
+        let unchanged = same(&self.qp.h, &qp.h)
+            && same(&self.qp.lb, &qp.lb)
+            && same(&self.qp.ub, &qp.ub)
+            && (0..qp.n()).all(|i| fixed(qp, i) == fixed(&self.qp, i));
+        if !unchanged {
+            return false;
+        }
+        self.scaled = self.scaling.update(&self.qp, qp, &self.scaled);
+        self.qp = qp.clone();
+        self.kkt.load(&self.scaled).is_ok()
+    }
+
+    fn solve(&mut self, settings: &Settings, out: &mut Point) -> Outcome {
+        self.iterations = 0;
+        self.limit = settings.max_iter.unwrap_or(MAX_ITER);
+        if let Err(outcome) = self.start() {
+            return outcome;
+        }
+        self.run(settings, settings.eps_rel.max(FIRST_TARGET), settings.eps_abs.max(FIRST_TARGET), out)
+    }
+
+    fn tighten(&mut self, settings: &Settings, out: &mut Point) -> Option<Outcome> {
+        if settings.eps_rel >= FIRST_TARGET && settings.eps_abs >= FIRST_TARGET {
+            return None;
+        }
+        let outcome = self.run(settings, settings.eps_rel, settings.eps_abs, out);
+        Some(outcome)
+    }
+
+    /// Mehrotra's starting point: the regularized least-squares solution, shifted inside.
+    fn start(&mut self) -> Result<(), Outcome> {
+        let (qp, it) = (&self.scaled, &mut self.it);
+        for i in 0..qp.n() {
+            it.x[i] = 0.0_f64.clamp(qp.lb[i], qp.ub[i]);
+        }
+        it.y.fill(0.0);
+        for f in [&mut it.g, &mut it.l, &mut it.u] {
+            f.s.fill(1.0);
+            f.z.fill(1.0);
+        }
+        it.residuals(qp);
+        if it.factor(qp, &mut *self.kkt, 1e-6, 1e-6).is_err() {
+            return Err(failed(0));
+        }
+        it.direction(qp, &mut *self.kkt, 0.0, false);
+        let before = it.g.s.len() + it.l.s.len() + it.u.s.len();
+        if !it.advance(1.0, 1.0) {
+            return Err(failed(0));
+        }
+        if before == 0 {
+            return Ok(());
+        }
+        // shift slacks and multipliers inside, by the rule of Mehrotra (1992)
+        let families = || [0usize, 1, 2];
+        fn of(it: &mut PrimalDual, k: usize) -> &mut super::newton::Pairs {
+            match k {
+                0 => &mut it.g,
+                1 => &mut it.l,
+                _ => &mut it.u,
+            }
+        }
+        let lowest = |v: &[f64]| v.iter().fold(f64::INFINITY, |m, &v| m.min(v));
+        let (mut low_s, mut low_z) = (f64::INFINITY, f64::INFINITY);
+        for k in families() {
+            low_s = low_s.min(lowest(&of(it, k).s));
+            low_z = low_z.min(lowest(&of(it, k).z));
+        }
+        let (up_s, up_z) = ((-1.5 * low_s).max(0.0), (-1.5 * low_z).max(0.0));
+        let (mut product, mut sum_s, mut sum_z) = (0.0, 0.0, 0.0);
+        for k in families() {
+            let f = of(it, k);
+            f.s.iter_mut().for_each(|s| *s += up_s);
+            f.z.iter_mut().for_each(|z| *z += up_z);
+            product += dot(&f.s, &f.z);
+            sum_s += f.s.iter().sum::<f64>();
+            sum_z += f.z.iter().sum::<f64>();
+        }
+        let more_s = if sum_z > 0.0 { 0.5 * product / sum_z } else { 1.0 };
+        let more_z = if sum_s > 0.0 { 0.5 * product / sum_s } else { 1.0 };
+        for k in families() {
+            let f = of(it, k);
+            f.s.iter_mut().for_each(|s| *s += more_s.max(1e-4));
+            f.z.iter_mut().for_each(|z| *z += more_z.max(1e-4));
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, settings: &Settings, eps_rel: f64, eps_abs: f64, out: &mut Point) -> Outcome {
+        let start = Instant::now();
+        let separate = self.scaled.p.is_zero();
+        let mut stalled = 0;
+        loop {
+            let (qp, it) = (&self.scaled, &mut self.it);
+            it.residuals(qp);
+            let mu = it.mu();
+            let iterations = self.iterations;
+            let outcome = |status, certificate| Outcome { status, iterations, certificate };
+            if converged(qp, it, &self.scaling, mu, eps_rel, eps_abs) {
+                self.scaling.unscale(qp, it, &self.qp, out);
+                return outcome(Status::Solved, None);
+            }
+            if self.iterations >= FIRST_CERTIFICATE {
+                self.scaling.unscale(qp, it, &self.qp, out);
+                if let Some(certificate) = certificate(&self.qp, out) {
+                    let status = match certificate {
+                        Certificate::PrimalInfeasible(_) => Status::PrimalInfeasible,
+                        _ => Status::DualInfeasible,
+                    };
+                    return outcome(status, Some(certificate));
+                }
+            }
+            let late = settings.time_limit.is_some_and(|limit| start.elapsed() > limit);
+            if self.iterations >= self.limit || late || stalled >= 12 || !mu.is_finite() {
+                self.scaling.unscale(qp, it, &self.qp, out);
+                let status = match () {
+                    () if late => Status::TimeLimit,
+                    () if self.iterations >= self.limit => Status::IterationLimit,
+                    () => Status::NumericalFailure,
+                };
+                return outcome(status, None);
+            }
+            self.iterations += 1;
+            let mut regularization = (1e-2 * mu).clamp(1e-10, 1e-8);
+            let mut ok = it.factor(qp, &mut *self.kkt, regularization, regularization).is_ok();
+            while !ok && regularization < 1e-3 {
+                regularization *= 100.0;
+                ok = it.factor(qp, &mut *self.kkt, regularization, regularization).is_ok();
+            }
+            if !ok {
+                self.scaling.unscale(qp, it, &self.qp, out);
+                return outcome(Status::NumericalFailure, None);
+            }
+            it.direction(qp, &mut *self.kkt, 0.0, false);
+            if it.pairs() > 0 {
+                let (primal, dual) = it.step_lengths();
+                let common = primal.min(dual);
+                let (primal, dual) = if separate { (primal, dual) } else { (common, common) };
+                let sigma = (it.mu_after(primal, dual) / mu).clamp(0.0, 1.0).powi(3);
+                it.direction(qp, &mut *self.kkt, sigma * mu, true);
+            }
+            let (mut primal, mut dual) = it.step_lengths();
+            if primal < 1.0 {
+                primal *= TO_BOUNDARY;
+            }
+            if dual < 1.0 {
+                dual *= TO_BOUNDARY;
+            }
+            if !separate {
+                (primal, dual) = (primal.min(dual), primal.min(dual));
+            }
+            if !it.advance(primal, dual) {
+                self.scaling.unscale(qp, it, &self.qp, out);
+                return outcome(Status::NumericalFailure, None);
+            }
+            stalled = if primal.max(dual) < 1e-4 { stalled + 1 } else { 0 };
+        }
+    }
+}
+
+fn failed(iterations: usize) -> Outcome {
+    Outcome { status: Status::NumericalFailure, iterations, certificate: None }
+}
+
+/// Residuals in the units of the problem, relative to the sizes of the terms that cancel in them.
+fn converged(qp: &Qp, it: &PrimalDual, scaling: &Scaling, mu: f64, eps_rel: f64, eps_abs: f64) -> bool {
+    let (primal, primal_scale) = scaling.primal(it, qp);
+    let (dual, dual_scale) = scaling.dual(it, qp);
+    let quadratic = dot(&it.x, &it.px);
+    let objective = (0.5 * quadratic + dot(&it.x, &qp.q)).abs() / scaling.cost;
+    let gap = mu * it.pairs() as f64 / scaling.cost;
+    primal <= eps_abs + eps_rel * primal_scale
+        && dual <= eps_abs + eps_rel * dual_scale
+        && gap <= eps_abs + eps_rel * objective
+}
+
+/// A certificate among the directions in which a diverging iterate points.
+fn certificate(qp: &Qp, point: &Point) -> Option<Certificate> {
+    let multipliers = norm_inf(&point.y).max(norm_inf(&point.z)).max(norm_inf(&point.z_box));
+    if multipliers > 1e3 {
+        let scaled = |v: &[f64]| v.iter().map(|v| v / multipliers).collect::<Vec<_>>();
+        let ray = Point { x: Vec::new(), y: scaled(&point.y), z: scaled(&point.z), z_box: scaled(&point.z_box) };
+        let candidate = Certificate::PrimalInfeasible(ray);
+        if candidate.violation(qp) <= 1e-8 {
+            return Some(candidate);
+        }
+    }
+    let size = norm_inf(&point.x);
+    if size > 1e3 {
+        let candidate = Certificate::DualInfeasible(point.x.iter().map(|v| v / size).collect());
+        if candidate.violation(qp) <= 1e-8 {
+            return Some(candidate);
+        }
+    }
+    None
+}

@@ -1,0 +1,284 @@
+//! Primal-dual Newton steps on the perturbed optimality conditions: shared by the interior point and by smoothing.
+//!
+//! Slacks `s_g = h - G x`, `s_l = x - lb`, `s_u = ub - x` are variables of their own, so that an iterate may violate the
+//! constraints while it stays inside the positive orthant. Eliminating slacks and their multipliers leaves the KKT
+//! system of [`kkt`](crate::kkt) with `dx = z_l/s_l + z_u/s_u + rho` and `dc = (delta, s_g/z_g + delta)`.
+
+use crate::kkt::{Breakdown, KktFactor};
+use crate::matrix::norm_inf;
+use crate::{Point, Qp};
+
+/// A constraint family with positive slacks and multipliers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pairs {
+    /// Which row (of G) or variable each pair belongs to.
+    pub index: Vec<usize>,
+    pub s: Vec<f64>,
+    pub z: Vec<f64>,
+    /// Residual of the definition of the slack.
+    r: Vec<f64>,
+    /// Right-hand side of the complementarity row.
+    rc: Vec<f64>,
+    ds: Vec<f64>,
+    dz: Vec<f64>,
+}
+
+impl Pairs {
+    fn over(index: Vec<usize>) -> Self {
+        let n = index.len();
+        let v = || vec![0.0; n];
+        Pairs { index, s: v(), z: v(), r: v(), rc: v(), ds: v(), dz: v() }
+    }
+
+    /// Residual of the definition of slack k.
+    pub fn residual(&self, k: usize) -> f64 {
+        self.r[k]
+    }
+
+    fn product(&self) -> f64 {
+        self.s.iter().zip(&self.z).map(|(s, z)| s * z).sum()
+    }
+
+    fn product_after(&self, primal: f64, dual: f64) -> f64 {
+        let pairs = self.s.iter().zip(&self.ds).zip(self.z.iter().zip(&self.dz));
+        pairs.map(|((s, ds), (z, dz))| (s + primal * ds) * (z + dual * dz)).sum()
+    }
+}
+
+fn longest(v: &[f64], dv: &[f64]) -> f64 {
+    v.iter().zip(dv).filter(|(_, d)| **d < 0.0).fold(1.0, |a, (v, d)| a.min(-v / d))
+}
+
+/// An iterate with its workspaces.
+#[derive(Debug, Default)]
+pub(crate) struct PrimalDual {
+    pub x: Vec<f64>,
+    pub y: Vec<f64>,
+    pub g: Pairs,
+    pub l: Pairs,
+    pub u: Pairs,
+    /// `P x + q + A'y + G'z_g - z_l + z_u`.
+    pub rd: Vec<f64>,
+    /// `A x - b`.
+    pub ra: Vec<f64>,
+    pub px: Vec<f64>,
+    zg_full: Vec<f64>,
+    gx: Vec<f64>,
+    pub dx_diag: Vec<f64>,
+    pub dc_diag: Vec<f64>,
+    w: Vec<f64>,
+    v: Vec<f64>,
+    rank: Vec<f64>,
+}
+
+impl PrimalDual {
+    /// Buffers for problems whose finite bounds and right-hand sides are where those of `qp` are.
+    pub fn new(qp: &Qp) -> Self {
+        let n = qp.n();
+        let finite = |v: &[f64]| (0..v.len()).filter(|&i| v[i].is_finite()).collect::<Vec<_>>();
+        PrimalDual {
+            x: vec![0.0; n],
+            y: vec![0.0; qp.n_equality()],
+            g: Pairs::over(finite(&qp.h)),
+            l: Pairs::over((0..n).filter(|&i| qp.lb[i].is_finite() && qp.lb[i] < qp.ub[i]).collect()),
+            u: Pairs::over((0..n).filter(|&i| qp.ub[i].is_finite() && qp.lb[i] < qp.ub[i]).collect()),
+            ..PrimalDual::default()
+        }
+    }
+
+    /// Number of complementary pairs.
+    pub fn pairs(&self) -> usize {
+        self.g.s.len() + self.l.s.len() + self.u.s.len()
+    }
+
+    fn families(&self) -> [&Pairs; 3] {
+        [&self.g, &self.l, &self.u]
+    }
+
+    /// Mean complementarity product.
+    pub fn mu(&self) -> f64 {
+        let total: f64 = self.families().iter().map(|f| f.product()).sum();
+        total / self.pairs().max(1) as f64
+    }
+
+    /// Recomputes all residuals. Variables with `lb = ub` are held there.
+    pub fn residuals(&mut self, qp: &Qp) {
+        let n = qp.n();
+        for i in 0..n {
+            if qp.lb[i] == qp.ub[i] {
+                self.x[i] = qp.lb[i];
+            }
+        }
+        self.px.clear();
+        self.px.resize(n, 0.0);
+        qp.p.mul_add(1.0, &self.x, &mut self.px, &mut self.rank);
+        self.rd.clear();
+        self.rd.extend(self.px.iter().zip(qp.q.iter()).map(|(p, q)| p + q));
+        qp.a.tmul_add(1.0, &self.y, &mut self.rd);
+        self.zg_full.clear();
+        self.zg_full.resize(qp.n_inequality(), 0.0);
+        self.g.index.iter().zip(&self.g.z).for_each(|(&i, &z)| self.zg_full[i] = z);
+        qp.g.tmul_add(1.0, &self.zg_full, &mut self.rd);
+        self.l.index.iter().zip(&self.l.z).for_each(|(&i, &z)| self.rd[i] -= z);
+        self.u.index.iter().zip(&self.u.z).for_each(|(&i, &z)| self.rd[i] += z);
+        for i in 0..n {
+            if qp.lb[i] == qp.ub[i] {
+                self.rd[i] = 0.0;
+            }
+        }
+        self.ra.clear();
+        self.ra.extend(qp.b.iter().map(|b| -b));
+        qp.a.mul_add(1.0, &self.x, &mut self.ra);
+        self.gx.clear();
+        self.gx.resize(qp.n_inequality(), 0.0);
+        qp.g.mul_add(1.0, &self.x, &mut self.gx);
+        for k in 0..self.g.index.len() {
+            let i = self.g.index[k];
+            self.g.r[k] = self.gx[i] + self.g.s[k] - qp.h[i];
+        }
+        for k in 0..self.l.index.len() {
+            let i = self.l.index[k];
+            self.l.r[k] = qp.lb[i] + self.l.s[k] - self.x[i];
+        }
+        for k in 0..self.u.index.len() {
+            let i = self.u.index[k];
+            self.u.r[k] = self.x[i] + self.u.s[k] - qp.ub[i];
+        }
+    }
+
+    /// Largest violation of `A x = b` and of the definitions of the slacks.
+    pub fn primal_residual(&self) -> f64 {
+        self.families().iter().fold(norm_inf(&self.ra), |m, f| m.max(norm_inf(&f.r)))
+    }
+
+    /// Factors the Newton matrix at this iterate.
+    pub fn factor(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, rho: f64, delta: f64) -> Result<(), Breakdown> {
+        self.dx_diag.clear();
+        self.dx_diag.resize(qp.n(), rho);
+        for f in [&self.l, &self.u] {
+            for k in 0..f.index.len() {
+                self.dx_diag[f.index[k]] += f.z[k] / f.s[k];
+            }
+        }
+        for i in 0..qp.n() {
+            if qp.lb[i] == qp.ub[i] {
+                self.dx_diag[i] = f64::INFINITY;
+            }
+        }
+        self.dc_diag.clear();
+        self.dc_diag.resize(qp.n_equality(), delta);
+        self.dc_diag.resize(qp.n_equality() + qp.n_inequality(), f64::INFINITY);
+        for k in 0..self.g.index.len() {
+            self.dc_diag[qp.n_equality() + self.g.index[k]] = self.g.s[k] / self.g.z[k] + delta;
+        }
+        kkt.factor(&self.dx_diag, &self.dc_diag)
+    }
+
+    /// Sets the complementarity target: `s z - target`, plus the second-order term of the last step if asked.
+    fn target(&mut self, target: f64, second_order: bool) {
+        for f in [&mut self.g, &mut self.l, &mut self.u] {
+            for k in 0..f.s.len() {
+                let correction = if second_order { f.ds[k] * f.dz[k] } else { 0.0 };
+                f.rc[k] = f.s[k] * f.z[k] - target + correction;
+            }
+        }
+    }
+
+    /// Solves for the step towards complementarity products `target`; residuals and factors must be current.
+    pub fn direction(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, target: f64, second_order: bool) {
+        self.target(target, second_order);
+        let m = qp.n_equality();
+        self.w.clear();
+        self.w.extend(self.rd.iter().map(|r| -r));
+        for k in 0..self.l.index.len() {
+            let f = &self.l;
+            self.w[f.index[k]] -= (f.rc[k] - f.z[k] * f.r[k]) / f.s[k];
+        }
+        for k in 0..self.u.index.len() {
+            let f = &self.u;
+            self.w[f.index[k]] -= (f.z[k] * f.r[k] - f.rc[k]) / f.s[k];
+        }
+        self.v.clear();
+        self.v.extend(self.ra.iter().map(|r| -r));
+        self.v.resize(m + qp.n_inequality(), 0.0);
+        for k in 0..self.g.index.len() {
+            self.v[m + self.g.index[k]] = self.g.rc[k] / self.g.z[k] - self.g.r[k];
+        }
+        kkt.solve(&mut self.w, &mut self.v);
+        for k in 0..self.g.index.len() {
+            let f = &mut self.g;
+            f.dz[k] = self.v[m + f.index[k]];
+            f.ds[k] = (-f.rc[k] - f.s[k] * f.dz[k]) / f.z[k];
+        }
+        for k in 0..self.l.index.len() {
+            let f = &mut self.l;
+            f.ds[k] = self.w[f.index[k]] - f.r[k];
+            f.dz[k] = (-f.rc[k] - f.z[k] * f.ds[k]) / f.s[k];
+        }
+        for k in 0..self.u.index.len() {
+            let f = &mut self.u;
+            f.ds[k] = -self.w[f.index[k]] - f.r[k];
+            f.dz[k] = (-f.rc[k] - f.z[k] * f.ds[k]) / f.s[k];
+        }
+    }
+
+    /// Longest steps (at most 1) that keep slacks and multipliers nonnegative: primal, dual.
+    pub fn step_lengths(&self) -> (f64, f64) {
+        let f = self.families();
+        (f.iter().fold(1.0, |a, f| a.min(longest(&f.s, &f.ds))), f.iter().fold(1.0, |a, f| a.min(longest(&f.z, &f.dz))))
+    }
+
+    /// Mean complementarity after a step.
+    pub fn mu_after(&self, primal: f64, dual: f64) -> f64 {
+        let total: f64 = self.families().iter().map(|f| f.product_after(primal, dual)).sum();
+        total / self.pairs().max(1) as f64
+    }
+
+    /// Takes the step; false if it is not finite.
+    pub fn advance(&mut self, primal: f64, dual: f64) -> bool {
+        if !self.w.iter().chain(&self.v).all(|v| v.is_finite()) {
+            return false;
+        }
+        self.x.iter_mut().zip(&self.w).for_each(|(x, d)| *x += primal * d);
+        self.y.iter_mut().zip(&self.v).for_each(|(y, d)| *y += dual * d);
+        for f in [&mut self.g, &mut self.l, &mut self.u] {
+            f.s.iter_mut().zip(&f.ds).for_each(|(s, d)| *s += primal * d);
+            f.z.iter_mut().zip(&f.dz).for_each(|(z, d)| *z += dual * d);
+        }
+        true
+    }
+
+    /// Largest entry of the last step in x relative to x.
+    pub fn relative_step(&self) -> f64 {
+        norm_inf(&self.w) / norm_inf(&self.x).max(f64::MIN_POSITIVE)
+    }
+
+    /// Writes the iterate as a point.
+    pub fn write(&self, qp: &Qp, out: &mut Point) {
+        out.x.clone_from(&self.x);
+        out.y.clone_from(&self.y);
+        out.z.clear();
+        out.z.resize(qp.n_inequality(), 0.0);
+        self.g.index.iter().zip(&self.g.z).for_each(|(&i, &z)| out.z[i] = z);
+        out.z_box.clear();
+        out.z_box.resize(qp.n(), 0.0);
+        // where both bounds are finite the smaller multiplier is a barrier remnant: the difference is what counts
+        self.l.index.iter().zip(&self.l.z).for_each(|(&i, &z)| out.z_box[i] -= z);
+        self.u.index.iter().zip(&self.u.z).for_each(|(&i, &z)| out.z_box[i] += z);
+    }
+
+    /// Multipliers of fixed variables: what is missing in their row of the stationarity.
+    pub fn write_fixed(&self, qp: &Qp, out: &mut Point) {
+        if (0..qp.n()).all(|i| qp.lb[i] != qp.ub[i]) {
+            return;
+        }
+        let mut r: Vec<f64> = self.px.iter().zip(qp.q.iter()).map(|(p, q)| p + q).collect();
+        qp.a.tmul_add(1.0, &out.y, &mut r);
+        qp.g.tmul_add(1.0, &out.z, &mut r);
+        for i in 0..qp.n() {
+            if qp.lb[i] == qp.ub[i] {
+                out.z_box[i] = -r[i];
+            }
+        }
+    }
+}

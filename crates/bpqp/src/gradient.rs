@@ -1,0 +1,256 @@
+//! Stage 7: assembly of gradients, only the blocks asked for, each on the structure of its data.
+//!
+//! With `(w, u_y, u_z, u_box)` the solution of the backward system (see [`backward`](crate::backward)) and `(x, y, z)` the
+//! point, the loss changes by `-w'(dP x + dq + dA'y + dG'z) + u_y'(db - dA x) + u_z'(dh - dG x) + u_box'd(bound)`, so
+//!
+//! ```text
+//! dL/dq = -w          dL/dP = -1/2 (w x' + x w')        dL/dd = -w * x      dL/dF = -(w (F'x)' + x (F'w)')
+//! dL/db = u_y         dL/dA = -(y w' + u_y x')          dL/dh = u_z         dL/dG = -(z w' + u_z x')
+//! ```
+
+use crate::matrix::{Hessian, Matrix, gemv_t};
+use crate::{Error, Qp};
+use faer::Mat;
+
+/// The derivative of a loss with respect to the outputs of a solve; an empty vector stands for zeros.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Cotangent {
+    /// With respect to `x`.
+    pub x: Vec<f64>,
+    /// With respect to `y`.
+    pub y: Vec<f64>,
+    /// With respect to `z`.
+    pub z: Vec<f64>,
+    /// With respect to `z_box`.
+    pub z_box: Vec<f64>,
+    /// With respect to the optimal objective.
+    pub objective: f64,
+}
+
+impl Cotangent {
+    /// A loss that depends on `x` only.
+    pub fn x(x: &[f64]) -> Self {
+        Cotangent { x: x.to_vec(), ..Cotangent::default() }
+    }
+
+    /// Refuses wrong lengths and NaN.
+    pub fn validate(&self, qp: &Qp) -> Result<(), Error> {
+        let blocks = [
+            ("cotangent of x", &self.x, qp.n()),
+            ("cotangent of y", &self.y, qp.n_equality()),
+            ("cotangent of z", &self.z, qp.n_inequality()),
+            ("cotangent of z_box", &self.z_box, qp.n()),
+        ];
+        for (argument, v, expected) in blocks {
+            if !v.is_empty() && v.len() != expected {
+                return Err(Error::length(argument, v.len(), expected, "it has the shape of its output, or is empty"));
+            }
+            crate::error::check_finite(argument, v)?;
+        }
+        crate::error::check_finite("cotangent of objective", &[self.objective])
+    }
+}
+
+/// Which gradients are wanted; what is not wanted costs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Wrt {
+    pub p: bool,
+    pub q: bool,
+    pub a: bool,
+    pub b: bool,
+    pub g: bool,
+    pub h: bool,
+    pub lb: bool,
+    pub ub: bool,
+}
+
+impl Wrt {
+    /// Nothing.
+    pub const NONE: Wrt = Wrt { p: false, q: false, a: false, b: false, g: false, h: false, lb: false, ub: false };
+    /// Every block.
+    pub const ALL: Wrt = Wrt { p: true, q: true, a: true, b: true, g: true, h: true, lb: true, ub: true };
+    /// `q` only: the usual case of predict-then-optimize.
+    pub const Q: Wrt = Wrt { q: true, ..Wrt::NONE };
+
+    /// The blocks of that name.
+    pub fn from_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
+        let mut wrt = Wrt::NONE;
+        for name in names {
+            match name {
+                "P" => wrt.p = true,
+                "q" => wrt.q = true,
+                "A" => wrt.a = true,
+                "b" => wrt.b = true,
+                "G" => wrt.g = true,
+                "h" => wrt.h = true,
+                "lb" => wrt.lb = true,
+                "ub" => wrt.ub = true,
+                _ => {
+                    let advice = "name any of P, q, G, h, A, b, lb, ub";
+                    return Err(Error::Setting { name: "wrt", value: name.to_owned(), advice });
+                }
+            }
+        }
+        Ok(wrt)
+    }
+}
+
+/// Gradients of a loss with respect to the data; `None` where not asked for. Matrices have the structure of their data:
+/// sparse ones the same pattern, factored ones `d` and `F`. The gradient of `P` is symmetric.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[allow(missing_docs)]
+pub struct Gradient {
+    pub p: Option<Hessian>,
+    pub q: Option<Vec<f64>>,
+    pub a: Option<Matrix>,
+    pub b: Option<Vec<f64>>,
+    pub g: Option<Matrix>,
+    pub h: Option<Vec<f64>>,
+    pub lb: Option<Vec<f64>>,
+    pub ub: Option<Vec<f64>>,
+}
+
+/// A direction in the data; `None` stands for zeros. Matrices have the structure of their data.
+pub type Tangent = Gradient;
+
+/// The change of the outputs along a direction of the data.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SolutionTangent {
+    /// Of `x`.
+    pub x: Vec<f64>,
+    /// Of `y`.
+    pub y: Vec<f64>,
+    /// Of `z`.
+    pub z: Vec<f64>,
+    /// Of `z_box`.
+    pub z_box: Vec<f64>,
+    /// Of the optimal objective.
+    pub objective: f64,
+}
+
+/// What the backward pass hands to the assembly: a solution of the symmetric backward system.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Adjoint {
+    pub w: Vec<f64>,
+    pub y: Vec<f64>,
+    pub z: Vec<f64>,
+    pub lb: Vec<f64>,
+    pub ub: Vec<f64>,
+}
+
+/// `-1/2 (w x' + x w')` on the structure of `p`.
+fn hessian_gradient(p: &Hessian, w: &[f64], x: &[f64], out: &mut Option<Hessian>) {
+    let n = x.len();
+    match p {
+        Hessian::Zero(n) => *out = Some(Hessian::Zero(*n)),
+        Hessian::Dense(_) => {
+            if !matches!(out, Some(Hessian::Dense(m)) if m.ncols() == n) {
+                *out = Some(Hessian::Dense(Mat::zeros(n, n)));
+            }
+            if let Some(Hessian::Dense(m)) = out {
+                for j in 0..n {
+                    let (wj, xj) = (-0.5 * w[j], -0.5 * x[j]);
+                    for ((m, &wi), &xi) in m.col_as_slice_mut(j).iter_mut().zip(w).zip(x) {
+                        *m = wi * xj + xi * wj;
+                    }
+                }
+            }
+        }
+        Hessian::Sparse(m) => {
+            *out = Some(Hessian::Sparse(m.map_pattern(|i, j| -0.5 * (w[i] * x[j] + x[i] * w[j]))));
+        }
+        Hessian::Diagonal(_) => *out = Some(Hessian::Diagonal((0..n).map(|i| -w[i] * x[i]).collect())),
+        Hessian::LowRank { f, .. } => {
+            let (mut fx, mut fw) = (vec![0.0; f.ncols()], vec![0.0; f.ncols()]);
+            gemv_t(1.0, f.as_ref(), x, &mut fx);
+            gemv_t(1.0, f.as_ref(), w, &mut fw);
+            let f = Mat::from_fn(n, f.ncols(), |i, k| -(w[i] * fx[k] + x[i] * fw[k]));
+            *out = Some(Hessian::LowRank { d: (0..n).map(|i| -w[i] * x[i]).collect(), f });
+        }
+    }
+}
+
+/// `-(v w' + u x')` on the structure of `m`.
+fn matrix_gradient(m: &Matrix, v: &[f64], w: &[f64], u: &[f64], x: &[f64], out: &mut Option<Matrix>) {
+    match m {
+        Matrix::Dense(m) => {
+            let (rows, cols) = (m.nrows(), m.ncols());
+            if !matches!(out, Some(Matrix::Dense(o)) if (o.nrows(), o.ncols()) == (rows, cols)) {
+                *out = Some(Matrix::Dense(Mat::zeros(rows, cols)));
+            }
+            if let Some(Matrix::Dense(o)) = out {
+                for j in 0..cols {
+                    let (wj, xj) = (-w[j], -x[j]);
+                    for ((o, &vi), &ui) in o.col_as_slice_mut(j).iter_mut().zip(v).zip(u) {
+                        *o = vi * wj + ui * xj;
+                    }
+                }
+            }
+        }
+        Matrix::Sparse(m) => *out = Some(Matrix::Sparse(m.map_pattern(|i, j| -(v[i] * w[j] + u[i] * x[j])))),
+    }
+}
+
+fn fill(out: &mut Option<Vec<f64>>, values: impl Iterator<Item = f64>) {
+    let v = out.get_or_insert_with(Vec::new);
+    v.clear();
+    v.extend(values);
+}
+
+/// Cotangents of the objective, as they enter the assembly.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Envelope {
+    /// Of its explicit dependence on P and q.
+    pub explicit: f64,
+    /// Of its dependence on the constraints, through the multipliers.
+    pub constraints: f64,
+}
+
+/// Assembles the gradients that `wrt` names into `out`, reusing its buffers. The gradients of the optimal value are those
+/// of the Lagrangian (envelope theorem): `1/2 x x'`, `x`, `y x'`, `-y`, ...; the formulas above give them when `w`, `u_y`
+/// and `u_z` are shifted by multiples of the point.
+pub(crate) fn assemble(
+    qp: &Qp,
+    point: &crate::Point,
+    adjoint: &Adjoint,
+    wrt: Wrt,
+    objective: Envelope,
+    out: &mut Gradient,
+) {
+    let (x, y, z) = (&point.x, &point.y, &point.z);
+    let (w, Envelope { explicit, constraints: t }) = (&adjoint.w, objective);
+    match wrt.p {
+        true if explicit == 0.0 => hessian_gradient(&qp.p, w, x, &mut out.p),
+        true => {
+            let shifted: Vec<f64> = w.iter().zip(x).map(|(w, x)| w - 0.5 * explicit * x).collect();
+            hessian_gradient(&qp.p, &shifted, x, &mut out.p);
+        }
+        false => out.p = None,
+    }
+    for (ask, m, v, u, slot) in [(wrt.a, &qp.a, y, &adjoint.y, &mut out.a), (wrt.g, &qp.g, z, &adjoint.z, &mut out.g)] {
+        match ask {
+            true if t == 0.0 => matrix_gradient(m, v, w, u, x, slot),
+            true => {
+                let shifted: Vec<f64> = u.iter().zip(v).map(|(u, v)| u - t * v).collect();
+                matrix_gradient(m, v, w, &shifted, x, slot);
+            }
+            false => *slot = None,
+        }
+    }
+    let n = x.len();
+    let vectors: [(bool, &mut Option<Vec<f64>>, &dyn Fn(usize) -> f64, usize); 5] = [
+        (wrt.q, &mut out.q, &|i| explicit * x[i] - w[i], n),
+        (wrt.b, &mut out.b, &|i| adjoint.y[i] - t * y[i], y.len()),
+        (wrt.h, &mut out.h, &|i| adjoint.z[i] - t * z[i], z.len()),
+        (wrt.lb, &mut out.lb, &|i| adjoint.lb[i] - t * point.z_box[i].min(0.0), n),
+        (wrt.ub, &mut out.ub, &|i| adjoint.ub[i] - t * point.z_box[i].max(0.0), n),
+    ];
+    for (ask, slot, value, len) in vectors {
+        if ask {
+            fill(slot, (0..len).map(value));
+        } else {
+            *slot = None;
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! Dense data. Two forms:
+//!
+//! - *range space*, where nothing is added to P: everything follows from [`RangeSpace`], and a factorization is one
+//!   Cholesky of the kept block of `M`;
+//! - *primal*: `K = P + diag(dx) + sum of c c'/dc over soft rows` on the free variables, then the Schur complement of
+//!   the hard rows. Where K alone is singular (a linear program, a vertex) a multiple of `H'H` of the hard rows H is
+//!   added, which leaves the solution unchanged.
+
+use super::cholesky::{CholeskyScratch, pivot_ratio, solve_lower, solve_lower_transposed};
+use super::range_space::{RangeSpace, transposed_rows};
+use super::{Breakdown, KktCore, KktFactor};
+use crate::matrix::{Hessian, Matrix, gemv, gemv_t};
+use crate::{Error, Qp};
+use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
+use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
+use faer::{Accum, Mat, Par};
+use std::sync::Arc;
+
+/// Rows with `dc` below this multiple of the scale are kept as equations, the others are added to K.
+const HARD: f64 = 1e-7;
+/// Pivot ratios below these count as singular.
+const SINGULAR_K: f64 = 1e-13;
+const SINGULAR_S: f64 = 1e-14;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Form {
+    None,
+    Range,
+    Primal,
+}
+
+/// Factorizations of dense data.
+pub(crate) struct DenseKkt {
+    qp: Qp,
+    core: Option<Arc<RangeSpace>>,
+    range_failed: bool,
+    /// C', n x k, of the matrices in `rows_of`; for the primal form.
+    rows: Mat<f64>,
+    rows_of: Option<(Arc<Matrix>, Arc<Matrix>)>,
+    form: Form,
+    dc: Vec<f64>,
+    free: Vec<usize>,
+    hard: Vec<usize>,
+    soft: Vec<usize>,
+    k: Mat<f64>,
+    y: Mat<f64>,
+    s: Mat<f64>,
+    gathered: Mat<f64>,
+    augmented: f64,
+    deficient: bool,
+    scratch: CholeskyScratch,
+    t: Vec<f64>,
+    u: Vec<f64>,
+    soft_rhs: Vec<f64>,
+}
+
+impl DenseKkt {
+    pub fn new(qp: &Qp) -> Self {
+        let empty = || Mat::zeros(0, 0);
+        DenseKkt {
+            qp: qp.clone(),
+            core: None,
+            range_failed: false,
+            rows: empty(),
+            rows_of: None,
+            form: Form::None,
+            dc: Vec::new(),
+            free: Vec::new(),
+            hard: Vec::new(),
+            soft: Vec::new(),
+            k: empty(),
+            y: empty(),
+            s: empty(),
+            gathered: empty(),
+            augmented: 0.0,
+            deficient: false,
+            scratch: CholeskyScratch::default(),
+            t: Vec::new(),
+            u: Vec::new(),
+            soft_rhs: Vec::new(),
+        }
+    }
+
+    /// The range-space factors of the data, computed at the first call; `None` if P is not safely positive definite.
+    pub fn range_space(&mut self) -> Option<&Arc<RangeSpace>> {
+        if self.core.is_none() && !self.range_failed {
+            match RangeSpace::new(&self.qp, &mut self.scratch) {
+                Ok(core) => self.core = Some(Arc::new(core)),
+                Err(_) => self.range_failed = true,
+            }
+        }
+        self.core.as_ref()
+    }
+
+    fn load_rows(&mut self) {
+        let same = self.rows_of.as_ref().is_some_and(|(a, g)| Arc::ptr_eq(a, &self.qp.a) && Arc::ptr_eq(g, &self.qp.g));
+        if !same {
+            self.rows = transposed_rows(&self.qp);
+            self.rows_of = Some((self.qp.a.clone(), self.qp.g.clone()));
+        }
+    }
+
+    /// `S = block + diag(dc)`, factored; regularized if the rows of the block are dependent.
+    fn factor_schur(&mut self) -> Result<(), Breakdown> {
+        let h = self.hard.len();
+        let largest = (0..h).fold(0.0_f64, |m, i| m.max(self.s[(i, i)]));
+        if largest.is_nan() {
+            return Err(Breakdown::NotFinite);
+        }
+        for (i, &row) in self.hard.iter().enumerate() {
+            self.s[(i, i)] += self.dc[row];
+        }
+        self.deficient = false;
+        // the factorization overwrites the lower triangle; the upper one, a copy, is kept for a second attempt
+        for j in 0..h {
+            for i in 0..j {
+                self.s[(i, j)] = self.s[(j, i)];
+            }
+        }
+        let diagonal: Vec<f64> = (0..h).map(|i| self.s[(i, i)]).collect();
+        let ok = self.scratch.factor(self.s.as_mut()).is_ok() && pivot_ratio(self.s.as_ref()) > SINGULAR_S;
+        if ok || h == 0 {
+            return Ok(());
+        }
+        self.deficient = true;
+        for j in 0..h {
+            for i in j + 1..h {
+                self.s[(i, j)] = self.s[(j, i)];
+            }
+            self.s[(j, j)] = diagonal[j] + 1e-10 * largest.max(f64::MIN_POSITIVE);
+        }
+        self.scratch.factor(self.s.as_mut()).map_err(|_| Breakdown::Rank)
+    }
+
+    fn factor_range(&mut self, core: &RangeSpace) -> Result<(), Breakdown> {
+        self.hard.clear();
+        self.hard.extend((0..self.dc.len()).filter(|&i| self.dc[i].is_finite()));
+        let h = self.hard.len();
+        resize(&mut self.s, h, h);
+        resize(&mut self.y, core.y.nrows(), h);
+        for (j, &col) in self.hard.iter().enumerate() {
+            let source = core.m.col_as_slice(col);
+            for (i, &row) in self.hard.iter().enumerate().skip(j) {
+                self.s[(i, j)] = source[row];
+            }
+            self.y.col_as_slice_mut(j).copy_from_slice(core.y.col_as_slice(col));
+        }
+        self.form = Form::Range;
+        self.factor_schur()
+    }
+
+    fn factor_primal(&mut self, dx: &[f64]) -> Result<(), Breakdown> {
+        self.load_rows();
+        self.free.clear();
+        self.free.extend((0..dx.len()).filter(|&i| dx[i].is_finite()));
+        let f = self.free.len();
+        resize(&mut self.k, f, f);
+        self.fill_hessian(dx);
+        let size = (0..f).fold(0.0_f64, |m, i| m.max(self.k[(i, i)].abs()));
+        if size.is_nan() {
+            return Err(Breakdown::NotFinite);
+        }
+        let kept = |i: &usize| self.dc[*i].is_finite();
+        self.soft.clear();
+        self.soft.extend((0..self.dc.len()).filter(kept).filter(|&i| self.dc[i] > HARD));
+        self.hard.clear();
+        self.hard.extend((0..self.dc.len()).filter(kept).filter(|&i| self.dc[i] <= HARD));
+        self.add_rows(false);
+        let h = self.hard.len();
+        // keep the assembled lower triangle in the upper one for a second attempt
+        for j in 0..f {
+            for i in 0..j {
+                self.k[(i, j)] = self.k[(j, i)];
+            }
+        }
+        let diagonal: Vec<f64> = (0..f).map(|i| self.k[(i, i)]).collect();
+        self.augmented = 0.0;
+        let ok = self.scratch.factor(self.k.as_mut()).is_ok() && pivot_ratio(self.k.as_ref()) > SINGULAR_K;
+        if !ok && f > 0 {
+            if h == 0 {
+                return Err(Breakdown::Inertia);
+            }
+            for j in 0..f {
+                for i in j + 1..f {
+                    self.k[(i, j)] = self.k[(j, i)];
+                }
+                self.k[(j, j)] = diagonal[j];
+            }
+            let row_size = self
+                .hard
+                .iter()
+                .fold(0.0_f64, |m, &r| self.free.iter().fold(m, |m, &i| m.max(self.rows[(i, r)].abs())));
+            if row_size == 0.0 {
+                return Err(Breakdown::Inertia);
+            }
+            self.augmented = if size > 0.0 { size } else { 1.0 } / (row_size * row_size);
+            self.add_rows(true);
+            let ok = self.scratch.factor(self.k.as_mut()).is_ok() && pivot_ratio(self.k.as_ref()) > 1e-15;
+            if !ok {
+                return Err(Breakdown::Inertia);
+            }
+        }
+        resize(&mut self.y, f, h);
+        for (j, &row) in self.hard.iter().enumerate() {
+            let source = self.rows.col_as_slice(row);
+            for (o, &i) in self.y.col_as_slice_mut(j).iter_mut().zip(&self.free) {
+                *o = source[i];
+            }
+        }
+        solve_lower_triangular_in_place(self.k.as_ref(), self.y.as_mut(), Par::Seq);
+        resize(&mut self.s, h, h);
+        lower_gram(&mut self.s, &self.y);
+        self.form = Form::Primal;
+        self.factor_schur()
+    }
+
+    fn fill_hessian(&mut self, dx: &[f64]) {
+        let all = self.free.len() == dx.len();
+        match &*self.qp.p {
+            Hessian::Dense(p) => {
+                for (j, &col) in self.free.iter().enumerate() {
+                    let (source, target) = (p.col_as_slice(col), self.k.col_as_slice_mut(j));
+                    if all {
+                        target[j..].copy_from_slice(&source[j..]);
+                    } else {
+                        for (o, &i) in target[j..].iter_mut().zip(&self.free[j..]) {
+                            *o = source[i];
+                        }
+                    }
+                }
+            }
+            Hessian::LowRank { d, f } => {
+                resize(&mut self.gathered, f.ncols(), self.free.len());
+                for (j, &i) in self.free.iter().enumerate() {
+                    for k in 0..f.ncols() {
+                        self.gathered[(k, j)] = f[(i, k)];
+                    }
+                }
+                lower_gram(&mut self.k, &self.gathered);
+                for (j, &i) in self.free.iter().enumerate() {
+                    self.k[(j, j)] += d[i];
+                }
+            }
+            other => {
+                self.k.fill(0.0);
+                let mut position = vec![usize::MAX; dx.len()];
+                self.free.iter().enumerate().for_each(|(j, &i)| position[i] = j);
+                match other {
+                    Hessian::Sparse(m) => {
+                        for (i, j, v) in m.triplets() {
+                            let (i, j) = (position[i], position[j]);
+                            if i != usize::MAX && j != usize::MAX && i >= j {
+                                self.k[(i, j)] = v;
+                            }
+                        }
+                    }
+                    Hessian::Diagonal(d) => {
+                        self.free.iter().enumerate().for_each(|(j, &i)| self.k[(j, j)] = d[i]);
+                    }
+                    Hessian::Zero(_) | Hessian::Dense(_) | Hessian::LowRank { .. } => {}
+                }
+            }
+        }
+        for (j, &i) in self.free.iter().enumerate() {
+            self.k[(j, j)] += dx[i];
+        }
+    }
+
+    /// Adds `c c'/dc` of the soft rows, or `augmented * c c'` of the hard ones.
+    fn add_rows(&mut self, hard: bool) {
+        let which = if hard { &self.hard } else { &self.soft };
+        if which.is_empty() || self.free.is_empty() {
+            return;
+        }
+        resize(&mut self.gathered, which.len(), self.free.len());
+        for (r, &row) in which.iter().enumerate() {
+            let scale = if hard { self.augmented.sqrt() } else { 1.0 / self.dc[row].sqrt() };
+            let source = self.rows.col_as_slice(row);
+            for (j, &i) in self.free.iter().enumerate() {
+                self.gathered[(r, j)] = scale * source[i];
+            }
+        }
+        triangular_matmul(
+            self.k.as_mut(),
+            BlockStructure::TriangularLower,
+            Accum::Add,
+            self.gathered.transpose(),
+            BlockStructure::Rectangular,
+            self.gathered.as_ref(),
+            BlockStructure::Rectangular,
+            1.0,
+            Par::Seq,
+        );
+    }
+
+    fn solve_range(&mut self, core: &RangeSpace, w: &mut [f64], v: &mut [f64]) {
+        core.solve_lower(w);
+        self.u.clear();
+        self.u.extend(self.hard.iter().map(|&row| -v[row]));
+        gemv_t(1.0, self.y.as_ref(), w, &mut self.u);
+        solve_lower(self.s.as_ref(), &mut self.u);
+        solve_lower_transposed(self.s.as_ref(), &mut self.u);
+        gemv(-1.0, self.y.as_ref(), &self.u, w);
+        core.solve_upper(w);
+        v.fill(0.0);
+        self.hard.iter().zip(&self.u).for_each(|(&row, &u)| v[row] = u);
+    }
+
+    fn solve_primal(&mut self, w: &mut [f64], v: &mut [f64]) {
+        // eliminate the soft rows: v = (c'w - s)/dc adds c s/dc to the right-hand side
+        self.soft_rhs.clear();
+        self.soft_rhs.resize(v.len(), 0.0);
+        for &row in &self.soft {
+            self.soft_rhs[row] = v[row] / self.dc[row];
+        }
+        if self.augmented > 0.0 {
+            for &row in &self.hard {
+                self.soft_rhs[row] = self.augmented * v[row];
+            }
+        }
+        if !self.soft.is_empty() || self.augmented > 0.0 {
+            gemv(1.0, self.rows.as_ref(), &self.soft_rhs, w);
+        }
+        self.t.clear();
+        self.t.extend(self.free.iter().map(|&i| w[i]));
+        solve_lower(self.k.as_ref(), &mut self.t);
+        self.u.clear();
+        self.u.extend(self.hard.iter().map(|&row| -v[row]));
+        gemv_t(1.0, self.y.as_ref(), &self.t, &mut self.u);
+        solve_lower(self.s.as_ref(), &mut self.u);
+        solve_lower_transposed(self.s.as_ref(), &mut self.u);
+        gemv(-1.0, self.y.as_ref(), &self.u, &mut self.t);
+        solve_lower_transposed(self.k.as_ref(), &mut self.t);
+        w.fill(0.0);
+        self.free.iter().zip(&self.t).for_each(|(&i, &t)| w[i] = t);
+        self.soft_rhs.clear();
+        self.soft_rhs.resize(v.len(), 0.0);
+        if !self.soft.is_empty() {
+            gemv_t(1.0, self.rows.as_ref(), w, &mut self.soft_rhs);
+        }
+        for row in 0..v.len() {
+            let dc = self.dc[row];
+            v[row] = if dc.is_finite() && dc > HARD { (self.soft_rhs[row] - v[row]) / dc } else { 0.0 };
+        }
+        self.hard.iter().zip(&self.u).for_each(|(&row, &u)| v[row] = u);
+    }
+}
+
+impl KktFactor for DenseKkt {
+    fn load(&mut self, qp: &Qp) -> Result<(), Error> {
+        if !self.core.as_ref().is_some_and(|core| core.is_of(qp)) {
+            let same =
+                Arc::ptr_eq(&self.qp.p, &qp.p) && Arc::ptr_eq(&self.qp.a, &qp.a) && Arc::ptr_eq(&self.qp.g, &qp.g);
+            self.core = None;
+            self.range_failed &= same;
+        }
+        self.qp = qp.clone();
+        self.form = Form::None;
+        Ok(())
+    }
+
+    fn factor(&mut self, dx: &[f64], dc: &[f64]) -> Result<(), Breakdown> {
+        self.dc.clear();
+        self.dc.extend_from_slice(dc);
+        self.form = Form::None;
+        let kept = dc.iter().filter(|d| d.is_finite()).count();
+        if kept <= dx.len()
+            && dx.iter().all(|&d| d == 0.0)
+            && let Some(core) = self.range_space().cloned()
+        {
+            return self.factor_range(&core);
+        }
+        self.factor_primal(dx)
+    }
+
+    fn solve(&mut self, w: &mut [f64], v: &mut [f64]) {
+        match (self.form, self.core.clone()) {
+            (Form::Range, Some(core)) => self.solve_range(&core, w, v),
+            (Form::Primal, _) => self.solve_primal(w, v),
+            _ => {
+                w.fill(f64::NAN);
+                v.fill(f64::NAN);
+            }
+        }
+    }
+
+    fn deficient(&self) -> bool {
+        self.deficient
+    }
+
+    fn core(&self) -> Option<KktCore> {
+        self.core.clone().map(KktCore)
+    }
+
+    fn adopt(&mut self, core: &KktCore) {
+        self.core = Some(core.0.clone());
+    }
+
+    fn name(&self) -> &'static str {
+        match self.form {
+            Form::Range => "dense range space",
+            _ => "dense primal",
+        }
+    }
+}
+
+fn resize(m: &mut Mat<f64>, nrows: usize, ncols: usize) {
+    if (m.nrows(), m.ncols()) != (nrows, ncols) {
+        m.resize_with(nrows, ncols, |_, _| 0.0);
+    }
+}
+
+/// Lower triangle of `out = y'y`.
+fn lower_gram(out: &mut Mat<f64>, y: &Mat<f64>) {
+    triangular_matmul(
+        out.as_mut(),
+        BlockStructure::TriangularLower,
+        Accum::Replace,
+        y.transpose(),
+        BlockStructure::Rectangular,
+        y.as_ref(),
+        BlockStructure::Rectangular,
+        1.0,
+        Par::Seq,
+    );
+}

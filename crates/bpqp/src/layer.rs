@@ -1,0 +1,393 @@
+//! Stage 8: the user's object. Prepared once, then solved and differentiated many times.
+
+use crate::active::identify;
+use crate::backward::{Accuracy, Differentiator};
+use crate::forward::{self, ForwardHandle, Outcome};
+use crate::kkt::negative_curvature;
+use crate::matrix::{Hessian, Matrix};
+use crate::residuals::{Point, ResidualWork, residuals};
+use crate::solution::lower;
+use crate::{
+    Certificate, Cotangent, Error, Gradient, Qp, Settings, Solution, SolutionTangent, Solver, Status, Tangent, Verdict,
+    Wrt,
+};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Rounds of repair after a forward solver; more from a warm start, where each is cheaper than a solve.
+const REPAIR_ROUNDS: usize = 10;
+const WARM_ROUNDS: usize = 25;
+/// A result this much worse than asked for is still a solution, an inaccurate one.
+const INACCURATE: f64 = 1e3;
+
+/// A problem structure, prepared: symbolic work and buffers belong to it, and every factorization is kept for as long as
+/// the matrices that it came from.
+///
+/// ```
+/// use bpqp::{Cotangent, Hessian, Layer, Qp, Settings, Wrt};
+/// // the projection of (0.5, 2) onto the unit box
+/// let qp = Qp::new(Hessian::Diagonal(vec![1.0; 2]), vec![-0.5, -2.0])?.bounds(vec![0.0; 2], vec![1.0; 2])?;
+/// let mut layer = Layer::new(qp.clone(), Settings::default())?;
+/// assert_eq!(layer.solve()?.x, [0.5, 1.0]);
+/// let gradient = layer.vjp(&Cotangent::x(&[1.0, 1.0]), Wrt::ALL)?;
+/// assert_eq!(gradient.q.as_deref(), Some(&[-1.0, 0.0][..]));
+/// layer.update(qp.with_q(vec![-0.25, 3.0])?)?;
+/// assert_eq!(layer.solve()?.x, [0.25, 0.0]);
+/// # Ok::<(), bpqp::Error>(())
+/// ```
+pub struct Layer {
+    settings: Settings,
+    chain: Vec<(Solver, Option<Box<dyn ForwardHandle>>)>,
+    differentiator: Differentiator,
+    convex: Option<bool>,
+    curvature: Option<Vec<f64>>,
+    loaded: bool,
+    solution: Solution,
+    trial: Point,
+    work: ResidualWork,
+    gradient: Gradient,
+    tangent: SolutionTangent,
+    verdict: Verdict,
+}
+
+impl Layer {
+    /// Prepares for problems of the structure of `qp`: its shapes, sparsity patterns, and which blocks there are.
+    pub fn new(qp: Qp, settings: Settings) -> Result<Self, Error> {
+        settings.validate()?;
+        let chain = chain(&qp, &settings).into_iter().map(|solver| (solver, None)).collect();
+        Ok(Layer {
+            chain,
+            differentiator: Differentiator::new(&qp, &settings)?,
+            convex: None,
+            curvature: None,
+            loaded: false,
+            solution: Solution::blank(&qp, &settings),
+            trial: Point::zeros(&qp),
+            work: ResidualWork::default(),
+            gradient: Gradient::default(),
+            tangent: SolutionTangent::default(),
+            verdict: Verdict::Untrusted,
+            settings,
+        })
+    }
+
+    /// Takes the numbers of another problem of the same structure. Blocks that both share keep what was computed of them.
+    pub fn update(&mut self, qp: Qp) -> Result<(), Error> {
+        let old = &self.solution.qp;
+        check_structure(old, &qp)?;
+        if !(Arc::ptr_eq(&old.p, &qp.p) && Arc::ptr_eq(&old.a, &qp.a)) {
+            self.convex = None;
+        }
+        for (_, handle) in &mut self.chain {
+            if let Some(handle) = handle {
+                handle.update(&qp)?;
+            }
+        }
+        self.solution.qp = qp;
+        self.solution.status = Status::NumericalFailure;
+        self.loaded = false;
+        Ok(())
+    }
+
+    /// The problem at hand.
+    pub fn qp(&self) -> &Qp {
+        &self.solution.qp
+    }
+
+    /// Solves the problem at hand.
+    pub fn solve(&mut self) -> Result<&Solution, Error> {
+        self.solve_from(None)
+    }
+
+    /// Solves the problem at hand, starting from the solution of a similar one: if its active set is nearly right this
+    /// costs a few systems of that set.
+    pub fn solve_from(&mut self, warm: Option<&Point>) -> Result<&Solution, Error> {
+        let start = Instant::now();
+        self.forward(warm)?;
+        self.solution.info.time = start.elapsed();
+        Ok(&self.solution)
+    }
+
+    /// The solution of the last solve.
+    pub fn solution(&self) -> &Solution {
+        &self.solution
+    }
+
+    /// The gradient of a loss at the last solution, with these cotangents; it stays valid until the next call.
+    pub fn vjp(&mut self, cotangent: &Cotangent, wrt: Wrt) -> Result<&Gradient, Error> {
+        self.check_solved()?;
+        let accuracy = self.differentiator.vjp(self.solution.at(), cotangent, wrt, &mut self.gradient)?;
+        self.verdict = lower(self.solution.verdict(), accuracy);
+        Ok(&self.gradient)
+    }
+
+    /// The change of the last solution along a direction of the data.
+    pub fn jvp(&mut self, tangent: &Tangent) -> Result<&SolutionTangent, Error> {
+        self.check_solved()?;
+        let accuracy = self.differentiator.jvp(self.solution.at(), tangent, &mut self.tangent)?;
+        self.verdict = lower(self.solution.verdict(), accuracy);
+        Ok(&self.tangent)
+    }
+
+    pub(crate) fn vjp_into(&mut self, cot: &Cotangent, wrt: Wrt, out: &mut Gradient) -> Result<Accuracy, Error> {
+        self.check_solved()?;
+        self.differentiator.vjp(self.solution.at(), cot, wrt, out)
+    }
+
+    /// How far the last derivative may be trusted.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    fn check_solved(&self) -> Result<(), Error> {
+        match self.solution.ok() {
+            true => Ok(()),
+            false => Err(Error::NoSolution { status: self.solution.status }),
+        }
+    }
+
+    pub(crate) fn into_solution(mut self) -> Result<Solution, Error> {
+        self.solve()?;
+        Ok(self.solution)
+    }
+
+    /// Makes a solution that came from elsewhere the current one, so that it can be differentiated here.
+    pub(crate) fn adopt(&mut self, solution: &Solution) -> Result<(), Error> {
+        self.solution.clone_from(solution);
+        self.differentiator.load(&solution.qp, solution.core.as_ref())?;
+        self.loaded = true;
+        Ok(())
+    }
+
+    fn load(&mut self) -> Result<(), Error> {
+        let core = self.chain.iter().find_map(|(_, handle)| handle.as_ref().and_then(|h| h.core()));
+        self.differentiator.load(&self.solution.qp, core.as_ref())?;
+        self.loaded = true;
+        Ok(())
+    }
+
+    fn forward(&mut self, warm: Option<&Point>) -> Result<(), Error> {
+        self.solution.info.certificate = None;
+        self.solution.info.polished = false;
+        self.solution.info.raw = None;
+        self.solution.status = Status::NumericalFailure;
+        if let Some(warm) = warm
+            && self.settings.polish
+            && matches!(self.settings.solver, Solver::Auto | Solver::ActiveSet)
+            && self.convex == Some(true)
+            && self.from_active_set(warm)?
+        {
+            return Ok(());
+        }
+        for k in 0..self.chain.len() {
+            let (solver, handle) = &mut self.chain[k];
+            if handle.is_none() {
+                *handle = Some(forward::solver(*solver).prepare(&self.solution.qp, &self.settings)?);
+            }
+            let solver = *solver;
+            // a positive definite P that a solver factored needs no other proof of convexity
+            if self.convex.is_none() {
+                let proved = handle.as_ref().is_some_and(|h| h.core().is_some());
+                self.curvature = if proved { None } else { negative_curvature(&self.solution.qp) };
+                self.convex = Some(self.curvature.is_none());
+            }
+            if let Some(direction) = &self.curvature {
+                self.solution.info.solver = "none";
+                self.solution.info.iterations = 0;
+                return self.finish_without(Status::NonConvex, Some(Certificate::NonConvex(direction.clone())));
+            }
+            let Some(handle) = &mut self.chain[k].1 else { continue };
+            let outcome = handle.solve(warm, &mut self.trial);
+            self.solution.info.solver = solver.name();
+            self.solution.info.iterations = outcome.iterations;
+            if self.accept(outcome.clone())? {
+                return Ok(());
+            }
+            if self.settings.polish
+                && !self.solution.info.polished
+                && let Some(outcome) = self.chain[k].1.as_mut().and_then(|h| h.tighten(&mut self.trial))
+            {
+                self.solution.info.iterations = outcome.iterations;
+                if self.accept(outcome)? {
+                    return Ok(());
+                }
+            }
+            if self.solution.status.ok() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Solves from the active set of a similar problem; false if that does not lead to a verified solution.
+    fn from_active_set(&mut self, warm: &Point) -> Result<bool, Error> {
+        let qp = &self.solution.qp;
+        if warm.x.len() != qp.n() || warm.y.len() != qp.n_equality() || warm.z.len() != qp.n_inequality() {
+            return Ok(false);
+        }
+        self.trial.clone_from(warm);
+        self.polish_trial(WARM_ROUNDS)?;
+        if !self.solution.info.polished {
+            return Ok(false);
+        }
+        self.solution.info.solver = Solver::ActiveSet.name();
+        self.solution.info.iterations = self.solution.info.polish_rounds;
+        self.solution.status = Status::Solved;
+        Ok(true)
+    }
+
+    /// Identifies and polishes the trial point into the solution, and publishes what is the better of the two.
+    fn polish_trial(&mut self, rounds: usize) -> Result<(), Error> {
+        if !self.loaded {
+            self.load()?;
+        }
+        let solution = &mut self.solution;
+        let (raw, objective) = residuals(&solution.qp, &self.trial, &mut self.work);
+        self.differentiator.polisher.scales.load(&solution.qp);
+        let scales = &self.differentiator.polisher.scales;
+        identify(&solution.qp, &self.trial, &self.work, scales, &mut solution.active);
+        solution.info.raw = Some(raw);
+        solution.at.clone_from(&self.trial);
+        (solution.residuals, solution.objective) = (raw, objective);
+        solution.info.moved = 0.0;
+        solution.info.dependent_rows = false;
+        if self.settings.polish {
+            let report = self.differentiator.polish(&solution.qp, rounds, &mut solution.at, &mut solution.active);
+            solution.info.polish_rounds = report.rounds;
+            let better = report.residuals.within(self.settings.eps_abs, self.settings.eps_rel, 1.0)
+                || report.residuals.relative() <= raw.relative();
+            solution.info.polished = report.verified && better;
+            if solution.info.polished {
+                (solution.residuals, solution.objective) = (report.residuals, report.objective);
+                solution.info.dependent_rows = report.dependent;
+                let moved = solution.at.x.iter().zip(&self.trial.x);
+                solution.info.moved = moved.fold(0.0, |m, (a, b)| m.max((a - b).abs()));
+            } else {
+                solution.at.clone_from(&self.trial);
+                let scales = &self.differentiator.polisher.scales;
+                identify(&solution.qp, &self.trial, &self.work, scales, &mut solution.active);
+            }
+        } else {
+            general_point(solution);
+        }
+        solution.publish();
+        solution.core = if self.settings.keep_factor { self.differentiator.core() } else { None };
+        Ok(())
+    }
+
+    /// Judges a solver's result; true if it settles the matter.
+    fn accept(&mut self, outcome: Outcome) -> Result<bool, Error> {
+        if let Some(certificate) = outcome.certificate {
+            if certificate.verify(&self.solution.qp) {
+                self.finish_without(outcome.status, Some(certificate))?;
+                return Ok(true);
+            }
+            self.finish_without(Status::NumericalFailure, None)?;
+            return Ok(false);
+        }
+        if !self.trial.is_finite() {
+            self.finish_without(Status::NumericalFailure, None)?;
+            return Ok(false);
+        }
+        self.polish_trial(REPAIR_ROUNDS)?;
+        let (eps_abs, eps_rel) = (self.settings.eps_abs, self.settings.eps_rel);
+        let solution = &mut self.solution;
+        // without the polish the caller wants the solver's own iterate, at the solver's own tolerance
+        solution.status = if solution.residuals.within(eps_abs, eps_rel, 1.0)
+            || (!self.settings.polish && outcome.status == Status::Solved)
+        {
+            Status::Solved
+        } else if solution.residuals.within(eps_abs, eps_rel, INACCURATE) {
+            Status::SolvedInaccurate
+        } else if outcome.status.ok() {
+            Status::NumericalFailure
+        } else {
+            outcome.status
+        };
+        Ok(solution.status == Status::Solved && (solution.info.polished || !self.settings.polish))
+    }
+
+    fn finish_without(&mut self, status: Status, certificate: Option<Certificate>) -> Result<(), Error> {
+        let solution = &mut self.solution;
+        solution.status = status;
+        solution.info.certificate = certificate;
+        solution.objective = f64::NAN;
+        for v in [&mut solution.at.x, &mut solution.at.y, &mut solution.at.z, &mut solution.at.z_box] {
+            v.fill(f64::NAN);
+        }
+        solution.publish();
+        Ok(())
+    }
+}
+
+/// Complementarity made exact for the general gradient at an unconverged iterate: multipliers of inactive rows vanish
+/// (those of active rows keep their value, and their slack moves into the data).
+fn general_point(solution: &mut Solution) {
+    for (z, &active) in solution.at.z.iter_mut().zip(&solution.active.g) {
+        if !active {
+            *z = 0.0;
+        }
+    }
+    for (z, &side) in solution.at.z_box.iter_mut().zip(&solution.active.bound) {
+        if side == crate::active::Side::Free {
+            *z = 0.0;
+        }
+    }
+}
+
+/// The solvers to try, in order.
+fn chain(qp: &Qp, settings: &Settings) -> Vec<Solver> {
+    match settings.solver {
+        Solver::Auto if qp.n_equality() + qp.n_inequality() == 0 && !qp.has_bounds() => {
+            vec![Solver::ActiveSet, Solver::InteriorPoint, Solver::Clarabel]
+        }
+        Solver::Auto => vec![Solver::InteriorPoint, Solver::Clarabel, Solver::Admm],
+        one => vec![one],
+    }
+}
+
+fn check_structure(old: &Qp, new: &Qp) -> Result<(), Error> {
+    let counts = [
+        ("q", old.n(), new.n(), "it needs one entry per variable"),
+        ("b", old.n_equality(), new.n_equality(), "the number of equalities is part of the structure"),
+        ("h", old.n_inequality(), new.n_inequality(), "the number of inequalities is part of the structure"),
+    ];
+    for (argument, expected, found, advice) in counts {
+        if expected != found {
+            return Err(Error::length(argument, found, expected, advice));
+        }
+    }
+    let changed = |argument, reason| Err(Error::Structure { argument, reason });
+    match (&*old.p, &*new.p) {
+        (Hessian::Sparse(a), Hessian::Sparse(b)) if !a.same_pattern(b) => return changed("P", "sparsity pattern"),
+        (Hessian::LowRank { f: a, .. }, Hessian::LowRank { f: b, .. }) if a.ncols() != b.ncols() => {
+            return changed("P", "number of factors");
+        }
+        (a, b) if std::mem::discriminant(a) != std::mem::discriminant(b) => return changed("P", "kind of matrix"),
+        _ => {}
+    }
+    for (argument, a, b) in [("A", &old.a, &new.a), ("G", &old.g, &new.g)] {
+        match (&**a, &**b) {
+            (Matrix::Sparse(a), Matrix::Sparse(b)) if !a.same_pattern(b) => {
+                return changed(argument, "sparsity pattern");
+            }
+            (a, b) if a.is_sparse() != b.is_sparse() => return changed(argument, "kind of matrix"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl Layer {
+    /// Polishes a point that someone else computed and makes it the solution.
+    pub(crate) fn differentiate_given(mut self, point: Point) -> Result<Solution, Error> {
+        self.trial = point;
+        if let Some(direction) = negative_curvature(&self.solution.qp) {
+            self.finish_without(Status::NonConvex, Some(Certificate::NonConvex(direction)))?;
+            return Ok(self.solution);
+        }
+        self.polish_trial(WARM_ROUNDS)?;
+        self.solution.info.solver = "given";
+        Ok(self.solution)
+    }
+}

@@ -1,0 +1,197 @@
+//! Stage 3: the meeting point. All that the backward pass knows of the forward pass.
+
+use crate::active::ActiveSet;
+use crate::backward::{Accuracy, At, Differentiator};
+use crate::kkt::KktCore;
+use crate::settings::Backward;
+use crate::{
+    Certificate, Cotangent, Error, Gradient, Point, Qp, Residuals, Settings, SolutionTangent, Status, Tangent, Verdict,
+    Wrt,
+};
+use std::time::Duration;
+
+/// How a solution was found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Info {
+    /// The solver that found it.
+    pub solver: &'static str,
+    /// Its iterations.
+    pub iterations: usize,
+    /// Wall-clock time of the forward pass, polish included.
+    pub time: Duration,
+    /// The proof that there is no solution, where the status says so.
+    pub certificate: Option<Certificate>,
+    /// The polish solved the KKT system of the active set and verified every other constraint.
+    pub polished: bool,
+    /// Systems that the polish solved.
+    pub polish_rounds: usize,
+    /// Residuals of the solver's own point, before the polish.
+    pub raw: Option<Residuals>,
+    /// How far the polish moved `x`, in the infinity norm.
+    pub moved: f64,
+    /// The active rows are linearly dependent.
+    pub dependent_rows: bool,
+}
+
+/// A solution, or the reason why there is none. See [`Solution::status`].
+#[derive(Debug, Clone)]
+pub struct Solution {
+    /// Variables.
+    pub x: Vec<f64>,
+    /// Multipliers of the equalities, free.
+    pub y: Vec<f64>,
+    /// Multipliers of the inequalities, nonnegative.
+    pub z: Vec<f64>,
+    /// Multipliers of the bounds, positive at the upper one, negative at the lower one.
+    pub z_box: Vec<f64>,
+    /// `1/2 x'P x + q'x`.
+    pub objective: f64,
+    /// How the solve ended.
+    pub status: Status,
+    /// Residuals of the point, in problem units, computed from the data.
+    pub residuals: Residuals,
+    /// How it was found.
+    pub info: Info,
+    pub(crate) qp: Qp,
+    /// The point at which the gradient is taken: `(x, y, z, z_box)` unless someone else's point was polished.
+    pub(crate) at: Point,
+    pub(crate) active: ActiveSet,
+    pub(crate) core: Option<KktCore>,
+    pub(crate) settings: Settings,
+}
+
+impl Solution {
+    /// A solution of the shape of `qp` that says nothing yet.
+    pub(crate) fn blank(qp: &Qp, settings: &Settings) -> Self {
+        let nan = Residuals {
+            primal: f64::NAN,
+            dual: f64::NAN,
+            complementarity: f64::NAN,
+            gap: f64::NAN,
+            primal_scale: f64::NAN,
+            dual_scale: f64::NAN,
+            gap_scale: f64::NAN,
+        };
+        Solution {
+            x: Vec::new(),
+            y: Vec::new(),
+            z: Vec::new(),
+            z_box: Vec::new(),
+            objective: f64::NAN,
+            status: Status::NumericalFailure,
+            residuals: nan,
+            info: Info::default(),
+            qp: qp.clone(),
+            at: Point::zeros(qp),
+            active: ActiveSet::default(),
+            core: None,
+            settings: settings.clone(),
+        }
+    }
+
+    /// Publishes `at` as the solution.
+    pub(crate) fn publish(&mut self) {
+        self.x.clone_from(&self.at.x);
+        self.y.clone_from(&self.at.y);
+        self.z.clone_from(&self.at.z);
+        self.z_box.clone_from(&self.at.z_box);
+    }
+
+    /// True if there is a solution that may be used.
+    pub fn ok(&self) -> bool {
+        self.status.ok()
+    }
+
+    /// The problem that was solved.
+    pub fn qp(&self) -> &Qp {
+        &self.qp
+    }
+
+    /// The active set on which the gradient is taken.
+    pub fn active(&self) -> &ActiveSet {
+        &self.active
+    }
+
+    /// The point `(x, y, z, z_box)`, to warm-start another solve.
+    pub fn point(&self) -> Point {
+        Point { x: self.x.clone(), y: self.y.clone(), z: self.z.clone(), z_box: self.z_box.clone() }
+    }
+
+    /// How far a gradient taken here may be trusted, as far as the forward pass knows; the backward pass can only lower it.
+    pub fn verdict(&self) -> Verdict {
+        if let Some(mu) = self.settings.smoothing {
+            return Verdict::Smoothed { mu };
+        }
+        if !self.settings.polish {
+            return Verdict::Approximate { tol: self.residuals.relative() };
+        }
+        if !self.info.polished {
+            return Verdict::Untrusted;
+        }
+        if self.active.any_weak() || self.info.dependent_rows {
+            return Verdict::OneOfSeveral;
+        }
+        match self.settings.backward {
+            Backward::FirstOrder => Verdict::Approximate { tol: self.settings.eps_abs.max(self.settings.eps_rel) },
+            _ => Verdict::Exact,
+        }
+    }
+
+    /// The gradient of a loss with these cotangents with respect to the blocks in `wrt`. Fails if there is no solution.
+    pub fn vjp(&self, cotangent: &Cotangent, wrt: Wrt) -> Result<Gradient, Error> {
+        let mut out = Gradient::default();
+        self.differentiator()?.vjp(self.at(), cotangent, wrt, &mut out)?;
+        Ok(out)
+    }
+
+    /// The change of the solution along a direction of the data. Fails if there is no solution.
+    pub fn jvp(&self, tangent: &Tangent) -> Result<SolutionTangent, Error> {
+        let mut out = SolutionTangent::default();
+        self.differentiator()?.jvp(self.at(), tangent, &mut out)?;
+        Ok(out)
+    }
+
+    /// Gradients for many cotangents, with one factorization; and what is known of their accuracy.
+    pub fn vjps(&self, cotangents: &[Cotangent], wrt: Wrt) -> Result<(Vec<Gradient>, Verdict), Error> {
+        let mut differentiator = self.differentiator()?;
+        let mut verdict = self.verdict();
+        let mut out = Vec::with_capacity(cotangents.len());
+        for cotangent in cotangents {
+            let mut gradient = Gradient::default();
+            let accuracy = differentiator.vjp(self.at(), cotangent, wrt, &mut gradient)?;
+            verdict = lower(verdict, accuracy);
+            out.push(gradient);
+        }
+        Ok((out, verdict))
+    }
+
+    pub(crate) fn at(&self) -> At<'_> {
+        At {
+            qp: &self.qp,
+            point: &self.at,
+            active: &self.active,
+            core: self.core.as_ref(),
+            smoothing: self.settings.smoothing,
+        }
+    }
+
+    fn differentiator(&self) -> Result<Differentiator, Error> {
+        if !self.ok() {
+            return Err(Error::NoSolution { status: self.status });
+        }
+        let mut out = Differentiator::new(&self.qp, &self.settings)?;
+        out.load(&self.qp, self.core.as_ref())?;
+        Ok(out)
+    }
+}
+
+/// What the backward pass learned can only lower the trust.
+pub(crate) fn lower(verdict: Verdict, accuracy: Accuracy) -> Verdict {
+    match verdict {
+        Verdict::Exact | Verdict::OneOfSeveral if accuracy.residual > 1e-8 && !accuracy.iterative => {
+            Verdict::Regularized
+        }
+        Verdict::Exact if accuracy.deficient => Verdict::OneOfSeveral,
+        other => other,
+    }
+}
