@@ -21,6 +21,9 @@ const HARD: f64 = 1e-7;
 /// Pivot ratios below these count as singular.
 const SINGULAR_K: f64 = 1e-13;
 const SINGULAR_S: f64 = 1e-14;
+const SINGULAR_AUGMENTED: f64 = 1e-15;
+/// Added to the diagonal of a singular Schur complement, as a multiple of its largest entry.
+const REGULARIZE_S: f64 = 1e-10;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Form {
@@ -101,52 +104,54 @@ impl DenseKkt {
     }
 
     /// `S = block + diag(dc)`, factored; regularized if the rows of the block are dependent.
-    fn factor_schur(&mut self) -> Result<(), Breakdown> {
-        let h = self.hard.len();
-        let largest = (0..h).fold(0.0_f64, |m, i| m.max(self.s[(i, i)]));
+    fn factor_schur(&mut self, core: Option<&RangeSpace>) -> Result<(), Breakdown> {
+        let largest = self.fill_schur(core, 0.0);
         if largest.is_nan() {
             return Err(Breakdown::NotFinite);
         }
-        for (i, &row) in self.hard.iter().enumerate() {
-            self.s[(i, i)] += self.dc[row];
-        }
         self.deficient = false;
-        // the factorization overwrites the lower triangle; the upper one, a copy, is kept for a second attempt
-        for j in 0..h {
-            for i in 0..j {
-                self.s[(i, j)] = self.s[(j, i)];
-            }
-        }
-        let diagonal: Vec<f64> = (0..h).map(|i| self.s[(i, i)]).collect();
         let ok = self.scratch.factor(self.s.as_mut()).is_ok() && pivot_ratio(self.s.as_ref()) > SINGULAR_S;
-        if ok || h == 0 {
+        if ok || self.hard.is_empty() {
             return Ok(());
         }
         self.deficient = true;
-        for j in 0..h {
-            for i in j + 1..h {
-                self.s[(i, j)] = self.s[(j, i)];
-            }
-            self.s[(j, j)] = diagonal[j] + 1e-10 * largest.max(f64::MIN_POSITIVE);
-        }
+        self.fill_schur(core, REGULARIZE_S * largest.max(f64::MIN_POSITIVE));
         self.scratch.factor(self.s.as_mut()).map_err(|_| Breakdown::Rank)
+    }
+
+    /// Fills the lower triangle of S; returns the largest diagonal entry of the block.
+    fn fill_schur(&mut self, core: Option<&RangeSpace>, shift: f64) -> f64 {
+        let h = self.hard.len();
+        resize(&mut self.s, h, h);
+        match core {
+            Some(core) => {
+                for (j, &col) in self.hard.iter().enumerate() {
+                    let source = core.m.col_as_slice(col);
+                    for (o, &row) in self.s.col_as_slice_mut(j)[j..].iter_mut().zip(&self.hard[j..]) {
+                        *o = source[row];
+                    }
+                }
+            }
+            None => lower_gram(&mut self.s, &self.y),
+        }
+        let mut largest = 0.0_f64;
+        for (i, &row) in self.hard.iter().enumerate() {
+            let entry = self.s[(i, i)];
+            largest = if entry.is_nan() { f64::NAN } else { largest.max(entry) };
+            self.s[(i, i)] = entry + self.dc[row] + shift;
+        }
+        largest
     }
 
     fn factor_range(&mut self, core: &RangeSpace) -> Result<(), Breakdown> {
         self.hard.clear();
         self.hard.extend((0..self.dc.len()).filter(|&i| self.dc[i].is_finite()));
-        let h = self.hard.len();
-        resize(&mut self.s, h, h);
-        resize(&mut self.y, core.y.nrows(), h);
+        resize(&mut self.y, core.y.nrows(), self.hard.len());
         for (j, &col) in self.hard.iter().enumerate() {
-            let source = core.m.col_as_slice(col);
-            for (i, &row) in self.hard.iter().enumerate().skip(j) {
-                self.s[(i, j)] = source[row];
-            }
             self.y.col_as_slice_mut(j).copy_from_slice(core.y.col_as_slice(col));
         }
         self.form = Form::Range;
-        self.factor_schur()
+        self.factor_schur(Some(core))
     }
 
     fn factor_primal(&mut self, dx: &[f64]) -> Result<(), Breakdown> {
@@ -167,25 +172,9 @@ impl DenseKkt {
         self.hard.extend((0..self.dc.len()).filter(kept).filter(|&i| self.dc[i] <= HARD));
         self.add_rows(false);
         let h = self.hard.len();
-        // keep the assembled lower triangle in the upper one for a second attempt
-        for j in 0..f {
-            for i in 0..j {
-                self.k[(i, j)] = self.k[(j, i)];
-            }
-        }
-        let diagonal: Vec<f64> = (0..f).map(|i| self.k[(i, i)]).collect();
         self.augmented = 0.0;
         let ok = self.scratch.factor(self.k.as_mut()).is_ok() && pivot_ratio(self.k.as_ref()) > SINGULAR_K;
         if !ok && f > 0 {
-            if h == 0 {
-                return Err(Breakdown::Inertia);
-            }
-            for j in 0..f {
-                for i in j + 1..f {
-                    self.k[(i, j)] = self.k[(j, i)];
-                }
-                self.k[(j, j)] = diagonal[j];
-            }
             let row_size = self
                 .hard
                 .iter()
@@ -194,8 +183,10 @@ impl DenseKkt {
                 return Err(Breakdown::Inertia);
             }
             self.augmented = if size > 0.0 { size } else { 1.0 } / (row_size * row_size);
+            self.fill_hessian(dx);
+            self.add_rows(false);
             self.add_rows(true);
-            let ok = self.scratch.factor(self.k.as_mut()).is_ok() && pivot_ratio(self.k.as_ref()) > 1e-15;
+            let ok = self.scratch.factor(self.k.as_mut()).is_ok() && pivot_ratio(self.k.as_ref()) > SINGULAR_AUGMENTED;
             if !ok {
                 return Err(Breakdown::Inertia);
             }
@@ -208,10 +199,8 @@ impl DenseKkt {
             }
         }
         solve_lower_triangular_in_place(self.k.as_ref(), self.y.as_mut(), Par::Seq);
-        resize(&mut self.s, h, h);
-        lower_gram(&mut self.s, &self.y);
         self.form = Form::Primal;
-        self.factor_schur()
+        self.factor_schur(None)
     }
 
     fn fill_hessian(&mut self, dx: &[f64]) {

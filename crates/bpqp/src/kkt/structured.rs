@@ -24,6 +24,8 @@ use std::sync::Arc;
 const SINGULAR_E: f64 = 1e-14;
 /// Smallest pivot ratio of the Schur complement.
 const SINGULAR_S: f64 = 1e-15;
+/// Relative shift of the diagonal of a singular Schur complement.
+const REGULARIZE_S: f64 = 1e-10;
 
 /// Factorizations of diagonal-plus-low-rank data.
 pub(crate) struct StructuredKkt {
@@ -107,6 +109,29 @@ impl StructuredKkt {
         self.rows_of = Some((qp.p.clone(), qp.a.clone(), qp.g.clone()));
     }
 
+    /// Fills the lower triangle of S, with its diagonal raised by a factor `1 + shift`; returns the largest entry.
+    fn fill_schur(&mut self, shift: f64) -> f64 {
+        triangular_matmul(
+            self.s.as_mut(),
+            BlockStructure::TriangularLower,
+            Accum::Replace,
+            self.half.transpose(),
+            BlockStructure::Rectangular,
+            self.half.as_ref(),
+            BlockStructure::Rectangular,
+            1.0,
+            Par::Seq,
+        );
+        let mut largest = 0.0_f64;
+        for (j, &col) in self.kept.iter().enumerate() {
+            let entry = self.s[(j, j)];
+            largest = if entry.is_nan() { f64::NAN } else { largest.max(entry) };
+            let own = if col < self.rank { 1.0 } else { self.dc[col - self.rank] };
+            self.s[(j, j)] = (entry + own) * (1.0 + shift) + shift * f64::MIN_POSITIVE;
+        }
+        largest
+    }
+
     fn factor_dense(&mut self) -> Result<(), Breakdown> {
         self.use_dense = true;
         let dense = self.dense.get_or_insert_with(|| DenseKkt::new(&self.qp));
@@ -161,44 +186,16 @@ impl KktFactor for StructuredKkt {
                 *o = source[i] * scale;
             }
         }
-        triangular_matmul(
-            self.s.as_mut(),
-            BlockStructure::TriangularLower,
-            Accum::Replace,
-            self.half.transpose(),
-            BlockStructure::Rectangular,
-            self.half.as_ref(),
-            BlockStructure::Rectangular,
-            1.0,
-            Par::Seq,
-        );
-        let mut largest = 0.0_f64;
-        for (j, &col) in self.kept.iter().enumerate() {
-            largest = largest.max(self.s[(j, j)]);
-            self.s[(j, j)] += if col < self.rank { 1.0 } else { dc[col - self.rank] };
-        }
-        if largest.is_nan() {
+        if self.fill_schur(0.0).is_nan() {
             return Err(Breakdown::NotFinite);
         }
-        for j in 0..k {
-            for i in 0..j {
-                self.s[(i, j)] = self.s[(j, i)];
-            }
-        }
-        self.u.clear();
-        self.u.extend((0..k).map(|j| self.s[(j, j)]));
         self.deficient = false;
         let ok = self.scratch.factor(self.s.as_mut()).is_ok() && pivot_ratio(self.s.as_ref()) > SINGULAR_S;
         if ok || k == 0 {
             return Ok(());
         }
         self.deficient = true;
-        for j in 0..k {
-            for i in j + 1..k {
-                self.s[(i, j)] = self.s[(j, i)];
-            }
-            self.s[(j, j)] = self.u[j] * (1.0 + 1e-10) + f64::MIN_POSITIVE;
-        }
+        self.fill_schur(REGULARIZE_S);
         self.scratch.factor(self.s.as_mut()).map_err(|_| Breakdown::Rank)
     }
 
