@@ -1,1 +1,15 @@
+//! What the tests of `bpqp` stand on: seeded instances with known solutions, an independent reference solver, finite
+//! differences, and readers of the public problem collections. Nothing here is shipped.
+#![deny(missing_docs)]
 
+pub mod data;
+//pub mod differences;
+pub mod family;
+pub mod hard;
+pub mod npz;
+pub mod paper;
+pub mod reference;
+mod rng;
+
+pub use family::{Family, HessianKind, Instance};
+pub use rng::Rng;

@@ -1,0 +1,118 @@
+//! The public problem collections, where they are present: in `../shared/data` beside the workspace, or in the folder
+//! that the environment variable `BPQP_DATA` names. Tests that need them say so and pass where they are absent, except
+//! under continuous integration (`CI` set), where that is a failure.
+
+use crate::npz::{self, Npz};
+use bpqp::{Csc, Hessian, Matrix, Qp};
+use std::path::{Path, PathBuf};
+
+/// The folder of one collection, or `None` with a message.
+pub fn folder(collection: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("BPQP_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from);
+    let path = root.join(collection);
+    if path.is_dir() {
+        return Some(path);
+    }
+    let ci = std::env::var_os("CI").is_some_and(|v| !v.is_empty());
+    assert!(!ci, "the problem collection {} is missing", path.display());
+    println!("SKIPPED: no problem collection at {}", path.display());
+    None
+}
+
+/// A problem of a collection.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// Its name.
+    pub name: String,
+    /// The problem, every matrix sparse.
+    pub qp: Qp,
+    /// To be added to the objective.
+    pub constant: f64,
+    /// The optimum of the index; `None` where there is none (infeasible problems).
+    pub optimum: Option<f64>,
+}
+
+/// Columns `name` and `objective` of the index of a collection, in its order.
+pub fn index(folder: &Path) -> Vec<(String, Option<f64>)> {
+    let path = folder.join("index.csv");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut lines = text.lines();
+    let header: Vec<&str> = lines.next().expect("a header").split(',').collect();
+    let objective = header.iter().position(|&c| c == "objective").expect("a column objective");
+    lines
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let fields: Vec<&str> = line.split(',').collect();
+            (fields[0].to_owned(), fields[objective].parse().ok())
+        })
+        .collect()
+}
+
+fn vector(npz: &Npz, key: &str) -> Vec<f64> {
+    npz.get(key).unwrap_or_else(|| panic!("no array {key}")).values.clone()
+}
+
+fn csc(npz: &Npz, key: &str, nrows: usize, ncols: usize) -> Csc {
+    let whole = |part: &str| vector(npz, &format!("{key}_{part}")).iter().map(|&v| v as usize).collect::<Vec<_>>();
+    let (pointers, rows, values) = (whole("indptr"), whole("indices"), vector(npz, &format!("{key}_data")));
+    let triplets = (0..ncols)
+        .flat_map(|j| (pointers[j]..pointers[j + 1]).map(move |k| (k, j)))
+        .map(|(k, j)| (rows[k], j, values[k]));
+    Csc::from_triplets(nrows, ncols, &triplets.collect::<Vec<_>>()).expect("a valid sparse matrix")
+}
+
+/// `l <= A x <= u` as equalities and inequalities; rows without finite sides are left out.
+fn split_rows(qp: Qp, a: &Csc, l: &[f64], u: &[f64]) -> Qp {
+    let (n, mut equal, mut b, mut unequal, mut h) = (qp.n(), vec![], vec![], vec![], vec![]);
+    let mut places: Vec<Vec<(bool, usize, f64)>> = Vec::with_capacity(l.len());
+    for i in 0..l.len() {
+        let mut place = Vec::new();
+        if l[i] == u[i] {
+            place.push((true, b.len(), 1.0));
+            b.push(l[i]);
+        } else {
+            for (side, sign) in [(u[i], 1.0), (-l[i], -1.0)] {
+                if side.is_finite() {
+                    place.push((false, h.len(), sign));
+                    h.push(side);
+                }
+            }
+        }
+        places.push(place);
+    }
+    for (i, j, v) in a.triplets() {
+        for &(equality, row, sign) in places.get(i).into_iter().flatten() {
+            if equality { equal.push((row, j, v)) } else { unequal.push((row, j, sign * v)) }
+        }
+    }
+    let rows =
+        |count, triplets: &[_]| Matrix::Sparse(Csc::from_triplets(count, n, triplets).expect("indices in range"));
+    let (a, g) = (rows(b.len(), &equal), rows(h.len(), &unequal));
+    qp.equality(a, b).and_then(|qp| qp.inequality(g, h)).expect("a valid problem")
+}
+
+/// A problem of `maros_meszaros`: bounds become bounds, the other rows equalities and inequalities.
+pub fn maros_meszaros(folder: &Path, name: &str, optimum: Option<f64>) -> Problem {
+    let npz = npz::read(&folder.join(format!("{name}.npz"))).unwrap_or_else(|e| panic!("{e}"));
+    let (n, rows) = (npz["n"].values[0] as usize, npz["rows"].values[0] as usize);
+    let (p, a) = (csc(&npz, "P", n, n), csc(&npz, "A", rows, n));
+    let (l, u, own) = (vector(&npz, "l"), vector(&npz, "u"), rows - n);
+    let qp = Qp::new(Hessian::Sparse(p), vector(&npz, "q"))
+        .and_then(|qp| qp.bounds(&l[own..], &u[own..]))
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
+    let qp = split_rows(qp, &a, &l[..own], &u[..own]);
+    Problem { name: name.into(), qp, constant: npz["r"].values[0], optimum }
+}
+
+/// A problem of `netlib_lp`.
+pub fn netlib(folder: &Path, name: &str, optimum: Option<f64>) -> Problem {
+    let npz = npz::read(&folder.join(format!("{name}.npz"))).unwrap_or_else(|e| panic!("{e}"));
+    let shape = &npz["A_shape"].values;
+    let a = csc(&npz, "A", shape[0] as usize, shape[1] as usize);
+    let qp = Qp::linear(vector(&npz, "c"))
+        .and_then(|qp| qp.equality(a, vector(&npz, "b")))
+        .and_then(|qp| qp.bounds(vector(&npz, "lo"), vector(&npz, "hi")))
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
+    Problem { name: name.into(), qp, constant: 0.0, optimum }
+}
