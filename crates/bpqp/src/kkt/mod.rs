@@ -18,6 +18,7 @@
 //! is solved, and its size is what is paid for. One implementation per structure of the data.
 
 mod cholesky;
+mod convexity;
 mod dense;
 mod ldl;
 mod range_space;
@@ -25,6 +26,7 @@ mod refine;
 mod sparse;
 mod structured;
 
+pub use convexity::negative_curvature;
 pub use sparse::SparseKkt;
 
 pub(crate) use cholesky::{CholeskyScratch, pivot_ratio, solve_lower, solve_lower_transposed};
@@ -114,9 +116,4 @@ fn is_sparse(qp: &Qp) -> bool {
         rows.for_each(|_, _, v| stored += usize::from(v != 0.0));
     }
     10 * stored <= n * (n + qp.n_equality() + qp.n_inequality())
-}
-
-/// A direction of negative curvature of `P` on the null space of `A`, if there is one.
-pub(crate) fn negative_curvature(_qp: &Qp) -> Option<Vec<f64>> {
-    None
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// Regularizations tried in turn, relative to the equilibrated matrix. The first is the square root of the rounding
 /// unit: below it the growth of the elimination swamps the regularization itself.
-const DELTAS: [f64; 3] = [1.0 / (1u64 << 26) as f64, 1.0 / (1u64 << 21) as f64, 1.0 / (1u64 << 17) as f64];
+pub(super) const DELTAS: [f64; 3] = [1.0 / (1u64 << 26) as f64, 1.0 / (1u64 << 21) as f64, 1.0 / (1u64 << 17) as f64];
 /// Sweeps of the equilibration.
 const RUIZ_SWEEPS: usize = 8;
 /// Refinement steps at most.
@@ -205,6 +205,54 @@ impl SparseKkt {
         }
     }
 
+    /// Factors with the first of these regularizations (relative to the equilibrated matrix) that gives the right
+    /// inertia.
+    pub(super) fn factor_within(&mut self, deltas: &[f64], dx: &[f64], dc: &[f64]) -> Result<(), Breakdown> {
+        let (n, m) = (self.n, self.m);
+        debug_assert_eq!((dx.len(), dc.len()), (n, m));
+        if dx.iter().chain(dc).any(|d| d.is_nan()) {
+            return Err(Breakdown::NotFinite);
+        }
+        let place = self.ldl.place();
+        self.exact.copy_from_slice(&self.data);
+        let mut pins = 0;
+        for i in 0..n + m {
+            let given = if i < n { dx[i] } else { dc[i - n] };
+            let pin = given == f64::INFINITY;
+            self.pinned[place[i]] = pin;
+            pins += usize::from(pin);
+        }
+        if pins > 0 {
+            let (col_ptr, row_idx) = (self.ldl.col_ptr(), self.ldl.row_idx());
+            for j in 0..self.x.len() {
+                let whole = self.pinned[j];
+                for k in col_ptr[j]..col_ptr[j + 1] {
+                    if whole || self.pinned[row_idx[k]] {
+                        self.exact[k] = 0.0;
+                    }
+                }
+            }
+        }
+        for i in 0..n + m {
+            let (at, sign) = (self.diagonal_at[i], if i < n { 1.0 } else { -1.0 });
+            let given = if i < n { dx[i] } else { dc[i - n] };
+            self.exact[at] += if given == f64::INFINITY { sign } else { sign * given * self.scale[i] * self.scale[i] };
+        }
+        for (i, &p) in place.iter().enumerate() {
+            self.weight[p] = 1.0 / self.exact[self.diagonal_at[i]].abs().max(1.0);
+        }
+        let mut failure = Breakdown::Inertia;
+        for &delta in deltas {
+            match self.factor_with(delta, dx, dc) {
+                Ok(positive) if positive == n => return Ok(()),
+                Ok(_) => failure = Breakdown::Inertia,
+                Err(PivotError::Zero) => failure = Breakdown::Rank,
+                Err(PivotError::NotFinite) => failure = Breakdown::NotFinite,
+            }
+        }
+        Err(failure)
+    }
+
     /// `values = exact + regularization`, and its factorization; the number of positive pivots.
     fn factor_with(&mut self, delta: f64, dx: &[f64], dc: &[f64]) -> Result<usize, PivotError> {
         let (n, m) = (self.n, self.m);
@@ -261,49 +309,7 @@ impl KktFactor for SparseKkt {
     }
 
     fn factor(&mut self, dx: &[f64], dc: &[f64]) -> Result<(), Breakdown> {
-        let (n, m) = (self.n, self.m);
-        debug_assert_eq!((dx.len(), dc.len()), (n, m));
-        if dx.iter().chain(dc).any(|d| d.is_nan()) {
-            return Err(Breakdown::NotFinite);
-        }
-        let place = self.ldl.place();
-        self.exact.copy_from_slice(&self.data);
-        let mut pins = 0;
-        for i in 0..n + m {
-            let given = if i < n { dx[i] } else { dc[i - n] };
-            let pin = given == f64::INFINITY;
-            self.pinned[place[i]] = pin;
-            pins += usize::from(pin);
-        }
-        if pins > 0 {
-            let (col_ptr, row_idx) = (self.ldl.col_ptr(), self.ldl.row_idx());
-            for j in 0..self.x.len() {
-                let whole = self.pinned[j];
-                for k in col_ptr[j]..col_ptr[j + 1] {
-                    if whole || self.pinned[row_idx[k]] {
-                        self.exact[k] = 0.0;
-                    }
-                }
-            }
-        }
-        for i in 0..n + m {
-            let (at, sign) = (self.diagonal_at[i], if i < n { 1.0 } else { -1.0 });
-            let given = if i < n { dx[i] } else { dc[i - n] };
-            self.exact[at] += if given == f64::INFINITY { sign } else { sign * given * self.scale[i] * self.scale[i] };
-        }
-        for (i, &p) in place.iter().enumerate() {
-            self.weight[p] = 1.0 / self.exact[self.diagonal_at[i]].abs().max(1.0);
-        }
-        let mut failure = Breakdown::Inertia;
-        for delta in DELTAS {
-            match self.factor_with(delta, dx, dc) {
-                Ok(positive) if positive == n => return Ok(()),
-                Ok(_) => failure = Breakdown::Inertia,
-                Err(PivotError::Zero) => failure = Breakdown::Rank,
-                Err(PivotError::NotFinite) => failure = Breakdown::NotFinite,
-            }
-        }
-        Err(failure)
+        self.factor_within(&DELTAS, dx, dc)
     }
 
     fn solve(&mut self, w: &mut [f64], v: &mut [f64]) {
