@@ -19,7 +19,7 @@ mod certificates;
 mod scaling;
 
 use super::{ForwardHandle, ForwardSolver, Outcome};
-use crate::kkt::{KktFactor, SparseKkt};
+use crate::kkt::{self, KktFactor};
 use crate::matrix::norm_inf;
 use crate::residuals::{Point, ResidualWork, residuals};
 use crate::{Error, Qp, Settings, Status};
@@ -103,7 +103,7 @@ impl Handle {
         let scaling = Scaling::new(qp);
         let scaled = scale(qp, &scaling, None);
         let (n, m) = (qp.n(), qp.n_equality() + qp.n_inequality());
-        let kkt: Box<dyn KktFactor> = Box::new(SparseKkt::new(&scaled)?);
+        let kkt = kkt::prepare(&scaled)?;
         let state = || State { x: vec![0.0; n], c: vec![0.0; m], y: vec![0.0; m], b: vec![0.0; n], y_b: vec![0.0; n] };
         let mut handle = Handle {
             qp: qp.clone(),
