@@ -8,7 +8,7 @@
 
 use super::identify::{RowScales, distance_scale};
 use super::{ActiveSet, Side};
-use crate::kkt::{KktFactor, Refiner};
+use crate::kkt::{KktFactor, Refined, Refiner};
 use crate::matrix::norm_inf;
 use crate::residuals::{ResidualWork, residuals};
 use crate::{Point, Qp, Residuals};
@@ -28,7 +28,7 @@ pub(crate) struct PolishReport {
     /// Systems solved.
     pub rounds: usize,
     /// Relative residual of the last system: how exact its factorization is.
-    pub accuracy: f64,
+    pub accuracy: Refined,
     /// The active rows are linearly dependent: multipliers are one choice of several.
     pub dependent: bool,
     /// Residuals of the point that comes out.
@@ -67,7 +67,7 @@ impl Polisher {
         self.scales.load(qp);
         self.trial.clone_from(point);
         self.set.clone_from(active);
-        let mut accuracy = f64::INFINITY;
+        let mut accuracy = Refined { first: f64::INFINITY, last: f64::INFINITY };
         for round in 1..=rounds {
             self.place();
             self.snap(qp);
@@ -105,7 +105,7 @@ impl Polisher {
         }
     }
 
-    fn give_up(&mut self, qp: &Qp, point: &Point, rounds: usize, accuracy: f64) -> PolishReport {
+    fn give_up(&mut self, qp: &Qp, point: &Point, rounds: usize, accuracy: Refined) -> PolishReport {
         let (residuals, objective) = residuals(qp, point, &mut self.work);
         PolishReport { verified: false, rounds, accuracy, dependent: false, residuals, objective, factored: false }
     }
@@ -136,7 +136,7 @@ impl Polisher {
     }
 
     /// One correction of the trial point on its set; returns the relative residual of the solve.
-    fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor) -> f64 {
+    fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor) -> Refined {
         let m = qp.n_equality();
         residuals(qp, &self.trial, &mut self.work);
         self.w.clear();

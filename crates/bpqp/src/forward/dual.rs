@@ -21,8 +21,9 @@ use std::sync::Arc;
 
 const MAX_ITER: usize = 60;
 const TO_BOUNDARY: f64 = 0.995;
-/// Relative accuracy at which the active set is clear; the polish does the rest.
-const TARGET: f64 = 1e-6;
+/// Relative accuracy at which the active set is usually clear (the polish does the rest), and where it is not.
+const FIRST_TARGET: f64 = 1e-6;
+const LAST_TARGET: f64 = 1e-11;
 
 /// What depends on the matrices only.
 #[derive(Debug)]
@@ -72,6 +73,11 @@ pub(super) struct DualHandle {
     reduced: Arc<Reduced>,
     scratch: CholeskyScratch,
     max_iter: usize,
+    target: f64,
+    iterations: usize,
+    /// Sizes of the slacks and of the objective.
+    scale: f64,
+    value: f64,
     /// `L^-1 q`.
     lq: Vec<f64>,
     c: Vec<f64>,
@@ -96,6 +102,10 @@ impl DualHandle {
             reduced,
             scratch,
             max_iter: settings.max_iter.unwrap_or(MAX_ITER),
+            target: FIRST_TARGET,
+            iterations: 0,
+            scale: 1.0,
+            value: 0.0,
             lq: Vec::new(),
             c: Vec::new(),
             cy: Vec::new(),
@@ -156,7 +166,26 @@ impl DualHandle {
                 self.c[i] = 1e3 * scale;
             }
         }
-        let (iterations, status) = if ni == 0 { (0, Status::Solved) } else { self.iterate(&reduced, scale) };
+        // the optimal value of the problem with equalities only
+        self.value = 0.5 * (dot(&self.cy, &self.cy) - dot(&self.lq, &self.lq));
+        (self.scale, self.iterations, self.target) = (scale, 0, FIRST_TARGET);
+        self.start(&reduced);
+        self.finish(qp, out)
+    }
+
+    /// Continues to the last digits; `None` if that was done already.
+    pub fn tighten(&mut self, qp: &Qp, out: &mut Point) -> Option<Outcome> {
+        if self.target == LAST_TARGET || self.z.is_empty() {
+            return None;
+        }
+        self.target = LAST_TARGET;
+        Some(self.finish(qp, out)).filter(|outcome| outcome.status == Status::Solved)
+    }
+
+    fn finish(&mut self, qp: &Qp, out: &mut Point) -> Outcome {
+        let (core, reduced) = (self.core.clone(), self.reduced.clone());
+        let status = if self.z.is_empty() { Status::Solved } else { self.iterate(&reduced) };
+        let iterations = self.iterations;
         let certificate =
             (status == Status::PrimalInfeasible).then(|| self.farkas(qp, &reduced)).filter(|c| c.verify(qp));
         let status = match status {
@@ -190,29 +219,31 @@ impl DualHandle {
     }
 
     /// The iteration for `min 1/2 z'M z + c'z, z >= 0` (Mehrotra's predictor-corrector).
-    fn iterate(&mut self, reduced: &Reduced, scale: f64) -> (usize, Status) {
+    fn iterate(&mut self, reduced: &Reduced) -> Status {
         let ni = self.z.len();
         let n = ni as f64;
-        self.start(reduced);
-        for iteration in 0..self.max_iter {
+        loop {
             // r = M z + c - s
             self.r.clear();
             self.r.extend(self.c.iter().zip(&self.s).map(|(c, s)| c - s));
             gemv(1.0, reduced.m.as_ref(), &self.z, &mut self.r);
             let mu = dot(&self.z, &self.s) / n;
-            let value = dot(&self.z, &self.c).abs();
+            let value = self.value.abs() + dot(&self.z, &self.c).abs();
             if !mu.is_finite() {
-                return (iteration, Status::NumericalFailure);
+                return Status::NumericalFailure;
             }
-            let size = norm_inf(&self.s).max(scale);
-            if norm_inf(&self.r) <= TARGET * size && mu * n <= TARGET * value.max(mu.min(1e-12)) {
-                return (iteration, Status::Solved);
+            let size = norm_inf(&self.s).max(self.scale);
+            if norm_inf(&self.r) <= self.target * size && mu * n <= self.target * value {
+                return Status::Solved;
+            }
+            if self.iterations >= self.max_iter {
+                return Status::IterationLimit;
             }
             if norm_inf(&self.z) > 1e10 * (1.0 + n) && dot(&self.z, &self.c) < 0.0 {
-                return (iteration, Status::PrimalInfeasible);
+                return Status::PrimalInfeasible;
             }
             if !self.factor(|j, z, s| s[j] / z[j]) {
-                return (iteration, Status::NumericalFailure);
+                return Status::NumericalFailure;
             }
             self.direction(0.0, false);
             let step = self.step();
@@ -226,8 +257,8 @@ impl DualHandle {
                 self.z[i] += step * self.dz[i];
                 self.s[i] += step * self.ds[i];
             }
+            self.iterations += 1;
         }
-        (self.max_iter, Status::IterationLimit)
     }
 
     /// `(M + s/z) dz = -r - (s z - target + correction)/z`, `ds = -(s z - target + correction + s dz)/z`.

@@ -80,7 +80,7 @@ impl ForwardHandle for Choice {
     fn tighten(&mut self, out: &mut Point) -> Option<Outcome> {
         match (&mut self.dual, &mut self.general) {
             (_, Some(general)) => general.tighten(&self.settings, out),
-            (Some(_), None) => Some(self.general_solve(out)),
+            (Some(dual), None) => dual.tighten(&self.qp, out).or_else(|| Some(self.general_solve(out))),
             (None, None) => None,
         }
     }

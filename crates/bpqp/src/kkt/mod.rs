@@ -32,7 +32,7 @@ pub use sparse::SparseKkt;
 pub(crate) use cholesky::{CholeskyScratch, pivot_ratio, solve_lower, solve_lower_transposed};
 pub(crate) use dense::DenseKkt;
 pub(crate) use range_space::RangeSpace;
-pub(crate) use refine::Refiner;
+pub(crate) use refine::{Refined, Refiner};
 pub(crate) use structured::StructuredKkt;
 
 use crate::matrix::Hessian;

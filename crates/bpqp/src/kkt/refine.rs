@@ -19,18 +19,22 @@ pub(crate) struct Refiner {
     best_w: Vec<f64>,
     best_v: Vec<f64>,
     rank: Vec<f64>,
+    rhs_w: Vec<f64>,
+    rhs_v: Vec<f64>,
 }
 
-/// `r -= (P + dx) w + C'v`, `s -= C w - dc v` on the rows and columns that are kept; zero elsewhere.
+/// `r -= (P + dx) w + C'v`, `s -= C w - dc v` on the rows and columns that are kept; zero elsewhere. Returns the largest
+/// entry before the last terms are subtracted: what the residual is a cancellation of.
 fn subtract(
     qp: &Qp,
     (dx, dc): (&[f64], &[f64]),
     (w, v): (&[f64], &[f64]),
     (r, s): (&mut [f64], &mut [f64]),
     rank: &mut Vec<f64>,
-) {
+) -> f64 {
     let m = qp.n_equality();
     qp.p.mul_add(-1.0, w, r, rank);
+    let size = kept(r, dx);
     qp.a.tmul_add(-1.0, &v[..m], r);
     qp.g.tmul_add(-1.0, &v[m..], r);
     qp.a.mul_add(-1.0, w, &mut s[..m]);
@@ -41,11 +45,25 @@ fn subtract(
     for (s, (&d, &v)) in s.iter_mut().zip(dc.iter().zip(v)) {
         *s = if d == f64::INFINITY { 0.0 } else { *s + d * v };
     }
+    size
+}
+
+/// Largest entry on the rows that are kept.
+fn kept(x: &[f64], d: &[f64]) -> f64 {
+    x.iter().zip(d).filter(|(_, d)| d.is_finite()).fold(0.0_f64, |m, (x, _)| m.max(x.abs()))
+}
+
+/// What a refined solve reached: residuals relative to the right-hand side and to the terms that cancel in it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Refined {
+    /// Of the first solve with the factors.
+    pub first: f64,
+    /// After refinement.
+    pub last: f64,
 }
 
 impl Refiner {
-    /// Solves for `(w, v)` in place and refines until the residual stops falling. Returns the residual that is left,
-    /// relative to the right-hand side and to the largest product in the system.
+    /// Solves for `(w, v)` in place and refines until the residual stops falling.
     pub fn solve(
         &mut self,
         kkt: &mut dyn KktFactor,
@@ -53,27 +71,29 @@ impl Refiner {
         diagonals: (&[f64], &[f64]),
         w: &mut [f64],
         v: &mut [f64],
-    ) -> f64 {
-        let (rhs_w, rhs_v) = (w.to_vec(), v.to_vec());
-        let (rhs_w, rhs_v) = (&rhs_w[..], &rhs_v[..]);
-        let kept = |x: &[f64], d: &[f64]| {
-            x.iter().zip(d).filter(|(_, d)| d.is_finite()).fold(0.0_f64, |m, (x, _)| m.max(x.abs()))
-        };
-        let size = kept(rhs_w, diagonals.0).max(kept(rhs_v, diagonals.1));
+    ) -> Refined {
+        self.rhs_w.clear();
+        self.rhs_w.extend_from_slice(w);
+        self.rhs_v.clear();
+        self.rhs_v.extend_from_slice(v);
+        let size = kept(&self.rhs_w, diagonals.0).max(kept(&self.rhs_v, diagonals.1));
         if size == 0.0 {
             w.fill(0.0);
             v.fill(0.0);
-            return 0.0;
+            return Refined { first: 0.0, last: 0.0 };
         }
         kkt.solve(w, v);
-        let mut best = f64::INFINITY;
+        let (mut first, mut best) = (f64::INFINITY, f64::INFINITY);
         for step in 0..=STEPS {
             self.r.clear();
-            self.r.extend_from_slice(rhs_w);
+            self.r.extend_from_slice(&self.rhs_w);
             self.s.clear();
-            self.s.extend_from_slice(rhs_v);
-            subtract(qp, diagonals, (w, v), (&mut self.r, &mut self.s), &mut self.rank);
-            let residual = norm_inf(&self.r).max(norm_inf(&self.s)) / size;
+            self.s.extend_from_slice(&self.rhs_v);
+            let terms = subtract(qp, diagonals, (w, v), (&mut self.r, &mut self.s), &mut self.rank);
+            let residual = norm_inf(&self.r).max(norm_inf(&self.s)) / size.max(terms);
+            if step == 0 {
+                first = residual;
+            }
             if residual.is_nan() || residual >= 0.5 * best {
                 if residual.is_nan() || residual > best {
                     w.copy_from_slice(&self.best_w);
@@ -99,6 +119,6 @@ impl Refiner {
             w.iter_mut().zip(&self.w).for_each(|(w, d)| *w += d);
             v.iter_mut().zip(&self.v).for_each(|(v, d)| *v += d);
         }
-        best
+        Refined { first, last: best }
     }
 }
