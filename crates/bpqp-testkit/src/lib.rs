@@ -3,7 +3,7 @@
 #![deny(missing_docs)]
 
 pub mod data;
-//pub mod differences;
+pub mod differences;
 pub mod family;
 pub mod hard;
 pub mod npz;

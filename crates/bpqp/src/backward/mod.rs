@@ -21,6 +21,7 @@ mod first_order;
 mod smoothed;
 
 pub(crate) use differentiate::Differentiator;
+pub(crate) use smoothed::Smoothed;
 
 use crate::active::ActiveSet;
 use crate::kkt::{KktCore, KktFactor};

@@ -4,7 +4,7 @@
 //! constraints while it stays inside the positive orthant. Eliminating slacks and their multipliers leaves the KKT
 //! system of [`kkt`](crate::kkt) with `dx = z_l/s_l + z_u/s_u + rho` and `dc = (delta, s_g/z_g + delta)`.
 
-use crate::kkt::{Breakdown, KktFactor};
+use crate::kkt::{Breakdown, KktFactor, Refiner};
 use crate::matrix::norm_inf;
 use crate::{Point, Qp};
 
@@ -69,6 +69,7 @@ pub(crate) struct PrimalDual {
     w: Vec<f64>,
     v: Vec<f64>,
     rank: Vec<f64>,
+    refiner: Refiner,
 }
 
 impl PrimalDual {
@@ -204,7 +205,9 @@ impl PrimalDual {
         for k in 0..self.g.index.len() {
             self.v[m + self.g.index[k]] = self.g.rc[k] / self.g.z[k] - self.g.r[k];
         }
-        kkt.solve(&mut self.w, &mut self.v);
+        // late in a linear program the slacks span ten orders of magnitude, and an unrefined step ruins the iterate
+        let diagonals = (&self.dx_diag[..], &self.dc_diag[..]);
+        self.refiner.solve(kkt, qp, diagonals, &mut self.w, &mut self.v);
         for k in 0..self.g.index.len() {
             let f = &mut self.g;
             f.dz[k] = self.v[m + f.index[k]];

@@ -50,6 +50,8 @@ pub(crate) struct DenseKkt {
     s: Mat<f64>,
     gathered: Mat<f64>,
     augmented: f64,
+    /// Largest diagonal entry of P on the free variables.
+    hessian_size: f64,
     deficient: bool,
     scratch: CholeskyScratch,
     t: Vec<f64>,
@@ -76,6 +78,7 @@ impl DenseKkt {
             s: empty(),
             gathered: empty(),
             augmented: 0.0,
+            hessian_size: 0.0,
             deficient: false,
             scratch: CholeskyScratch::default(),
             t: Vec::new(),
@@ -138,12 +141,13 @@ impl DenseKkt {
         for (i, &row) in self.hard.iter().enumerate() {
             let entry = self.s[(i, i)];
             largest = if entry.is_nan() { f64::NAN } else { largest.max(entry) };
-            self.s[(i, i)] = entry + self.dc[row] + shift;
+            self.s[(i, i)] = entry + self.hard_dc(row) + shift;
         }
         largest
     }
 
     fn factor_range(&mut self, core: &RangeSpace) -> Result<(), Breakdown> {
+        self.augmented = 0.0;
         self.hard.clear();
         self.hard.extend((0..self.dc.len()).filter(|&i| self.dc[i].is_finite()));
         resize(&mut self.y, core.y.nrows(), self.hard.len());
@@ -161,8 +165,7 @@ impl DenseKkt {
         let f = self.free.len();
         resize(&mut self.k, f, f);
         self.fill_hessian(dx);
-        let size = (0..f).fold(0.0_f64, |m, i| m.max(self.k[(i, i)].abs()));
-        if size.is_nan() {
+        if (0..f).any(|i| self.k[(i, i)].is_nan()) {
             return Err(Breakdown::NotFinite);
         }
         let kept = |i: &usize| self.dc[*i].is_finite();
@@ -173,7 +176,7 @@ impl DenseKkt {
         self.add_rows(false);
         let h = self.hard.len();
         self.augmented = 0.0;
-        let ok = self.scratch.factor(self.k.as_mut()).is_ok() && pivot_ratio(self.k.as_ref()) > SINGULAR_K;
+        let ok = self.factor_k(SINGULAR_K);
         if !ok && f > 0 {
             let row_size = self
                 .hard
@@ -182,12 +185,13 @@ impl DenseKkt {
             if row_size == 0.0 {
                 return Err(Breakdown::Inertia);
             }
-            self.augmented = if size > 0.0 { size } else { 1.0 } / (row_size * row_size);
+            let softest = self.hard.iter().fold(0.0_f64, |m, &r| m.max(self.dc[r]));
+            let size = if self.hessian_size > 0.0 { self.hessian_size } else { 1.0 };
+            self.augmented = (size / (row_size * row_size)).min(0.1 / softest);
             self.fill_hessian(dx);
             self.add_rows(false);
             self.add_rows(true);
-            let ok = self.scratch.factor(self.k.as_mut()).is_ok() && pivot_ratio(self.k.as_ref()) > SINGULAR_AUGMENTED;
-            if !ok {
+            if !self.factor_k(SINGULAR_AUGMENTED) {
                 return Err(Breakdown::Inertia);
             }
         }
@@ -201,6 +205,20 @@ impl DenseKkt {
         solve_lower_triangular_in_place(self.k.as_ref(), self.y.as_mut(), Par::Seq);
         self.form = Form::Primal;
         self.factor_schur(None)
+    }
+
+    /// Factors K; false if a pivot is lost against the diagonal entry that it came from, which is what tells a singular
+    /// matrix from one whose rows have different scales.
+    fn factor_k(&mut self, singular: f64) -> bool {
+        let diagonal: Vec<f64> = (0..self.k.ncols()).map(|i| self.k[(i, i)]).collect();
+        self.scratch.factor(self.k.as_mut()).is_ok()
+            && diagonal.iter().enumerate().all(|(i, &d)| self.k[(i, i)] * self.k[(i, i)] > singular * d)
+    }
+
+    /// `dc` of a hard row in the augmented system: with `t H'H` added to K its multiplier is `(1 - t dc) v`, and
+    /// `H w - dc v = s` becomes `H w - dc/(1 - t dc) (1 - t dc) v = s`.
+    fn hard_dc(&self, row: usize) -> f64 {
+        self.dc[row] / (1.0 - self.augmented * self.dc[row])
     }
 
     fn fill_hessian(&mut self, dx: &[f64]) {
@@ -250,7 +268,9 @@ impl DenseKkt {
                 }
             }
         }
+        self.hessian_size = 0.0;
         for (j, &i) in self.free.iter().enumerate() {
+            self.hessian_size = self.hessian_size.max(self.k[(j, j)].abs());
             self.k[(j, j)] += dx[i];
         }
     }
@@ -331,7 +351,9 @@ impl DenseKkt {
             let dc = self.dc[row];
             v[row] = if dc.is_finite() && dc > HARD { (self.soft_rhs[row] - v[row]) / dc } else { 0.0 };
         }
-        self.hard.iter().zip(&self.u).for_each(|(&row, &u)| v[row] = u);
+        for (&row, &u) in self.hard.iter().zip(&self.u) {
+            v[row] = u / (1.0 - self.augmented * self.dc[row]);
+        }
     }
 }
 
