@@ -12,7 +12,7 @@ use crate::settings::Backward;
 use crate::{ActiveSet, Cotangent, Error, Gradient, Point, Qp, Settings, SolutionTangent, Tangent, Wrt};
 
 /// Residual of one solve, relative to the terms that cancel in it, below which refinement has nothing to add.
-const EXACT: f64 = 1e-13;
+const EXACT: f64 = 4e-12;
 
 /// Owns the workspaces of polish and backward pass; one per thread.
 pub(crate) struct Differentiator {

@@ -44,17 +44,21 @@ pub(crate) fn pivot_ratio(l: MatRef<'_, f64>) -> f64 {
     if high > 0.0 { low / high } else { 1.0 }
 }
 
+/// Rows `range` of column j.
+fn column<'a>(l: MatRef<'a, f64>, j: usize, range: std::ops::Range<usize>) -> impl Iterator<Item = &'a f64> {
+    l.col(j).subrows(range.start, range.len()).iter()
+}
+
 /// `x = L^-1 x`.
 pub(crate) fn solve_lower(l: MatRef<'_, f64>, x: &mut [f64]) {
     let n = x.len();
     for start in (0..n).step_by(BLOCK) {
         let end = (start + BLOCK).min(n);
         for j in start..end {
-            let xj = x[j] / l[(j, j)];
-            x[j] = xj;
-            for i in j + 1..end {
-                x[i] -= l[(i, j)] * xj;
-            }
+            let (head, tail) = x[..end].split_at_mut(j + 1);
+            let xj = head[j] / l[(j, j)];
+            head[j] = xj;
+            tail.iter_mut().zip(column(l, j, j + 1..end)).for_each(|(x, l)| *x -= l * xj);
         }
         let (done, rest) = x.split_at_mut(end);
         if !rest.is_empty() {
@@ -69,16 +73,13 @@ pub(crate) fn solve_lower_transposed(l: MatRef<'_, f64>, x: &mut [f64]) {
     for start in (0..n).step_by(BLOCK).rev() {
         let end = (start + BLOCK).min(n);
         let (head, rest) = x.split_at_mut(end);
-        let block = &mut head[start..];
         if !rest.is_empty() {
-            gemv(-1.0, l.submatrix(end, start, n - end, end - start).transpose(), rest, block);
+            gemv(-1.0, l.submatrix(end, start, n - end, end - start).transpose(), rest, &mut head[start..]);
         }
         for j in (start..end).rev() {
-            let mut sum = block[j - start];
-            for i in j + 1..end {
-                sum -= l[(i, j)] * block[i - start];
-            }
-            block[j - start] = sum / l[(j, j)];
+            let (before, tail) = head.split_at_mut(j + 1);
+            let sum: f64 = tail.iter().zip(column(l, j, j + 1..end)).map(|(x, l)| x * l).sum();
+            before[j] = (before[j] - sum) / l[(j, j)];
         }
     }
 }

@@ -83,17 +83,27 @@ fn dense_hessian(mut m: Mat<f64>) -> Result<Mat<f64>, Error> {
     square(m.nrows(), m.ncols())?;
     dense_finite("P", &m)?;
     let n = m.ncols();
+    // tile by tile against its mirror image: the differences of a column are accumulated without branches, and only a
+    // tile that holds a new maximum is searched for its place
     let (mut largest, mut worst, mut at) = (0.0_f64, 0.0_f64, (0, 0));
+    let mut buffer = [0.0; TILE];
     for jt in (0..n).step_by(TILE) {
         for it in (jt..n).step_by(TILE) {
+            let rows = it..(it + TILE).min(n);
             for j in jt..(jt + TILE).min(n) {
-                let column = m.col_as_slice(j);
-                for i in it.max(j)..(it + TILE).min(n) {
-                    let difference = (column[i] - m[(j, i)]).abs();
-                    largest = largest.max(column[i].abs());
-                    if difference > worst {
-                        (worst, at) = (difference, (i, j));
-                    }
+                let mirror = &mut buffer[..rows.len()];
+                mirror.iter_mut().zip(rows.clone()).for_each(|(o, i)| *o = m[(j, i)]);
+                let column = &m.col_as_slice(j)[rows.clone()];
+                let (mut top, mut difference) = (0.0_f64, 0.0_f64);
+                for (a, b) in column.iter().zip(mirror.iter()) {
+                    top = top.max(a.abs());
+                    difference = difference.max((a - b).abs());
+                }
+                largest = largest.max(top);
+                if difference > worst {
+                    worst = difference;
+                    let place = column.iter().zip(mirror.iter()).position(|(a, b)| (a - b).abs() == difference);
+                    at = (it + place.unwrap_or(0), j);
                 }
             }
         }
