@@ -8,7 +8,7 @@
 
 use super::identify::{RowScales, distance_scale};
 use super::{ActiveSet, Side};
-use crate::kkt::{KktFactor, Refined, Refiner};
+use crate::kkt::KktFactor;
 use crate::matrix::norm_inf;
 use crate::residuals::{ResidualWork, residuals};
 use crate::{Point, Qp, Residuals};
@@ -17,6 +17,10 @@ use crate::{Point, Qp, Residuals};
 const TOLERANCE: f64 = 1e-10;
 /// Multipliers and slacks below this multiple of the scales both vanish: weakly active.
 const WEAK: f64 = 1e-8;
+/// Residuals relative to the terms that cancel in them: rounding.
+const ROUNDING: f64 = 1e-14;
+/// Solves at most per set.
+const CORRECTIONS: usize = 4;
 /// Rounds in which everything that is wrong is changed at once; then only the worst, which cannot cycle in two steps.
 const BOLD_ROUNDS: usize = 12;
 
@@ -27,8 +31,9 @@ pub(crate) struct PolishReport {
     pub verified: bool,
     /// Systems solved.
     pub rounds: usize,
-    /// Relative residual of the last system: how exact its factorization is.
-    pub accuracy: Refined,
+    /// Factor by which the first solve with the last factorization reduced the residual: how exact it is. Infinite if
+    /// there was no residual to reduce.
+    pub accuracy: f64,
     /// The active rows are linearly dependent: multipliers are one choice of several.
     pub dependent: bool,
     /// Residuals of the point that comes out.
@@ -49,8 +54,8 @@ pub(crate) struct Polisher {
     w: Vec<f64>,
     v: Vec<f64>,
     trial: Point,
+    before: Point,
     set: ActiveSet,
-    refiner: Refiner,
 }
 
 impl Polisher {
@@ -67,7 +72,7 @@ impl Polisher {
         self.scales.load(qp);
         self.trial.clone_from(point);
         self.set.clone_from(active);
-        let mut accuracy = Refined { first: f64::INFINITY, last: f64::INFINITY };
+        let mut accuracy = f64::INFINITY;
         for round in 1..=rounds {
             self.place();
             self.snap(qp);
@@ -75,8 +80,8 @@ impl Polisher {
             if kkt.factor(&self.dx, &self.dc).is_err() {
                 return self.give_up(qp, point, round, accuracy);
             }
-            accuracy = self.correct(qp, kkt);
-            let (residuals, objective) = residuals(qp, &self.trial, &mut self.work);
+            let (first, residuals, objective) = self.correct(qp, kkt);
+            accuracy = first;
             if !objective.is_finite() {
                 return self.give_up(qp, point, round, accuracy);
             }
@@ -105,7 +110,7 @@ impl Polisher {
         }
     }
 
-    fn give_up(&mut self, qp: &Qp, point: &Point, rounds: usize, accuracy: Refined) -> PolishReport {
+    fn give_up(&mut self, qp: &Qp, point: &Point, rounds: usize, accuracy: f64) -> PolishReport {
         let (residuals, objective) = residuals(qp, point, &mut self.work);
         PolishReport { verified: false, rounds, accuracy, dependent: false, residuals, objective, factored: false }
     }
@@ -135,28 +140,64 @@ impl Polisher {
         }
     }
 
-    /// One correction of the trial point on its set; returns the relative residual of the solve.
-    fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor) -> Refined {
+    /// Corrects the trial point on its set until its residual is at rounding level or stops falling, which takes one solve
+    /// with good factors. The first solve tells how good they are.
+    fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor) -> (f64, Residuals, f64) {
         let m = qp.n_equality();
-        residuals(qp, &self.trial, &mut self.work);
-        self.w.clear();
-        self.w.extend(self.work.stationarity.iter().map(|r| -r));
-        self.v.clear();
-        self.v.extend(self.work.equality.iter().map(|r| -r));
-        self.v.extend(self.work.slack.iter().zip(&self.set.g).map(|(&s, &active)| if active { s } else { 0.0 }));
-        let accuracy = self.refiner.solve(kkt, qp, (&self.dx, &self.dc), &mut self.w, &mut self.v);
-        self.trial.x.iter_mut().zip(&self.w).for_each(|(x, d)| *x += d);
-        self.trial.y.iter_mut().zip(&self.v[..m]).for_each(|(y, d)| *y += d);
-        self.trial.z.iter_mut().zip(&self.v[m..]).for_each(|(z, d)| *z += d);
-        // the multiplier of a pinned variable is whatever makes its row of the stationarity vanish
-        residuals(qp, &self.trial, &mut self.work);
-        for (i, &side) in self.set.bound.iter().enumerate() {
-            if side != Side::Free {
-                self.trial.z_box[i] -= self.work.stationarity[i];
-                self.work.stationarity[i] = 0.0;
+        let (report, _) = residuals(qp, &self.trial, &mut self.work);
+        let mut before = self.distance_to_set(&report);
+        let (mut first, mut last) = (f64::INFINITY, None);
+        for _ in 0..CORRECTIONS {
+            self.w.clear();
+            self.w.extend(self.work.stationarity.iter().map(|r| -r));
+            self.v.clear();
+            self.v.extend(self.work.equality.iter().map(|r| -r));
+            self.v.extend(self.work.slack.iter().zip(&self.set.g).map(|(&s, &active)| if active { s } else { 0.0 }));
+            kkt.solve(&mut self.w, &mut self.v);
+            self.before.clone_from(&self.trial);
+            self.trial.x.iter_mut().zip(&self.w).for_each(|(x, d)| *x += d);
+            self.trial.y.iter_mut().zip(&self.v[..m]).for_each(|(y, d)| *y += d);
+            self.trial.z.iter_mut().zip(&self.v[m..]).for_each(|(z, d)| *z += d);
+            let now = residuals(qp, &self.trial, &mut self.work);
+            let after = self.distance_to_set(&now.0);
+            // from a point that already lies on the set nothing can be learned about the factors
+            if first == f64::INFINITY && before > ROUNDING {
+                first = after / before;
             }
+            if after.is_nan() || (after > before && after > ROUNDING) {
+                std::mem::swap(&mut self.trial, &mut self.before);
+                last = Some(residuals(qp, &self.trial, &mut self.work));
+                break;
+            }
+            last = Some(now);
+            if after <= ROUNDING || after > 0.1 * before {
+                break;
+            }
+            before = after;
         }
-        accuracy
+        let (mut report, mut objective) = last.unwrap_or((report, f64::NAN));
+        // the multiplier of a pinned variable is whatever makes its row of the stationarity vanish
+        if self.set.bound.iter().any(|&side| side != Side::Free) {
+            for (i, &side) in self.set.bound.iter().enumerate() {
+                if side != Side::Free {
+                    self.trial.z_box[i] -= self.work.stationarity[i];
+                }
+            }
+            (report, objective) = residuals(qp, &self.trial, &mut self.work);
+        }
+        (first, report, objective)
+    }
+
+    /// How far the trial point is from solving the KKT system of its set: stationarity of the free variables and residuals
+    /// of the active rows, each relative to the terms that cancel in it.
+    fn distance_to_set(&self, scales: &Residuals) -> f64 {
+        let free = self.work.stationarity.iter().zip(&self.set.bound).filter(|(_, side)| **side == Side::Free);
+        let dual = free.fold(0.0_f64, |m, (r, _)| if r.is_nan() { f64::NAN } else { m.max(r.abs()) });
+        let rows = self.work.slack.iter().zip(&self.set.g).filter(|(_, active)| **active);
+        let primal = rows.fold(norm_inf(&self.work.equality), |m, (s, _)| m.max(s.abs()));
+        let relative = |r: f64, scale: f64| if r == 0.0 { 0.0 } else { r / scale };
+        let (dual, primal) = (relative(dual, scales.dual_scale), relative(primal, scales.primal_scale));
+        if dual.is_nan() || primal.is_nan() { f64::NAN } else { dual.max(primal) }
     }
 
     /// Changes the set where the trial point contradicts it; false if it does not.

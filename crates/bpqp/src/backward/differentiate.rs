@@ -11,8 +11,12 @@ use crate::matrix::{Hessian, Matrix, dot, gemv, gemv_t};
 use crate::settings::Backward;
 use crate::{ActiveSet, Cotangent, Error, Gradient, Point, Qp, Settings, SolutionTangent, Tangent, Wrt};
 
-/// Residual of one solve, relative to the terms that cancel in it, below which refinement has nothing to add.
-const EXACT: f64 = 4e-12;
+/// Backward solves with the factors of the polish are taken as they come, unrefined, where one solve with them reduced a
+/// residual by this factor; or by the weaker one (the rest is hidden below rounding) and their pivots say that they are
+/// well conditioned. Measured on the paper's family up to 1000 x 200: relative error of the gradient below 2e-10.
+const EXACT: f64 = 1e-9;
+const CLEAR: f64 = 1e-4;
+const WELL_CONDITIONED: f64 = 1e-10;
 
 /// Owns the workspaces of polish and backward pass; one per thread.
 pub(crate) struct Differentiator {
@@ -67,7 +71,8 @@ impl Differentiator {
         self.prepared = false;
         let report = self.polisher.polish(qp, self.direct.kkt(), rounds, point, active);
         if report.factored {
-            self.direct.factored(report.accuracy.first < EXACT);
+            let well = self.direct.kkt().reciprocal_condition() > WELL_CONDITIONED;
+            self.direct.factored(report.accuracy < EXACT || (report.accuracy < CLEAR && well));
         }
         report
     }

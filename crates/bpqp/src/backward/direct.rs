@@ -59,7 +59,7 @@ impl BackwardSolver for Direct {
             self.kkt.solve(w, v);
             0.0
         } else {
-            self.refiner.solve(&mut *self.kkt, system.qp, (system.dx, system.dc), w, v).last
+            self.refiner.solve(&mut *self.kkt, system.qp, (system.dx, system.dc), w, v)
         };
         Ok(Accuracy { residual, deficient: self.kkt.deficient(), iterative: false })
     }

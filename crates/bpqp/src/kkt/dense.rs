@@ -155,6 +155,7 @@ impl DenseKkt {
             self.y.col_as_slice_mut(j).copy_from_slice(core.y.col_as_slice(col));
         }
         self.form = Form::Range;
+        self.augmented = 0.0;
         self.factor_schur(Some(core))
     }
 
@@ -397,6 +398,16 @@ impl KktFactor for DenseKkt {
 
     fn deficient(&self) -> bool {
         self.deficient
+    }
+
+    fn reciprocal_condition(&self) -> f64 {
+        let schur = || pivot_ratio(self.s.as_ref());
+        match (self.form, &self.core) {
+            _ if self.deficient || self.augmented > 0.0 => 0.0,
+            (Form::Range, Some(core)) => core.pivot_ratio.min(schur()),
+            (Form::Primal, _) => pivot_ratio(self.k.as_ref()).min(schur()),
+            _ => 0.0,
+        }
     }
 
     fn core(&self) -> Option<KktCore> {

@@ -32,7 +32,7 @@ pub use sparse::SparseKkt;
 pub(crate) use cholesky::{CholeskyScratch, pivot_ratio, solve_lower, solve_lower_transposed};
 pub(crate) use dense::DenseKkt;
 pub(crate) use range_space::RangeSpace;
-pub(crate) use refine::{Refined, Refiner};
+pub(crate) use refine::Refiner;
 pub(crate) use structured::StructuredKkt;
 
 use crate::matrix::Hessian;
@@ -59,6 +59,12 @@ pub trait KktFactor: Send {
     /// then not unique.
     fn deficient(&self) -> bool {
         false
+    }
+
+    /// Smallest over largest squared pivot of the last factorization: an estimate of its reciprocal condition. 0 where it
+    /// is of a regularized matrix, or not known.
+    fn reciprocal_condition(&self) -> f64 {
+        0.0
     }
 
     /// What may be shared with other factorizations of the same matrices.

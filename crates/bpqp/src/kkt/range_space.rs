@@ -19,6 +19,8 @@ pub(crate) struct RangeSpace {
     g: Arc<Matrix>,
     /// Cholesky factor of P; the strict upper triangle is not used.
     pub l: Mat<f64>,
+    /// Smallest over largest squared pivot of L.
+    pub pivot_ratio: f64,
     /// `L^-1 C'`.
     pub y: Mat<f64>,
     /// `C P^-1 C'`, lower triangle.
@@ -36,7 +38,8 @@ impl RangeSpace {
             other => other.to_dense(),
         };
         scratch.factor(l.as_mut())?;
-        if pivot_ratio(l.as_ref()) < SAFE {
+        let pivot_ratio = pivot_ratio(l.as_ref());
+        if pivot_ratio < SAFE {
             return Err(NotPositive);
         }
         let mut y = transposed_rows(qp);
@@ -54,7 +57,7 @@ impl RangeSpace {
             1.0,
             Par::Seq,
         );
-        Ok(RangeSpace { p: qp.p.clone(), a: qp.a.clone(), g: qp.g.clone(), l, y, m })
+        Ok(RangeSpace { p: qp.p.clone(), a: qp.a.clone(), g: qp.g.clone(), l, pivot_ratio, y, m })
     }
 
     /// True if these are the factors of the matrices of `qp`.

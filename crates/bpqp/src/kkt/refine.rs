@@ -6,8 +6,8 @@ use crate::matrix::norm_inf;
 
 /// Steps at most; each costs one product with P and C and one solve.
 const STEPS: usize = 6;
-/// Relative residual at which refinement stops.
-const TARGET: f64 = 4e-16;
+/// Residual, relative to the terms that cancel in it, at which refinement stops.
+const TARGET: f64 = 1e-13;
 
 /// Buffers of a refined solve.
 #[derive(Debug, Default)]
@@ -53,17 +53,9 @@ fn kept(x: &[f64], d: &[f64]) -> f64 {
     x.iter().zip(d).filter(|(_, d)| d.is_finite()).fold(0.0_f64, |m, (x, _)| m.max(x.abs()))
 }
 
-/// What a refined solve reached: residuals relative to the right-hand side and to the terms that cancel in it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Refined {
-    /// Of the first solve with the factors.
-    pub first: f64,
-    /// After refinement.
-    pub last: f64,
-}
-
 impl Refiner {
-    /// Solves for `(w, v)` in place and refines until the residual stops falling.
+    /// Solves for `(w, v)` in place and refines until the residual stops falling. Returns what is left of it, relative to
+    /// the terms that cancel in it.
     pub fn solve(
         &mut self,
         kkt: &mut dyn KktFactor,
@@ -71,7 +63,7 @@ impl Refiner {
         diagonals: (&[f64], &[f64]),
         w: &mut [f64],
         v: &mut [f64],
-    ) -> Refined {
+    ) -> f64 {
         self.rhs_w.clear();
         self.rhs_w.extend_from_slice(w);
         self.rhs_v.clear();
@@ -80,10 +72,10 @@ impl Refiner {
         if size == 0.0 {
             w.fill(0.0);
             v.fill(0.0);
-            return Refined { first: 0.0, last: 0.0 };
+            return 0.0;
         }
         kkt.solve(w, v);
-        let (mut first, mut best) = (f64::INFINITY, f64::INFINITY);
+        let mut best = f64::INFINITY;
         for step in 0..=STEPS {
             self.r.clear();
             self.r.extend_from_slice(&self.rhs_w);
@@ -91,9 +83,6 @@ impl Refiner {
             self.s.extend_from_slice(&self.rhs_v);
             let terms = subtract(qp, diagonals, (w, v), (&mut self.r, &mut self.s), &mut self.rank);
             let residual = norm_inf(&self.r).max(norm_inf(&self.s)) / size.max(terms);
-            if step == 0 {
-                first = residual;
-            }
             if residual.is_nan() || residual >= 0.5 * best {
                 if residual.is_nan() || residual > best {
                     w.copy_from_slice(&self.best_w);
@@ -119,6 +108,6 @@ impl Refiner {
             w.iter_mut().zip(&self.w).for_each(|(w, d)| *w += d);
             v.iter_mut().zip(&self.v).for_each(|(v, d)| *v += d);
         }
-        Refined { first, last: best }
+        best
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct StructuredKkt {
     u: Vec<f64>,
     t: Vec<f64>,
     deficient: bool,
+    /// Smallest over largest entry of E.
+    e_ratio: f64,
     /// Takes over where E is singular.
     dense: Option<DenseKkt>,
     use_dense: bool,
@@ -72,6 +74,7 @@ impl StructuredKkt {
             u: Vec::new(),
             t: Vec::new(),
             deficient: false,
+            e_ratio: 0.0,
             dense: None,
             use_dense: false,
         };
@@ -168,6 +171,7 @@ impl KktFactor for StructuredKkt {
         if !self.free.is_empty() && (high == 0.0 || low.is_nan() || low <= SINGULAR_E * high) {
             return self.factor_dense();
         }
+        self.e_ratio = if self.free.is_empty() { 1.0 } else { low / high };
         self.kept.clear();
         self.kept.extend(0..self.rank);
         self.kept.extend((0..dc.len()).filter(|&j| dc[j].is_finite()).map(|j| self.rank + j));
@@ -235,6 +239,14 @@ impl KktFactor for StructuredKkt {
         match &self.dense {
             Some(dense) if self.use_dense => dense.deficient(),
             _ => self.deficient,
+        }
+    }
+
+    fn reciprocal_condition(&self) -> f64 {
+        match &self.dense {
+            Some(dense) if self.use_dense => dense.reciprocal_condition(),
+            _ if self.deficient => 0.0,
+            _ => self.e_ratio.min(pivot_ratio(self.s.as_ref())),
         }
     }
 
