@@ -6,6 +6,7 @@
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::ldlt::factor::LdltRegularization;
+use faer::perm::PermRef;
 use faer::sparse::linalg::cholesky::{
     CholeskySymbolicParams, SymbolicCholesky, SymbolicCholeskyRaw, SymmetricOrdering, factorize_symbolic_cholesky,
     simplicial, supernodal,
@@ -31,20 +32,101 @@ pub(super) struct Ldl {
     memory: MemBuffer,
     /// Original index -> permuted index.
     place: Vec<usize>,
+    primal_first: bool,
+}
+
+/// Fill that the Schur complement order may cost, relative to minimum degree.
+const SCHUR_FILL: usize = 3;
+/// A Schur complement pattern with more entries than this times those of the matrix is not even tried.
+const SCHUR_PATTERN: usize = 8;
+
+fn symbolic(
+    pattern: SymbolicSparseColMatRef<'_, usize>,
+    order: SymmetricOrdering<'_, usize>,
+) -> Result<SymbolicCholesky<usize>, &'static str> {
+    factorize_symbolic_cholesky(pattern, Side::Upper, order, CholeskySymbolicParams::default())
+        .map_err(|_| "its factorization does not fit into memory")
+}
+
+/// First the `n` rows of the diagonal block, then the others in minimum degree order of the Schur complement. `None` if
+/// that is too dense.
+fn schur_order(n: usize, dim: usize, col_ptr: &[usize], row_idx: &[usize]) -> Option<Vec<usize>> {
+    // rows of the other block that meet in each of the first n: they become a clique
+    let mut meet: Vec<Vec<usize>> = vec![Vec::new(); n];
+    let mut size = 0;
+    for j in n..dim {
+        for &i in &row_idx[col_ptr[j]..col_ptr[j + 1]] {
+            if i < n {
+                meet[i].push(j - n);
+                size += meet[i].len();
+            } else if i < j {
+                return None;
+            }
+        }
+    }
+    if size > SCHUR_PATTERN * row_idx.len() + 1000 {
+        return None;
+    }
+    let m = dim - n;
+    let mut pairs: Vec<(usize, usize)> = (0..m).map(|k| (k, k)).collect();
+    for clique in &meet {
+        for (k, &j) in clique.iter().enumerate() {
+            pairs.extend(clique[..k].iter().map(|&i| (j, i)));
+        }
+    }
+    pairs.sort_unstable();
+    pairs.dedup();
+    let mut pointers = vec![0; m + 1];
+    pairs.iter().for_each(|&(j, _)| pointers[j + 1] += 1);
+    (0..m).for_each(|j| pointers[j + 1] += pointers[j]);
+    let rows: Vec<usize> = pairs.iter().map(|&(_, i)| i).collect();
+    let schur = SymbolicSparseColMatRef::new_checked(m, m, &pointers, None, &rows);
+    let symbolic = symbolic(schur, SymmetricOrdering::Amd).ok()?;
+    let mut order: Vec<usize> = (0..n).collect();
+    match symbolic.perm() {
+        Some(perm) => order.extend(perm.arrays().0.iter().map(|k| n + k)),
+        None => order.extend(n..dim),
+    }
+    Some(order)
+}
+
+/// What the pivots tell.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pivots {
+    /// Number of positive ones, which is that of positive eigenvalues (Sylvester).
+    pub positive: usize,
+    /// Smallest magnitude of a negative one.
+    pub smallest_negative: f64,
 }
 
 impl Ldl {
     /// Analyses the pattern of an upper triangle in compressed-column form (every diagonal entry stored). Also returns,
     /// for each stored entry, its position in [`Ldl::values_mut`].
-    pub fn analyse(dim: usize, col_ptr: &[usize], row_idx: &[usize]) -> Result<(Self, Vec<usize>), &'static str> {
+    ///
+    /// `primal_first` asks for the order in which the first that many rows (whose block must be diagonal) are eliminated
+    /// before all others: a Cholesky factorization of the Schur complement. It is taken if its fill is at most a few times
+    /// that of the approximate minimum degree order.
+    pub fn analyse(
+        dim: usize,
+        col_ptr: &[usize],
+        row_idx: &[usize],
+        primal_first: Option<usize>,
+    ) -> Result<(Self, Vec<usize>), &'static str> {
         let pattern = SymbolicSparseColMatRef::new_checked(dim, dim, col_ptr, None, row_idx);
-        let symbolic = factorize_symbolic_cholesky(
-            pattern,
-            Side::Upper,
-            SymmetricOrdering::Amd,
-            CholeskySymbolicParams::default(),
-        )
-        .map_err(|_| "its factorization does not fit into memory")?;
+        let mut symbolic = symbolic(pattern, SymmetricOrdering::Amd)?;
+        let mut ordered = None;
+        if let Some(n) = primal_first
+            && let Some(forward) = schur_order(n, dim, col_ptr, row_idx)
+        {
+            let mut inverse = vec![0; dim];
+            forward.iter().enumerate().for_each(|(k, &i)| inverse[i] = k);
+            let order = SymmetricOrdering::Custom(PermRef::new_checked(&forward, &inverse, dim));
+            let other = self::symbolic(pattern, order)?;
+            if other.len_val() <= SCHUR_FILL * symbolic.len_val() {
+                symbolic = other;
+                ordered = primal_first;
+            }
+        }
         let place: Vec<usize> = match symbolic.perm() {
             Some(perm) => perm.arrays().1.to_vec(),
             None => (0..dim).collect(),
@@ -79,7 +161,7 @@ impl Ldl {
         let solve = symbolic.solve_in_place_scratch::<f64>(1, Par::Seq);
         let memory = MemBuffer::try_new(numeric.or(solve)).map_err(|_| "its factorization does not fit into memory")?;
         let factor = vec![0.0; symbolic.len_val()];
-        Ok((Ldl { symbolic, matrix, factor, memory, place }, position))
+        Ok((Ldl { symbolic, matrix, factor, memory, place, primal_first: ordered.is_some() }, position))
     }
 
     /// Original index -> permuted index.
@@ -102,8 +184,13 @@ impl Ldl {
         self.matrix.val_mut()
     }
 
-    /// Factors the values; returns the number of positive pivots, which is that of positive eigenvalues (Sylvester).
-    pub fn factor(&mut self) -> Result<usize, PivotError> {
+    /// True if the diagonal block is eliminated before the rest.
+    pub fn primal_first(&self) -> bool {
+        self.primal_first
+    }
+
+    /// Factors the values.
+    pub fn factor(&mut self) -> Result<Pivots, PivotError> {
         let stack = MemStack::new(&mut self.memory);
         let a = self.matrix.as_ref();
         let none = LdltRegularization::default();
@@ -125,12 +212,16 @@ impl Ldl {
                 .map_err(|_| PivotError::Zero)?;
             }
         }
-        let (mut positive, mut finite) = (0, true);
+        let (mut pivots, mut finite) = (Pivots { positive: 0, smallest_negative: f64::INFINITY }, true);
         self.pivots(|d| {
-            positive += usize::from(d > 0.0);
             finite &= d.is_finite();
+            if d > 0.0 {
+                pivots.positive += 1;
+            } else {
+                pivots.smallest_negative = pivots.smallest_negative.min(-d);
+            }
         });
-        if finite { Ok(positive) } else { Err(PivotError::NotFinite) }
+        if finite { Ok(pivots) } else { Err(PivotError::NotFinite) }
     }
 
     fn pivots(&self, mut f: impl FnMut(f64)) {

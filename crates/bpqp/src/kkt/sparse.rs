@@ -9,7 +9,7 @@
 //! multipliers with a tiny step, which converges to a solution (Friedlander & Orban, "A primal-dual regularized
 //! interior-point method for convex quadratic programs", Math. Prog. Comp. 2012).
 
-use super::ldl::{Ldl, PivotError};
+use super::ldl::{Ldl, PivotError, Pivots};
 use super::{Breakdown, KktFactor};
 use crate::{Error, Hessian, Matrix, Qp};
 use std::sync::Arc;
@@ -17,6 +17,10 @@ use std::sync::Arc;
 /// Regularizations tried in turn, relative to the equilibrated matrix. The first is the square root of the rounding
 /// unit: below it the growth of the elimination swamps the regularization itself.
 pub(super) const DELTAS: [f64; 3] = [1.0 / (1u64 << 26) as f64, 1.0 / (1u64 << 21) as f64, 1.0 / (1u64 << 17) as f64];
+/// Regularization where the positive diagonal of P is eliminated first, and the smallest pivot that may follow: smaller
+/// ones mean that rows are dependent.
+const SCHUR_DELTA: f64 = 1.0 / (1u64 << 44) as f64;
+const SCHUR_PIVOT: f64 = 1e-9;
 /// Sweeps of the equilibration.
 const RUIZ_SWEEPS: usize = 8;
 /// Refinement steps at most.
@@ -79,6 +83,14 @@ fn for_each_p(p: &Hessian, behind: usize, mut f: impl FnMut(usize, usize, f64)) 
     }
 }
 
+fn positive_diagonal(p: &Hessian) -> bool {
+    match p {
+        Hessian::Diagonal(d) => d.iter().all(|&v| v > 0.0),
+        Hessian::Sparse(m) => m.nnz() == m.ncols() && m.triplets().all(|(i, j, v)| i == j && v > 0.0),
+        _ => false,
+    }
+}
+
 fn extension(p: &Hessian) -> usize {
     if let Hessian::LowRank { f, .. } = p { f.ncols() } else { 0 }
 }
@@ -123,7 +135,8 @@ impl SparseKkt {
             what: format!("a KKT system of {dim} rows: {reason}"),
             advice: "use a smaller or sparser problem",
         };
-        let (ldl, position) = Ldl::analyse(dim, &col_ptr, &row_idx).map_err(refuse)?;
+        let diagonal = positive_diagonal(&qp.p).then_some(n);
+        let (ldl, position) = Ldl::analyse(dim, &col_ptr, &row_idx, diagonal).map_err(refuse)?;
         at.iter_mut().filter(|k| **k != SKIP).for_each(|k| *k = position[*k]);
         let diagonal_at = at.split_off(count - dim);
         let mut p_count = 0;
@@ -242,9 +255,18 @@ impl SparseKkt {
             self.weight[p] = 1.0 / self.exact[self.diagonal_at[i]].abs().max(1.0);
         }
         let mut failure = Breakdown::Inertia;
+        // after a positive diagonal comes a Cholesky factorization, which hardly needs a regularization, unless its
+        // rows are dependent: small pivots tell
+        if self.ldl.primal_first()
+            && let Ok(pivots) = self.factor_with(SCHUR_DELTA, dx, dc)
+            && pivots.positive == n
+            && pivots.smallest_negative > SCHUR_PIVOT
+        {
+            return Ok(());
+        }
         for &delta in deltas {
             match self.factor_with(delta, dx, dc) {
-                Ok(positive) if positive == n => return Ok(()),
+                Ok(pivots) if pivots.positive == n => return Ok(()),
                 Ok(_) => failure = Breakdown::Inertia,
                 Err(PivotError::Zero) => failure = Breakdown::Rank,
                 Err(PivotError::NotFinite) => failure = Breakdown::NotFinite,
@@ -253,8 +275,8 @@ impl SparseKkt {
         Err(failure)
     }
 
-    /// `values = exact + regularization`, and its factorization; the number of positive pivots.
-    fn factor_with(&mut self, delta: f64, dx: &[f64], dc: &[f64]) -> Result<usize, PivotError> {
+    /// `values = exact + regularization`, and its factorization.
+    fn factor_with(&mut self, delta: f64, dx: &[f64], dc: &[f64]) -> Result<Pivots, PivotError> {
         let (n, m) = (self.n, self.m);
         let values = self.ldl.values_mut();
         values.copy_from_slice(&self.exact);
