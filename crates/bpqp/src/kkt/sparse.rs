@@ -21,6 +21,11 @@ pub(super) const DELTAS: [f64; 3] = [1.0 / (1u64 << 26) as f64, 1.0 / (1u64 << 2
 /// ones mean that rows are dependent.
 const SCHUR_DELTA: f64 = 1.0 / (1u64 << 44) as f64;
 const SCHUR_PIVOT: f64 = 1e-9;
+/// Regularization tried when refinement with the first one does not get anywhere near rounding, as where curvature far
+/// below it decides (optimal control with tiny weights on the controls); and the relative residual that calls
+/// for it.
+const SHARP_DELTA: f64 = 1.0 / (1u64 << 40) as f64;
+const SHARPEN: f64 = 1e-5;
 /// Sweeps of the equilibration.
 const RUIZ_SWEEPS: usize = 8;
 /// Refinement steps at most.
@@ -31,6 +36,15 @@ const ROUNDING: f64 = 4.0 * f64::EPSILON;
 const STALL: f64 = 0.8;
 /// Position of entries below the diagonal, which are not stored.
 const SKIP: usize = usize::MAX;
+
+/// Is the sharper regularization in use?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sharp {
+    Untried,
+    Used,
+    /// It was tried on these matrices and did not help.
+    Useless,
+}
 
 /// Sparse [`KktFactor`].
 pub struct SparseKkt {
@@ -53,7 +67,10 @@ pub struct SparseKkt {
     /// In permuted order: neutralized rows and columns, and the weight of each residual.
     pinned: Vec<bool>,
     weight: Vec<f64>,
-    regularized: bool,
+    sharp: Sharp,
+    /// The diagonals that were factored.
+    dx: Vec<f64>,
+    dc: Vec<f64>,
     rhs: Vec<f64>,
     x: Vec<f64>,
     best: Vec<f64>,
@@ -162,7 +179,9 @@ impl SparseKkt {
             exact: vec![0.0; stored],
             pinned: vec![false; dim],
             weight: vec![1.0; dim],
-            regularized: false,
+            sharp: Sharp::Untried,
+            dx: vec![0.0; n],
+            dc: vec![0.0; m],
             rhs: vec![0.0; dim],
             x: vec![0.0; dim],
             best: vec![0.0; dim],
@@ -226,6 +245,40 @@ impl SparseKkt {
         if dx.iter().chain(dc).any(|d| d.is_nan()) {
             return Err(Breakdown::NotFinite);
         }
+        self.dx.copy_from_slice(dx);
+        self.dc.copy_from_slice(dc);
+        self.stage();
+        self.factor_any(deltas)
+    }
+
+    /// Factors what is staged.
+    fn factor_any(&mut self, deltas: &[f64]) -> Result<(), Breakdown> {
+        let n = self.n;
+        let mut failure = Breakdown::Inertia;
+        // after a positive diagonal comes a Cholesky factorization, which hardly needs a regularization, unless its
+        // rows are dependent: small pivots tell
+        if self.ldl.primal_first()
+            && let Ok(pivots) = self.factor_with(SCHUR_DELTA)
+            && pivots.positive == n
+            && pivots.smallest_negative > SCHUR_PIVOT
+        {
+            return Ok(());
+        }
+        let sharp = (self.sharp == Sharp::Used).then_some(SHARP_DELTA);
+        for delta in sharp.into_iter().chain(deltas.iter().copied()) {
+            match self.factor_with(delta) {
+                Ok(pivots) if pivots.positive == n => return Ok(()),
+                Ok(_) => failure = Breakdown::Inertia,
+                Err(PivotError::Zero) => failure = Breakdown::Rank,
+                Err(PivotError::NotFinite) => failure = Breakdown::NotFinite,
+            }
+        }
+        Err(failure)
+    }
+
+    /// The matrix that was asked for: data, diagonals of the pass, pins.
+    fn stage(&mut self) {
+        let (n, m, dx, dc) = (self.n, self.m, &self.dx, &self.dc);
         let place = self.ldl.place();
         self.exact.copy_from_slice(&self.data);
         let mut pins = 0;
@@ -254,45 +307,24 @@ impl SparseKkt {
         for (i, &p) in place.iter().enumerate() {
             self.weight[p] = 1.0 / self.exact[self.diagonal_at[i]].abs().max(1.0);
         }
-        let mut failure = Breakdown::Inertia;
-        // after a positive diagonal comes a Cholesky factorization, which hardly needs a regularization, unless its
-        // rows are dependent: small pivots tell
-        if self.ldl.primal_first()
-            && let Ok(pivots) = self.factor_with(SCHUR_DELTA, dx, dc)
-            && pivots.positive == n
-            && pivots.smallest_negative > SCHUR_PIVOT
-        {
-            return Ok(());
-        }
-        for &delta in deltas {
-            match self.factor_with(delta, dx, dc) {
-                Ok(pivots) if pivots.positive == n => return Ok(()),
-                Ok(_) => failure = Breakdown::Inertia,
-                Err(PivotError::Zero) => failure = Breakdown::Rank,
-                Err(PivotError::NotFinite) => failure = Breakdown::NotFinite,
-            }
-        }
-        Err(failure)
     }
 
     /// `values = exact + regularization`, and its factorization.
-    fn factor_with(&mut self, delta: f64, dx: &[f64], dc: &[f64]) -> Result<Pivots, PivotError> {
+    fn factor_with(&mut self, delta: f64) -> Result<Pivots, PivotError> {
         let (n, m) = (self.n, self.m);
         let values = self.ldl.values_mut();
         values.copy_from_slice(&self.exact);
-        self.regularized = false;
         for i in 0..self.scale.len() {
             let given = if i < n {
-                dx[i]
+                self.dx[i]
             } else if i < n + m {
-                dc[i - n]
+                self.dc[i - n]
             } else {
                 1.0
             };
             let missing = delta - given * self.scale[i] * self.scale[i];
             if missing > 0.0 {
                 values[self.diagonal_at[i]] += if i < n { missing } else { -missing };
-                self.regularized = true;
             }
         }
         self.ldl.factor()
@@ -326,6 +358,7 @@ impl KktFactor for SparseKkt {
             return changed("G", "its kind, shape or sparsity pattern is different");
         }
         (self.p, self.a, self.g) = (qp.p.clone(), qp.a.clone(), qp.g.clone());
+        self.sharp = Sharp::Untried;
         self.rewrite();
         Ok(())
     }
@@ -344,7 +377,10 @@ impl KktFactor for SparseKkt {
                 self.rhs[p] = self.scale[i] * if i < n { w[i] } else { v[i - n] };
             }
         }
-        self.refine();
+        let error = self.refine(true);
+        if error > SHARPEN && self.sharp != Sharp::Useless {
+            self.sharpen(error);
+        }
         let place = self.ldl.place();
         for i in 0..n + m {
             let p = place[i];
@@ -364,43 +400,72 @@ impl SparseKkt {
     /// Stops when the componentwise backward error `|r| / (|K||x| + |b|)` (Arioli, Demmel & Duff, "Solving sparse
     /// linear systems with sparse backward error", 1989) is at rounding level, or the residual no longer shrinks: then
     /// either the accuracy is reached or the system is inconsistent, where further steps only inflate `x`.
-    fn refine(&mut self) {
-        let dim = self.rhs.len();
-        self.x.fill(0.0);
-        self.r.copy_from_slice(&self.rhs);
+    /// Starts anew or from `x`. Returns the residual relative to the right-hand side, 0 if it is rounding.
+    fn refine(&mut self, fresh: bool) -> f64 {
+        let scale: f64 = self.rhs.iter().zip(&self.weight).map(|(r, w)| (r * w).powi(2)).sum();
         let mut smallest = f64::INFINITY;
+        if fresh {
+            // also when its residual is above the right-hand side: then x is large and the residual is its rounding
+            self.x.copy_from_slice(&self.rhs);
+            self.ldl.solve(&mut self.x);
+        }
+        let (mut norm, mut rounded) = self.measure();
         for _ in 0..=REFINEMENTS {
-            self.ldl.solve(&mut self.r);
-            for (x, d) in self.x.iter_mut().zip(&self.r) {
-                *x += d;
-            }
-            self.r.copy_from_slice(&self.rhs);
-            for (size, b) in self.size.iter_mut().zip(&self.rhs) {
-                *size = b.abs();
-            }
-            self.ldl.residual(&self.exact, &self.x, &mut self.r, &mut self.size);
-            let floor = self.size.iter().fold(0.0_f64, |m, &s| m.max(s)) * f64::EPSILON;
-            let (mut norm, mut backward) = (0.0_f64, 0.0_f64);
-            for i in 0..dim {
-                let r = self.r[i].abs();
-                norm += (r * self.weight[i]).powi(2);
-                if r > ROUNDING * self.size[i].max(floor) {
-                    backward = f64::INFINITY;
-                }
-            }
             let previous = smallest;
-            // written so that NaN ends the loop
-            if norm < smallest {
+            // the first x counts whatever it is worth; NaN never does
+            if norm < smallest || smallest.is_infinite() {
                 smallest = norm;
                 self.best.copy_from_slice(&self.x);
-            } else if smallest.is_infinite() {
-                self.best.copy_from_slice(&self.x);
-                return;
             }
             let shrinks = norm < STALL * STALL * previous;
-            if backward == 0.0 || !shrinks {
+            if rounded || !shrinks {
+                break;
+            }
+            self.ldl.solve(&mut self.r);
+            self.x.iter_mut().zip(&self.r).for_each(|(x, d)| *x += d);
+            (norm, rounded) = self.measure();
+        }
+        if rounded || scale == 0.0 { 0.0 } else { (smallest / scale).sqrt() }
+    }
+
+    /// Puts the residual of `x` into `r`. Returns its weighted square norm, and whether it is at rounding level.
+    fn measure(&mut self) -> (f64, bool) {
+        self.r.copy_from_slice(&self.rhs);
+        self.size.iter_mut().zip(&self.rhs).for_each(|(size, b)| *size = b.abs());
+        self.ldl.residual(&self.exact, &self.x, &mut self.r, &mut self.size);
+        let floor = self.size.iter().fold(0.0_f64, |m, &s| m.max(s)) * f64::EPSILON;
+        let (mut norm, mut rounded) = (0.0_f64, true);
+        for i in 0..self.r.len() {
+            let r = self.r[i].abs();
+            norm += (r * self.weight[i]).powi(2);
+            rounded &= r <= ROUNDING * self.size[i].max(floor);
+        }
+        (norm, rounded)
+    }
+
+    /// Refinement got stuck at this error: tries the other regularization, and keeps what is better.
+    fn sharpen(&mut self, error: f64) {
+        let used = self.sharp == Sharp::Used;
+        self.sharp = Sharp::Useless;
+        let ok = if used {
+            self.factor_any(&DELTAS).is_ok()
+        } else {
+            matches!(self.factor_with(SHARP_DELTA), Ok(pivots) if pivots.positive == self.n)
+        };
+        if ok {
+            self.x.copy_from_slice(&self.best);
+            let other = self.refine(false);
+            if used {
                 return;
             }
+            if other < 0.1 * error {
+                self.sharp = Sharp::Used;
+                return;
+            }
+        }
+        if !used {
+            // as it was; `best` holds the better solution
+            let _ = self.factor_any(&DELTAS);
         }
     }
 }

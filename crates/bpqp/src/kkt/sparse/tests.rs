@@ -226,3 +226,29 @@ fn badly_scaled_data() {
     let k = dense(&qp, &vec![0.0; n], &[0.0; 16]);
     assert!(relative_residual(&k, &[w, v].concat(), &b) < 1e-14);
 }
+
+#[test]
+fn curvature_far_below_the_regularization() {
+    // a chain of states x_{k+1} = x_k + u_k whose controls cost 1e-10 of the rest: regularized at 1e-8 the refinement
+    // crawls, with the sharper one it arrives
+    let n = 40;
+    let d: Vec<f64> = (0..2 * n).map(|i| if i < n { 0.0 } else { 1e-10 }).collect();
+    let mut entries = Vec::new();
+    for k in 0..n {
+        entries.push((k, k, 1.0));
+        entries.push((k, n + k, -1.0));
+        if k > 0 {
+            entries.push((k, k - 1, -1.0));
+        }
+    }
+    entries.push((n, n - 1, 1.0));
+    let a = Csc::from_triplets(n + 1, 2 * n, &entries).unwrap();
+    let qp = Qp::new(Hessian::Diagonal(d), vec![0.0; 2 * n]).unwrap().equality(a, vec![0.0; n + 1]).unwrap();
+    let mut kkt = SparseKkt::new(&qp).unwrap();
+    kkt.factor(&vec![0.0; 2 * n], &vec![0.0; n + 1]).unwrap();
+    let (mut w, mut v) = (vec![0.0; 2 * n], vec![0.0; n + 1]);
+    v[n] = 1.0;
+    kkt.solve(&mut w, &mut v);
+    // equal controls
+    assert!(w[n..].iter().all(|u| (u - 1.0 / n as f64).abs() < 1e-9), "{:?}", &w[n..]);
+}
