@@ -68,6 +68,7 @@ pub struct SparseKkt {
     pinned: Vec<bool>,
     weight: Vec<f64>,
     sharp: Sharp,
+    scales: (f64, f64),
     /// The diagonals that were factored.
     dx: Vec<f64>,
     dc: Vec<f64>,
@@ -180,6 +181,7 @@ impl SparseKkt {
             pinned: vec![false; dim],
             weight: vec![1.0; dim],
             sharp: Sharp::Untried,
+            scales: (1.0, 1.0),
             dx: vec![0.0; n],
             dc: vec![0.0; m],
             rhs: vec![0.0; dim],
@@ -395,27 +397,31 @@ impl KktFactor for SparseKkt {
 }
 
 impl SparseKkt {
-    /// Solves `exact x = rhs` into `best` with the regularized factor.
+    /// Solves `exact x = rhs` into `best` with the regularized factor, anew or from `x`; returns the error that is left.
     ///
     /// Stops when the componentwise backward error `|r| / (|K||x| + |b|)` (Arioli, Demmel & Duff, "Solving sparse
     /// linear systems with sparse backward error", 1989) is at rounding level, or the residual no longer shrinks: then
     /// either the accuracy is reached or the system is inconsistent, where further steps only inflate `x`.
-    /// Starts anew or from `x`. Returns the residual relative to the right-hand side, 0 if it is rounding.
     fn refine(&mut self, fresh: bool) -> f64 {
-        let scale: f64 = self.rhs.iter().zip(&self.weight).map(|(r, w)| (r * w).powi(2)).sum();
-        let mut smallest = f64::INFINITY;
         if fresh {
             // also when its residual is above the right-hand side: then x is large and the residual is its rounding
             self.x.copy_from_slice(&self.rhs);
             self.ldl.solve(&mut self.x);
         }
-        let (mut norm, mut rounded) = self.measure();
+        let mut rounded = self.measure();
+        if fresh {
+            self.scales = self.block_norms(&self.size);
+        }
+        let mut smallest = f64::INFINITY;
+        let mut error = f64::INFINITY;
         for _ in 0..=REFINEMENTS {
+            let norm: f64 = self.r.iter().zip(&self.weight).map(|(r, w)| (r * w).powi(2)).sum();
             let previous = smallest;
             // the first x counts whatever it is worth; NaN never does
             if norm < smallest || smallest.is_infinite() {
                 smallest = norm;
                 self.best.copy_from_slice(&self.x);
+                error = self.error();
             }
             let shrinks = norm < STALL * STALL * previous;
             if rounded || !shrinks {
@@ -423,24 +429,38 @@ impl SparseKkt {
             }
             self.ldl.solve(&mut self.r);
             self.x.iter_mut().zip(&self.r).for_each(|(x, d)| *x += d);
-            (norm, rounded) = self.measure();
+            rounded = self.measure();
         }
-        if rounded || scale == 0.0 { 0.0 } else { (smallest / scale).sqrt() }
+        if rounded { 0.0 } else { error }
     }
 
-    /// Puts the residual of `x` into `r`. Returns its weighted square norm, and whether it is at rounding level.
-    fn measure(&mut self) -> (f64, bool) {
+    /// Puts the residual of `x` into `r`, the magnitudes that cancel in it into `size`; true if it is rounding.
+    fn measure(&mut self) -> bool {
         self.r.copy_from_slice(&self.rhs);
         self.size.iter_mut().zip(&self.rhs).for_each(|(size, b)| *size = b.abs());
         self.ldl.residual(&self.exact, &self.x, &mut self.r, &mut self.size);
         let floor = self.size.iter().fold(0.0_f64, |m, &s| m.max(s)) * f64::EPSILON;
-        let (mut norm, mut rounded) = (0.0_f64, true);
-        for i in 0..self.r.len() {
-            let r = self.r[i].abs();
-            norm += (r * self.weight[i]).powi(2);
-            rounded &= r <= ROUNDING * self.size[i].max(floor);
+        self.r.iter().zip(&self.size).all(|(r, &s)| r.abs() <= ROUNDING * s.max(floor))
+    }
+
+    /// The residual, relative to the magnitudes of the first solution, of the worse of the two blocks: the multipliers
+    /// may be far smaller than the variables, and their block must not drown.
+    fn error(&self) -> f64 {
+        let r = self.block_norms(&self.r);
+        let relative = |r: f64, s: f64| if r == 0.0 { 0.0 } else { r / s };
+        let (a, b) = (relative(r.0, self.scales.0), relative(r.1, self.scales.1));
+        if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+    }
+
+    /// Largest weighted magnitudes in the rows of stationarity and in those of the constraints.
+    fn block_norms(&self, v: &[f64]) -> (f64, f64) {
+        let (mut a, mut b) = (0.0_f64, 0.0_f64);
+        for (i, &p) in self.ldl.place().iter().enumerate() {
+            let entry = v[p].abs() * self.weight[p];
+            let norm = if i < self.n { &mut a } else { &mut b };
+            *norm = if entry.is_nan() { f64::NAN } else { norm.max(entry) };
         }
-        (norm, rounded)
+        (a, b)
     }
 
     /// Refinement got stuck at this error: tries the other regularization, and keeps what is better.

@@ -229,10 +229,10 @@ fn badly_scaled_data() {
 
 #[test]
 fn curvature_far_below_the_regularization() {
-    // a chain of states x_{k+1} = x_k + u_k whose controls cost 1e-10 of the rest: regularized at 1e-8 the refinement
+    // a chain of states x_{k+1} = x_k + u_k whose controls cost 1e-8 of the rest: regularized at 1e-8 the refinement
     // crawls, with the sharper one it arrives
     let n = 40;
-    let d: Vec<f64> = (0..2 * n).map(|i| if i < n { 0.0 } else { 1e-10 }).collect();
+    let d: Vec<f64> = (0..2 * n).map(|i| if i < n { 0.0 } else { 1e-8 }).collect();
     let mut entries = Vec::new();
     for k in 0..n {
         entries.push((k, k, 1.0));
