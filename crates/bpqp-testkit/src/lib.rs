@@ -13,3 +13,10 @@ mod rng;
 
 pub use family::{Family, HessianKind, Instance};
 pub use rng::Rng;
+
+/// The code in the documents at the root runs as tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../CONTRIBUTING.md")]
+    pub struct Contributing;
+}

@@ -2,7 +2,7 @@
 
 use crate::active::identify;
 use crate::backward::{Accuracy, Differentiator};
-use crate::forward::{self, ForwardHandle, Outcome};
+use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome};
 use crate::kkt::negative_curvature;
 use crate::matrix::{Hessian, Matrix};
 use crate::residuals::{Point, ResidualWork, residuals};
@@ -37,7 +37,7 @@ const INACCURATE: f64 = 1e3;
 /// ```
 pub struct Layer {
     settings: Settings,
-    chain: Vec<(Solver, Option<Box<dyn ForwardHandle>>)>,
+    chain: Vec<(Arc<dyn ForwardSolver>, Option<Box<dyn ForwardHandle>>)>,
     differentiator: Differentiator,
     convex: Option<bool>,
     curvature: Option<Vec<f64>>,
@@ -53,10 +53,15 @@ pub struct Layer {
 impl Layer {
     /// Prepares for problems of the structure of `qp`: its shapes, sparsity patterns, and which blocks there are.
     pub fn new(qp: Qp, settings: Settings) -> Result<Self, Error> {
+        let solvers = chain(&qp, &settings).into_iter().map(forward::solver).collect();
+        Self::with_solvers(qp, solvers, settings)
+    }
+
+    /// The same with forward solvers of your own, tried in this order (`settings.solver` is not looked at).
+    pub fn with_solvers(qp: Qp, solvers: Vec<Arc<dyn ForwardSolver>>, settings: Settings) -> Result<Self, Error> {
         settings.validate()?;
-        let chain = chain(&qp, &settings).into_iter().map(|solver| (solver, None)).collect();
         Ok(Layer {
-            chain,
+            chain: solvers.into_iter().map(|solver| (solver, None)).collect(),
             differentiator: Differentiator::new(&qp, &settings)?,
             convex: None,
             curvature: None,
@@ -182,9 +187,9 @@ impl Layer {
         for k in 0..self.chain.len() {
             let (solver, handle) = &mut self.chain[k];
             if handle.is_none() {
-                *handle = Some(forward::solver(*solver).prepare(&self.solution.qp, &self.settings)?);
+                *handle = Some(solver.prepare(&self.solution.qp, &self.settings)?);
             }
-            let solver = *solver;
+            let name = solver.name();
             // a positive definite P that a solver factored needs no other proof of convexity
             if self.convex.is_none() {
                 let proved = handle.as_ref().is_some_and(|h| h.core().is_some());
@@ -198,7 +203,7 @@ impl Layer {
             }
             let Some(handle) = &mut self.chain[k].1 else { continue };
             let outcome = handle.solve(warm, &mut self.trial);
-            self.solution.info.solver = solver.name();
+            self.solution.info.solver = name;
             self.solution.info.iterations = outcome.iterations;
             if self.accept(outcome.clone())? {
                 return Ok(());

@@ -1,4 +1,46 @@
-//! Differentiable convex optimization.
+//! Differentiable convex optimization: solve a quadratic or linear program, then differentiate its solution with respect
+//! to every number in it.
+//!
+//! # The theorem
+//!
+//! A layer solves `x*(data) = argmin 1/2 x'P x + q'x` under constraints and has to send `dL/dx*` back to `dL/d(data)`.
+//! The implicit derivative of the optimality conditions is itself the solution of a QP with equality constraints only,
+//! over the rows F that are active at `x*` (BPQP, NeurIPS 2024, Theorem 1):
+//!
+//! ```text
+//! minimize 1/2 w'P w + (dL/dx)'w   s.t.  F w = 0          dL/dq = w,  dL/dP = 1/2 (w x' + x w'),  ...
+//! ```
+//!
+//! So the backward pass depends on the solution only and not on how it was found, is smaller than the forward problem,
+//! and can be done by any QP solver. Data flows one way:
+//!
+//! ```text
+//! problem -> forward -> solution -> active -> backward -> gradient
+//! ```
+//!
+//! # Example
+//!
+//! ```
+//! use bpqp::{Cotangent, Qp, Settings, Verdict, Wrt};
+//! use faer::mat;
+//!
+//! // minimize 1/2 x'P x + q'x   s.t.  x_1 + x_2 = 1,  x >= 0
+//! let qp = Qp::new(mat![[2.0, 0.5], [0.5, 1.0]], vec![1.0, -0.5])?
+//!     .equality(mat![[1.0, 1.0]], vec![1.0])?
+//!     .bounds(vec![0.0, 0.0], vec![])?;
+//! let sol = qp.solve(&Settings::default())?; // the outcome is sol.status; Err is for misuse
+//! assert!(sol.ok() && sol.x[0] == 0.0 && (sol.x[1] - 1.0).abs() < 1e-12);
+//!
+//! // how a loss L(x) with dL/dx = (1, 2) moves with the data; and how far that may be trusted
+//! let grad = sol.vjp(&Cotangent::x(&[1.0, 2.0]), Wrt::ALL)?;
+//! assert!((grad.b.as_ref().unwrap()[0] - 2.0).abs() < 1e-12); // a larger budget goes to x_2
+//! assert!((grad.lb.as_ref().unwrap()[0] + 1.0).abs() < 1e-12); // x_1 is held at its bound
+//! assert_eq!(sol.verdict(), Verdict::Exact);
+//! # Ok::<(), bpqp::Error>(())
+//! ```
+//!
+//! Use [`Layer`] to solve and differentiate many problems of one structure, [`Batch`] for many at a time on all cores,
+//! and [`from_solution`] for solutions that another solver found. [`Settings`] chooses solvers and modes.
 #![deny(missing_docs)]
 
 pub mod active;

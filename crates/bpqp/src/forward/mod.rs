@@ -18,6 +18,7 @@ pub use interior_point::InteriorPoint;
 use crate::kkt::KktCore;
 use crate::residuals::Point;
 use crate::{Certificate, Error, Qp, Settings, Solver, Status};
+use std::sync::Arc;
 
 /// A solver: prepares handles for problems of one structure.
 pub trait ForwardSolver: Send + Sync {
@@ -61,11 +62,11 @@ pub struct Outcome {
 }
 
 /// The solver of that name; `Auto` is the first one that it tries.
-pub fn solver(which: Solver) -> &'static dyn ForwardSolver {
+pub fn solver(which: Solver) -> Arc<dyn ForwardSolver> {
     match which {
-        Solver::Auto | Solver::InteriorPoint => &InteriorPoint,
-        Solver::ActiveSet => &PrimalDualActiveSet,
-        Solver::Admm => &Admm,
-        Solver::Clarabel => &Clarabel,
+        Solver::Auto | Solver::InteriorPoint => Arc::new(InteriorPoint),
+        Solver::ActiveSet => Arc::new(PrimalDualActiveSet),
+        Solver::Admm => Arc::new(Admm),
+        Solver::Clarabel => Arc::new(Clarabel),
     }
 }
