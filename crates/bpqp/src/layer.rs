@@ -2,7 +2,7 @@
 
 use crate::active::identify;
 use crate::backward::{Accuracy, Differentiator};
-use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome};
+use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet};
 use crate::kkt::negative_curvature;
 use crate::matrix::{Hessian, Matrix};
 use crate::residuals::{Point, ResidualWork, residuals};
@@ -17,6 +17,8 @@ use std::time::Instant;
 /// Rounds of repair after a forward solver; more from a warm start, where each is cheaper than a solve.
 const REPAIR_ROUNDS: usize = 10;
 const WARM_ROUNDS: usize = 25;
+/// Rounds of a cold active-set iteration before `auto` goes on to the interior point.
+const AUTO_ROUNDS: usize = 15;
 /// A result this much worse than asked for is still a solution, an inaccurate one.
 const INACCURATE: f64 = 1e3;
 
@@ -53,7 +55,7 @@ pub struct Layer {
 impl Layer {
     /// Prepares for problems of the structure of `qp`: its shapes, sparsity patterns, and which blocks there are.
     pub fn new(qp: Qp, settings: Settings) -> Result<Self, Error> {
-        let solvers = chain(&qp, &settings).into_iter().map(forward::solver).collect();
+        let solvers = chain(&qp, &settings);
         Self::with_solvers(qp, solvers, settings)
     }
 
@@ -341,14 +343,20 @@ fn general_point(solution: &mut Solution) {
 }
 
 /// The solvers to try, in order.
-fn chain(qp: &Qp, settings: &Settings) -> Vec<Solver> {
-    match settings.solver {
-        Solver::Auto if qp.n_equality() + qp.n_inequality() == 0 && !qp.has_bounds() => {
-            vec![Solver::ActiveSet, Solver::InteriorPoint, Solver::Clarabel]
-        }
-        Solver::Auto => vec![Solver::InteriorPoint, Solver::Clarabel, Solver::Admm],
-        one => vec![one],
+fn chain(qp: &Qp, settings: &Settings) -> Vec<Arc<dyn ForwardSolver>> {
+    if settings.solver != Solver::Auto {
+        return vec![forward::solver(settings.solver)];
     }
+    let mut chain: Vec<Arc<dyn ForwardSolver>> = Vec::new();
+    let rows_only = qp.n_inequality() == 0;
+    if rows_only && (!qp.has_bounds() || matches!(&*qp.p, Hessian::Dense(_))) {
+        // One linear system without inequalities. With bounds alone an interior point factors the whole of P in every
+        // iteration, the active set only its free part: 19 ms against 47 ms on a portfolio of 500 names
+        // (`portfolio_speed`). If it does not settle in these rounds little is lost.
+        chain.push(Arc::new(PrimalDualActiveSet { rounds: AUTO_ROUNDS }));
+    }
+    chain.extend([Solver::InteriorPoint, Solver::Clarabel, Solver::Admm].map(forward::solver));
+    chain
 }
 
 fn check_structure(old: &Qp, new: &Qp) -> Result<(), Error> {

@@ -13,8 +13,17 @@ use crate::{Error, Point, Qp, Settings, Status};
 const MAX_ROUNDS: usize = 200;
 
 /// The native active-set iteration.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PrimalDualActiveSet;
+#[derive(Debug, Clone, Copy)]
+pub struct PrimalDualActiveSet {
+    /// Rounds before it gives up, unless the settings say otherwise.
+    pub rounds: usize,
+}
+
+impl Default for PrimalDualActiveSet {
+    fn default() -> Self {
+        PrimalDualActiveSet { rounds: MAX_ROUNDS }
+    }
+}
 
 struct Handle {
     qp: Qp,
@@ -37,7 +46,7 @@ impl ForwardSolver for PrimalDualActiveSet {
             polisher: Polisher::default(),
             set: ActiveSet::default(),
             work: ResidualWork::default(),
-            rounds: settings.max_iter.unwrap_or(MAX_ROUNDS),
+            rounds: settings.max_iter.unwrap_or(self.rounds),
         }))
     }
 }

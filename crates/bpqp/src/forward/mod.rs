@@ -65,7 +65,7 @@ pub struct Outcome {
 pub fn solver(which: Solver) -> Arc<dyn ForwardSolver> {
     match which {
         Solver::Auto | Solver::InteriorPoint => Arc::new(InteriorPoint),
-        Solver::ActiveSet => Arc::new(PrimalDualActiveSet),
+        Solver::ActiveSet => Arc::new(PrimalDualActiveSet::default()),
         Solver::Admm => Arc::new(Admm),
         Solver::Clarabel => Arc::new(Clarabel),
     }
