@@ -1,1 +1,12 @@
+//! Quadratic programs as differentiable layers for [burn](https://docs.rs/burn).
+#![deny(missing_docs)]
 
+mod block;
+mod error;
+mod layer;
+mod op;
+pub mod seam;
+
+pub use block::{Arguments, Block, MatrixArgument, VectorArgument};
+pub use error::LayerError;
+pub use layer::{Multipliers, OnFailure, Output, QpLayer, Timing};
