@@ -142,6 +142,7 @@ fn vjp(s: &Solution, c: &Cotangent, wrt: Wrt) -> Result<Gradient, Error> {
     for i in 0..m { for j in 0..n { put(i, j, qp.a.0[(i, j)]); } }
     for (r, &i) in gact.iter().enumerate() { for j in 0..n { put(m + r, j, qp.g.0[(i, j)]); } }
     for (r, &i) in active.iter().enumerate() { put(m + gact.len() + r, i, 1.0); }
+    for r in 0..k { kk[(n + r, n + r)] = -1e-9; }
     let rhs = Mat::from_fn(n + k, 1, |i, _| if i < n { -c.x[i] } else { 0.0 });
     let sol = kk.partial_piv_lu().solve(&rhs);
     let w: Vec<f64> = (0..n).map(|i| sol[(i, 0)]).collect();

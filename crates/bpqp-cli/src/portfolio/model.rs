@@ -28,12 +28,13 @@ impl Predictor {
             let weight = Tensor::from_data(TensorData::new(values, [inputs, outputs]), device);
             Linear { weight: Param::from_tensor(weight), bias: Some(Param::from_tensor(Tensor::zeros([outputs], device))) }
         };
-        // sqrt(3) keeps the variance of a linear layer; the small last layer starts near "nothing is predictable".
+        // sqrt(3) keeps the variance of a linear layer. The last layer starts at 0, that is at "nothing is predictable",
+        // for which the program gives the portfolio of least variance.
         let root = 3f64.sqrt();
         Predictor {
             first: layer(features, HIDDEN[0], root),
             second: layer(HIDDEN[0], HIDDEN[1], root),
-            last: layer(HIDDEN[1], 1, 0.05),
+            last: layer(HIDDEN[1], 1, 0.0),
             scale,
         }
     }

@@ -48,6 +48,9 @@ pub struct Options {
     /// Step size of the optimizer
     #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
     pub learning_rate: f64,
+    /// Weight decay of the optimizer
+    #[arg(long, value_name = "RATE", default_value_t = 1e-2)]
+    pub weight_decay: f64,
     /// Random starts; the table shows their mean and spread [default: 3; 1 with --quick]
     #[arg(long, value_name = "K")]
     pub seeds: Option<usize>,
@@ -117,8 +120,9 @@ impl Options {
         if let Some((option, value)) = positive.into_iter().find(|(_, v)| !(*v > 0.0 && v.is_finite())) {
             return bad(option, value.to_string(), "choose a number > 0");
         }
-        if !(self.beta >= 0.0 && self.beta.is_finite()) {
-            return bad("beta", self.beta.to_string(), "choose a number >= 0");
+        let nonnegative = [("beta", self.beta), ("weight-decay", self.weight_decay)];
+        if let Some((option, value)) = nonnegative.into_iter().find(|(_, v)| !(*v >= 0.0 && v.is_finite())) {
+            return bad(option, value.to_string(), "choose a number >= 0");
         }
         for (option, value) in [("epochs", self.epochs()), ("batch", self.batch), ("seeds", self.seeds())] {
             if value == 0 {

@@ -152,6 +152,8 @@ pub struct Summary {
 pub struct Benchmark {
     /// Its name.
     pub name: &'static str,
+    /// On the validation days.
+    pub validation: Metrics,
     /// On the test days.
     pub test: Metrics,
     /// Daily returns on the test days.
@@ -205,6 +207,8 @@ impl SeedResults {
         let per = |seconds: f64, count: usize| if count == 0 { 0.0 } else { 1e3 * seconds / count as f64 };
         let passes: Vec<f64> = trained.curve.iter().filter(|e| e.epoch > 0).map(|e| e.seconds).collect();
         let t = &trained.timing;
+        // A method that solves nothing while training is timed where it decides.
+        let forward = if t.forward_count > 0 { t } else { &trained.validation_timing };
         SeedResults {
             seed,
             best_epoch: trained.best,
@@ -212,7 +216,7 @@ impl SeedResults {
             test: test.metrics(),
             validation: validation.metrics(),
             seconds_per_epoch: mean(&passes),
-            forward_ms: per(t.forward_seconds, t.forward_count),
+            forward_ms: per(forward.forward_seconds, forward.forward_count),
             backward_ms: (t.backward_count > 0).then(|| per(t.backward_seconds, t.backward_count)),
             gradients_refused: t.backward_refused,
             curve: trained.curve.clone(),

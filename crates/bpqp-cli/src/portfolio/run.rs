@@ -1,6 +1,7 @@
 //! The command `bpqp portfolio` from options to output.
 
 use super::dataset::{Dataset, Rule};
+use super::metrics::Days;
 use super::options::{Form, Loss, Methods, Options};
 use super::prices::{Prices, Selection};
 use super::progress::Progress;
@@ -59,7 +60,7 @@ pub fn results(options: &Options, stop: &AtomicBool) -> Result<Results, Failure>
         epochs: options.epochs(),
         batch: options.batch,
         learning_rate: options.learning_rate,
-        weight_decay: 1e-2,
+        weight_decay: options.weight_decay,
         loss,
         threads,
     };
@@ -107,13 +108,19 @@ pub fn results(options: &Options, stop: &AtomicBool) -> Result<Results, Failure>
             by_method.push(MethodResults::of(method, mine.into_iter().map(|(_, s)| s).collect()));
         }
     }
-    let benchmark = |name, days: super::metrics::Days| Benchmark { name, test: days.metrics(), returns: days.returns() };
+    let benchmark = |name, validation: Days, test: Days| Benchmark {
+        name,
+        validation: validation.metrics(),
+        test: test.metrics(),
+        returns: test.returns(),
+    };
+    let (before, after) = (data.split.validation.clone(), data.split.test.clone());
     let mut results = Results {
         comparison: Comparison::of(&by_method),
         methods: by_method,
         benchmarks: vec![
-            benchmark("equal weight", engine.equal_weight(data.split.test.clone())),
-            benchmark("minimum variance", engine.minimum_variance(data.split.test.clone())?),
+            benchmark("equal weight", engine.equal_weight(before.clone()), engine.equal_weight(after.clone())),
+            benchmark("minimum variance", engine.minimum_variance(before)?, engine.minimum_variance(after)?),
         ],
         data: summary,
         rule: RuleSummary::of(&rule),

@@ -110,8 +110,10 @@ pub struct Trained {
     pub best: usize,
     /// All epochs.
     pub curve: Vec<Epoch>,
-    /// Time in the solver.
+    /// Time in the solver while training.
     pub timing: Timing,
+    /// Time in the solver on the validation days.
+    pub validation_timing: Timing,
     /// False if it was told to stop.
     pub finished: bool,
 }
@@ -236,12 +238,17 @@ impl<'a> Engine<'a> {
         let mut model = Predictor::new(self.data.features.names.len(), self.scale, seed, &device);
         let mut optimizer = AdamWConfig::new().with_weight_decay(self.training.weight_decay as f32).init();
         let layer = self.layer()?;
-        let mut timing = Timing::default();
-        let mut trained = Trained { model: model.clone(), best: 0, curve: Vec::new(), timing, finished: false };
+        let mut trained = Trained {
+            model: model.clone(),
+            best: 0,
+            curve: Vec::new(),
+            timing: Timing::default(),
+            validation_timing: Timing::default(),
+            finished: false,
+        };
         let mut least = f64::INFINITY;
         for epoch in 0..=self.training.epochs {
             let started = Instant::now();
-            layer.take_timing();
             let (mut mse, mut regret) = (Vec::new(), Vec::new());
             if epoch > 0 {
                 let order = Random::new(seed, 0x100 + epoch as u64).permutation(self.data.split.train.len());
@@ -260,8 +267,9 @@ impl<'a> Engine<'a> {
                 }
             }
             let seconds = started.elapsed().as_secs_f64();
-            add(&mut timing, layer.take_timing());
+            add(&mut trained.timing, layer.take_timing());
             let days = self.evaluate_with(&layer, &model, self.data.split.validation.clone())?;
+            add(&mut trained.validation_timing, layer.take_timing());
             let record = Epoch {
                 epoch,
                 train_mse: (!mse.is_empty()).then(|| mean(&mse)),
@@ -279,7 +287,6 @@ impl<'a> Engine<'a> {
                 (trained.model, trained.best) = (model.clone(), epoch);
             }
             trained.curve.push(record);
-            trained.timing = timing;
             watch(Event::Epoch { record, best: trained.best });
         }
         trained.finished = true;
