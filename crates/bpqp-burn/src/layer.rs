@@ -2,8 +2,8 @@
 
 use crate::block::AnyTensor;
 use crate::op::{Parents, Slot, Tape, TapeData, record, tensor_data};
-use crate::seam::{Batch, Error, Hessian, Matrix, Qp, Settings, Solution, Status};
 use crate::{Arguments, Block, LayerError};
+use bpqp::{Batch, Error, Hessian, Matrix, Qp, Settings, Solution, Status};
 use burn::tensor::{DType, Device, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -34,6 +34,8 @@ pub struct Timing {
     pub backward_count: usize,
     /// Gradients that the core refused to give; they are NaN, or zero under [`OnFailure::ZeroGradient`].
     pub backward_refused: usize,
+    /// Gradients with the verdict `Untrusted`: the active set could not be verified.
+    pub backward_untrusted: usize,
 }
 
 /// The solutions of one forward pass.
@@ -81,7 +83,6 @@ pub struct Multipliers {
 pub struct QpLayer {
     problems: Arc<Vec<Qp>>,
     batch: Arc<Mutex<Batch>>,
-    threads: usize,
     on_failure: OnFailure,
     multipliers: bool,
     timing: Arc<Mutex<Timing>>,
@@ -106,12 +107,10 @@ impl QpLayer {
                 return Err(LayerError::Sizes { index, found: sizes(problem), expected });
             }
         }
-        let threads = settings.threads;
         let batch = Batch::new(problems.clone(), settings).map_err(|source| LayerError::Problem { index: 0, source })?;
         Ok(QpLayer {
             problems: Arc::new(problems),
             batch: Arc::new(Mutex::new(batch)),
-            threads,
             on_failure: OnFailure::default(),
             multipliers: false,
             timing: Arc::default(),
@@ -169,6 +168,7 @@ impl QpLayer {
         let problems = self.replaced(index, &arguments, &slots)?;
         let started = Instant::now();
         let results = self.batch.lock().unwrap_or_else(PoisonError::into_inner).solve(index, problems);
+        let results = results.map_err(|source| LayerError::Problem { index: index[0], source })?;
         let mut solutions = Vec::with_capacity(index.len());
         for (&index, result) in index.iter().zip(results) {
             solutions.push(result.map_err(|source| LayerError::Problem { index, source })?);
@@ -306,7 +306,7 @@ impl QpLayer {
                 sizes: (n, m, p),
                 multipliers: self.multipliers,
                 on_failure: self.on_failure,
-                threads: self.threads,
+                batch: self.batch.clone(),
                 timing: self.timing.clone(),
             }));
             Tensor::from_dispatch(record(parents(arguments, &device), output.into_dispatch(), tape))

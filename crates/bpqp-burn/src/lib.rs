@@ -5,7 +5,6 @@ mod block;
 mod error;
 mod layer;
 mod op;
-pub mod seam;
 
 pub use block::{Arguments, Block, MatrixArgument, VectorArgument};
 pub use error::LayerError;

@@ -3,7 +3,7 @@
 //! The forward pass is not here: by the time a tensor gets onto the tape the problems are solved, so the two passes
 //! share nothing but the solutions, and a failing solve is an error of the layer, not a panic inside the tape.
 
-use crate::seam::{Cotangent, Gradient, Solution, Wrt, vjp_batch};
+use bpqp::{Batch, Cotangent, Gradient, Solution, Verdict, Wrt};
 use crate::{Block, OnFailure, Timing};
 use burn::backend::autodiff::{
     Autodiff,
@@ -87,7 +87,8 @@ pub(crate) struct TapeData {
     pub sizes: (usize, usize, usize),
     pub multipliers: bool,
     pub on_failure: OnFailure,
-    pub threads: usize,
+    /// Its threads do the backward pass too.
+    pub batch: Arc<Mutex<Batch>>,
     pub timing: Arc<Mutex<Timing>>,
 }
 
@@ -139,17 +140,29 @@ impl TapeData {
             .zip(cotangent.chunks_exact(width.max(1)))
             .filter_map(|(solution, row)| Some((solution.as_ref()?, self.cotangent(row))))
             .unzip();
-        let results = vjp_batch(&solved, &cotangents, wrt(wanted), self.threads);
+        let batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
+        // The lists have one length, the only thing that the call as a whole could refuse.
+        let results = batch.vjp(&solved, &cotangents, wrt(wanted)).unwrap_or_default();
+        drop(batch);
 
         let mut out: [Option<Values>; 8] = std::array::from_fn(|k| {
             let slot = self.slots[k].as_ref().filter(|_| wanted[k])?;
             Some((vec![0.0; slot.shape.iter().product()], slot.shape.clone()))
         });
         let mut results = results.into_iter();
-        let mut refused = 0;
+        let (mut refused, mut untrusted) = (0, 0);
         for (row, solution) in self.solutions.iter().enumerate() {
             let gradient = match solution {
-                Some(_) => results.next().and_then(|result| result.map_err(|_| refused += 1).ok()),
+                Some(_) => match results.next() {
+                    Some(Ok((gradient, verdict))) => {
+                        untrusted += usize::from(verdict == Verdict::Untrusted);
+                        Some(gradient)
+                    }
+                    _ => {
+                        refused += 1;
+                        None
+                    }
+                },
                 None => None,
             };
             for block in Block::ALL {
@@ -169,16 +182,19 @@ impl TapeData {
         timing.backward_seconds += started.elapsed().as_secs_f64();
         timing.backward_count += solved.len();
         timing.backward_refused += refused;
+        timing.backward_untrusted += untrusted;
         out
     }
 
     fn cotangent(&self, row: &[f64]) -> Cotangent {
         let (n, m, p) = self.sizes;
-        let x = Cotangent::x(&row[..n]);
-        if !self.multipliers {
-            return x;
+        let mut cotangent = Cotangent::x(&row[..n]);
+        if self.multipliers {
+            cotangent.y = row[n..n + m].to_vec();
+            cotangent.z = row[n + m..n + m + p].to_vec();
+            cotangent.z_box = row[n + m + p..].to_vec();
         }
-        x.with_y(&row[n..n + m]).with_z(&row[n + m..n + m + p]).with_z_box(&row[n + m + p..])
+        cotangent
     }
 }
 

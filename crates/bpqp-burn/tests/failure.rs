@@ -1,6 +1,6 @@
 //! One bad instance in a batch: what each policy makes of it.
 
-use bpqp_burn::seam::{Hessian, Matrix, Qp, Settings, Status};
+use bpqp::{Hessian, Matrix, Qp, Settings, Status};
 use bpqp_burn::{Arguments, LayerError, OnFailure, QpLayer};
 use burn::tensor::{Device, Tensor};
 

@@ -1,6 +1,6 @@
 //! Gradients on burn's tape against central differences of the solved problems.
 
-use bpqp_burn::seam::{Hessian, Matrix, Qp, Settings};
+use bpqp::{Hessian, Matrix, Qp, Settings};
 use bpqp_burn::{Arguments, Block, QpLayer};
 use burn::tensor::{Device, Tensor, TensorData};
 

@@ -3,7 +3,7 @@
 use super::covariance::{Covariance, WINDOW};
 use super::features::{Features, WARM_UP};
 use super::prices::{DataError, Panel, Prices};
-use bpqp_burn::seam::{Hessian, Matrix, Qp};
+use bpqp::{Hessian, Matrix, Qp};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -95,7 +95,7 @@ impl Dataset {
 
     /// The program of a sample with expected returns 0:
     /// `min lambda/2 w' Sigma w - mu'w, 1'w = 1, 0 <= w <= cap`.
-    pub fn problem(&self, sample: usize, rule: &Rule) -> Result<Qp, bpqp_burn::seam::Error> {
+    pub fn problem(&self, sample: usize, rule: &Rule) -> Result<Qp, bpqp::Error> {
         let Covariance { d, f } = &self.covariances[sample];
         let n = d.len();
         let root = rule.risk_aversion.sqrt();

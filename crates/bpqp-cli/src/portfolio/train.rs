@@ -4,7 +4,7 @@ use super::dataset::{Dataset, Rule};
 use super::metrics::{Days, mean};
 use super::model::Predictor;
 use super::random::Random;
-use bpqp_burn::seam::Settings;
+use bpqp::Settings;
 use bpqp_burn::{Arguments, LayerError, QpLayer, Timing};
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams};
@@ -151,7 +151,9 @@ impl<'a> Engine<'a> {
     /// A fresh layer with every sample's program, without memory of other trainings.
     fn layer(&self) -> Result<QpLayer, Failure> {
         let problems: Result<Vec<_>, _> = (0..self.data.samples()).map(|s| self.data.problem(s, &self.rule)).collect();
-        Ok(QpLayer::new(problems?, Settings { threads: self.training.threads, ..Settings::default() })?)
+        let mut settings = Settings::default();
+        settings.threads = self.training.threads;
+        Ok(QpLayer::new(problems?, settings)?)
     }
 
     /// Decisions for given returns.
@@ -362,4 +364,5 @@ fn add(sum: &mut Timing, more: Timing) {
     sum.backward_seconds += more.backward_seconds;
     sum.backward_count += more.backward_count;
     sum.backward_refused += more.backward_refused;
+    sum.backward_untrusted += more.backward_untrusted;
 }
