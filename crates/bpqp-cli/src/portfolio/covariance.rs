@@ -50,6 +50,12 @@ impl Covariance {
         Some(Covariance { d: d.collect(), f })
     }
 
+    /// The risk of the day: the root of the mean variance of the stocks.
+    pub fn risk(&self) -> f64 {
+        let common: f64 = self.f.col_iter().map(|c| c.iter().map(|f| f * f).sum::<f64>()).sum();
+        ((self.d.iter().sum::<f64>() + common) / self.d.len() as f64).sqrt()
+    }
+
     /// `w' Sigma w`.
     pub fn variance(&self, w: &[f64]) -> f64 {
         let own: f64 = self.d.iter().zip(w).map(|(d, w)| d * w * w).sum();

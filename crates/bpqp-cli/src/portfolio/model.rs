@@ -9,18 +9,17 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// Width of the two hidden layers.
 const HIDDEN: [usize; 2] = [32, 16];
 
-/// A multilayer perceptron with two hidden layers; its output is in units of `scale`.
+/// A multilayer perceptron with two hidden layers; its output is the expected return in units of the day's risk.
 #[derive(Module, Debug)]
 pub struct Predictor {
     first: Linear,
     second: Linear,
     last: Linear,
-    scale: f64,
 }
 
 impl Predictor {
     /// A predictor whose initial weights depend on the seed only.
-    pub fn new(features: usize, scale: f64, seed: u64, device: &Device) -> Self {
+    pub fn new(features: usize, seed: u64, device: &Device) -> Self {
         let mut random = Random::new(seed, 0x17);
         let mut layer = |inputs: usize, outputs: usize, gain: f64| -> Linear {
             let limit = gain / (inputs as f64).sqrt();
@@ -35,14 +34,14 @@ impl Predictor {
             first: layer(features, HIDDEN[0], root),
             second: layer(HIDDEN[0], HIDDEN[1], root),
             last: layer(HIDDEN[1], 1, 0.0),
-            scale,
         }
     }
 
-    /// Expected returns, days x stocks, from features, (days * stocks) x features.
-    pub fn forward(&self, features: Tensor<2>, days: usize, stocks: usize) -> Tensor<2> {
+    /// Expected returns, days x stocks, from features, (days * stocks) x features, and the risk of each day, days x 1.
+    pub fn forward(&self, features: Tensor<2>, risk: Tensor<2>, stocks: usize) -> Tensor<2> {
+        let [days, _] = risk.dims();
         let hidden = gelu(self.first.forward(features));
         let hidden = gelu(self.second.forward(hidden));
-        self.last.forward(hidden).reshape([days, stocks]) * self.scale
+        self.last.forward(hidden).reshape([days, stocks]) * risk
     }
 }

@@ -34,7 +34,8 @@ impl Method {
     }
 }
 
-/// The loss of the method [`Method::Bpqp`]; `R` is the regret of a day.
+/// The loss of the method [`Method::Bpqp`]; `R` is the regret of a day. It and the prediction errors are in units of the
+/// day's risk, [`Covariance::risk`](super::covariance::Covariance::risk).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DecisionLoss {
@@ -126,8 +127,6 @@ pub struct Engine<'a> {
     device: Device,
     /// The least cost of each sample under its true returns.
     optimal: Vec<f64>,
-    /// Deviation of the returns of the training days: the unit of the predictor and of the losses.
-    scale: f64,
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -135,7 +134,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 impl<'a> Engine<'a> {
     /// Solves every sample under its true returns, which is what decisions are compared with.
     pub fn new(data: &'a Dataset, rule: Rule, training: Training) -> Result<Self, Failure> {
-        let mut engine = Engine { data, rule, training, device: Device::flex(), optimal: Vec::new(), scale: 1.0 };
+        let mut engine = Engine { data, rule, training, device: Device::flex(), optimal: Vec::new() };
         let layer = engine.layer()?;
         let weights = engine.decide(&layer, 0..data.samples(), |s| data.outcome(s))?;
         engine.optimal = weights
@@ -143,8 +142,6 @@ impl<'a> Engine<'a> {
             .enumerate()
             .map(|(s, w)| rule.cost(&data.covariances[s], w, data.outcome(s)))
             .collect();
-        let outcomes = data.split.train.clone().flat_map(|s| data.outcome(s).iter().map(|r| r * r));
-        engine.scale = mean(&outcomes.collect::<Vec<f64>>()).sqrt();
         Ok(engine)
     }
 
@@ -213,7 +210,8 @@ impl<'a> Engine<'a> {
         let mut expected = Vec::with_capacity(samples.len());
         for chunk in chunks(samples.clone(), self.training.batch) {
             let index: Vec<usize> = chunk.collect();
-            let mu = model.forward(self.features(&index, &self.device), index.len(), n).into_data();
+            let (features, risk) = (self.features(&index, &self.device), self.risk(&index, &self.device));
+            let mu = model.forward(features, risk, n).into_data();
             let values: Vec<f64> = mu.iter::<f64>().collect();
             expected.extend(values.chunks_exact(n).map(<[f64]>::to_vec));
         }
@@ -228,6 +226,12 @@ impl<'a> Engine<'a> {
         Tensor::from_data(TensorData::new(values, [samples.len() * self.data.stocks(), count]), device)
     }
 
+    /// The risk of each day, days x 1.
+    fn risk(&self, samples: &[usize], device: &Device) -> Tensor<2> {
+        let values: Vec<f32> = samples.iter().map(|&s| self.data.covariances[s].risk() as f32).collect();
+        Tensor::from_data(TensorData::new(values, [samples.len(), 1]), device)
+    }
+
     /// Trains by `method` from the initial weights of `seed`. Sets of days come in the same order for every method.
     pub fn train(
         &self,
@@ -237,7 +241,7 @@ impl<'a> Engine<'a> {
         mut watch: impl FnMut(Event),
     ) -> Result<Trained, Failure> {
         let device = self.device.clone().autodiff();
-        let mut model = Predictor::new(self.data.features.names.len(), self.scale, seed, &device);
+        let mut model = Predictor::new(self.data.features.names.len(), seed, &device);
         let mut optimizer = AdamWConfig::new().with_weight_decay(self.training.weight_decay as f32).init();
         let layer = self.layer()?;
         let mut trained = Trained {
@@ -313,13 +317,15 @@ impl<'a> Engine<'a> {
         let gather = |row: &dyn Fn(usize) -> Vec<f32>| samples.iter().flat_map(|&s| row(s)).collect::<Vec<f32>>();
         let truth = gather(&|s| self.data.outcome(s).iter().map(|&r| r as f32).collect());
         let truth: Tensor<2> = Tensor::from_data(TensorData::new(truth, [days, n]), device);
-        let mu = model.forward(self.features(samples, device), days, n);
-        let mse = (mu.clone() - truth.clone()).square().mean();
-        let unit = self.scale * self.scale;
-        let value = |t: &Tensor<1>| t.to_data().iter::<f64>().next().unwrap_or(f64::NAN);
+        // Losses are in units of each day's risk, so that calm and wild years count alike.
+        let risk = self.risk(samples, device);
+        let mu = model.forward(self.features(samples, device), risk.clone(), n);
+        let error = mu.clone() - truth.clone();
+        let value = |t: Tensor<1>| t.into_data().iter::<f64>().next().unwrap_or(f64::NAN);
+        let mse_value = value(error.clone().square().mean());
+        let mse = (error / risk.clone()).square().mean();
         if method == Method::TwoStage {
-            let mse_value = value(&mse);
-            return Ok(Losses { total: mse / unit, mse: mse_value, regret: None });
+            return Ok(Losses { total: mse, mse: mse_value, regret: None });
         }
         let w = layer.forward_at(samples, Arguments::new().q(-mu))?.x;
         // f(w) = lambda/2 (sum d w^2 + |F'w|^2) - r'w, with the factors as they are.
@@ -337,11 +343,11 @@ impl<'a> Engine<'a> {
         let cost = (own + common.reshape([days, 1])) * (0.5 * self.rule.risk_aversion) - earned;
         let best = gather(&|s| vec![self.optimal[s] as f32]);
         let regret = cost - Tensor::from_data(TensorData::new(best, [days, 1]), device);
-        let mse_value = value(&mse);
-        let regret_value = value(&regret.clone().mean());
+        let regret_value = value(regret.clone().mean());
+        let regret = regret / risk;
         let total = match self.training.loss {
-            DecisionLoss::Mixed { beta } => (regret.square().mean() * beta + mse) / unit,
-            DecisionLoss::Regret => regret.mean() / self.scale,
+            DecisionLoss::Mixed { beta } => regret.square().mean() * beta + mse,
+            DecisionLoss::Regret => regret.mean(),
         };
         Ok(Losses { total, mse: mse_value, regret: Some(regret_value) })
     }
