@@ -27,8 +27,7 @@ pub enum Block {
 
 impl Block {
     /// Every block, in the order in which the operation takes them.
-    pub const ALL: [Block; 8] =
-        [Block::P, Block::Q, Block::A, Block::B, Block::G, Block::H, Block::Lb, Block::Ub];
+    pub const ALL: [Block; 8] = [Block::P, Block::Q, Block::A, Block::B, Block::G, Block::H, Block::Lb, Block::Ub];
 
     /// The name as the API prints it.
     pub fn name(self) -> &'static str {

@@ -11,7 +11,9 @@ pub enum LayerError {
     #[error("a layer needs at least one problem, got none")]
     NoProblem,
     /// The instances of a layer must have one shape.
-    #[error("problem {index} has {found:?} (variables, equalities, inequalities), problem 0 has {expected:?}: a layer holds problems of one shape")]
+    #[error(
+        "problem {index} has {found:?} (variables, equalities, inequalities), problem 0 has {expected:?}: a layer holds problems of one shape"
+    )]
     Sizes {
         /// Which problem.
         index: usize,
@@ -31,7 +33,9 @@ pub enum LayerError {
         instances: usize,
     },
     /// The same instance twice in one call.
-    #[error("index[{position}] = {index} occurs twice: one call solves an instance once, because it keeps one warm start for it")]
+    #[error(
+        "index[{position}] = {index} occurs twice: one call solves an instance once, because it keeps one warm start for it"
+    )]
     Repeated {
         /// Position of the second occurrence.
         position: usize,

@@ -107,7 +107,8 @@ impl QpLayer {
                 return Err(LayerError::Sizes { index, found: sizes(problem), expected });
             }
         }
-        let batch = Batch::new(problems.clone(), settings).map_err(|source| LayerError::Problem { index: 0, source })?;
+        let batch =
+            Batch::new(problems.clone(), settings).map_err(|source| LayerError::Problem { index: 0, source })?;
         Ok(QpLayer {
             problems: Arc::new(problems),
             batch: Arc::new(Mutex::new(batch)),
@@ -224,8 +225,7 @@ impl QpLayer {
         slots: &[Option<Slot>; 8],
     ) -> Result<Vec<Qp>, LayerError> {
         let (n, m, p) = self.sizes();
-        let data: [Option<Vec<f64>>; 8] =
-            std::array::from_fn(|k| arguments.tensors[k].as_ref().map(AnyTensor::to_f64));
+        let data: [Option<Vec<f64>>; 8] = std::array::from_fn(|k| arguments.tensors[k].as_ref().map(AnyTensor::to_f64));
         let row = |block: Block, k: usize, size: usize| -> Option<&[f64]> {
             let (slot, data) = (slots[block as usize].as_ref()?, data[block as usize].as_ref()?);
             Some(if slot.batched { &data[k * size..(k + 1) * size] } else { &data[..] })
@@ -296,7 +296,8 @@ impl QpLayer {
         }
 
         let (device, dtype) = self.place(arguments);
-        let output: Tensor<2> = Tensor::from_data(tensor_data(values, vec![index.len(), width], dtype), (&device, dtype));
+        let output: Tensor<2> =
+            Tensor::from_data(tensor_data(values, vec![index.len(), width], dtype), (&device, dtype));
         let tracked = slots.iter().flatten().any(|slot| slot.tracked);
         let output = if tracked {
             let solutions = solutions.into_iter().map(|s| s.status.ok().then_some(s)).collect();

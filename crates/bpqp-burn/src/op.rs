@@ -3,8 +3,8 @@
 //! The forward pass is not here: by the time a tensor gets onto the tape the problems are solved, so the two passes
 //! share nothing but the solutions, and a failing solve is an error of the layer, not a panic inside the tape.
 
-use bpqp::{Batch, Cotangent, Gradient, Solution, Verdict, Wrt};
 use crate::{Block, OnFailure, Timing};
+use bpqp::{Batch, Cotangent, Gradient, Solution, Verdict, Wrt};
 use burn::backend::autodiff::{
     Autodiff,
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
@@ -35,15 +35,14 @@ pub struct Parents<B: Backend> {
 #[backend_extension(Autodiff, Flex)]
 pub trait RecordSolve: Backend {
     /// Returns `output` as a function of `parents`, whose derivative is on `tape`.
-    fn record_solve(#[extension_type] parents: Parents<Self>, output: FloatTensor<Self>, tape: Tape)
-    -> FloatTensor<Self>;
+    fn record_solve(
+        #[extension_type] parents: Parents<Self>,
+        output: FloatTensor<Self>,
+        tape: Tape,
+    ) -> FloatTensor<Self>;
 }
 
-pub(crate) fn record(
-    parents: Parents<Dispatch>,
-    output: FloatTensor<Dispatch>,
-    tape: Tape,
-) -> FloatTensor<Dispatch> {
+pub(crate) fn record(parents: Parents<Dispatch>, output: FloatTensor<Dispatch>, tape: Tape) -> FloatTensor<Dispatch> {
     <Dispatch as RecordSolve>::record_solve(parents, output, tape)
 }
 
@@ -205,7 +204,8 @@ fn wrt(wanted: [bool; 8]) -> Wrt {
 
 /// The gradient of one block, row-major.
 fn entries(gradient: &Gradient, block: Block) -> Option<Vec<f64>> {
-    let rows = |m: faer::Mat<f64>| (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| (i, j))).map(|e| m[e]).collect();
+    let rows =
+        |m: faer::Mat<f64>| (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| (i, j))).map(|e| m[e]).collect();
     match block {
         Block::P => gradient.p.as_ref().map(|p| rows(p.to_dense())),
         Block::Q => gradient.q.clone(),

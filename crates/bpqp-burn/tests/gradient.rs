@@ -133,7 +133,8 @@ fn check(multipliers: bool) {
     let objective = (all * tensor::<2>(&weights, vec![BATCH, width], &device)).sum();
     let grads = objective.backward();
 
-    let list = |t: Option<TensorData>| t.expect("a tracked argument has a gradient").iter::<f64>().collect::<Vec<f64>>();
+    let list =
+        |t: Option<TensorData>| t.expect("a tracked argument has a gradient").iter::<f64>().collect::<Vec<f64>>();
     let analytic = [
         list(p.grad(&grads).map(Tensor::into_data)),
         list(v[0].grad(&grads).map(Tensor::into_data)),

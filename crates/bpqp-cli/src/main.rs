@@ -17,17 +17,18 @@ enum Command {
     Portfolio(Box<portfolio::options::Options>),
 }
 
-/// Misuse: a bad option, file or value.
+/// Exit code of misuse: a bad option, file or value.
 const MISUSE: u8 = 2;
 
 fn main() -> ExitCode {
+    // A command gives its text for standard output and its exit code, or says what the user should change.
     let result = match Program::parse().command {
-        Command::Portfolio(options) => portfolio::run(&options),
+        Command::Portfolio(options) => portfolio::run(&options).map(|text| (text, ExitCode::SUCCESS)),
     };
     match result {
-        Ok(text) => {
+        Ok((text, code)) => {
             println!("{text}");
-            ExitCode::SUCCESS
+            code
         }
         Err(error) => {
             eprintln!("bpqp: {error}");

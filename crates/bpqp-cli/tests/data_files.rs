@@ -55,7 +55,10 @@ fn compressed_files_are_read() {
 fn gaps_name_the_stock_the_day_and_how_many() {
     let (error, text) = refused("gap.csv", "date,A,B\n2020-01-02,1,2\n2020-01-03,1,\n2020-01-06,1,NaN\n");
     assert!(matches!(error, DataError::Gap { line: 3, count: 2, days: 3, .. }), "{error:?}");
-    assert!(text.contains("line 3: B has no price on 2020-01-03 (2 of its 3 days") && text.contains("fill the gap"), "{text}");
+    assert!(
+        text.contains("line 3: B has no price on 2020-01-03 (2 of its 3 days") && text.contains("fill the gap"),
+        "{text}"
+    );
     let (error, _) = refused(
         "gap_long.csv",
         "date,ticker,close\n2020-01-02,A,1\n2020-01-03,A,2\n2020-01-02,B,1\n2020-01-06,A,2\n2020-01-06,B,2\n",

@@ -41,7 +41,11 @@ fn features_and_risk_models_do_not_see_later_prices() {
     for day in [WARM_UP, WARM_UP + 31, DAYS - HORIZON - 1] {
         let after = Dataset::new(prices(Some(day))).unwrap();
         for sample in 0..=day - WARM_UP {
-            assert_eq!(before.inputs(sample), after.inputs(sample), "features of sample {sample}, change after day {day}");
+            assert_eq!(
+                before.inputs(sample),
+                after.inputs(sample),
+                "features of sample {sample}, change after day {day}"
+            );
             assert_eq!(before.covariances[sample], after.covariances[sample], "covariance of sample {sample}");
         }
         // The change is real: it reaches the outcome of the last decision and the inputs of the next.
@@ -83,6 +87,9 @@ fn decisions_do_not_see_later_prices() {
     assert_ne!(before, after);
     // Decisions are portfolios.
     for w in &before {
-        assert!((w.iter().sum::<f64>() - 1.0).abs() < 1e-6 && w.iter().all(|&w| (-1e-9..=0.5 + 1e-6).contains(&w)), "{w:?}");
+        assert!(
+            (w.iter().sum::<f64>() - 1.0).abs() < 1e-6 && w.iter().all(|&w| (-1e-9..=0.5 + 1e-6).contains(&w)),
+            "{w:?}"
+        );
     }
 }

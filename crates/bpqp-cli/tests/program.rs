@@ -119,7 +119,9 @@ fn a_users_own_file_is_trained_on() {
     let output = run(&["--data", file.to_str().unwrap(), "--epochs", "1", "--seeds", "1", "--cap", "0.5"]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for word in ["own.csv: 5 stocks, 400 days", "two-stage", "bpqp", "equal weight", "Survivors", "No costs", "Few stocks"] {
+    for word in
+        ["own.csv: 5 stocks, 400 days", "two-stage", "bpqp", "equal weight", "Survivors", "No costs", "Few stocks"]
+    {
         assert!(text.contains(word), "{word} is missing in\n{text}");
     }
 }

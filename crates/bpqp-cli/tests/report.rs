@@ -60,7 +60,9 @@ fn a_browser_shows_the_page() {
     // Learning curves (three), wealth, weights of both methods, time per pass.
     assert_eq!(dom.matches("<svg").count(), 7, "charts");
     assert_eq!(dom.matches("</figure>").count(), 7);
-    for words in ["Prediction loss against regret", "Wealth", "Weights of two-stage", "Weights of bpqp", "Time per pass"] {
+    for words in
+        ["Prediction loss against regret", "Wealth", "Weights of two-stage", "Weights of bpqp", "Time per pass"]
+    {
         assert!(dom.contains(words), "{words}");
     }
     for words in ["equal weight", "minimum variance", "Sharpe", "What these data cannot prove", "Survivors"] {

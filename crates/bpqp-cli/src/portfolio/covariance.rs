@@ -35,7 +35,9 @@ impl Covariance {
         // The eigenvectors of the smaller of X'X and X X' give those of the other.
         let f = if stocks <= WINDOW {
             let (values, vectors) = eigen(product(x.transpose(), x.as_ref()))?;
-            Mat::from_fn(stocks, components, |s, k| vectors[(s, stocks - 1 - k)] * values[stocks - 1 - k].max(0.0).sqrt())
+            Mat::from_fn(stocks, components, |s, k| {
+                vectors[(s, stocks - 1 - k)] * values[stocks - 1 - k].max(0.0).sqrt()
+            })
         } else {
             let (_, vectors) = eigen(product(x.as_ref(), x.transpose()))?;
             let leading = Mat::from_fn(WINDOW, components, |t, k| vectors[(t, WINDOW - 1 - k)]);
@@ -84,7 +86,8 @@ mod tests {
     fn returns(stocks: usize) -> Panel {
         let mut random = Random::new(5, 0);
         let market: Vec<f64> = (0..WINDOW + 5).map(|_| random.uniform() - 0.5).collect();
-        let own = |m: &f64| (0..stocks).map(|s| 0.01 * (m * (1.0 + s as f64 % 3.0) + random.uniform())).collect::<Vec<_>>();
+        let own =
+            |m: &f64| (0..stocks).map(|s| 0.01 * (m * (1.0 + s as f64 % 3.0) + random.uniform())).collect::<Vec<_>>();
         Panel::new(stocks, market.iter().flat_map(own).collect())
     }
 

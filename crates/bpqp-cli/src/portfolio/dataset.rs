@@ -99,8 +99,7 @@ impl Dataset {
         let Covariance { d, f } = &self.covariances[sample];
         let n = d.len();
         let root = rule.risk_aversion.sqrt();
-        let factored =
-            Hessian::low_rank(d.iter().map(|v| rule.risk_aversion * v).collect(), faer::Scale(root) * f)?;
+        let factored = Hessian::low_rank(d.iter().map(|v| rule.risk_aversion * v).collect(), faer::Scale(root) * f)?;
         let p = if rule.dense { Hessian::Dense(factored.to_dense()) } else { factored };
         Qp::new(p, vec![0.0; n])?
             .equality(Matrix::from_rows(1, n, &vec![1.0; n])?, vec![1.0])?

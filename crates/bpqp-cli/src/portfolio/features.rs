@@ -95,9 +95,7 @@ fn from_closes(log: &[f64], returns: &[f64], market: &[f64]) -> Vec<(&'static st
     };
     let beta: Vec<(f64, f64, f64)> =
         (0..days).map(|t| if t < WARM_UP { (1.0, 0.0, 0.0) } else { regression(t, 120) }).collect();
-    let own_move = |t: usize, w: usize| -> f64 {
-        (t + 1 - w..=t).map(|u| returns[u] - beta[t].0 * market[u]).sum()
-    };
+    let own_move = |t: usize, w: usize| -> f64 { (t + 1 - w..=t).map(|u| returns[u] - beta[t].0 * market[u]).sum() };
     let skewness = |t: usize, w: usize| {
         let window = last(returns, t, w);
         let (mean, deviation) = mean_deviation(&window);

@@ -23,9 +23,13 @@ impl Predictor {
         let mut random = Random::new(seed, 0x17);
         let mut layer = |inputs: usize, outputs: usize, gain: f64| -> Linear {
             let limit = gain / (inputs as f64).sqrt();
-            let values: Vec<f32> = (0..inputs * outputs).map(|_| (limit * (2.0 * random.uniform() - 1.0)) as f32).collect();
+            let values: Vec<f32> =
+                (0..inputs * outputs).map(|_| (limit * (2.0 * random.uniform() - 1.0)) as f32).collect();
             let weight = Tensor::from_data(TensorData::new(values, [inputs, outputs]), device);
-            Linear { weight: Param::from_tensor(weight), bias: Some(Param::from_tensor(Tensor::zeros([outputs], device))) }
+            Linear {
+                weight: Param::from_tensor(weight),
+                bias: Some(Param::from_tensor(Tensor::zeros([outputs], device))),
+            }
         };
         // sqrt(3) keeps the variance of a linear layer. The last layer starts at 0, that is at "nothing is predictable",
         // for which the program gives the portfolio of least variance.

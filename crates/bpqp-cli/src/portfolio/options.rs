@@ -39,7 +39,7 @@ pub struct Options {
     /// The largest weight of a stock
     #[arg(long, default_value_t = 0.2)]
     pub cap: f64,
-    /// Passes over the training days [default: 20; 4 with --quick]
+    /// Passes over the training days [default: 10; 4 with --quick]
     #[arg(long)]
     pub epochs: Option<usize>,
     /// Days in one step
@@ -142,7 +142,7 @@ impl Options {
 
     /// Passes over the training days.
     pub fn epochs(&self) -> usize {
-        self.epochs.unwrap_or(if self.quick { 4 } else { 20 })
+        self.epochs.unwrap_or(if self.quick { 4 } else { 10 })
     }
 
     /// Random starts.

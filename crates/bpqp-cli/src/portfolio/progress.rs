@@ -114,7 +114,11 @@ impl Progress {
         };
         let ahead: f64 = self.plan.iter().skip(self.at).map(|p| speed(p.method)).sum();
         let seconds = (ahead - self.started.elapsed().as_secs_f64()).max(0.0).round() as u64;
-        if seconds < 60 { format!(", {seconds} s left") } else { format!(", {} min {:02} s left", seconds / 60, seconds % 60) }
+        if seconds < 60 {
+            format!(", {seconds} s left")
+        } else {
+            format!(", {} min {:02} s left", seconds / 60, seconds % 60)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The table on the terminal.
 
-use super::results::{MethodResults, Results, Summary};
 use super::metrics::Metrics;
+use super::results::{MethodResults, Results, Summary};
 use comfy_table::{CellAlignment, Table, presets};
 
 /// A column: its name, its unit, and how a value is written.
@@ -32,7 +32,8 @@ pub fn header() -> Vec<&'static str> {
 
 /// The rows: a name and one text per column, `-` where there is no value.
 pub fn rows(results: &Results) -> Vec<(String, Vec<String>)> {
-    let method = |m: &MethodResults| (m.method.name().to_owned(), cells(&m.mean, (m.seeds.len() > 1).then_some(&m.spread)));
+    let method =
+        |m: &MethodResults| (m.method.name().to_owned(), cells(&m.mean, (m.seeds.len() > 1).then_some(&m.spread)));
     let mut rows: Vec<_> = results.methods.iter().map(method).collect();
     rows.extend(results.benchmarks.iter().map(|b| (b.name.to_owned(), cells(&without_predictor(&b.test), None))));
     rows
@@ -81,14 +82,7 @@ pub fn text(results: &Results) -> String {
     }
     let data = &results.data;
     let mut lines = vec![
-        format!(
-            "{}: {} stocks, {} days, {} to {}",
-            data.source,
-            data.tickers.len(),
-            data.days,
-            data.from,
-            data.until
-        ),
+        format!("{}: {} stocks, {} days, {} to {}", data.source, data.tickers.len(), data.days, data.from, data.until),
         format!(
             "train {} to {} ({} days), validation to {} ({}), test {} to {} ({})",
             data.train.from,
@@ -111,7 +105,8 @@ pub fn text(results: &Results) -> String {
 /// The comparison in words, if there is one.
 pub fn comparison(results: &Results) -> Option<String> {
     let c = results.comparison.as_ref()?;
-    let word = |t: f64| if t.abs() < 2.0 { "not distinguishable from chance" } else { "more than chance would explain" };
+    let word =
+        |t: f64| if t.abs() < 2.0 { "not distinguishable from chance" } else { "more than chance would explain" };
     Some(format!(
         "bpqp minus two-stage, per test day: regret {:+.2} ± {:.2} bp (t = {:+.1}, {}), return {:+.2} ± {:.2} bp (t = {:+.1}, {}).",
         1e4 * c.regret.mean,

@@ -107,7 +107,8 @@ pub enum Event {
 pub struct Trained {
     /// The predictor of the best epoch.
     pub model: Predictor,
-    /// The best epoch by validation: least prediction error for two-stage, least regret for bpqp.
+    /// The best epoch by validation: least prediction error for two-stage, least regret for bpqp. 0, the untrained
+    /// predictor, only if no epoch ended.
     pub best: usize,
     /// All epochs.
     pub curve: Vec<Epoch>,
@@ -137,11 +138,8 @@ impl<'a> Engine<'a> {
         let mut engine = Engine { data, rule, training, device: Device::flex(), optimal: Vec::new() };
         let layer = engine.layer()?;
         let weights = engine.decide(&layer, 0..data.samples(), |s| data.outcome(s))?;
-        engine.optimal = weights
-            .iter()
-            .enumerate()
-            .map(|(s, w)| rule.cost(&data.covariances[s], w, data.outcome(s)))
-            .collect();
+        engine.optimal =
+            weights.iter().enumerate().map(|(s, w)| rule.cost(&data.covariances[s], w, data.outcome(s))).collect();
         Ok(engine)
     }
 
@@ -288,7 +286,9 @@ impl<'a> Engine<'a> {
                 Method::TwoStage => record.validation_mse,
                 Method::Bpqp => record.validation_regret,
             };
-            if score < least {
+            // The untrained predictor stands in until the first epoch ends; it is no candidate, because two losses are
+            // to be compared. Expecting nothing is in the table by itself, as the portfolio of least variance.
+            if epoch <= 1 || score < least {
                 least = score;
                 (trained.model, trained.best) = (model.clone(), epoch);
             }

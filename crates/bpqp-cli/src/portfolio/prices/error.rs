@@ -129,7 +129,9 @@ pub enum DataError {
         days: i64,
     },
     /// Not enough data to learn from.
-    #[error("{days} days of {stocks} stocks are too little: {needed} days and 2 stocks are the least (240 days feed the covariance, the rest is split in three)")]
+    #[error(
+        "{days} days of {stocks} stocks are too little: {needed} days and 2 stocks are the least (240 days feed the covariance, the rest is split in three)"
+    )]
     TooLittle {
         /// Days after selection.
         days: usize,

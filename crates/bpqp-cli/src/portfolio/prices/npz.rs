@@ -159,10 +159,8 @@ impl Archive<'_> {
             let names: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
             self.bad(format!("no array {name:?}; it holds {names:?}, needed are tickers, dates, close (stock x day)"))
         })?;
-        let start = entry.offset
-            + 30
-            + usize::from(self.u16(entry.offset + 26)?)
-            + usize::from(self.u16(entry.offset + 28)?);
+        let start =
+            entry.offset + 30 + usize::from(self.u16(entry.offset + 26)?) + usize::from(self.u16(entry.offset + 28)?);
         let packed =
             self.bytes.get(start..start + entry.packed).ok_or_else(|| self.bad(format!("{name} is cut off")))?;
         match entry.method {
@@ -173,7 +171,9 @@ impl Archive<'_> {
                 unpacked.map_err(|e| self.bad(format!("{name} cannot be unpacked: {e}")))?;
                 self.npy(name, &data)
             }
-            method => Err(self.bad(format!("{name} is packed by method {method}; use numpy.savez or savez_compressed"))),
+            method => {
+                Err(self.bad(format!("{name} is packed by method {method}; use numpy.savez or savez_compressed")))
+            }
         }
     }
 

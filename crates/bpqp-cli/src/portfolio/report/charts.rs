@@ -1,6 +1,6 @@
 //! The pictures of the report.
 
-use super::svg::{self, Axis, Line, escape};
+use super::svg::{self, Axis, Line, Part, escape};
 use crate::portfolio::metrics::wealth;
 use crate::portfolio::results::{MethodResults, Results, SeedResults};
 use crate::portfolio::train::{Epoch, Method};
@@ -60,14 +60,16 @@ fn trajectory(results: &Results) -> String {
     let x = Axis::covering("prediction loss (MSE, 1e-4)", epochs().map(mse));
     let y = Axis::covering("regret (bp a day)", epochs().map(regret));
     let line = |(method, s): (Method, &SeedResults)| {
-        let mark = |e: &Epoch| (mse(e), regret(e), format!("{} seed {}: epoch {}, chosen", method.name(), s.seed, e.epoch));
+        let mark =
+            |e: &Epoch| (mse(e), regret(e), format!("{} seed {}: epoch {}, chosen", method.name(), s.seed, e.epoch));
         Line {
             points: s.curve.iter().map(|e| (mse(e), regret(e))).collect(),
             class: format!("thin {}", method.name()),
             marks: s.curve.iter().filter(|e| e.epoch == s.best_epoch).map(mark).collect(),
         }
     };
-    let chart = svg::lines("Prediction loss against regret", &x, &y, &every_seed(results).map(line).collect::<Vec<_>>());
+    let chart =
+        svg::lines("Prediction loss against regret", &x, &y, &every_seed(results).map(line).collect::<Vec<_>>());
     let caption = "One line per random start, from epoch to epoch on the validation days; a dot is the chosen epoch. A \
                    smaller prediction error need not mean a smaller regret.";
     figure("Prediction loss against regret", &method_key(results), &chart, caption)
@@ -121,11 +123,8 @@ fn time_axis(dates: &[String]) -> Axis {
 
 fn wealth_chart(results: &Results) -> String {
     let mut key = method_key(results);
-    let mut series: Vec<(String, Vec<f64>)> = results
-        .methods
-        .iter()
-        .map(|m| (m.method.name().to_owned(), wealth(&m.average(|s| &s.returns))))
-        .collect();
+    let mut series: Vec<(String, Vec<f64>)> =
+        results.methods.iter().map(|m| (m.method.name().to_owned(), wealth(&m.average(|s| &s.returns)))).collect();
     for (benchmark, (class, style)) in
         results.benchmarks.iter().zip([("equal", "var(--equal)"), ("least", "var(--least)")])
     {
@@ -174,10 +173,8 @@ fn stack(results: &Results, method: &MethodResults, seed: &SeedResults) -> Strin
     let chart = svg::stacked(&title, &x, &positions, &shares);
     let names = named.iter().enumerate().map(|(k, &s)| (format!("s{k}"), results.data.tickers[s].clone()));
     let others = (stocks > NAMED).then(|| ("other".to_owned(), format!("{} others", stocks - NAMED)));
-    let key: String = names
-        .chain(others)
-        .map(|(class, name)| format!("<span class=\"{class}\">{}</span>", escape(&name)))
-        .collect();
+    let key: String =
+        names.chain(others).map(|(class, name)| format!("<span class=\"{class}\">{}</span>", escape(&name))).collect();
     format!(
         "<figure><h3>{}</h3><div class=\"key\">{key}</div>{chart}<figcaption>Random start {}, means over {block} \
          days.</figcaption></figure>",
@@ -194,8 +191,9 @@ fn times(results: &Results) -> String {
         let forward = if through { m.mean.forward_ms * days / 1e3 } else { 0.0 };
         let backward = m.mean.backward_ms.unwrap_or(0.0) * days / 1e3;
         let network = (m.mean.seconds_per_epoch - forward - backward).max(0.0);
-        let parts = [("s2", network, "network"), ("s0", forward, "programs forward"), ("s1", backward, "programs backward")];
-        let part = |(class, seconds, name): (&str, f64, &str)| (class.to_owned(), seconds, format!("{name}: {seconds:.3} s"));
+        let parts =
+            [("s2", network, "network"), ("s0", forward, "programs forward"), ("s1", backward, "programs backward")];
+        let part = |(class, length, name)| Part { class, length, text: format!("{name}: {length:.3} s") };
         (m.method.name().to_owned(), parts.map(part).to_vec())
     };
     let rows: Vec<_> = results.methods.iter().map(row).collect();

@@ -13,7 +13,8 @@ const STYLE: &str = include_str!("style.css");
 pub fn page(results: &Results) -> String {
     let data = &results.data;
     let title = format!("Portfolios of {} stocks, {} to {}", data.tickers.len(), data.test.from, data.test.until);
-    let sections = [head(results, &title), numbers(results), caveats(results), charts::section(results), method(results)];
+    let sections =
+        [head(results, &title), numbers(results), caveats(results), charts::section(results), method(results)];
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\

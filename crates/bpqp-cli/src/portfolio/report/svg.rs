@@ -49,7 +49,11 @@ impl Axis {
         let range = (low / 1.05, high * 1.05);
         let decades = (range.0.log10().floor() as i32)..=(range.1.log10().ceil() as i32);
         // Few ticks: the 1-2-5 series where the axis covers much, finer steps where it covers little.
-        let steps: &[f64] = if range.1 / range.0 > 4.0 { &[1.0, 2.0, 5.0] } else { &[1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0] };
+        let steps: &[f64] = if range.1 / range.0 > 4.0 {
+            &[1.0, 2.0, 5.0]
+        } else {
+            &[1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0]
+        };
         let all = decades.flat_map(|d| steps.iter().map(move |s| s * 10f64.powi(d)));
         let ticks = all.filter(|t| (range.0..=range.1).contains(t)).map(|t| (t, format!("{t}"))).collect();
         Axis { label: label.to_owned(), ticks, range, log: true }
@@ -206,16 +210,26 @@ pub fn stacked(name: &str, x: &Axis, positions: &[f64], shares: &[(String, Vec<f
     canvas.end()
 }
 
-/// Horizontal bars, each made of parts: `(class, length, text)`.
-pub fn bars(name: &str, unit: &str, rows: &[(String, Vec<(String, f64, String)>)]) -> String {
+/// A part of a bar.
+pub struct Part {
+    /// Class of the style sheet.
+    pub class: &'static str,
+    /// In data units.
+    pub length: f64,
+    /// What a reader sees on hovering.
+    pub text: String,
+}
+
+/// Horizontal bars, each with its name and its parts.
+pub fn bars(name: &str, unit: &str, rows: &[(String, Vec<Part>)]) -> String {
     const ROW: f64 = 58.0;
     let height = 20.0 + ROW * rows.len() as f64;
-    let longest = rows.iter().map(|(_, parts)| parts.iter().map(|p| p.1).sum::<f64>()).fold(1e-12, f64::max);
+    let longest = rows.iter().map(|(_, parts)| parts.iter().map(|p| p.length).sum::<f64>()).fold(1e-12, f64::max);
     let mut svg =
         format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\" class=\"chart\">", escape(name));
     for (k, (label, parts)) in rows.iter().enumerate() {
         let top = 8.0 + ROW * k as f64;
-        let total: f64 = parts.iter().map(|p| p.1).sum();
+        let total: f64 = parts.iter().map(|p| p.length).sum();
         let _ = write!(
             svg,
             "<text class=\"label\" x=\"4\" y=\"{:.1}\">{}: {total:.2} {}</text>",
@@ -224,7 +238,7 @@ pub fn bars(name: &str, unit: &str, rows: &[(String, Vec<(String, f64, String)>)
             escape(unit)
         );
         let mut from = 4.0;
-        for (class, length, text) in parts {
+        for Part { class, length, text } in parts {
             let width = length / longest * (WIDTH - 8.0);
             let _ = write!(
                 svg,
@@ -247,7 +261,10 @@ mod tests {
     #[test]
     fn ticks_are_round_and_inside() {
         let (ticks, decimals) = round_ticks(0.13, 1.07);
-        assert_eq!(ticks.iter().map(|t| format!("{t:.decimals$}")).collect::<Vec<_>>(), ["0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(
+            ticks.iter().map(|t| format!("{t:.decimals$}")).collect::<Vec<_>>(),
+            ["0.2", "0.4", "0.6", "0.8", "1.0"]
+        );
         let (ticks, decimals) = round_ticks(136.9, 140.3);
         assert!(ticks.len() >= 3 && decimals == 0, "{ticks:?}");
     }
