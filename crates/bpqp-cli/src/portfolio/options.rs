@@ -30,8 +30,8 @@ pub struct Options {
     /// Loss of bpqp: beta * regret^2 + MSE (mixed) or the regret alone
     #[arg(long, value_enum, default_value_t = Loss::Mixed)]
     pub loss: Loss,
-    /// Weight of the squared regret in the mixed loss
-    #[arg(long, default_value_t = 1.0)]
+    /// Weight of the squared regret in the mixed loss; regret and errors are in units of the day's risk
+    #[arg(long, default_value_t = 1e-3)]
     pub beta: f64,
     /// Price of variance, lambda in lambda/2 w'Sigma w - mu'w
     #[arg(long, value_name = "LAMBDA", default_value_t = 10.0)]
@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
     pub learning_rate: f64,
     /// Weight decay of the optimizer
-    #[arg(long, value_name = "RATE", default_value_t = 1e-2)]
+    #[arg(long, value_name = "RATE", default_value_t = 10.0)]
     pub weight_decay: f64,
     /// Random starts; the table shows their mean and spread [default: 3; 1 with --quick]
     #[arg(long, value_name = "K")]

@@ -68,9 +68,9 @@ impl Progress {
                 bar.set_message(format!("{regret}MSE {mse:.2e}{}", self.left()));
             }
             Event::Epoch { record, best } => {
-                if let Some(now) = self.plan.get_mut(self.at) {
-                    let passes = record.epoch.max(1) as f64;
-                    now.seconds = Some(self.started.elapsed().as_secs_f64() / passes);
+                // Epoch 0 is an evaluation and says little about the time of a pass.
+                if let Some(now) = self.plan.get_mut(self.at).filter(|_| record.epoch > 0) {
+                    now.seconds = Some(self.started.elapsed().as_secs_f64() / record.epoch as f64);
                 }
                 match &self.bar {
                     Some(bar) => {

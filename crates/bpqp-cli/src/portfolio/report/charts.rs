@@ -194,7 +194,7 @@ fn times(results: &Results) -> String {
         let parts =
             [("s2", network, "network"), ("s0", forward, "programs forward"), ("s1", backward, "programs backward")];
         let part = |(class, length, name)| Part { class, length, text: format!("{name}: {length:.3} s") };
-        (m.method.name().to_owned(), parts.map(part).to_vec())
+        (m.method.name().to_owned(), parts.into_iter().map(part).collect())
     };
     let rows: Vec<_> = results.methods.iter().map(row).collect();
     let chart = svg::bars("Time per pass", "s a pass", &rows);
