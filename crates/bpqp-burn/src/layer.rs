@@ -28,6 +28,8 @@ pub struct Timing {
     pub forward_seconds: f64,
     /// Problems solved.
     pub forward_count: usize,
+    /// Iterations of the forward solver, over all problems.
+    pub forward_iterations: usize,
     /// Seconds in backward solves.
     pub backward_seconds: f64,
     /// Gradients computed.
@@ -177,6 +179,7 @@ impl QpLayer {
         let mut timing = self.timing.lock().unwrap_or_else(PoisonError::into_inner);
         timing.forward_seconds += started.elapsed().as_secs_f64();
         timing.forward_count += index.len();
+        timing.forward_iterations += solutions.iter().map(|s| s.info.iterations).sum::<usize>();
         drop(timing);
         self.output(index, solutions, &arguments, slots)
     }

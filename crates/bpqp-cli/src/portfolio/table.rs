@@ -106,7 +106,7 @@ pub fn text(results: &Results) -> String {
 pub fn comparison(results: &Results) -> Option<String> {
     let c = results.comparison.as_ref()?;
     let word =
-        |t: f64| if t.abs() < 2.0 { "not distinguishable from chance" } else { "more than chance would explain" };
+        |t: f64| if t.abs() < 2.0 { "within two standard errors of 0" } else { "beyond two standard errors of 0" };
     Some(format!(
         "bpqp minus two-stage, per test day: regret {:+.2} ± {:.2} bp (t = {:+.1}, {}), return {:+.2} ± {:.2} bp (t = {:+.1}, {}).",
         1e4 * c.regret.mean,

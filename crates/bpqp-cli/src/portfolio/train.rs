@@ -367,6 +367,7 @@ fn chunks(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>
 fn add(sum: &mut Timing, more: Timing) {
     sum.forward_seconds += more.forward_seconds;
     sum.forward_count += more.forward_count;
+    sum.forward_iterations += more.forward_iterations;
     sum.backward_seconds += more.backward_seconds;
     sum.backward_count += more.backward_count;
     sum.backward_refused += more.backward_refused;

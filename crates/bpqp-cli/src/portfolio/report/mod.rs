@@ -12,7 +12,8 @@ const STYLE: &str = include_str!("style.css");
 /// The page.
 pub fn page(results: &Results) -> String {
     let data = &results.data;
-    let title = format!("Portfolios of {} stocks, {} to {}", data.tickers.len(), data.test.from, data.test.until);
+    let (from, until) = (whole(&data.test.from), whole(&data.test.until));
+    let title = format!("Portfolios of {} stocks, {from} to {until}", data.tickers.len());
     let sections =
         [head(results, &title), numbers(results), caveats(results), charts::section(results), method(results)];
     format!(
@@ -22,6 +23,11 @@ pub fn page(results: &Results) -> String {
         escape(&title),
         sections.join("\n")
     )
+}
+
+/// A date that is not broken at the end of a line.
+fn whole(date: &str) -> String {
+    date.replace('-', "\u{2011}")
 }
 
 fn head(results: &Results, title: &str) -> String {
@@ -42,13 +48,13 @@ fn head(results: &Results, title: &str) -> String {
         data.tickers.len(),
         data.days,
         data.train.days,
-        data.train.from,
-        data.train.until,
+        whole(&data.train.from),
+        whole(&data.train.until),
         data.validation.days,
-        data.validation.until,
+        whole(&data.validation.until),
         data.test.days,
-        data.test.from,
-        data.test.until
+        whole(&data.test.from),
+        whole(&data.test.until)
     )
 }
 
