@@ -31,7 +31,7 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t = Loss::Mixed)]
     pub loss: Loss,
     /// Weight of the squared regret in the mixed loss; regret and errors are in units of the day's risk
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 0.01)]
     pub beta: f64,
     /// Price of variance, lambda in lambda/2 w'Sigma w - mu'w
     #[arg(long, value_name = "LAMBDA", default_value_t = 10.0)]
