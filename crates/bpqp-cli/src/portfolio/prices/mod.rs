@@ -1,0 +1,167 @@
+//! Daily prices: what the program computes on, and where it comes from.
+
+mod calendar;
+mod csv_file;
+mod error;
+mod npz;
+
+pub use error::DataError;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Numbers by day and stock.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Panel {
+    stocks: usize,
+    values: Vec<f64>,
+}
+
+impl Panel {
+    /// A panel from day-major values.
+    pub fn new(stocks: usize, values: Vec<f64>) -> Self {
+        assert!(stocks > 0 && values.len().is_multiple_of(stocks), "a panel is a full table");
+        Panel { stocks, values }
+    }
+
+    /// The value on a day for a stock.
+    pub fn get(&self, day: usize, stock: usize) -> f64 {
+        self.values[day * self.stocks + stock]
+    }
+
+    /// Replaces one value.
+    pub fn set(&mut self, day: usize, stock: usize, value: f64) {
+        self.values[day * self.stocks + stock] = value;
+    }
+
+    /// All stocks on one day.
+    pub fn day(&self, day: usize) -> &[f64] {
+        &self.values[day * self.stocks..(day + 1) * self.stocks]
+    }
+
+    /// One stock over all days.
+    pub fn stock(&self, stock: usize) -> Vec<f64> {
+        self.values.iter().skip(stock).step_by(self.stocks).copied().collect()
+    }
+
+    fn select(&self, days: std::ops::Range<usize>, stocks: usize) -> Panel {
+        let values = days.flat_map(|d| self.day(d)[..stocks].iter().copied()).collect();
+        Panel { stocks, values }
+    }
+}
+
+/// What a long file has beside the closing price.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Extra {
+    /// Opening prices.
+    pub open: Panel,
+    /// Highest prices.
+    pub high: Panel,
+    /// Lowest prices.
+    pub low: Panel,
+    /// Traded volumes; 0 where unknown.
+    pub volume: Panel,
+}
+
+/// Daily prices without gaps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prices {
+    /// Where they come from, for the report.
+    pub source: String,
+    /// Names of the stocks.
+    pub tickers: Vec<String>,
+    /// Trading days, ISO dates, ascending.
+    pub dates: Vec<String>,
+    /// Closing prices, adjusted for splits and dividends if the source is.
+    pub close: Panel,
+    /// Opening, highest and lowest prices and volumes, where the source has them.
+    pub extra: Option<Extra>,
+}
+
+/// Which part of the data to use.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// First date, inclusive.
+    pub from: Option<String>,
+    /// Last date, inclusive.
+    pub until: Option<String>,
+    /// Only the first so many stocks.
+    pub stocks: Option<usize>,
+}
+
+/// The 20 stocks of the S&P 500 that ship with the program; see `data/README.md` beside this crate's sources.
+static BUILT_IN: &[u8] = include_bytes!("../../../data/sp500_20.csv.gz");
+
+impl Prices {
+    /// The prices that ship with the program.
+    pub fn built_in() -> Result<Self, DataError> {
+        let file = Path::new("(built-in prices)");
+        let mut prices = csv_file::read(file, flate2::read::GzDecoder::new(BUILT_IN))?;
+        prices.source = "20 stocks of the S&P 500 from the Python package skfolio (BSD 3-Clause)".into();
+        Ok(prices)
+    }
+
+    /// Reads a file: `.csv` or `.csv.gz`, with one column per stock or one row per stock and day, or `.npz`. The
+    /// `extra` file holds further arrays of an `.npz`.
+    pub fn read(file: &Path, extra: Option<&Path>) -> Result<Self, DataError> {
+        let name = file.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
+        if let Some(extra) = extra.filter(|_| !name.ends_with(".npz")) {
+            return Err(DataError::ExtraNotNpz { file: extra.to_path_buf() });
+        }
+        let bytes = load(file)?;
+        if name.ends_with(".npz") {
+            let extra = extra.map(|path| Ok::<_, DataError>((path, load(path)?))).transpose()?;
+            return npz::prices(file, &bytes, extra.as_ref().map(|(p, b)| (*p, b.as_slice())));
+        }
+        if name.ends_with(".gz") {
+            let mut text = Vec::new();
+            let unpacked = flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut text);
+            unpacked.map_err(|source| DataError::Io { file: file.to_path_buf(), reason: source.to_string() })?;
+            return csv_file::read(file, text.as_slice());
+        }
+        csv_file::read(file, bytes.as_slice())
+    }
+
+    /// The part of the data that was asked for.
+    pub fn select(&self, selection: &Selection) -> Result<Self, DataError> {
+        for date in [&selection.from, &selection.until].into_iter().flatten() {
+            if calendar::day_number(date).is_none() {
+                return Err(DataError::SelectionDate { value: date.clone() });
+            }
+        }
+        let first = selection.from.as_ref().map_or(0, |from| self.dates.partition_point(|d| d < from));
+        let end = selection.until.as_ref().map_or(self.dates.len(), |until| self.dates.partition_point(|d| d <= until));
+        let stocks = selection.stocks.unwrap_or(self.tickers.len()).min(self.tickers.len());
+        if first >= end || stocks == 0 {
+            let (first, last) = (self.dates[0].clone(), self.dates[self.dates.len() - 1].clone());
+            return Err(DataError::EmptySelection { first, last, stocks: self.tickers.len() });
+        }
+        let panel = |p: &Panel| p.select(first..end, stocks);
+        Ok(Prices {
+            source: self.source.clone(),
+            tickers: self.tickers[..stocks].to_vec(),
+            dates: self.dates[first..end].to_vec(),
+            close: panel(&self.close),
+            extra: self.extra.as_ref().map(|e| Extra {
+                open: panel(&e.open),
+                high: panel(&e.high),
+                low: panel(&e.low),
+                volume: panel(&e.volume),
+            }),
+        })
+    }
+
+    /// Simple returns: entry (t, s) is `close[t] / close[t - 1] - 1`, and 0 on the first day.
+    pub fn returns(&self) -> Panel {
+        let n = self.tickers.len();
+        let mut values = vec![0.0; n];
+        for t in 1..self.dates.len() {
+            values.extend((0..n).map(|s| self.close.get(t, s) / self.close.get(t - 1, s) - 1.0));
+        }
+        Panel::new(n, values)
+    }
+}
+
+fn load(file: &Path) -> Result<Vec<u8>, DataError> {
+    std::fs::read(file).map_err(|source| DataError::Io { file: PathBuf::from(file), reason: source.to_string() })
+}
