@@ -19,6 +19,12 @@ const MAX_ITER: usize = 200;
 const TO_BOUNDARY: f64 = 0.995;
 /// A certificate is looked for from this iteration on.
 const FIRST_CERTIFICATE: usize = 4;
+/// Violation at which a certificate ends the iteration, and at which one is taken where the iteration ended without
+/// a solution. A certificate of violation v excludes every feasible point of norm below 1/v.
+const SURE: f64 = 1e-8;
+const LAST_RESORT: f64 = 1e-6;
+/// Complementarity that vanished while the residuals did not: the iteration leads nowhere.
+const VANISHED: f64 = 1e-25;
 
 /// The native interior point.
 #[derive(Debug, Clone, Copy, Default)]
@@ -236,17 +242,21 @@ impl General {
             }
             if self.iterations >= FIRST_CERTIFICATE {
                 self.scaling.unscale(qp, it, &self.qp, out);
-                if let Some(certificate) = certificate(&self.qp, out) {
-                    let status = match certificate {
-                        Certificate::PrimalInfeasible(_) => Status::PrimalInfeasible,
-                        _ => Status::DualInfeasible,
-                    };
-                    return outcome(status, Some(certificate));
+                if let Some(proof) = certificate(&self.qp, out, SURE) {
+                    return no_solution(iterations, proof);
                 }
             }
             let late = settings.time_limit.is_some_and(|limit| start.elapsed() > limit);
-            if self.iterations >= self.limit || late || stalled >= 12 || !mu.is_finite() {
+            if self.iterations >= self.limit
+                || late
+                || stalled >= 12
+                || !mu.is_finite()
+                || (mu < VANISHED && it.pairs() > 0)
+            {
                 self.scaling.unscale(qp, it, &self.qp, out);
+                if let Some(proof) = certificate(&self.qp, out, LAST_RESORT) {
+                    return no_solution(iterations, proof);
+                }
                 let status = match () {
                     () if late => Status::TimeLimit,
                     () if self.iterations >= self.limit => Status::IterationLimit,
@@ -292,6 +302,14 @@ impl General {
     }
 }
 
+fn no_solution(iterations: usize, certificate: Certificate) -> Outcome {
+    let status = match certificate {
+        Certificate::PrimalInfeasible(_) => Status::PrimalInfeasible,
+        _ => Status::DualInfeasible,
+    };
+    Outcome { status, iterations, certificate: Some(certificate) }
+}
+
 fn failed(iterations: usize) -> Outcome {
     Outcome { status: Status::NumericalFailure, iterations, certificate: None }
 }
@@ -309,20 +327,20 @@ fn converged(qp: &Qp, it: &PrimalDual, scaling: &Scaling, mu: f64, eps_rel: f64,
 }
 
 /// A certificate among the directions in which a diverging iterate points.
-fn certificate(qp: &Qp, point: &Point) -> Option<Certificate> {
+fn certificate(qp: &Qp, point: &Point, accept: f64) -> Option<Certificate> {
     let multipliers = norm_inf(&point.y).max(norm_inf(&point.z)).max(norm_inf(&point.z_box));
     if multipliers > 1e3 {
         let scaled = |v: &[f64]| v.iter().map(|v| v / multipliers).collect::<Vec<_>>();
         let ray = Point { x: Vec::new(), y: scaled(&point.y), z: scaled(&point.z), z_box: scaled(&point.z_box) };
-        let candidate = Certificate::PrimalInfeasible(ray);
-        if candidate.violation(qp) <= 1e-8 {
+        let candidate = Certificate::PrimalInfeasible(ray).cleaned(qp);
+        if candidate.violation(qp) <= accept {
             return Some(candidate);
         }
     }
     let size = norm_inf(&point.x);
     if size > 1e3 {
-        let candidate = Certificate::DualInfeasible(point.x.iter().map(|v| v / size).collect());
-        if candidate.violation(qp) <= 1e-8 {
+        let candidate = Certificate::DualInfeasible(point.x.iter().map(|v| v / size).collect()).cleaned(qp);
+        if candidate.violation(qp) <= accept {
             return Some(candidate);
         }
     }

@@ -66,7 +66,13 @@ fn an_active_set_that_is_wrong_by_one_row_is_repaired_or_not_trusted() {
         let Some((qp, exact, row)) = barely_active(&instance, 1e-5) else { continue };
         let cotangent = random_cotangent(&qp, &mut Rng::new(52));
         let right = qp.solve(&Settings::default()).expect("valid");
-        assert!(right.ok() && distance(&right.x, &exact.x) < 1e-8, "{}", instance.name);
+        let off = distance(&right.x, &exact.x);
+        if right.verdict() == Verdict::Untrusted {
+            // a linear program whose multiplier of 1e-5 drowns in the tolerance; at least it says so
+            assert!(qp.p().is_zero(), "{}", instance.name);
+            continue;
+        }
+        assert!(right.ok() && off < 1e-8, "{}: {} {off:.1e}", instance.name, right.status);
         let right = right.vjp(&cotangent, Wrt::ALL).expect("smooth");
         // someone's solution of accuracy 1e-5: the barely active constraint has lost its multiplier and gained a slack
         let mut wrong = exact.clone();

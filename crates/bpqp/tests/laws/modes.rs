@@ -134,8 +134,7 @@ fn smoothing_does_not_depend_on_the_forward_solver_and_is_adjoint() {
     for family in Family::all() {
         let instance = family.instance(10, 43);
         let mut rng = Rng::new(43);
-        let (cotangent, tangent) =
-            (random_cotangent(&instance.qp, &mut rng), random_tangent(&instance.qp, &mut rng));
+        let (cotangent, tangent) = (random_cotangent(&instance.qp, &mut rng), random_tangent(&instance.qp, &mut rng));
         let mut first = None;
         for solver in FORWARD.into_iter().filter(|&s| !undefined(&instance, s, Backward::Direct)) {
             let settings = Settings { smoothing: Some(1e-2), ..Settings::with_solver(solver) };
