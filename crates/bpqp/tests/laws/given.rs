@@ -103,6 +103,8 @@ fn an_active_set_that_is_wrong_by_one_row_is_repaired_or_not_trusted() {
             let given = from_solution(qp.clone(), point, &Settings::default()).expect("valid");
             match given.vjp(&cotangent, Wrt::ALL) {
                 Err(Error::NoSolution { .. }) => {}
+                // a linear program one row short of a vertex has no backward system, and says so
+                Err(Error::Backward { .. }) if qp.p().is_zero() => {}
                 Err(error) => failures.push(format!("{name}: {error}")),
                 Ok(_) if given.verdict() == Verdict::Untrusted => {}
                 Ok(gradient) => {
