@@ -24,7 +24,7 @@ const FIRST_CERTIFICATE: usize = 4;
 const SURE: f64 = 1e-8;
 const LAST_RESORT: f64 = 1e-6;
 /// Complementarity that vanished while the residuals did not: the iteration leads nowhere.
-const VANISHED: f64 = 1e-25;
+const VANISHED: f64 = 1e-15;
 
 /// The native interior point.
 #[derive(Debug, Clone, Copy, Default)]
@@ -226,6 +226,15 @@ impl General {
         Ok(())
     }
 
+    /// The iteration ended without a solution: the last iterate, or a proof that there is none.
+    fn end(&self, status: Status, out: &mut Point) -> Outcome {
+        self.scaling.unscale(&self.scaled, &self.it, &self.qp, out);
+        match certificate(&self.qp, out, LAST_RESORT) {
+            Some(proof) => no_solution(self.iterations, proof),
+            None => Outcome { status, iterations: self.iterations, certificate: None },
+        }
+    }
+
     fn run(&mut self, settings: &Settings, eps_rel: f64, eps_abs: f64, out: &mut Point) -> Outcome {
         let start = Instant::now();
         let separate = self.scaled.p.is_zero();
@@ -253,16 +262,12 @@ impl General {
                 || !mu.is_finite()
                 || (mu < VANISHED && it.pairs() > 0)
             {
-                self.scaling.unscale(qp, it, &self.qp, out);
-                if let Some(proof) = certificate(&self.qp, out, LAST_RESORT) {
-                    return no_solution(iterations, proof);
-                }
                 let status = match () {
                     () if late => Status::TimeLimit,
                     () if self.iterations >= self.limit => Status::IterationLimit,
                     () => Status::NumericalFailure,
                 };
-                return outcome(status, None);
+                return self.end(status, out);
             }
             self.iterations += 1;
             let mut regularization = (1e-2 * mu).clamp(1e-10, 1e-8);
@@ -272,8 +277,7 @@ impl General {
                 ok = it.factor(qp, &mut *self.kkt, regularization, regularization).is_ok();
             }
             if !ok {
-                self.scaling.unscale(qp, it, &self.qp, out);
-                return outcome(Status::NumericalFailure, None);
+                return self.end(Status::NumericalFailure, out);
             }
             it.direction(qp, &mut *self.kkt, 0.0, false);
             if it.pairs() > 0 {
@@ -294,8 +298,7 @@ impl General {
                 (primal, dual) = (primal.min(dual), primal.min(dual));
             }
             if !it.advance(primal, dual) {
-                self.scaling.unscale(qp, it, &self.qp, out);
-                return outcome(Status::NumericalFailure, None);
+                return self.end(Status::NumericalFailure, out);
             }
             stalled = if primal.max(dual) < 1e-4 { stalled + 1 } else { 0 };
         }
