@@ -2,6 +2,7 @@
 //! differences, and readers of the public problem collections. Nothing here is shipped.
 #![deny(missing_docs)]
 
+pub mod collection;
 pub mod data;
 pub mod differences;
 pub mod family;

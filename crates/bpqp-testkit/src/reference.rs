@@ -186,7 +186,7 @@ fn interior_point(plain: &Plain, target: f64) -> Result<(Vec<bool>, Iterate), St
         }
         let feasible = r[..n + me + mi].iter().fold(0.0_f64, |a, v| a.max(v.abs()));
         let centered = (0..mi).fold(0.0_f64, |a, k| a.max((s[k] * z[k] - target).abs()));
-        if feasible < 1e-9 && centered < if target > 0.0 { 1e-14 * (1.0 + target) } else { 1e-10 } {
+        if feasible < 1e-11 && centered < if target > 0.0 { 1e-14 * (1.0 + target) } else { 1e-10 } {
             let mut full = vec![0.0; plain.d.len()];
             let mut active = vec![false; plain.d.len()];
             for (k, &i) in rows.iter().enumerate() {

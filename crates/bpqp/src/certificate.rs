@@ -30,11 +30,38 @@ impl Certificate {
         }
     }
 
+    /// The certificate with entries that are small against the largest one set to zero, where that proves more: what an
+    /// interior point leaves of an inactive multiplier is not zero.
+    pub(crate) fn cleaned(self, qp: &Qp) -> Self {
+        let mut best = (self.violation(qp), self);
+        for relative in CLEAN {
+            let mut candidate = best.1.clone();
+            let vectors = match &mut candidate {
+                Certificate::PrimalInfeasible(p) => vec![&mut p.y, &mut p.z, &mut p.z_box],
+                Certificate::DualInfeasible(d) | Certificate::NonConvex(d) => vec![d],
+            };
+            let size = vectors.iter().fold(0.0_f64, |m, v| m.max(norm_inf(v)));
+            for v in vectors.into_iter().flatten() {
+                if v.abs() < relative * size {
+                    *v = 0.0;
+                }
+            }
+            let violation = candidate.violation(qp);
+            if violation < best.0 {
+                best = (violation, candidate);
+            }
+        }
+        best.1
+    }
+
     /// True if the certificate proves its claim.
     pub fn verify(&self, qp: &Qp) -> bool {
         self.violation(qp) <= ACCEPT
     }
 }
+
+/// Entries below these multiples of the largest one may be remnants.
+const CLEAN: [f64; 3] = [1e-7, 1e-5, 1e-3];
 
 /// With `r = A'y + G'z + z_box` and value `-v < 0`, every feasible x would give `r'x <= -v`: a contradiction for all x
 /// with `|x| < v / |r|_1`. The violation is measured as `|r|_inf` and wrong signs over `v` and over the multipliers.

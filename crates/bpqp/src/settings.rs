@@ -59,7 +59,6 @@ pub enum Backward {
 
 /// Everything a user may choose; the defaults are meant to be right.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub struct Settings {
     /// Forward solver.
     pub solver: Solver,

@@ -207,11 +207,11 @@ impl ForwardHandle for Handle {
             SolverStatus::PrimalInfeasible | SolverStatus::AlmostPrimalInfeasible => {
                 let mut ray = out.clone();
                 ray.x.clear();
-                certificate = Some(Certificate::PrimalInfeasible(ray));
+                certificate = Some(Certificate::PrimalInfeasible(ray).cleaned(&self.qp));
                 Status::PrimalInfeasible
             }
             SolverStatus::DualInfeasible | SolverStatus::AlmostDualInfeasible => {
-                certificate = Some(Certificate::DualInfeasible(out.x.clone()));
+                certificate = Some(Certificate::DualInfeasible(out.x.clone()).cleaned(&self.qp));
                 Status::DualInfeasible
             }
             SolverStatus::MaxIterations => Status::IterationLimit,

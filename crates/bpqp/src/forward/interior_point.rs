@@ -19,6 +19,12 @@ const MAX_ITER: usize = 200;
 const TO_BOUNDARY: f64 = 0.995;
 /// A certificate is looked for from this iteration on.
 const FIRST_CERTIFICATE: usize = 4;
+/// Violation at which a certificate ends the iteration, and at which one is taken where the iteration ended without
+/// a solution. A certificate of violation v excludes every feasible point of norm below 1/v.
+const SURE: f64 = 1e-8;
+const LAST_RESORT: f64 = 1e-6;
+/// Complementarity that vanished while the residuals did not: the iteration leads nowhere.
+const VANISHED: f64 = 1e-15;
 
 /// The native interior point.
 #[derive(Debug, Clone, Copy, Default)]
@@ -220,6 +226,15 @@ impl General {
         Ok(())
     }
 
+    /// The iteration ended without a solution: the last iterate, or a proof that there is none.
+    fn end(&self, status: Status, out: &mut Point) -> Outcome {
+        self.scaling.unscale(&self.scaled, &self.it, &self.qp, out);
+        match certificate(&self.qp, out, LAST_RESORT) {
+            Some(proof) => no_solution(self.iterations, proof),
+            None => Outcome { status, iterations: self.iterations, certificate: None },
+        }
+    }
+
     fn run(&mut self, settings: &Settings, eps_rel: f64, eps_abs: f64, out: &mut Point) -> Outcome {
         let start = Instant::now();
         let separate = self.scaled.p.is_zero();
@@ -236,23 +251,23 @@ impl General {
             }
             if self.iterations >= FIRST_CERTIFICATE {
                 self.scaling.unscale(qp, it, &self.qp, out);
-                if let Some(certificate) = certificate(&self.qp, out) {
-                    let status = match certificate {
-                        Certificate::PrimalInfeasible(_) => Status::PrimalInfeasible,
-                        _ => Status::DualInfeasible,
-                    };
-                    return outcome(status, Some(certificate));
+                if let Some(proof) = certificate(&self.qp, out, SURE) {
+                    return no_solution(iterations, proof);
                 }
             }
             let late = settings.time_limit.is_some_and(|limit| start.elapsed() > limit);
-            if self.iterations >= self.limit || late || stalled >= 12 || !mu.is_finite() {
-                self.scaling.unscale(qp, it, &self.qp, out);
+            if self.iterations >= self.limit
+                || late
+                || stalled >= 12
+                || !mu.is_finite()
+                || (mu < VANISHED && it.pairs() > 0)
+            {
                 let status = match () {
                     () if late => Status::TimeLimit,
                     () if self.iterations >= self.limit => Status::IterationLimit,
                     () => Status::NumericalFailure,
                 };
-                return outcome(status, None);
+                return self.end(status, out);
             }
             self.iterations += 1;
             let mut regularization = (1e-2 * mu).clamp(1e-10, 1e-8);
@@ -262,8 +277,7 @@ impl General {
                 ok = it.factor(qp, &mut *self.kkt, regularization, regularization).is_ok();
             }
             if !ok {
-                self.scaling.unscale(qp, it, &self.qp, out);
-                return outcome(Status::NumericalFailure, None);
+                return self.end(Status::NumericalFailure, out);
             }
             it.direction(qp, &mut *self.kkt, 0.0, false);
             if it.pairs() > 0 {
@@ -284,12 +298,19 @@ impl General {
                 (primal, dual) = (primal.min(dual), primal.min(dual));
             }
             if !it.advance(primal, dual) {
-                self.scaling.unscale(qp, it, &self.qp, out);
-                return outcome(Status::NumericalFailure, None);
+                return self.end(Status::NumericalFailure, out);
             }
             stalled = if primal.max(dual) < 1e-4 { stalled + 1 } else { 0 };
         }
     }
+}
+
+fn no_solution(iterations: usize, certificate: Certificate) -> Outcome {
+    let status = match certificate {
+        Certificate::PrimalInfeasible(_) => Status::PrimalInfeasible,
+        _ => Status::DualInfeasible,
+    };
+    Outcome { status, iterations, certificate: Some(certificate) }
 }
 
 fn failed(iterations: usize) -> Outcome {
@@ -309,20 +330,20 @@ fn converged(qp: &Qp, it: &PrimalDual, scaling: &Scaling, mu: f64, eps_rel: f64,
 }
 
 /// A certificate among the directions in which a diverging iterate points.
-fn certificate(qp: &Qp, point: &Point) -> Option<Certificate> {
+fn certificate(qp: &Qp, point: &Point, accept: f64) -> Option<Certificate> {
     let multipliers = norm_inf(&point.y).max(norm_inf(&point.z)).max(norm_inf(&point.z_box));
     if multipliers > 1e3 {
         let scaled = |v: &[f64]| v.iter().map(|v| v / multipliers).collect::<Vec<_>>();
         let ray = Point { x: Vec::new(), y: scaled(&point.y), z: scaled(&point.z), z_box: scaled(&point.z_box) };
-        let candidate = Certificate::PrimalInfeasible(ray);
-        if candidate.violation(qp) <= 1e-8 {
+        let candidate = Certificate::PrimalInfeasible(ray).cleaned(qp);
+        if candidate.violation(qp) <= accept {
             return Some(candidate);
         }
     }
     let size = norm_inf(&point.x);
     if size > 1e3 {
-        let candidate = Certificate::DualInfeasible(point.x.iter().map(|v| v / size).collect());
-        if candidate.violation(qp) <= 1e-8 {
+        let candidate = Certificate::DualInfeasible(point.x.iter().map(|v| v / size).collect()).cleaned(qp);
+        if candidate.violation(qp) <= accept {
             return Some(candidate);
         }
     }

@@ -1,1 +1,128 @@
+//! A batch is a loop, on any number of threads.
 
+use bpqp::{Batch, Cotangent, Error, Gradient, Qp, Settings, Solution, Status, Verdict, Wrt, vjp_batch};
+use bpqp_testkit::differences::{distance, gradient_error, random_cotangent};
+use bpqp_testkit::{Family, HessianKind, Rng, hard, paper};
+
+fn on(threads: usize) -> Settings {
+    Settings { threads, ..Settings::default() }
+}
+
+/// Batches of one structure: every matrix new (dense data), or only q new (matrices shared).
+fn batches() -> Vec<(String, Vec<Qp>)> {
+    let mut out = Vec::new();
+    for family in Family::all().into_iter().filter(|f| f.hessian != HessianKind::Linear) {
+        let base = family.instance(12, 61).qp;
+        let mut rng = Rng::new(61);
+        let shared = (0..7).map(|_| {
+            let q: Vec<f64> = base.q().iter().map(|v| v + 0.5 * rng.normal()).collect();
+            base.clone().with_q(q).expect("valid")
+        });
+        out.push((format!("{} with q new", family.name()), shared.collect()));
+        if !family.sparse_rows && family.hessian != HessianKind::Sparse {
+            let fresh = (0..7).map(|seed| family.instance(12, seed).qp).collect();
+            out.push((format!("{} all new", family.name()), fresh));
+        }
+    }
+    out
+}
+
+fn bits(solution: &Solution) -> Vec<u64> {
+    let parts = [&solution.x, &solution.y, &solution.z, &solution.z_box];
+    parts.into_iter().flatten().map(|v| v.to_bits()).collect()
+}
+
+fn run(qps: &[Qp], threads: usize) -> Vec<Solution> {
+    let mut batch = Batch::new(qps.to_vec(), on(threads)).expect("valid");
+    let solutions = batch.solve_all().expect("valid");
+    solutions.into_iter().map(|s| s.expect("valid")).collect()
+}
+
+fn gradients(solutions: &[Solution], cotangents: &[Cotangent], threads: usize) -> Vec<(Gradient, Verdict)> {
+    let all: Vec<&Solution> = solutions.iter().collect();
+    let out = vjp_batch(&all, cotangents, Wrt::ALL, threads).expect("valid");
+    out.into_iter().map(|g| g.expect("smooth")).collect()
+}
+
+#[test]
+fn a_batch_is_a_loop_bit_for_bit_on_any_number_of_threads() {
+    for (name, qps) in batches() {
+        let mut rng = Rng::new(62);
+        let cotangents: Vec<Cotangent> = qps.iter().map(|qp| random_cotangent(qp, &mut rng)).collect();
+        let one = run(&qps, 1);
+        assert!(one.iter().all(Solution::ok), "{name}");
+        let of_one = gradients(&one, &cotangents, 1);
+        for (k, qp) in qps.iter().enumerate() {
+            let alone = qp.solve(&on(1)).expect("valid");
+            assert_eq!(bits(&one[k]), bits(&alone), "{name}: element {k} against a loop");
+            let gradient = alone.vjp(&cotangents[k], Wrt::ALL).expect("smooth");
+            let (error, block) = gradient_error(&of_one[k].0, &gradient);
+            assert!(error <= 1e-12, "{name}: gradient {k} against a loop: {error:.1e} in {block}");
+        }
+        for threads in [2, 3] {
+            let many = run(&qps, threads);
+            let of_many = gradients(&many, &cotangents, threads);
+            for k in 0..qps.len() {
+                assert_eq!(bits(&one[k]), bits(&many[k]), "{name}: element {k} on {threads} threads");
+                assert_eq!(of_one[k], of_many[k], "{name}: gradient {k} on {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_warm_started_epoch_finds_the_same_solutions_with_less_work() {
+    let base = paper::portfolio(60, 63);
+    let mut rng = Rng::new(63);
+    let qps: Vec<Qp> = (0..6)
+        .map(|_| base.clone().with_q((0..60).map(|_| -0.02 * rng.normal()).collect::<Vec<_>>()).expect("valid"))
+        .collect();
+    let items: Vec<usize> = (0..6).collect();
+    let mut batch = Batch::new(qps.clone(), on(1)).expect("valid");
+    let first: Vec<Solution> = batch.solve_all().expect("valid").into_iter().map(|s| s.expect("valid")).collect();
+    let moved: Vec<Qp> = qps
+        .iter()
+        .map(|qp| qp.clone().with_q(qp.q().iter().map(|v| v * 1.01).collect::<Vec<_>>()).expect("valid"))
+        .collect();
+    let warm = batch.solve(&items, moved.clone()).expect("valid");
+    for (k, warm) in warm.into_iter().enumerate() {
+        let (warm, cold) = (warm.expect("valid"), moved[k].solve(&on(1)).expect("valid"));
+        assert!(warm.ok() && cold.ok() && first[k].ok());
+        assert!(distance(&warm.x, &cold.x) < 1e-11, "element {k}");
+        assert!(warm.info.iterations < cold.info.iterations, "{} {}", warm.info.iterations, cold.info.iterations);
+    }
+}
+
+#[test]
+fn only_the_bad_elements_of_a_batch_fail() {
+    // the same structure: two equalities on eight variables; contradictory in element 1, unbounded never
+    let (_, bad) = hard::infeasible().remove(0);
+    let good = |k: f64| bad.clone().with_b([k, k]).expect("valid");
+    let non_convex = good(1.0).with_p(bpqp::Hessian::Diagonal(vec![1.0; 8])).expect("valid");
+    let qps = vec![good(1.0), bad.clone(), non_convex, good(2.0)];
+    for threads in [1, 2] {
+        let mut batch = Batch::new(qps.clone(), on(threads)).expect("valid");
+        let solutions = batch.solve_all().expect("a bad element is not an error of the batch");
+        let solutions: Vec<Solution> = solutions.into_iter().map(|s| s.expect("an outcome, not misuse")).collect();
+        for (k, solution) in solutions.iter().enumerate() {
+            let expected = if k == 1 { Status::PrimalInfeasible } else { Status::Solved };
+            assert_eq!(solution.status, expected, "element {k} on {threads} threads");
+        }
+        assert!(solutions[1].x.iter().all(|v| v.is_nan()), "a number that is not a solution");
+        let all: Vec<&Solution> = solutions.iter().collect();
+        let cotangents = vec![Cotangent::x(&[1.0; 8]); 4];
+        let gradients = vjp_batch(&all, &cotangents, Wrt::Q, threads).expect("not misuse");
+        for (k, gradient) in gradients.iter().enumerate() {
+            assert_eq!(gradient.is_err(), k == 1, "element {k}");
+        }
+        assert!(matches!(gradients[1], Err(Error::NoSolution { status: Status::PrimalInfeasible })));
+    }
+}
+
+#[test]
+fn misuse_of_a_batch_is_named() {
+    let qps = vec![paper::batch_element(6, 1), paper::batch_element(6, 2)];
+    let mut batch = Batch::new(qps.clone(), on(1)).expect("valid");
+    assert!(matches!(batch.solve(&[0], qps.clone()), Err(Error::Shape { argument: "qps", .. })));
+    assert!(matches!(batch.solve(&[0, 2], qps), Err(Error::Setting { name: "items", .. })));
+}
