@@ -26,6 +26,8 @@ const SCHUR_PIVOT: f64 = 1e-9;
 /// for it.
 const SHARP_DELTA: f64 = 1.0 / (1u64 << 40) as f64;
 const SHARPEN: f64 = 1e-5;
+/// Rows are dependent if a combination of them, of largest weight 1, vanishes to this in the equilibrated matrix.
+const DEPENDENT: f64 = 1e-9;
 /// Sweeps of the equilibration.
 const RUIZ_SWEEPS: usize = 8;
 /// Refinement steps at most.
@@ -68,6 +70,7 @@ pub struct SparseKkt {
     pinned: Vec<bool>,
     weight: Vec<f64>,
     sharp: Sharp,
+    deficient: bool,
     scales: (f64, f64),
     /// The diagonals that were factored.
     dx: Vec<f64>,
@@ -181,6 +184,7 @@ impl SparseKkt {
             pinned: vec![false; dim],
             weight: vec![1.0; dim],
             sharp: Sharp::Untried,
+            deficient: false,
             scales: (1.0, 1.0),
             dx: vec![0.0; n],
             dc: vec![0.0; m],
@@ -256,6 +260,7 @@ impl SparseKkt {
     /// Factors what is staged.
     fn factor_any(&mut self, deltas: &[f64]) -> Result<(), Breakdown> {
         let n = self.n;
+        self.deficient = false;
         let mut failure = Breakdown::Inertia;
         // after a positive diagonal comes a Cholesky factorization, which hardly needs a regularization, unless its
         // rows are dependent: small pivots tell
@@ -269,13 +274,45 @@ impl SparseKkt {
         let sharp = (self.sharp == Sharp::Used).then_some(SHARP_DELTA);
         for delta in sharp.into_iter().chain(deltas.iter().copied()) {
             match self.factor_with(delta) {
-                Ok(pivots) if pivots.positive == n => return Ok(()),
+                Ok(pivots) if pivots.positive == n => {
+                    self.deficient = self.hard_rows_dependent();
+                    return Ok(());
+                }
                 Ok(_) => failure = Breakdown::Inertia,
                 Err(PivotError::Zero) => failure = Breakdown::Rank,
                 Err(PivotError::NotFinite) => failure = Breakdown::NotFinite,
             }
         }
         Err(failure)
+    }
+
+    /// Are the rows with `dc = 0` dependent? Two steps of inverse iteration on the regularized matrix blow up what lies in
+    /// the null space of their transpose; `v` with `C'v = 0` then proves it.
+    fn hard_rows_dependent(&mut self) -> bool {
+        let (n, place) = (self.n, self.ldl.place());
+        if !self.dc.contains(&0.0) {
+            return false;
+        }
+        self.x.fill(0.0);
+        for (j, _) in self.dc.iter().enumerate().filter(|(_, d)| **d == 0.0) {
+            // without symmetry, the same every time
+            self.x[place[n + j]] = 1.0 + ((j * 7919 + 13) % 101) as f64 / 101.0;
+        }
+        for _ in 0..2 {
+            self.ldl.solve(&mut self.x);
+            let place = self.ldl.place();
+            place[..n].iter().for_each(|&p| self.x[p] = 0.0);
+            self.dc.iter().zip(&place[n..]).filter(|(d, _)| **d != 0.0).for_each(|(_, &p)| self.x[p] = 0.0);
+            let size = self.x.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+            if !(size > 0.0 && size.is_finite()) {
+                return false;
+            }
+            self.x.iter_mut().for_each(|v| *v /= size);
+        }
+        self.r.fill(0.0);
+        self.size.fill(0.0);
+        self.ldl.residual(&self.exact, &self.x, &mut self.r, &mut self.size);
+        self.ldl.place()[..n].iter().all(|&p| self.r[p].abs() <= DEPENDENT)
     }
 
     /// The matrix that was asked for: data, diagonals of the pass, pins.
@@ -389,6 +426,10 @@ impl KktFactor for SparseKkt {
             let value = if self.pinned[p] { 0.0 } else { self.scale[i] * self.best[p] };
             *(if i < n { &mut w[i] } else { &mut v[i - n] }) = value;
         }
+    }
+
+    fn deficient(&self) -> bool {
+        self.deficient
     }
 
     fn name(&self) -> &'static str {

@@ -177,6 +177,9 @@ fn dependent_rows_with_a_consistent_right_hand_side() {
         let k = dense(&qp, &vec![0.0; n], &[0.0; 5]);
         let error = relative_residual(&k, &[w, v].concat(), &b);
         assert!(error < 1e-13, "{error}");
+        assert!(kkt.deficient());
+        kkt.factor(&vec![0.0; n], &[0.0, 0.0, 0.0, f64::INFINITY, f64::INFINITY]).unwrap();
+        assert!(!kkt.deficient());
     }
 }
 
