@@ -211,7 +211,6 @@ impl Layer {
                 return Ok(());
             }
             if self.settings.polish
-                && !self.solution.info.polished
                 && let Some(outcome) = self.chain[k].1.as_mut().and_then(|h| h.tighten(&mut self.trial))
             {
                 self.solution.info.iterations = outcome.iterations;

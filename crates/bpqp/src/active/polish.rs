@@ -170,7 +170,9 @@ impl Polisher {
                 break;
             }
             last = Some(now);
-            if after <= ROUNDING || after > 0.1 * before {
+            // ill-conditioned or unknown factors: the worse block may be at rounding while the other still improves
+            let well = kkt.reciprocal_condition() > 0.0;
+            if after == 0.0 || (well && (after <= ROUNDING || after > 0.1 * before)) || after > before.max(ROUNDING) {
                 break;
             }
             before = after;
