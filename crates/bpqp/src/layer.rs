@@ -19,6 +19,8 @@ const REPAIR_ROUNDS: usize = 10;
 const WARM_ROUNDS: usize = 25;
 /// Rounds of a cold active-set iteration before `auto` goes on to the interior point.
 const AUTO_ROUNDS: usize = 15;
+/// An unverified result of `auto` is final if its residuals are this small relative to the data.
+const PLAIN: f64 = 1e-7;
 /// A result this much worse than asked for is still a solution, an inaccurate one.
 const INACCURATE: f64 = 1e3;
 
@@ -186,6 +188,7 @@ impl Layer {
         {
             return Ok(());
         }
+        let mut best: Option<Solution> = None;
         for k in 0..self.chain.len() {
             let (solver, handle) = &mut self.chain[k];
             if handle.is_none() {
@@ -218,8 +221,15 @@ impl Layer {
                     return Ok(());
                 }
             }
-            if self.solution.status.ok() {
+            if let Some(best) = best.take_if(|best| better(best, &self.solution)) {
+                // what this solver left in the workspaces belongs to a worse solution
+                self.adopt(&best)?;
+            }
+            if self.solution.status.ok() && (self.solution.info.polished || plain(&self.solution) <= PLAIN) {
                 break;
+            }
+            if k + 1 < self.chain.len() {
+                best = Some(self.solution.clone());
             }
         }
         Ok(())
@@ -323,6 +333,23 @@ impl Layer {
         }
         solution.publish();
         Ok(())
+    }
+}
+
+/// Residuals relative to the data alone, not to the terms that cancel in them: huge multipliers can hide a poor point.
+fn plain(solution: &Solution) -> f64 {
+    let qp = &solution.qp;
+    let finite = |v: &[f64]| v.iter().filter(|v| v.is_finite()).fold(0.0_f64, |m, v| m.max(v.abs()));
+    let primal = finite(&qp.b).max(finite(&qp.h)).max(finite(&qp.lb)).max(finite(&qp.ub));
+    let r = &solution.residuals;
+    (r.primal / (1.0 + primal)).max(r.dual / (1.0 + finite(&qp.q)))
+}
+
+/// True if `a` is the one to keep.
+fn better(a: &Solution, b: &Solution) -> bool {
+    match (a.status.ok(), b.status.ok()) {
+        (true, true) => !b.info.polished && plain(a) <= plain(b),
+        (a, b) => a || !b,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which constraints does a point say are active?
 
 use super::{ActiveSet, Side};
-use crate::matrix::{Matrix, norm_inf};
+use crate::matrix::{Hessian, Matrix, norm_inf};
 use crate::residuals::ResidualWork;
 use crate::{Point, Qp};
 use std::sync::Arc;
@@ -9,17 +9,20 @@ use std::sync::Arc;
 /// Norms of the rows of `G`: a slack over it is a distance, a multiplier times it a force.
 #[derive(Debug, Default)]
 pub(crate) struct RowScales {
-    of: Option<Arc<Matrix>>,
+    of: Option<(Arc<Matrix>, Arc<Hessian>)>,
     /// Euclidean norm of each row, 1 for an empty one.
     pub norms: Vec<f64>,
+    /// Largest diagonal entry of P, which bounds every entry of it.
+    curvature: f64,
 }
 
 impl RowScales {
     /// Takes the rows of `qp`; nothing is computed if they are the same matrix as before.
     pub fn load(&mut self, qp: &Qp) {
-        if self.of.as_ref().is_some_and(|g| Arc::ptr_eq(g, &qp.g)) {
+        if self.of.as_ref().is_some_and(|(g, p)| Arc::ptr_eq(g, &qp.g) && Arc::ptr_eq(p, &qp.p)) {
             return;
         }
+        self.curvature = qp.p.diagonal().into_iter().fold(0.0, f64::max);
         self.norms.clear();
         self.norms.resize(qp.n_inequality(), 0.0);
         match &*qp.g {
@@ -39,7 +42,14 @@ impl RowScales {
         for norm in &mut self.norms {
             *norm = if *norm > 0.0 { norm.sqrt() } else { 1.0 };
         }
-        self.of = Some(qp.g.clone());
+        self.of = Some((qp.g.clone(), qp.p.clone()));
+    }
+
+    /// The force that multipliers are compared with: the largest of `|q|`, `|P x|` and the products in `P x`, which is what
+    /// remains where these cancel.
+    pub fn force(&self, qp: &Qp, px: &[f64], x: &[f64]) -> f64 {
+        let force = norm_inf(px).max(norm_inf(&qp.q)).max(self.curvature * norm_inf(x));
+        if force > 0.0 { force } else { 1.0 }
     }
 }
 
@@ -48,7 +58,7 @@ impl RowScales {
 /// vectors of the point.
 pub(crate) fn identify(qp: &Qp, point: &Point, work: &ResidualWork, scales: &RowScales, out: &mut ActiveSet) {
     let n = qp.n();
-    let force = norm_inf(&work.px).max(norm_inf(&qp.q)).max(f64::MIN_POSITIVE);
+    let force = scales.force(qp, &work.px, &point.x);
     let distance = distance_scale(qp, &point.x);
     out.g.clear();
     out.g.extend((0..qp.n_inequality()).map(|i| {

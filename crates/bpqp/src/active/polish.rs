@@ -204,7 +204,7 @@ impl Polisher {
 
     /// Changes the set where the trial point contradicts it; false if it does not.
     fn repair(&mut self, qp: &Qp, worst_only: bool) -> bool {
-        let force = norm_inf(&self.work.px).max(norm_inf(&qp.q)).max(f64::MIN_POSITIVE);
+        let force = self.scales.force(qp, &self.work.px, &self.trial.x);
         let distance = distance_scale(qp, &self.trial.x);
         let mut worst = (TOLERANCE, usize::MAX);
         let mut changed = false;
@@ -260,7 +260,7 @@ impl Polisher {
     }
 
     fn mark_weak(&mut self, qp: &Qp) {
-        let force = norm_inf(&self.work.px).max(norm_inf(&qp.q)).max(f64::MIN_POSITIVE);
+        let force = self.scales.force(qp, &self.work.px, &self.trial.x);
         let distance = distance_scale(qp, &self.trial.x);
         for i in 0..self.set.g.len() {
             self.set.weak_g[i] = self.row_violation(i, force, distance).abs() < WEAK;

@@ -72,7 +72,7 @@ fn mark_near(qp: &Qp, point: &mut Point) {
     residuals(qp, point, &mut work);
     let mut scales = RowScales::default();
     scales.load(qp);
-    let force = crate::matrix::norm_inf(&work.px).max(crate::matrix::norm_inf(&qp.q)).max(f64::MIN_POSITIVE);
+    let force = scales.force(qp, &work.px, &point.x);
     let distance = crate::active::distance_scale(qp, &point.x);
     for i in 0..point.z.len() {
         let near = work.slack[i] <= NEAR * scales.norms[i] * distance;
