@@ -46,12 +46,30 @@ impl Certificate {
                     *v = 0.0;
                 }
             }
-            let violation = candidate.violation(qp);
-            if violation < best.0 {
-                best = (violation, candidate);
+            for candidate in [candidate.clone(), candidate.balanced(qp)] {
+                let violation = candidate.violation(qp);
+                if violation < best.0 {
+                    best = (violation, candidate);
+                }
             }
         }
         best.1
+    }
+
+    /// Farkas multipliers with those of the bounds chosen so that `A'y + G'z + z_box = 0` wherever there is a bound.
+    fn balanced(mut self, qp: &Qp) -> Self {
+        if let Certificate::PrimalInfeasible(p) = &mut self {
+            p.z_box.fill(0.0);
+            qp.a.tmul_add(-1.0, &p.y, &mut p.z_box);
+            qp.g.tmul_add(-1.0, &p.z, &mut p.z_box);
+            for (i, z) in p.z_box.iter_mut().enumerate() {
+                let bound = if *z > 0.0 { qp.ub[i] } else { qp.lb[i] };
+                if !bound.is_finite() {
+                    *z = 0.0;
+                }
+            }
+        }
+        self
     }
 
     /// True if the certificate proves its claim.
@@ -61,7 +79,7 @@ impl Certificate {
 }
 
 /// Entries below these multiples of the largest one may be remnants.
-const CLEAN: [f64; 3] = [1e-7, 1e-5, 1e-3];
+const CLEAN: [f64; 4] = [0.0, 1e-7, 1e-5, 1e-3];
 
 /// With `r = A'y + G'z + z_box` and value `-v < 0`, every feasible x would give `r'x <= -v`: a contradiction for all x
 /// with `|x| < v / |r|_1`. The violation is measured as `|r|_inf` and wrong signs over `v` and over the multipliers.

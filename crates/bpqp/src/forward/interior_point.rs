@@ -228,7 +228,10 @@ impl General {
 
     /// The iteration ended without a solution: the last iterate, or a proof that there is none.
     fn end(&self, status: Status, out: &mut Point) -> Outcome {
-        self.scaling.unscale(&self.scaled, &self.it, &self.qp, out);
+        // an iterate that overflowed leaves the last good one in `out`
+        if self.it.mu().is_finite() && self.it.x.iter().all(|x| x.is_finite()) {
+            self.scaling.unscale(&self.scaled, &self.it, &self.qp, out);
+        }
         match certificate(&self.qp, out, LAST_RESORT) {
             Some(proof) => no_solution(self.iterations, proof),
             None => Outcome { status, iterations: self.iterations, certificate: None },
