@@ -4,7 +4,7 @@ use super::dataset::{Dataset, Rule};
 use super::metrics::{Days, mean};
 use super::model::Predictor;
 use super::random::Random;
-use bpqp::{Qp, Settings};
+use bpqp::{Qp, Settings, Solver};
 use bpqp_burn::{Arguments, LayerError, QpLayer, Timing};
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams};
@@ -149,7 +149,7 @@ impl<'a> Engine<'a> {
 
     /// A fresh layer with every sample's program, without memory of other trainings.
     fn layer(&self) -> Result<QpLayer, Failure> {
-        let mut settings = Settings::default();
+        let mut settings = Settings::with_solver(Solver::Auto);
         settings.threads = self.training.threads;
         Ok(QpLayer::new(self.problems.clone(), settings)?)
     }
