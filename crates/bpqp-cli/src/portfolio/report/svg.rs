@@ -5,7 +5,7 @@ use std::fmt::Write;
 /// Size of every chart in its own units: about a phone's width, so that text stays readable there.
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 68.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 46.0;
