@@ -49,6 +49,9 @@ pub struct Output {
     pub multipliers: Option<Multipliers>,
     /// How each instance ended; all of them are fine under [`OnFailure::Error`].
     pub status: Vec<Status>,
+    /// Instances whose data the core refused (NaN, `lb > ub`, ...) and why; their status is `NumericalFailure`. Empty
+    /// under [`OnFailure::Error`].
+    pub refused: Vec<(usize, Error)>,
 }
 
 /// Lagrange multipliers of a batch, differentiable like the minimizers.
@@ -168,20 +171,41 @@ impl QpLayer {
     pub fn forward_at(&self, index: &[usize], arguments: Arguments) -> Result<Output, LayerError> {
         self.check_index(index)?;
         let slots = self.slots(index.len(), &arguments)?;
-        let problems = self.replaced(index, &arguments, &slots)?;
+        let mut outcomes = self.replaced(index, &arguments, &slots);
+        self.refuse(index, &outcomes)?;
         let started = Instant::now();
-        let results = self.batch.lock().unwrap_or_else(PoisonError::into_inner).solve(index, problems);
-        let results = results.map_err(|source| LayerError::Problem { index: index[0], source })?;
-        let mut solutions = Vec::with_capacity(index.len());
-        for (&index, result) in index.iter().zip(results) {
-            solutions.push(result.map_err(|source| LayerError::Problem { index, source })?);
+        // Only what the core accepted is solved; what it refused stays where it is in the batch.
+        let good: Vec<usize> = (0..index.len()).filter(|&k| outcomes[k].is_ok()).collect();
+        let items: Vec<usize> = good.iter().map(|&k| index[k]).collect();
+        let problems: Vec<Qp> = good.iter().filter_map(|&k| outcomes[k].as_ref().ok().cloned()).collect();
+        let solved = self.batch.lock().unwrap_or_else(PoisonError::into_inner).solve(&items, problems);
+        let solved = solved.map_err(|source| LayerError::Problem { index: index[0], source })?;
+        let mut solutions: Vec<Result<Solution, Error>> = Vec::with_capacity(index.len());
+        let mut solved = solved.into_iter();
+        for outcome in outcomes.drain(..) {
+            solutions.push(match (outcome, &mut solved) {
+                (Err(error), _) => Err(error),
+                (Ok(_), solved) => solved.next().unwrap_or(Err(Error::NoSolution { status: Status::NumericalFailure })),
+            });
         }
+        self.refuse(index, &solutions)?;
         let mut timing = self.timing.lock().unwrap_or_else(PoisonError::into_inner);
         timing.forward_seconds += started.elapsed().as_secs_f64();
-        timing.forward_count += index.len();
-        timing.forward_iterations += solutions.iter().map(|s| s.info.iterations).sum::<usize>();
+        timing.forward_count += items.len();
+        timing.forward_iterations += solutions.iter().flatten().map(|s| s.info.iterations).sum::<usize>();
         drop(timing);
         self.output(index, solutions, &arguments, slots)
+    }
+
+    /// Under [`OnFailure::Error`] data that the core refuses are an error of the call.
+    fn refuse<T>(&self, index: &[usize], outcomes: &[Result<T, Error>]) -> Result<(), LayerError> {
+        let refused = index.iter().zip(outcomes).find_map(|(&i, o)| Some((i, o.as_ref().err()?)));
+        match refused {
+            Some((index, source)) if self.on_failure == OnFailure::Error => {
+                Err(LayerError::Problem { index, source: source.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_index(&self, index: &[usize]) -> Result<(), LayerError> {
@@ -221,12 +245,7 @@ impl QpLayer {
     }
 
     /// The problems of this call: the layer's own with the blocks in `arguments` replaced.
-    fn replaced(
-        &self,
-        index: &[usize],
-        arguments: &Arguments,
-        slots: &[Option<Slot>; 8],
-    ) -> Result<Vec<Qp>, LayerError> {
+    fn replaced(&self, index: &[usize], arguments: &Arguments, slots: &[Option<Slot>; 8]) -> Vec<Result<Qp, Error>> {
         let (n, m, p) = self.sizes();
         let data: [Option<Vec<f64>>; 8] = std::array::from_fn(|k| arguments.tensors[k].as_ref().map(AnyTensor::to_f64));
         let row = |block: Block, k: usize, size: usize| -> Option<&[f64]> {
@@ -262,22 +281,31 @@ impl QpLayer {
             }
             Ok(qp)
         };
-        let problem = |(k, &i): (usize, &usize)| {
-            build(k, self.problems[i].clone()).map_err(|source| LayerError::Problem { index: i, source })
-        };
-        index.iter().enumerate().map(problem).collect()
+        let mut problems: Vec<Result<Qp, Error>> = Vec::with_capacity(index.len());
+        // A matrix that the batch shares is factored once: instances must hold one copy of it.
+        let matrices = [Block::P, Block::A, Block::G];
+        let shares = matrices.iter().any(|&b| slots[b as usize].as_ref().is_some_and(|slot| !slot.batched));
+        for (k, &i) in index.iter().enumerate() {
+            let mut problem = build(k, self.problems[i].clone());
+            if let (true, Ok(qp), Some(Ok(first))) = (shares, &mut problem, problems.first()) {
+                *qp = qp.clone().share_with(first);
+            }
+            problems.push(problem);
+        }
+        problems
     }
 
     fn output(
         &self,
         index: &[usize],
-        solutions: Vec<Solution>,
+        solutions: Vec<Result<Solution, Error>>,
         arguments: &Arguments,
         slots: [Option<Slot>; 8],
     ) -> Result<Output, LayerError> {
         let (n, m, p) = self.sizes();
         let width = if self.multipliers { 2 * n + m + p } else { n };
-        let status: Vec<Status> = solutions.iter().map(|s| s.status).collect();
+        let status = solutions.iter().map(|s| s.as_ref().map_or(Status::NumericalFailure, |s| s.status));
+        let status: Vec<Status> = status.collect();
         let failed: Vec<(usize, Status)> =
             index.iter().zip(&status).filter(|(_, s)| !s.ok()).map(|(&i, &s)| (i, s)).collect();
         if self.on_failure == OnFailure::Error && !failed.is_empty() {
@@ -286,7 +314,8 @@ impl QpLayer {
         let mut values = Vec::with_capacity(index.len() * width);
         for solution in &solutions {
             let from = values.len();
-            if solution.status.ok() || self.on_failure == OnFailure::ZeroGradient {
+            let usable = |s: &&Solution| s.status.ok() || self.on_failure == OnFailure::ZeroGradient;
+            if let Some(solution) = solution.as_ref().ok().filter(usable) {
                 values.extend_from_slice(&solution.x);
                 if self.multipliers {
                     for part in [&solution.y, &solution.z, &solution.z_box] {
@@ -302,8 +331,9 @@ impl QpLayer {
         let output: Tensor<2> =
             Tensor::from_data(tensor_data(values, vec![index.len(), width], dtype), (&device, dtype));
         let tracked = slots.iter().flatten().any(|slot| slot.tracked);
+        let refused = index.iter().zip(&solutions).filter_map(|(&i, s)| Some((i, s.as_ref().err()?.clone()))).collect();
         let output = if tracked {
-            let solutions = solutions.into_iter().map(|s| s.status.ok().then_some(s)).collect();
+            let solutions = solutions.into_iter().map(|s| s.ok().filter(|s| s.status.ok())).collect();
             let tape = Tape(Arc::new(TapeData {
                 solutions,
                 slots,
@@ -318,11 +348,11 @@ impl QpLayer {
             output
         };
         if !self.multipliers {
-            return Ok(Output { x: output, multipliers: None, status });
+            return Ok(Output { x: output, multipliers: None, status, refused });
         }
         let part = |from: usize, size: usize| output.clone().slice([0..index.len(), from..from + size]);
         let multipliers = Multipliers { y: part(n, m), z: part(n + m, p), z_box: part(n + m + p, n) };
-        Ok(Output { x: part(0, n), multipliers: Some(multipliers), status })
+        Ok(Output { x: part(0, n), multipliers: Some(multipliers), status, refused })
     }
 
     /// Where the result goes: the device and precision of the first argument; a default without arguments.

@@ -55,6 +55,21 @@ fn zero_gradient_leaves_the_failing_instance_out() {
 }
 
 #[test]
+fn data_that_are_refused_stay_with_their_instance() {
+    let device = Device::flex().autodiff();
+    let q: Tensor<2> = Tensor::from_floats([[0.1, -0.2], [f32::NAN, 0.0], [0.1, -0.2]], &device).require_grad();
+    let output = layer(OnFailure::Nan).forward(Arguments::new().q(q.clone())).unwrap();
+    assert_eq!((output.refused.len(), output.refused[0].0), (1, 1));
+    assert!(output.refused[0].1.to_string().contains('q'), "{}", output.refused[0].1);
+    assert!(output.status[0].ok() && !output.status[1].ok() && output.status[2].ok());
+    let grads = output.x.clone().slice([0..3, 0..1]).sum().backward();
+    let x: Vec<f64> = output.x.into_data().iter::<f64>().collect();
+    assert!((x[0] - 0.35).abs() < 1e-6 && x[2].is_nan() && (x[4] - 0.35).abs() < 1e-6, "{x:?}");
+    let q: Vec<f64> = q.grad(&grads).unwrap().into_data().iter::<f64>().collect();
+    assert!((q[0] + 0.5).abs() < 1e-6 && q[2].is_nan() && (q[4] + 0.5).abs() < 1e-6, "{q:?}");
+}
+
+#[test]
 fn misuse_is_named() {
     let device = Device::flex();
     let layer = layer(OnFailure::Error);

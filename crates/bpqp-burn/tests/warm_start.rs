@@ -1,6 +1,6 @@
 //! An instance that comes back starts from its last solution, whatever its place in the batch.
 
-use bpqp::{Hessian, Matrix, Qp, Settings};
+use bpqp::{Hessian, Matrix, Qp, Settings, Solver};
 use bpqp_burn::{Arguments, QpLayer};
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -17,7 +17,7 @@ fn layer() -> QpLayer {
         .unwrap()
         .bounds(vec![0.0; N], vec![0.2; N])
         .unwrap();
-    let mut settings = Settings::default();
+    let mut settings = Settings::with_solver(Solver::Auto);
     settings.threads = 1;
     QpLayer::shared(qp, BATCH, settings).unwrap()
 }

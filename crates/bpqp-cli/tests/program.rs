@@ -128,7 +128,8 @@ fn a_users_own_file_is_trained_on() {
 
 #[test]
 fn misuse_ends_with_code_2_and_advice() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
+        (&["--report", "no-such-folder/out.html"], "out.html: the report cannot be written"),
         (&["--cap", "0.01"], "--cap 0.01: 20 stocks can hold"),
         (&["--data", "no-such-file.csv"], "no-such-file.csv: cannot be read"),
         (&["--epochs", "0"], "--epochs 0: choose at least 1"),

@@ -8,6 +8,8 @@ use super::progress::Progress;
 use super::results::{Benchmark, Comparison, DataSummary, MethodResults, Results, RuleSummary, SeedResults, caveats};
 use super::train::{DecisionLoss, Engine, Method, Training};
 use super::{report, table};
+use std::fs::OpenOptions;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -19,14 +21,21 @@ const QUICK: (usize, usize) = (1500, 10);
 
 /// Runs the command; the text for standard output.
 pub fn run(options: &Options) -> Result<String, Failure> {
+    if let Some(file) = &options.report {
+        // Before the work, not after it.
+        OpenOptions::new().create(true).append(true).open(file).map_err(|e| unwritable(file, &e))?;
+    }
     let stop = stop_on_interrupt()?;
     let results = results(options, &stop)?;
     if let Some(file) = &options.report {
-        std::fs::write(file, report::page(&results))
-            .map_err(|e| format!("{}: the report cannot be written: {e}", file.display()))?;
+        std::fs::write(file, report::page(&results)).map_err(|e| unwritable(file, &e))?;
         eprintln!("report: {}", file.display());
     }
     Ok(if options.json { serde_json::to_string_pretty(&results)? } else { table::text(&results) })
+}
+
+fn unwritable(file: &Path, error: &std::io::Error) -> Failure {
+    format!("{}: the report cannot be written: {error}", file.display()).into()
 }
 
 /// The first interrupt asks the training to end with the best model so far; the second ends the program.

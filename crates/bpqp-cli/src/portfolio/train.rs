@@ -4,7 +4,7 @@ use super::dataset::{Dataset, Rule};
 use super::metrics::{Days, mean};
 use super::model::Predictor;
 use super::random::Random;
-use bpqp::Settings;
+use bpqp::{Qp, Settings, Solver};
 use bpqp_burn::{Arguments, LayerError, QpLayer, Timing};
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams};
@@ -126,6 +126,8 @@ pub struct Engine<'a> {
     rule: Rule,
     training: Training,
     device: Device,
+    /// The program of each sample; layers share their blocks.
+    problems: Vec<Qp>,
     /// The least cost of each sample under its true returns.
     optimal: Vec<f64>,
 }
@@ -135,7 +137,9 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 impl<'a> Engine<'a> {
     /// Solves every sample under its true returns, which is what decisions are compared with.
     pub fn new(data: &'a Dataset, rule: Rule, training: Training) -> Result<Self, Failure> {
-        let mut engine = Engine { data, rule, training, device: Device::flex(), optimal: Vec::new() };
+        let problems: Result<Vec<Qp>, bpqp::Error> = (0..data.samples()).map(|s| data.problem(s, &rule)).collect();
+        let device = Device::flex();
+        let mut engine = Engine { data, rule, training, device, problems: problems?, optimal: Vec::new() };
         let layer = engine.layer()?;
         let weights = engine.decide(&layer, 0..data.samples(), |s| data.outcome(s))?;
         engine.optimal =
@@ -145,10 +149,9 @@ impl<'a> Engine<'a> {
 
     /// A fresh layer with every sample's program, without memory of other trainings.
     fn layer(&self) -> Result<QpLayer, Failure> {
-        let problems: Result<Vec<_>, _> = (0..self.data.samples()).map(|s| self.data.problem(s, &self.rule)).collect();
-        let mut settings = Settings::default();
+        let mut settings = Settings::with_solver(Solver::Auto);
         settings.threads = self.training.threads;
-        Ok(QpLayer::new(problems?, settings)?)
+        Ok(QpLayer::new(self.problems.clone(), settings)?)
     }
 
     /// Decisions for given returns.

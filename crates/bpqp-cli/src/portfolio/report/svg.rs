@@ -5,7 +5,7 @@ use std::fmt::Write;
 /// Size of every chart in its own units: about a phone's width, so that text stays readable there.
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 68.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 46.0;
@@ -49,13 +49,15 @@ impl Axis {
         let range = (low / 1.05, high * 1.05);
         let decades = (range.0.log10().floor() as i32)..=(range.1.log10().ceil() as i32);
         // Few ticks: the 1-2-5 series where the axis covers much, finer steps where it covers little.
-        let steps: &[f64] = if range.1 / range.0 > 4.0 {
-            &[1.0, 2.0, 5.0]
-        } else {
-            &[1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0]
+        let steps: &[f64] = match range.1 / range.0 {
+            spread if spread > 6.0 => &[1.0, 2.0, 5.0],
+            spread if spread > 1.8 => &[1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0],
+            _ => &[1.0, 1.1, 1.2, 1.3, 1.4, 1.6, 1.8, 2.0, 2.2, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0],
         };
         let all = decades.flat_map(|d| steps.iter().map(move |s| s * 10f64.powi(d)));
-        let ticks = all.filter(|t| (range.0..=range.1).contains(t)).map(|t| (t, format!("{t}"))).collect();
+        // Two decimals hide the rounding of 9 * 0.1.
+        let text = |t: f64| format!("{t:.2}").trim_end_matches('0').trim_end_matches('.').to_owned();
+        let ticks = all.filter(|t| (range.0..=range.1).contains(t)).map(|t| (t, text(t))).collect();
         Axis { label: label.to_owned(), ticks, range, log: true }
     }
 
@@ -267,6 +269,14 @@ mod tests {
         );
         let (ticks, decimals) = round_ticks(136.9, 140.3);
         assert!(ticks.len() >= 3 && decimals == 0, "{ticks:?}");
+    }
+
+    #[test]
+    fn logarithmic_ticks_are_few_and_enough() {
+        for (low, high) in [(0.74, 1.07), (0.9, 1.4), (0.97, 3.1), (0.5, 40.0)] {
+            let axis = Axis::logarithmic("", [low, high].into_iter());
+            assert!((3..=9).contains(&axis.ticks.len()), "{low} {high}: {:?}", axis.ticks);
+        }
     }
 
     #[test]
