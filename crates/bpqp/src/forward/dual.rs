@@ -41,7 +41,7 @@ impl Reduced {
         let ni = core.m.ncols() - ne;
         let mut ly = core.m.submatrix(0, 0, ne, ne).to_owned();
         scratch.factor(ly.as_mut()).ok()?;
-        if ne > 0 && crate::kkt::pivot_ratio(ly.as_ref()) < 1e-13 {
+        if ne > 0 && crate::kkt::pivot_ratio(ly.as_ref()) < 1e-12 {
             return None;
         }
         let mut wy = core.m.submatrix(ne, 0, ni, ne).transpose().to_owned();

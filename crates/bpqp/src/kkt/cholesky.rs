@@ -44,9 +44,23 @@ pub(crate) fn pivot_ratio(l: MatRef<'_, f64>) -> f64 {
     if high > 0.0 { low / high } else { 1.0 }
 }
 
-/// Rows `range` of column j.
-fn column<'a>(l: MatRef<'a, f64>, j: usize, range: std::ops::Range<usize>) -> impl Iterator<Item = &'a f64> {
-    l.col(j).subrows(range.start, range.len()).iter()
+/// Rows `range` of column j, which is contiguous in every matrix that is factored here.
+fn column(l: MatRef<'_, f64>, j: usize, range: std::ops::Range<usize>) -> &[f64] {
+    match l.col(j).try_as_col_major() {
+        Some(column) => &column.as_slice()[range],
+        None => &[],
+    }
+}
+
+/// Forward substitution with the block of rows and columns `start..end`, on `x[start..end]` given as `x`.
+fn solve_block(l: MatRef<'_, f64>, start: usize, end: usize, x: &mut [f64]) {
+    for j in 0..end - start {
+        let column = column(l, start + j, start + j..end);
+        let (head, tail) = x.split_at_mut(j + 1);
+        let xj = head[j] / column[0];
+        head[j] = xj;
+        tail.iter_mut().zip(&column[1..]).for_each(|(x, l)| *x -= l * xj);
+    }
 }
 
 /// `x = L^-1 x`.
@@ -54,13 +68,8 @@ pub(crate) fn solve_lower(l: MatRef<'_, f64>, x: &mut [f64]) {
     let n = x.len();
     for start in (0..n).step_by(BLOCK) {
         let end = (start + BLOCK).min(n);
-        for j in start..end {
-            let (head, tail) = x[..end].split_at_mut(j + 1);
-            let xj = head[j] / l[(j, j)];
-            head[j] = xj;
-            tail.iter_mut().zip(column(l, j, j + 1..end)).for_each(|(x, l)| *x -= l * xj);
-        }
         let (done, rest) = x.split_at_mut(end);
+        solve_block(l, start, end, &mut done[start..]);
         if !rest.is_empty() {
             gemv(-1.0, l.submatrix(end, start, n - end, end - start), &done[start..], rest);
         }
@@ -77,9 +86,18 @@ pub(crate) fn solve_lower_transposed(l: MatRef<'_, f64>, x: &mut [f64]) {
             gemv(-1.0, l.submatrix(end, start, n - end, end - start).transpose(), rest, &mut head[start..]);
         }
         for j in (start..end).rev() {
+            let column = column(l, j, j..end);
             let (before, tail) = head.split_at_mut(j + 1);
-            let sum: f64 = tail.iter().zip(column(l, j, j + 1..end)).map(|(x, l)| x * l).sum();
-            before[j] = (before[j] - sum) / l[(j, j)];
+            // four partial sums: a single one would wait for itself
+            let mut sums = [0.0; 4];
+            let (chunks, last) = (column[1..].chunks_exact(4), &column[1..][(end - j - 1) / 4 * 4..]);
+            for (c, t) in chunks.zip(tail.chunks_exact(4)) {
+                for k in 0..4 {
+                    sums[k] += c[k] * t[k];
+                }
+            }
+            let rest: f64 = last.iter().zip(&tail[tail.len() - last.len()..]).map(|(l, x)| l * x).sum();
+            before[j] = (before[j] - (sums[0] + sums[1] + sums[2] + sums[3] + rest)) / column[0];
         }
     }
 }

@@ -20,10 +20,10 @@ use std::sync::Arc;
 const HARD: f64 = 1e-7;
 /// Pivot ratios below these count as singular.
 const SINGULAR_K: f64 = 1e-13;
-const SINGULAR_S: f64 = 1e-14;
+const SINGULAR_S: f64 = 1e-13;
 const SINGULAR_AUGMENTED: f64 = 1e-15;
 /// Added to the diagonal of a singular Schur complement, as a multiple of its largest entry.
-const REGULARIZE_S: f64 = 1e-10;
+const REGULARIZE_S: f64 = 1e-8;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Form {

@@ -25,7 +25,7 @@ const SINGULAR_E: f64 = 1e-14;
 /// Smallest pivot ratio of the Schur complement.
 const SINGULAR_S: f64 = 1e-15;
 /// Relative shift of the diagonal of a singular Schur complement.
-const REGULARIZE_S: f64 = 1e-10;
+const REGULARIZE_S: f64 = 1e-8;
 
 /// Factorizations of diagonal-plus-low-rank data.
 pub(crate) struct StructuredKkt {

@@ -83,27 +83,29 @@ fn dense_hessian(mut m: Mat<f64>) -> Result<Mat<f64>, Error> {
     square(m.nrows(), m.ncols())?;
     dense_finite("P", &m)?;
     let n = m.ncols();
-    // tile by tile against its mirror image: the differences of a column are accumulated without branches, and only a
-    // tile that holds a new maximum is searched for its place
+    // tile by tile against its mirror image, which is copied to a buffer in the first-level cache; only a column that holds
+    // a new maximum is searched for its place
     let (mut largest, mut worst, mut at) = (0.0_f64, 0.0_f64, (0, 0));
-    let mut buffer = [0.0; TILE];
+    let mut tile = [[0.0; TILE]; TILE];
     for jt in (0..n).step_by(TILE) {
+        let width = TILE.min(n - jt);
         for it in (jt..n).step_by(TILE) {
-            let rows = it..(it + TILE).min(n);
-            for j in jt..(jt + TILE).min(n) {
-                let mirror = &mut buffer[..rows.len()];
-                mirror.iter_mut().zip(rows.clone()).for_each(|(o, i)| *o = m[(j, i)]);
-                let column = &m.col_as_slice(j)[rows.clone()];
+            let height = TILE.min(n - it);
+            for (a, row) in tile.iter_mut().enumerate().take(height) {
+                row[..width].copy_from_slice(&m.col_as_slice(it + a)[jt..jt + width]);
+            }
+            for b in 0..width {
+                let column = &m.col_as_slice(jt + b)[it..it + height];
                 let (mut top, mut difference) = (0.0_f64, 0.0_f64);
-                for (a, b) in column.iter().zip(mirror.iter()) {
-                    top = top.max(a.abs());
-                    difference = difference.max((a - b).abs());
+                for (v, mirror) in column.iter().zip(&tile) {
+                    top = top.max(v.abs());
+                    difference = difference.max((v - mirror[b]).abs());
                 }
                 largest = largest.max(top);
                 if difference > worst {
                     worst = difference;
-                    let place = column.iter().zip(mirror.iter()).position(|(a, b)| (a - b).abs() == difference);
-                    at = (it + place.unwrap_or(0), j);
+                    let place = column.iter().zip(&tile).position(|(v, mirror)| (v - mirror[b]).abs() == difference);
+                    at = (it + place.unwrap_or(0), jt + b);
                 }
             }
         }
