@@ -20,4 +20,6 @@ pub use rng::Rng;
 mod documents {
     #[doc = include_str!("../../../CONTRIBUTING.md")]
     pub struct Contributing;
+    #[doc = include_str!("../../../README.md")]
+    pub struct Readme;
 }
