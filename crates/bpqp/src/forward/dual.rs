@@ -73,6 +73,7 @@ pub(super) struct DualHandle {
     reduced: Arc<Reduced>,
     scratch: CholeskyScratch,
     max_iter: usize,
+    first_target: f64,
     target: f64,
     iterations: usize,
     /// Sizes of the slacks and of the objective.
@@ -102,6 +103,8 @@ impl DualHandle {
             reduced,
             scratch,
             max_iter: settings.max_iter.unwrap_or(MAX_ITER),
+            // without the polish the iterate itself is what the caller gets
+            first_target: if settings.polish { FIRST_TARGET } else { settings.eps_rel.max(settings.eps_abs) },
             target: FIRST_TARGET,
             iterations: 0,
             scale: 1.0,
@@ -168,7 +171,7 @@ impl DualHandle {
         }
         // the optimal value of the problem with equalities only
         self.value = 0.5 * (dot(&self.cy, &self.cy) - dot(&self.lq, &self.lq));
-        (self.scale, self.iterations, self.target) = (scale, 0, FIRST_TARGET);
+        (self.scale, self.iterations, self.target) = (scale, 0, self.first_target);
         self.start(&reduced);
         self.finish(qp, out)
     }

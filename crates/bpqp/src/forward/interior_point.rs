@@ -157,7 +157,9 @@ impl General {
         if let Err(outcome) = self.start() {
             return outcome;
         }
-        self.run(settings, settings.eps_rel.max(FIRST_TARGET), settings.eps_abs.max(FIRST_TARGET), out)
+        // without the polish the iterate itself is what the caller gets
+        let least = if settings.polish { FIRST_TARGET } else { 0.0 };
+        self.run(settings, settings.eps_rel.max(least), settings.eps_abs.max(least), out)
     }
 
     fn tighten(&mut self, settings: &Settings, out: &mut Point) -> Option<Outcome> {
