@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p bpqp-testkit --example tolerance`
 
-use bpqp::{Cotangent, Gradient, Matrix, Qp, Settings, Solver, Verdict, Wrt};
+use bpqp::{Cotangent, Gradient, Qp, Settings, Solver, Verdict, Wrt};
 use bpqp_testkit::paper;
 
 /// Relative distance of two blocks.
@@ -14,7 +14,9 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 /// Gradients of q and of G.
 fn blocks(gradient: Gradient) -> (Vec<f64>, Vec<f64>) {
     let mut g = Vec::new();
-    gradient.g.as_ref().map_or((), |m: &Matrix| m.for_each(|_, _, v| g.push(v)));
+    if let Some(matrix) = &gradient.g {
+        matrix.for_each(|_, _, v| g.push(v));
+    }
     (gradient.q.unwrap_or_default(), g)
 }
 
