@@ -1,4 +1,6 @@
 //! The parts of the `bpqp` program.
 #![deny(missing_docs)]
 
+pub mod commands;
 pub mod portfolio;
+pub mod problem_file;

@@ -1,6 +1,6 @@
 //! The `bpqp` program.
 
-use bpqp_cli::portfolio;
+use bpqp_cli::{commands, portfolio};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -15,6 +15,12 @@ struct Program {
 #[derive(Subcommand)]
 enum Command {
     Portfolio(Box<portfolio::options::Options>),
+    /// Solve a quadratic program
+    Solve(commands::FileOptions),
+    /// Differentiate its solution
+    Grad(commands::FileOptions),
+    /// Compare that gradient with finite differences
+    Check(commands::FileOptions),
 }
 
 /// Exit code of misuse: a bad option, file or value.
@@ -22,8 +28,14 @@ const MISUSE: u8 = 2;
 
 fn main() -> ExitCode {
     // A command gives its text for standard output and its exit code, or says what the user should change.
-    let result = match Program::parse().command {
-        Command::Portfolio(options) => portfolio::run(&options).map(|text| (text, ExitCode::SUCCESS)),
+    let result: Result<(String, ExitCode), Box<dyn std::error::Error + Send + Sync>> = match Program::parse().command {
+        Command::Portfolio(options) => match portfolio::run(&options) {
+            Ok(text) => Ok((text, ExitCode::SUCCESS)),
+            Err(error) => Err(error.into()),
+        },
+        Command::Solve(options) => commands::solve(&options).map_err(Into::into),
+        Command::Grad(options) => commands::grad(&options).map_err(Into::into),
+        Command::Check(options) => commands::check(&options).map_err(Into::into),
     };
     match result {
         Ok((text, code)) => {

@@ -1,0 +1,209 @@
+//! `bpqp solve | grad | check FILE`.
+
+use crate::problem_file::{self, FileError};
+use bpqp::{Certificate, Gradient, Hessian, Layer, Matrix, Solution, Wrt, check_gradient};
+use clap::Args;
+use faer::Mat;
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The worst relative error that `check` accepts.
+const AGREEMENT: f64 = 1e-6;
+
+/// A problem file and how to print the result.
+#[derive(Debug, Args)]
+pub struct FileOptions {
+    /// The problem as JSON: P, q, G, h, A, b, lb, ub, cotangents dx, dy, ..., settings; - is standard input
+    pub file: PathBuf,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What the user has to change.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The file is at fault.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The library refused.
+    #[error("{file}: {error}")]
+    Library {
+        /// The problem file.
+        file: String,
+        /// What it said.
+        error: bpqp::Error,
+    },
+}
+
+type Outcome = Result<(String, ExitCode), CommandError>;
+
+/// The problem was not solved, or `check` disagrees.
+fn failure() -> ExitCode {
+    ExitCode::from(1)
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}")
+}
+
+impl FileOptions {
+    fn library(&self, error: bpqp::Error) -> CommandError {
+        CommandError::Library { file: self.file.display().to_string(), error }
+    }
+
+    fn unsolved(&self, solution: &Solution) -> (String, ExitCode) {
+        let text = if self.json { pretty(&solution_json(solution)) } else { solution_text(solution) };
+        (text, failure())
+    }
+}
+
+/// `bpqp solve`.
+pub fn solve(options: &FileOptions) -> Outcome {
+    let problem = problem_file::read(&options.file)?;
+    let solution = problem.qp.solve(&problem.settings).map_err(|e| options.library(e))?;
+    if !solution.ok() {
+        return Ok(options.unsolved(&solution));
+    }
+    let text = if options.json { pretty(&solution_json(&solution)) } else { solution_text(&solution) };
+    Ok((text, ExitCode::SUCCESS))
+}
+
+/// `bpqp grad`.
+pub fn grad(options: &FileOptions) -> Outcome {
+    let problem = problem_file::read(&options.file)?;
+    let mut layer = Layer::new(problem.qp, problem.settings).map_err(|e| options.library(e))?;
+    layer.solve().map_err(|e| options.library(e))?;
+    if !layer.solution().ok() {
+        return Ok(options.unsolved(layer.solution()));
+    }
+    let gradient = layer.vjp(&problem.cotangent, Wrt::ALL).map_err(|e| options.library(e))?.clone();
+    let verdict = layer.verdict().name();
+    let Value::Object(mut fields) = gradient_json(&gradient) else { unreachable!("a gradient is an object") };
+    if options.json {
+        fields.insert("verdict".into(), json!(verdict));
+        fields.insert("status".into(), json!(layer.solution().status.name()));
+        return Ok((pretty(&Value::Object(fields)), ExitCode::SUCCESS));
+    }
+    let mut text = format!("verdict    {verdict}");
+    for (name, value) in fields {
+        let _ = write!(text, "\nd{name:<9} {value}");
+    }
+    Ok((text, ExitCode::SUCCESS))
+}
+
+/// `bpqp check`.
+pub fn check(options: &FileOptions) -> Outcome {
+    let problem = problem_file::read(&options.file)?;
+    let solution = problem.qp.solve(&problem.settings).map_err(|e| options.library(e))?;
+    if !solution.ok() {
+        return Ok(options.unsolved(&solution));
+    }
+    let check = check_gradient(&solution, &problem.cotangent).map_err(|e| options.library(e))?;
+    let wrong: Vec<&str> =
+        check.table.iter().filter(|r| r.worst.is_nan() || r.worst > AGREEMENT).map(|r| r.block).collect();
+    let code = if wrong.is_empty() { ExitCode::SUCCESS } else { failure() };
+    if options.json {
+        let rows: Vec<Value> = check
+            .table
+            .iter()
+            .map(|r| {
+                json!({"block": r.block, "entries": r.entries, "checked": r.checked, "worst": r.worst, "at": r.at.to_string(),
+                       "analytic": r.analytic, "numeric": r.numeric, "kinks": r.kinks})
+            })
+            .collect();
+        let value = json!({"worst": check.worst, "ok": wrong.is_empty(), "disagreeing": wrong, "table": rows,
+                           "verdict": solution.verdict().name()});
+        return Ok((pretty(&value), code));
+    }
+    let mut text = check.to_string();
+    let kinks: usize = check.table.iter().map(|r| r.kinks).sum();
+    if kinks > 0 {
+        let _ = write!(text, "\n{kinks} entries have a kink within the smallest step: the active set changes there");
+    }
+    let _ = match wrong.is_empty() {
+        true => write!(text, "\nevery block agrees to {AGREEMENT:.0e}"),
+        false => write!(text, "\nDISAGREES by more than {AGREEMENT:.0e}: {}", wrong.join(", ")),
+    };
+    Ok((text, code))
+}
+
+fn solution_json(s: &Solution) -> Value {
+    let r = &s.residuals;
+    let mut out = json!({
+        "status": s.status.name(), "ok": s.ok(), "objective": s.objective,
+        "x": s.x, "y": s.y, "z": s.z, "z_box": s.z_box,
+        "verdict": s.verdict().name(),
+        "residuals": {"primal": r.primal, "dual": r.dual, "complementarity": r.complementarity, "gap": r.gap},
+        "info": {"solver": s.info.solver, "iterations": s.info.iterations, "time": s.info.time.as_secs_f64()},
+    });
+    if let Some(certificate) = &s.info.certificate {
+        out["info"]["certificate"] = certificate_json(certificate);
+    }
+    out
+}
+
+fn certificate_json(certificate: &Certificate) -> Value {
+    match certificate {
+        Certificate::PrimalInfeasible(p) => json!({"y": p.y, "z": p.z, "z_box": p.z_box}),
+        Certificate::DualInfeasible(d) | Certificate::NonConvex(d) => json!({"direction": d}),
+    }
+}
+
+fn solution_text(s: &Solution) -> String {
+    let mut text = format!("status     {}\nsolver     {}, {} iterations", s.status, s.info.solver, s.info.iterations);
+    if let Some(certificate) = &s.info.certificate {
+        let _ = write!(text, "\nproof      {}", certificate_json(certificate));
+    }
+    if s.ok() {
+        let r = &s.residuals;
+        let _ = write!(text, "\nobjective  {}", s.objective);
+        let _ = write!(text, "\nresiduals  primal {:.1e}, dual {:.1e}, gap {:.1e}", r.primal, r.dual, r.gap);
+        let _ = write!(text, "\nverdict    {}", s.verdict());
+        for (name, v) in [("x", &s.x), ("y", &s.y), ("z", &s.z), ("z_box", &s.z_box)] {
+            let _ = write!(text, "\n{name:<10} {}", json!(v));
+        }
+    }
+    text
+}
+
+fn rows_json(m: &Mat<f64>) -> Value {
+    (0..m.nrows()).map(|i| (0..m.ncols()).map(|j| m[(i, j)]).collect::<Vec<f64>>()).map(|row| json!(row)).collect()
+}
+
+fn sparse_json(m: &bpqp::Csc) -> Value {
+    let (mut row, mut col, mut value) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, j, v) in m.triplets() {
+        row.push(i);
+        col.push(j);
+        value.push(v);
+    }
+    json!({"shape": [m.nrows(), m.ncols()], "row": row, "col": col, "value": value})
+}
+
+/// The blocks by the names of the API; what the problem lacks is left out.
+fn gradient_json(g: &Gradient) -> Value {
+    let mut out = Map::new();
+    match &g.p {
+        None | Some(Hessian::Zero(_)) => {}
+        Some(Hessian::Dense(m)) => drop(out.insert("P".into(), rows_json(m))),
+        Some(Hessian::Sparse(m)) => drop(out.insert("P".into(), sparse_json(m))),
+        Some(Hessian::Diagonal(d)) => drop(out.insert("P".into(), json!({"d": d}))),
+        Some(Hessian::LowRank { d, f }) => drop(out.insert("P".into(), json!({"d": d, "F": rows_json(f)}))),
+    }
+    for (name, v) in [("q", &g.q), ("h", &g.h), ("b", &g.b), ("lb", &g.lb), ("ub", &g.ub)] {
+        if let Some(v) = v.as_ref().filter(|v| !v.is_empty()) {
+            out.insert(name.into(), json!(v));
+        }
+    }
+    for (name, m) in [("G", &g.g), ("A", &g.a)] {
+        match m {
+            Some(Matrix::Dense(m)) if m.nrows() > 0 => drop(out.insert(name.into(), rows_json(m))),
+            Some(Matrix::Sparse(m)) if m.nrows() > 0 => drop(out.insert(name.into(), sparse_json(m))),
+            _ => {}
+        }
+    }
+    Value::Object(out)
+}

@@ -1,0 +1,72 @@
+//! Public problem collections; without the data the tests say so and pass (see `bpqp_testkit::data`).
+
+use bpqp::{Settings, Solver, Status};
+use bpqp_testkit::collection::{Run, run};
+use bpqp_testkit::data::{self, Problem};
+use std::time::Duration;
+
+fn with(solver: Solver, seconds: u64) -> Settings {
+    Settings { time_limit: Some(Duration::from_secs(seconds)), ..Settings::with_solver(solver) }
+}
+
+/// Runs a collection and prints its table, shown when the test fails.
+fn table(problems: impl Iterator<Item = Problem>, chain: &[Settings]) -> Vec<Run> {
+    println!("{}", Run::heading());
+    problems
+        .map(|problem| {
+            let run = run(&problem, chain);
+            println!("{}", run.line());
+            run
+        })
+        .collect()
+}
+
+fn solved(runs: &[Run]) -> usize {
+    runs.iter().filter(|r| r.solved()).count()
+}
+
+#[test]
+fn maros_meszaros_is_solved_by_auto_and_values_is_non_convex() {
+    let Some(folder) = data::folder("maros_meszaros") else { return };
+    let problems = data::index(&folder).into_iter().map(|(name, best)| data::maros_meszaros(&folder, &name, best));
+    let runs = table(problems, &[with(Solver::Auto, 60)]);
+    assert!(runs.iter().all(|r| r.seconds <= 60.0));
+    let values = runs.iter().find(|r| r.name == "VALUES").expect("in the collection");
+    assert_eq!(values.status, Status::NonConvex);
+    assert!(solved(&runs) >= 58, "{} of {} solved", solved(&runs), runs.len());
+}
+
+#[test]
+fn maros_meszaros_is_solved_by_the_native_solvers_alone() {
+    let Some(folder) = data::folder("maros_meszaros") else { return };
+    let problems = data::index(&folder).into_iter().map(|(name, best)| data::maros_meszaros(&folder, &name, best));
+    let runs = table(problems, &[with(Solver::InteriorPoint, 20), with(Solver::Admm, 20)]);
+    assert!(solved(&runs) >= 50, "{} of {} solved", solved(&runs), runs.len());
+}
+
+#[test]
+fn netlib_linear_programs_are_solved_and_infeasible_ones_proved() {
+    let Some(folder) = data::folder("netlib_lp") else { return };
+    let problems = data::index(&folder).into_iter().map(|(name, best)| data::netlib(&folder, &name, best));
+    let runs = table(problems, &[with(Solver::Auto, 20)]);
+    let (infeasible, feasible): (Vec<Run>, Vec<Run>) = runs.into_iter().partition(|r| r.name.starts_with("lpi_"));
+    assert!(solved(&feasible) >= 30, "{} of {} solved", solved(&feasible), feasible.len());
+    let proved = infeasible.iter().filter(|r| r.status == Status::PrimalInfeasible).count();
+    // lpi_cplex2 is feasible to the tolerance of every solver
+    assert!(proved >= 10, "{proved} of {} proved infeasible", infeasible.len());
+    assert!(infeasible.iter().all(|r| r.status != Status::Solved), "an infeasible problem was solved");
+}
+
+#[test]
+fn the_linear_programs_of_the_paper_are_solved() {
+    for (n, m) in [(10, 5), (50, 10), (100, 20)] {
+        for eps in [0.0, 1e-6] {
+            for seed in 0..3 {
+                let qp = bpqp_testkit::paper::lp(n, m, eps, seed);
+                let solution = qp.solve(&Settings::default()).expect("valid");
+                assert_eq!(solution.status, Status::Solved, "{n}x{m} eps={eps} seed={seed}");
+                assert!(solution.residuals.relative() < 1e-8, "{:?}", solution.residuals);
+            }
+        }
+    }
+}
