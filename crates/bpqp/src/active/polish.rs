@@ -19,6 +19,8 @@ const TOLERANCE: f64 = 1e-10;
 const WEAK: f64 = 1e-8;
 /// Residuals relative to the terms that cancel in them: rounding.
 const ROUNDING: f64 = 1e-14;
+/// Residuals whose reduction by a solve tells how good its factors are.
+const TELLING: f64 = 1e-10;
 /// Solves at most per set.
 const CORRECTIONS: usize = 4;
 /// Rounds in which everything that is wrong is changed at once; then only the worst, which cannot cycle in two steps.
@@ -160,8 +162,8 @@ impl Polisher {
             self.trial.z.iter_mut().zip(&self.v[m..]).for_each(|(z, d)| *z += d);
             let now = residuals(qp, &self.trial, &mut self.work);
             let after = self.distance_to_set(&now.0);
-            // from a point that already lies on the set nothing can be learned about the factors
-            if first == f64::INFINITY && before > ROUNDING {
+            // from a point that all but lies on the set nothing can be learned about the factors
+            if first == f64::INFINITY && before > TELLING {
                 first = after / before;
             }
             if after.is_nan() || (after > before && after > ROUNDING) {
