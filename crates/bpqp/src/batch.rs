@@ -5,6 +5,9 @@ use crate::{Cotangent, Error, Gradient, Layer, Point, Qp, Settings, Solution, Ve
 use rayon::prelude::*;
 use std::sync::Mutex;
 
+/// Per instance a gradient with the verdict on it, or why there is none.
+pub type Gradients = Vec<Result<(Gradient, Verdict), Error>>;
+
 /// A batch of problems of one structure, which remembers the last solution of every instance as its warm start.
 ///
 /// Blocks shared by address (clones of one [`Qp`], `with_q`, ...) are factored once per thread.
@@ -137,12 +140,7 @@ impl Batch {
     }
 
     /// Gradients of solutions of this batch, with the verdict on each.
-    pub fn vjp(
-        &self,
-        solutions: &[&Solution],
-        cotangents: &[Cotangent],
-        wrt: Wrt,
-    ) -> Result<Vec<Result<(Gradient, Verdict), Error>>, Error> {
+    pub fn vjp(&self, solutions: &[&Solution], cotangents: &[Cotangent], wrt: Wrt) -> Result<Gradients, Error> {
         vjp_on(&self.workers, solutions, cotangents, wrt)
     }
 }
@@ -153,16 +151,11 @@ pub fn vjp_batch(
     cotangents: &[Cotangent],
     wrt: Wrt,
     threads: usize,
-) -> Result<Vec<Result<(Gradient, Verdict), Error>>, Error> {
+) -> Result<Gradients, Error> {
     vjp_on(&Workers::new(threads)?, solutions, cotangents, wrt)
 }
 
-fn vjp_on(
-    workers: &Workers,
-    solutions: &[&Solution],
-    cotangents: &[Cotangent],
-    wrt: Wrt,
-) -> Result<Vec<Result<(Gradient, Verdict), Error>>, Error> {
+fn vjp_on(workers: &Workers, solutions: &[&Solution], cotangents: &[Cotangent], wrt: Wrt) -> Result<Gradients, Error> {
     if solutions.len() != cotangents.len() {
         let advice = "one cotangent per solution";
         return Err(Error::length("cotangents", cotangents.len(), solutions.len(), advice));

@@ -192,10 +192,14 @@ fn matrix_gradient(m: &Matrix, v: &[f64], w: &[f64], u: &[f64], x: &[f64], out: 
     }
 }
 
-fn fill(out: &mut Option<Vec<f64>>, values: impl Iterator<Item = f64>) {
+fn fill(ask: bool, out: &mut Option<Vec<f64>>, len: usize, value: impl Fn(usize) -> f64) {
+    if !ask {
+        *out = None;
+        return;
+    }
     let v = out.get_or_insert_with(Vec::new);
     v.clear();
-    v.extend(values);
+    v.extend((0..len).map(value));
 }
 
 /// Cotangents of the objective, as they enter the assembly.
@@ -239,18 +243,9 @@ pub(crate) fn assemble(
         }
     }
     let n = x.len();
-    let vectors: [(bool, &mut Option<Vec<f64>>, &dyn Fn(usize) -> f64, usize); 5] = [
-        (wrt.q, &mut out.q, &|i| explicit * x[i] - w[i], n),
-        (wrt.b, &mut out.b, &|i| adjoint.y[i] - t * y[i], y.len()),
-        (wrt.h, &mut out.h, &|i| adjoint.z[i] - t * z[i], z.len()),
-        (wrt.lb, &mut out.lb, &|i| adjoint.lb[i] - t * point.z_box[i].min(0.0), n),
-        (wrt.ub, &mut out.ub, &|i| adjoint.ub[i] - t * point.z_box[i].max(0.0), n),
-    ];
-    for (ask, slot, value, len) in vectors {
-        if ask {
-            fill(slot, (0..len).map(value));
-        } else {
-            *slot = None;
-        }
-    }
+    fill(wrt.q, &mut out.q, n, |i| explicit * x[i] - w[i]);
+    fill(wrt.b, &mut out.b, y.len(), |i| adjoint.y[i] - t * y[i]);
+    fill(wrt.h, &mut out.h, z.len(), |i| adjoint.z[i] - t * z[i]);
+    fill(wrt.lb, &mut out.lb, n, |i| adjoint.lb[i] - t * point.z_box[i].min(0.0));
+    fill(wrt.ub, &mut out.ub, n, |i| adjoint.ub[i] - t * point.z_box[i].max(0.0));
 }

@@ -24,6 +24,9 @@ const PLAIN: f64 = 1e-7;
 /// A result this much worse than asked for is still a solution, an inaccurate one.
 const INACCURATE: f64 = 1e3;
 
+/// A solver, and its handle once it was needed.
+type Link = (Arc<dyn ForwardSolver>, Option<Box<dyn ForwardHandle>>);
+
 /// A problem structure, prepared: symbolic work and buffers belong to it, and every factorization is kept for as long as
 /// the matrices that it came from.
 ///
@@ -41,7 +44,7 @@ const INACCURATE: f64 = 1e3;
 /// ```
 pub struct Layer {
     settings: Settings,
-    chain: Vec<(Arc<dyn ForwardSolver>, Option<Box<dyn ForwardHandle>>)>,
+    chain: Vec<Link>,
     differentiator: Differentiator,
     convex: Option<bool>,
     curvature: Option<Vec<f64>>,
@@ -184,7 +187,7 @@ impl Layer {
             && self.settings.polish
             && matches!(self.settings.solver, Solver::Auto | Solver::ActiveSet)
             && self.convex == Some(true)
-            && self.from_active_set(warm)?
+            && self.try_active_set(warm)?
         {
             return Ok(());
         }
@@ -236,7 +239,7 @@ impl Layer {
     }
 
     /// Solves from the active set of a similar problem; false if that does not lead to a verified solution.
-    fn from_active_set(&mut self, warm: &Point) -> Result<bool, Error> {
+    fn try_active_set(&mut self, warm: &Point) -> Result<bool, Error> {
         let qp = &self.solution.qp;
         if warm.x.len() != qp.n() || warm.y.len() != qp.n_equality() || warm.z.len() != qp.n_inequality() {
             return Ok(false);

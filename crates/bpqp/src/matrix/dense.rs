@@ -22,6 +22,6 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// Largest magnitude; NaN if any entry is.
 pub(crate) fn norm_inf(a: &[f64]) -> f64 {
     // f64::max passes NaN over: the second accumulator finds it, and both loops stay free of branches
-    let (largest, nan) = a.iter().fold((0.0_f64, 0.0_f64), |(m, nan), v| (m.max(v.abs()), nan + (v - v)));
+    let (largest, nan) = a.iter().fold((0.0_f64, 0.0_f64), |(m, nan), v| (m.max(v.abs()), nan + 0.0 * v));
     if nan.is_nan() && a.iter().any(|v| v.is_nan()) { f64::NAN } else { largest }
 }
