@@ -8,7 +8,7 @@
 //! dL/db = u_y         dL/dA = -(y w' + u_y x')          dL/dh = u_z         dL/dG = -(z w' + u_z x')
 //! ```
 
-use crate::matrix::{Hessian, Matrix, gemv_t};
+use crate::matrix::{Csc, Hessian, Matrix, dot};
 use crate::{Error, Qp};
 use faer::Mat;
 
@@ -139,57 +139,95 @@ pub(crate) struct Adjoint {
     pub ub: Vec<f64>,
 }
 
-/// `-1/2 (w x' + x w')` on the structure of `p`.
-fn hessian_gradient(p: &Hessian, w: &[f64], x: &[f64], out: &mut Option<Hessian>) {
-    let n = x.len();
-    match p {
-        Hessian::Zero(n) => *out = Some(Hessian::Zero(*n)),
-        Hessian::Dense(_) => {
-            if !matches!(out, Some(Hessian::Dense(m)) if m.ncols() == n) {
-                *out = Some(Hessian::Dense(Mat::zeros(n, n)));
-            }
-            if let Some(Hessian::Dense(m)) = out {
-                for j in 0..n {
-                    let (wj, xj) = (-0.5 * w[j], -0.5 * x[j]);
-                    for ((m, &wi), &xi) in m.col_as_slice_mut(j).iter_mut().zip(w).zip(x) {
-                        *m = wi * xj + xi * wj;
-                    }
-                }
-            }
-        }
-        Hessian::Sparse(m) => {
-            *out = Some(Hessian::Sparse(m.map_pattern(|i, j| -0.5 * (w[i] * x[j] + x[i] * w[j]))));
-        }
-        Hessian::Diagonal(_) => *out = Some(Hessian::Diagonal((0..n).map(|i| -w[i] * x[i]).collect())),
-        Hessian::LowRank { f, .. } => {
-            let (mut fx, mut fw) = (vec![0.0; f.ncols()], vec![0.0; f.ncols()]);
-            gemv_t(1.0, f.as_ref(), x, &mut fx);
-            gemv_t(1.0, f.as_ref(), w, &mut fw);
-            let f = Mat::from_fn(n, f.ncols(), |i, k| -(w[i] * fx[k] + x[i] * fw[k]));
-            *out = Some(Hessian::LowRank { d: (0..n).map(|i| -w[i] * x[i]).collect(), f });
+/// Values on the pattern of a sparse block, in the buffers of the last gradient if it has them.
+fn sparse_gradient(m: &Csc, last: Option<Csc>, f: impl Fn(usize, usize) -> f64) -> Csc {
+    let mut out = match last {
+        Some(last) if last.same_pattern(m) => last,
+        _ => m.clone(),
+    };
+    for j in 0..m.ncols() {
+        let range = m.indptr()[j]..m.indptr()[j + 1];
+        for (v, &i) in out.values_mut()[range.clone()].iter_mut().zip(&m.indices()[range]) {
+            *v = f(i, j);
         }
     }
+    out
 }
 
-/// `-(v w' + u x')` on the structure of `m`.
-fn matrix_gradient(m: &Matrix, v: &[f64], w: &[f64], u: &[f64], x: &[f64], out: &mut Option<Matrix>) {
-    match m {
-        Matrix::Dense(m) => {
-            let (rows, cols) = (m.nrows(), m.ncols());
-            if !matches!(out, Some(Matrix::Dense(o)) if (o.nrows(), o.ncols()) == (rows, cols)) {
-                *out = Some(Matrix::Dense(Mat::zeros(rows, cols)));
-            }
-            if let Some(Matrix::Dense(o)) = out {
-                for j in 0..cols {
-                    let (wj, xj) = (-w[j], -x[j]);
-                    for ((o, &vi), &ui) in o.col_as_slice_mut(j).iter_mut().zip(v).zip(u) {
-                        *o = vi * wj + ui * xj;
-                    }
+/// `-1/2 (u x' + x u')` with `u = w - t/2 x` on the structure of `p`.
+fn hessian_gradient(p: &Hessian, w: &[f64], x: &[f64], t: f64, out: &mut Option<Hessian>) {
+    let n = x.len();
+    let u = |i: usize| w[i] - 0.5 * t * x[i];
+    let diagonal = |mut d: Vec<f64>| {
+        d.clear();
+        d.extend((0..n).map(|i| -u(i) * x[i]));
+        d
+    };
+    let last = out.take();
+    *out = Some(match p {
+        Hessian::Zero(n) => Hessian::Zero(*n),
+        Hessian::Dense(_) => {
+            let mut m = match last {
+                Some(Hessian::Dense(m)) if m.ncols() == n => m,
+                _ => Mat::zeros(n, n),
+            };
+            for j in 0..n {
+                let (uj, xj) = (-0.5 * u(j), -0.5 * x[j]);
+                for ((m, &wi), &xi) in m.col_as_slice_mut(j).iter_mut().zip(w).zip(x) {
+                    *m = (wi - 0.5 * t * xi) * xj + xi * uj;
                 }
             }
+            Hessian::Dense(m)
         }
-        Matrix::Sparse(m) => *out = Some(Matrix::Sparse(m.map_pattern(|i, j| -(v[i] * w[j] + u[i] * x[j])))),
-    }
+        Hessian::Sparse(m) => {
+            let last = if let Some(Hessian::Sparse(last)) = last { Some(last) } else { None };
+            Hessian::Sparse(sparse_gradient(m, last, |i, j| -0.5 * (u(i) * x[j] + x[i] * u(j))))
+        }
+        Hessian::Diagonal(_) => {
+            Hessian::Diagonal(diagonal(if let Some(Hessian::Diagonal(d)) = last { d } else { Vec::new() }))
+        }
+        Hessian::LowRank { f, .. } => {
+            let rank = f.ncols();
+            let (d, mut m) = match last {
+                Some(Hessian::LowRank { d, f: m }) if (m.nrows(), m.ncols()) == (n, rank) => (d, m),
+                _ => (Vec::new(), Mat::zeros(n, rank)),
+            };
+            for k in 0..rank {
+                let column = f.col_as_slice(k);
+                let fx = dot(column, x);
+                let fu = dot(column, w) - 0.5 * t * fx;
+                for (i, m) in m.col_as_slice_mut(k).iter_mut().enumerate() {
+                    *m = -(u(i) * fx + x[i] * fu);
+                }
+            }
+            Hessian::LowRank { d: diagonal(d), f: m }
+        }
+    });
+}
+
+/// `-(v w' + (u - t v) x')` on the structure of `m`.
+fn matrix_gradient(m: &Matrix, (v, u, t): (&[f64], &[f64], f64), w: &[f64], x: &[f64], out: &mut Option<Matrix>) {
+    let last = out.take();
+    *out = Some(match m {
+        Matrix::Dense(m) => {
+            let (rows, cols) = (m.nrows(), m.ncols());
+            let mut o = match last {
+                Some(Matrix::Dense(o)) if (o.nrows(), o.ncols()) == (rows, cols) => o,
+                _ => Mat::zeros(rows, cols),
+            };
+            for j in 0..cols {
+                let (wj, xj) = (-w[j], -x[j]);
+                for ((o, &vi), &ui) in o.col_as_slice_mut(j).iter_mut().zip(v).zip(u) {
+                    *o = vi * wj + (ui - t * vi) * xj;
+                }
+            }
+            Matrix::Dense(o)
+        }
+        Matrix::Sparse(m) => {
+            let last = if let Some(Matrix::Sparse(last)) = last { Some(last) } else { None };
+            Matrix::Sparse(sparse_gradient(m, last, |i, j| -(v[i] * w[j] + (u[i] - t * v[i]) * x[j])))
+        }
+    });
 }
 
 fn fill(ask: bool, out: &mut Option<Vec<f64>>, len: usize, value: impl Fn(usize) -> f64) {
@@ -224,22 +262,16 @@ pub(crate) fn assemble(
 ) {
     let (x, y, z) = (&point.x, &point.y, &point.z);
     let (w, Envelope { explicit, constraints: t }) = (&adjoint.w, objective);
-    match wrt.p {
-        true if explicit == 0.0 => hessian_gradient(&qp.p, w, x, &mut out.p),
-        true => {
-            let shifted: Vec<f64> = w.iter().zip(x).map(|(w, x)| w - 0.5 * explicit * x).collect();
-            hessian_gradient(&qp.p, &shifted, x, &mut out.p);
-        }
-        false => out.p = None,
+    if wrt.p {
+        hessian_gradient(&qp.p, w, x, explicit, &mut out.p);
+    } else {
+        out.p = None;
     }
     for (ask, m, v, u, slot) in [(wrt.a, &qp.a, y, &adjoint.y, &mut out.a), (wrt.g, &qp.g, z, &adjoint.z, &mut out.g)] {
-        match ask {
-            true if t == 0.0 => matrix_gradient(m, v, w, u, x, slot),
-            true => {
-                let shifted: Vec<f64> = u.iter().zip(v).map(|(u, v)| u - t * v).collect();
-                matrix_gradient(m, v, w, &shifted, x, slot);
-            }
-            false => *slot = None,
+        if ask {
+            matrix_gradient(m, (v, u, t), w, x, slot);
+        } else {
+            *slot = None;
         }
     }
     let n = x.len();

@@ -4,7 +4,7 @@ use crate::Qp;
 use crate::matrix::{dot, norm_inf};
 
 /// A primal-dual point: what every forward solver returns and the backward pass starts from.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Point {
     /// Variables.
     pub x: Vec<f64>,
@@ -14,6 +14,20 @@ pub struct Point {
     pub z: Vec<f64>,
     /// Multipliers of the bounds, positive at the upper one, negative at the lower one.
     pub z_box: Vec<f64>,
+}
+
+// by hand: a derived `clone_from` allocates anew
+impl Clone for Point {
+    fn clone(&self) -> Self {
+        Point { x: self.x.clone(), y: self.y.clone(), z: self.z.clone(), z_box: self.z_box.clone() }
+    }
+
+    fn clone_from(&mut self, source: &Self) {
+        self.x.clone_from(&source.x);
+        self.y.clone_from(&source.y);
+        self.z.clone_from(&source.z);
+        self.z_box.clone_from(&source.z_box);
+    }
 }
 
 impl Point {

@@ -20,7 +20,7 @@ pub enum Side {
 }
 
 /// The active set of a point.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct ActiveSet {
     /// Per inequality row: is it active?
     pub g: Vec<bool>,
@@ -30,6 +30,22 @@ pub struct ActiveSet {
     pub weak_g: Vec<bool>,
     /// Per variable: the same of its bound.
     pub weak_bound: Vec<bool>,
+}
+
+// by hand: a derived `clone_from` allocates anew
+impl Clone for ActiveSet {
+    fn clone(&self) -> Self {
+        let mut out = ActiveSet::default();
+        out.clone_from(self);
+        out
+    }
+
+    fn clone_from(&mut self, source: &Self) {
+        self.g.clone_from(&source.g);
+        self.bound.clone_from(&source.bound);
+        self.weak_g.clone_from(&source.weak_g);
+        self.weak_bound.clone_from(&source.weak_bound);
+    }
 }
 
 impl ActiveSet {

@@ -211,9 +211,10 @@ impl DenseKkt {
     /// Factors K; false if a pivot is lost against the diagonal entry that it came from, which is what tells a singular
     /// matrix from one whose rows have different scales.
     fn factor_k(&mut self, singular: f64) -> bool {
-        let diagonal: Vec<f64> = (0..self.k.ncols()).map(|i| self.k[(i, i)]).collect();
+        self.t.clear();
+        self.t.extend((0..self.k.ncols()).map(|i| self.k[(i, i)]));
         self.scratch.factor(self.k.as_mut()).is_ok()
-            && diagonal.iter().enumerate().all(|(i, &d)| self.k[(i, i)] * self.k[(i, i)] > singular * d)
+            && self.t.iter().enumerate().all(|(i, &d)| self.k[(i, i)] * self.k[(i, i)] > singular * d)
     }
 
     /// `dc` of a hard row in the augmented system: with `t H'H` added to K its multiplier is `(1 - t dc) v`, and
