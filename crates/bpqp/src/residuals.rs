@@ -37,6 +37,14 @@ impl Point {
         Point { x: vec![0.0; n], y: vec![0.0; qp.n_equality()], z: vec![0.0; qp.n_inequality()], z_box: vec![0.0; n] }
     }
 
+    /// Becomes all zeros, in the shape of `qp`, in its own buffers.
+    pub(crate) fn reset(&mut self, qp: &Qp) {
+        let lengths = [qp.n(), qp.n_equality(), qp.n_inequality(), qp.n()];
+        for (v, n) in [&mut self.x, &mut self.y, &mut self.z, &mut self.z_box].into_iter().zip(lengths) {
+            refill(v, n);
+        }
+    }
+
     /// True if every entry is finite.
     pub fn is_finite(&self) -> bool {
         [&self.x, &self.y, &self.z, &self.z_box].iter().all(|v| v.iter().all(|e| e.is_finite()))

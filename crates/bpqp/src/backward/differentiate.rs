@@ -301,12 +301,12 @@ fn tangent_hessian(p: &Hessian, dp: &Hessian, x: &[f64], out: &mut [f64]) {
     match (p, dp) {
         (Hessian::LowRank { f, .. }, Hessian::LowRank { d: dd, f: df }) => {
             // d(F F') x = dF (F'x) + F (dF'x)
-            let (mut fx, mut dfx) = (vec![0.0; f.ncols()], vec![0.0; f.ncols()]);
-            gemv_t(1.0, f.as_ref(), x, &mut fx);
-            gemv_t(1.0, df.as_ref(), x, &mut dfx);
             out.iter_mut().zip(dd).zip(x).for_each(|((o, d), x)| *o -= d * x);
-            gemv(-1.0, df.as_ref(), &fx, out);
-            gemv(-1.0, f.as_ref(), &dfx, out);
+            for k in 0..f.ncols() {
+                let (column, change) = (f.col_as_slice(k), df.col_as_slice(k));
+                let (fx, dfx) = (dot(column, x), dot(change, x));
+                out.iter_mut().zip(column).zip(change).for_each(|((o, c), dc)| *o -= dc * fx + c * dfx);
+            }
         }
         (_, Hessian::Dense(m)) => {
             // P is read as (P + P')/2, and so is its direction

@@ -60,7 +60,7 @@ impl ForwardHandle for Handle {
     fn solve(&mut self, warm: Option<&Point>, out: &mut Point) -> Outcome {
         match warm {
             Some(warm) => out.clone_from(warm),
-            None => *out = Point::zeros(&self.qp),
+            None => out.reset(&self.qp),
         }
         residuals(&self.qp, out, &mut self.work);
         self.polisher.scales.load(&self.qp);

@@ -149,7 +149,7 @@ impl General {
         if !unchanged {
             return false;
         }
-        self.scaled = self.scaling.update(&self.qp, qp, &self.scaled);
+        self.scaling.update(&self.qp, qp, &mut self.scaled);
         self.qp = qp.clone();
         self.kkt.load(&self.scaled).is_ok()
     }

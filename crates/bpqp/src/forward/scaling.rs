@@ -145,32 +145,27 @@ impl Scaling {
         }
     }
 
-    /// The scaled form of `qp`, keeping the matrices of `scaled` (the scaled form of `old`) where they did not change.
-    pub fn update(&self, old: &Qp, qp: &Qp, scaled: &Qp) -> Qp {
+    /// Makes `scaled`, the scaled form of `old`, that of `qp`: matrices that did not change are kept, vectors are written
+    /// in place.
+    pub fn update(&self, old: &Qp, qp: &Qp, scaled: &mut Qp) {
         if self.identity {
-            return qp.clone();
+            scaled.clone_from(qp);
+            return;
         }
-        let mut vectors = qp.clone();
-        let keep_p = Arc::ptr_eq(&old.p, &qp.p);
-        let keep_a = Arc::ptr_eq(&old.a, &qp.a);
-        let keep_g = Arc::ptr_eq(&old.g, &qp.g);
-        if keep_p && keep_a && keep_g {
-            let n = qp.n();
-            vectors.p = Arc::new(Hessian::Zero(n));
-            vectors.a = Arc::new(Matrix::empty(n));
-            vectors.g = Arc::new(Matrix::empty(n));
+        if !Arc::ptr_eq(&old.p, &qp.p) {
+            scaled.p = Arc::new(self.scaled_hessian(&qp.p));
         }
-        let mut out = self.apply(&vectors);
-        if keep_p {
-            out.p = scaled.p.clone();
+        if !Arc::ptr_eq(&old.a, &qp.a) {
+            scaled.a = Arc::new(self.scaled_rows(&qp.a, &self.ea));
         }
-        if keep_a {
-            out.a = scaled.a.clone();
+        if !Arc::ptr_eq(&old.g, &qp.g) {
+            scaled.g = Arc::new(self.scaled_rows(&qp.g, &self.eg));
         }
-        if keep_g {
-            out.g = scaled.g.clone();
-        }
-        out
+        rewrite(&mut scaled.q, qp.q.iter().zip(&self.d).map(|(q, d)| self.cost * q * d));
+        rewrite(&mut scaled.b, qp.b.iter().zip(&self.ea).map(|(v, e)| v * e));
+        rewrite(&mut scaled.h, qp.h.iter().zip(&self.eg).map(|(v, e)| v * e));
+        rewrite(&mut scaled.lb, qp.lb.iter().zip(&self.d).map(|(v, d)| v / d));
+        rewrite(&mut scaled.ub, qp.ub.iter().zip(&self.d).map(|(v, d)| v / d));
     }
 
     /// Largest primal residual in problem units, and the size it is relative to.
@@ -221,4 +216,12 @@ impl Scaling {
 fn scale(m: &Csc, f: impl Fn(usize, usize, f64) -> f64) -> Csc {
     let mut values = m.triplets().map(|(i, j, v)| f(i, j, v)).collect::<Vec<_>>().into_iter();
     m.map_pattern(|_, _| values.next().unwrap_or(0.0))
+}
+
+/// Writes into the buffer if nobody else holds it.
+fn rewrite(target: &mut Arc<[f64]>, values: impl Iterator<Item = f64>) {
+    match Arc::get_mut(target) {
+        Some(buffer) => buffer.iter_mut().zip(values).for_each(|(t, v)| *t = v),
+        None => *target = values.collect(),
+    }
 }

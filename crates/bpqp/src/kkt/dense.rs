@@ -367,7 +367,10 @@ impl KktFactor for DenseKkt {
             self.core = None;
             self.range_failed &= same;
         }
-        self.qp = qp.clone();
+        // the matrices only: whoever owns the vectors may rewrite them in place
+        self.qp.p.clone_from(&qp.p);
+        self.qp.a.clone_from(&qp.a);
+        self.qp.g.clone_from(&qp.g);
         self.form = Form::None;
         Ok(())
     }
