@@ -43,6 +43,8 @@ pub(crate) struct DenseKkt {
     form: Form,
     dc: Vec<f64>,
     free: Vec<usize>,
+    /// Where a variable stands among the free ones.
+    position: Vec<usize>,
     hard: Vec<usize>,
     soft: Vec<usize>,
     k: Mat<f64>,
@@ -71,6 +73,7 @@ impl DenseKkt {
             form: Form::None,
             dc: Vec::new(),
             free: Vec::new(),
+            position: Vec::new(),
             hard: Vec::new(),
             soft: Vec::new(),
             k: empty(),
@@ -252,12 +255,13 @@ impl DenseKkt {
             }
             other => {
                 self.k.fill(0.0);
-                let mut position = vec![usize::MAX; dx.len()];
-                self.free.iter().enumerate().for_each(|(j, &i)| position[i] = j);
+                self.position.clear();
+                self.position.resize(dx.len(), usize::MAX);
+                self.free.iter().enumerate().for_each(|(j, &i)| self.position[i] = j);
                 match other {
                     Hessian::Sparse(m) => {
                         for (i, j, v) in m.triplets() {
-                            let (i, j) = (position[i], position[j]);
+                            let (i, j) = (self.position[i], self.position[j]);
                             if i != usize::MAX && j != usize::MAX && i >= j {
                                 self.k[(i, j)] = v;
                             }
