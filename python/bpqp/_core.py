@@ -449,7 +449,7 @@ class Solution:
         """What may be trusted, in numbers."""
         s = self._solved
         n, mi = self.x.shape[-1], self.z.shape[-1]
-        state = s.state()
+        state = s.state()[:, -(2 * (n + mi) + 1) :]
         g, weak_g = state[:, :mi] != 0, state[:, mi : 2 * mi] != 0
         side, weak = state[:, 2 * mi : 2 * mi + n], state[:, 2 * mi + n : 2 * (mi + n)] != 0
         box = [np.full((len(s), n), value) for value in (-np.inf, np.inf)]

@@ -334,11 +334,11 @@ impl Data<'_> {
         Ok(qp)
     }
 
-    /// The problems of the batch. Blocks that did not change since `last` keep their address, and what was computed of
+    /// The problems of the batch; `size` says how many where every argument is shared. Blocks that did not change since `last` keep their address, and what was computed of
     /// them.
-    pub fn qps(&self, last: Option<&Qp>, single: bool) -> PyResult<Vec<Qp>> {
+    pub fn qps(&self, last: Option<&Qp>, single: bool, size: Option<usize>) -> PyResult<Vec<Qp>> {
         let batch = self.batch();
-        let n = batch.unwrap_or(1);
+        let n = batch.or(size).unwrap_or(1);
         let fail = |k: usize, e: Error| raise_at(&e, batch.map(|_| k));
         let mut qps = Vec::with_capacity(n);
         if n == 0 {

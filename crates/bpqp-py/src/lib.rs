@@ -148,7 +148,7 @@ impl Engine {
         let args = Args::new(data)?;
         let data = args.data()?;
         let last = lock(&self.last).clone();
-        let qps = data.qps(last.as_ref(), self.single)?;
+        let qps = data.qps(last.as_ref(), self.single, None)?;
         *lock(&self.last) = qps.first().cloned();
         let mut start: Vec<Option<Point>> = vec![None; qps.len()];
         if let Some(warm) = warm {
@@ -178,7 +178,7 @@ impl Engine {
     fn from_solution(&self, py: Python<'_>, data: &Bound<'_, PyTuple>, given: &Bound<'_, PyTuple>) -> PyResult<Solved> {
         let args = Args::new(data)?;
         let data = args.data()?;
-        let qps = data.qps(None, self.single)?;
+        let qps = data.qps(None, self.single, None)?;
         let given = points(given)?;
         if given.len() != qps.len() {
             let message = format!("x has {} rows for {} problems", given.len(), qps.len());
@@ -194,32 +194,30 @@ impl Engine {
         Ok(Solved::new(solutions, data.batch().is_some(), self.settings.threads))
     }
 
-    /// A solution that was taken apart with `Solved.state`, put together again.
+    /// Solutions that were taken apart with `Solved.state`, put together again.
     fn restore(
         &self,
         py: Python<'_>,
         data: &Bound<'_, PyTuple>,
-        point: &Bound<'_, PyTuple>,
         state: PyReadonlyArray2<'_, f64>,
     ) -> PyResult<Solved> {
         let args = Args::new(data)?;
         let data = args.data()?;
-        let qps = data.qps(None, self.single)?;
-        let point = points(point)?;
         let state = state.as_array();
-        if point.len() != qps.len() || state.nrows() != qps.len() {
-            let found = (point.len(), state.nrows());
-            return Err(PyValueError::new_err(format!("{found:?} rows of state for {} problems", qps.len())));
+        let qps = data.qps(None, self.single, Some(state.nrows()))?;
+        if state.nrows() != qps.len() {
+            let message = format!("{} rows of state for {} problems", state.nrows(), qps.len());
+            return Err(PyValueError::new_err(message));
         }
-        let codes: Vec<Vec<f64>> = state.rows().into_iter().map(|row| row.to_vec()).collect();
+        let rows: Vec<Vec<f64>> = state.rows().into_iter().map(|row| row.to_vec()).collect();
         let mut solutions = Vec::with_capacity(qps.len());
         in_pieces(py, qps.len(), |range| {
             for k in range {
-                solutions.push(solved::restore(&qps[k], point[k].clone(), &codes[k], &self.settings)?);
+                solutions.push(solved::restore(&qps[k], &rows[k], &self.settings)?);
             }
             Ok(())
         })?;
-        Ok(Solved::new(solutions, data.batch().is_some(), self.settings.threads))
+        Ok(Solved::new(solutions, true, self.settings.threads))
     }
 }
 

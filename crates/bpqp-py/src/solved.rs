@@ -33,13 +33,21 @@ fn side_code(side: Side) -> f64 {
     }
 }
 
-/// A solution from its point and its row of [`Solved::state`].
-pub fn restore(qp: &Qp, point: Point, codes: &[f64], settings: &Settings) -> Result<Solution, Error> {
-    let (n, mi) = (qp.n(), qp.n_inequality());
-    if codes.len() != 2 * (n + mi) + 1 {
-        let what = format!("a state of {} entries for a problem of {n} variables", codes.len());
+/// A solution from its row of [`Solved::state`].
+pub fn restore(qp: &Qp, row: &[f64], settings: &Settings) -> Result<Solution, Error> {
+    let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
+    let numbers = 2 * n + m + mi;
+    if row.len() != numbers + 2 * (n + mi) + 1 {
+        let what = format!("a state of {} entries for a problem of {n} variables", row.len());
         return Err(Error::Unsupported { what, advice: "pass on the state of a solution as it is" });
     }
+    let (point, codes) = row.split_at(numbers);
+    let point = Point {
+        x: point[..n].to_vec(),
+        y: point[n..n + m].to_vec(),
+        z: point[n + m..n + m + mi].to_vec(),
+        z_box: point[n + m + mi..].to_vec(),
+    };
     let flags = |range: std::ops::Range<usize>| codes[range].iter().map(|&c| c != 0.0).collect::<Vec<bool>>();
     let active = ActiveSet {
         g: flags(0..mi),
@@ -221,19 +229,21 @@ impl Solved {
         )
     }
 
-    /// What `Engine.restore` needs besides the point at which the gradient is taken: the active set and `ok`.
+    /// All that `Engine.restore` needs besides the data: the point at which the gradient is taken, the active set, `ok`.
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
         self.rows(py, |s| {
-            let active = s.active();
+            let (at, active) = (s.at_point(), s.active());
             let (n, mi) = (s.qp().n(), s.qp().n_inequality());
-            if active.bound.len() != n || active.g.len() != mi {
-                return vec![0.0; 2 * (n + mi) + 1];
+            let mut row = [&at.x[..], &at.y, &at.z, &at.z_box].concat();
+            if active.bound.len() == n && active.g.len() == mi {
+                let flag = |&b: &bool| f64::from(u8::from(b));
+                row.extend(active.g.iter().map(flag));
+                row.extend(active.weak_g.iter().map(flag));
+                row.extend(active.bound.iter().map(|&side| side_code(side)));
+                row.extend(active.weak_bound.iter().map(flag));
+            } else {
+                row.resize(row.len() + 2 * (n + mi), 0.0);
             }
-            let flag = |&b: &bool| f64::from(u8::from(b));
-            let mut row: Vec<f64> = active.g.iter().map(flag).collect();
-            row.extend(active.weak_g.iter().map(flag));
-            row.extend(active.bound.iter().map(|&side| side_code(side)));
-            row.extend(active.weak_bound.iter().map(flag));
             row.push(f64::from(u8::from(s.ok())));
             row
         })
