@@ -155,7 +155,9 @@ class _Solve(torch.autograd.Function):
         if call.solver.startswith("qpsolvers:"):
             from .._qpsolvers import solve_with
 
-            shared = tuple(v is None or v.ndim == r for v, r in zip(_flat_blocks(eight), _flat_ranks(call), strict=True))
+            shared = tuple(
+                v is None or v.ndim == r for v, r in zip(_flat_blocks(eight), _flat_ranks(call), strict=True)
+            )
             problem = _core.Problem(eight, shared, call.size, np.dtype(np.float64), (None,) * 8)
             solved = solve_with(call.solver.partition(":")[2], problem, call.settings)
         else:
