@@ -352,7 +352,9 @@ class Solution:
         if value is None:
             return None
         if isinstance(value, tuple):
-            return Factored(*(self._cast(v) for v in value))
+            # d and F may be batched apart; the one that is shared gets its sum
+            own = zip(value, self._problem.data[0], strict=True)
+            return Factored(*(self._cast(v.sum(0) if v.ndim > d.ndim else v) for v, d in own))
         value = self._cast(value)
         template = self._problem.templates[k]
         if template is None or value.ndim > 1:
@@ -611,7 +613,7 @@ def check_gradient(
 
 
 def solvers() -> list[str]:
-    """What `solver=` may name here: native ones, clarabel, and "qpsolvers:NAME" for each that package finds installed."""
+    """What `solver=` may name here: native ones, clarabel, and "qpsolvers:NAME" for each that is installed."""
     from ._qpsolvers import installed
 
     return [*_bpqp.SOLVERS, *(f"qpsolvers:{name}" for name in installed())]

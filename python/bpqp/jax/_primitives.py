@@ -9,8 +9,8 @@
 Third derivatives are refused. `state` is the point at which derivatives are taken and its active set, doubles as pairs
 of 32-bit words so that it survives without x64.
 
-The data are nine slots: P (or d of a factored P), F, q, G, h, A, b, lb, ub. A slot with one dimension more than its rank
-has one value per element of the batch; other slots are shared, and their gradients are sums.
+The data are nine slots: P (or d of a factored P), F, q, G, h, A, b, lb, ub. A slot with one dimension more than its
+rank has one value per element of the batch; other slots are shared, and their gradients are sums.
 """
 
 from __future__ import annotations
@@ -482,7 +482,7 @@ def solve_qp(
     on_failure: str = "raise",
     **settings: Any,
 ) -> Any:
-    """The minimizer of `1/2 x'P x + q'x  s.t.  G x <= h, A x = b, lb <= x <= ub`, differentiable in all eight arguments.
+    """The minimizer of `1/2 x'P x + q'x  s.t.  G x <= h, A x = b, lb <= x <= ub`, differentiable in all its arguments.
 
     Any argument may carry a batch dimension first; those that do not are shared by the batch, and their gradient is the
     sum. `P` may be None (a linear program) or `Factored(d, F)`. Under jit an unsolved problem is the runtime error of

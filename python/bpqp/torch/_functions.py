@@ -58,7 +58,7 @@ class Call:
 def _numpy(value: Any) -> Any:
     if value is None:
         return None
-    return np.ascontiguousarray(value.detach().cpu().numpy(), dtype=np.float64)
+    return np.ascontiguousarray(value.numpy(force=True), dtype=np.float64)
 
 
 def _eight(call: Call, slots: Tensors) -> tuple[Any, ...]:
@@ -328,7 +328,7 @@ def _third(*_: Any) -> Any:
 
 
 class _Second(torch.autograd.Function):
-    """Inputs: call, needs, summed, 9 data, state, 5 cotangents, 9 directions. Outputs: the gradients that are needed."""
+    """Inputs: call, needs, summed, 9 data, state, 5 cotangents, 9 directions. Outputs: gradients that are needed."""
 
     backward = staticmethod(_third)
     jvp = staticmethod(_third)
@@ -412,7 +412,8 @@ def _tensor(name: str, value: Any, rank: int, like: torch.Tensor) -> torch.Tenso
         raise ArgumentError(f"{name} is on {value.device}, but q is on {like.device}: move one of them")
     if value.dim() not in (rank, rank + 1):
         raise ArgumentError(
-            f"{name} has shape {tuple(value.shape)}: it needs {rank} dimensions, or {rank + 1} with a batch dimension first"
+            f"{name} has shape {tuple(value.shape)}: "
+            f"it needs {rank} dimensions, or {rank + 1} with a batch dimension first"
         )
     return value.to(like.dtype)
 
@@ -504,7 +505,7 @@ def solve_qp(
     on_failure: str = "raise",
     **settings: Any,
 ) -> Any:
-    """The minimizer of `1/2 x'P x + q'x  s.t.  G x <= h, A x = b, lb <= x <= ub`, differentiable in all eight arguments.
+    """The minimizer of `1/2 x'P x + q'x  s.t.  G x <= h, A x = b, lb <= x <= ub`, differentiable in all its arguments.
 
     Any argument may carry a batch dimension first; those that do not are shared by the batch, and their gradient is the
     sum. `P` may be None (a linear program) or `Factored(d, F)`. First and second derivatives, in reverse and forward
