@@ -1,4 +1,4 @@
-"""The code of the user guide runs."""
+"""The Python code of the README and of the user guide runs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 from conftest import need
 
-GUIDE = Path(__file__).parents[2] / "docs" / "python.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
+ROOT = Path(__file__).parents[2]
+BLOCKS = [
+    pytest.param(code, id=f"{page}-{k}")
+    for page in ("README.md", "docs/python.md")
+    for k, code in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), flags=re.DOTALL))
+]
 
 
-@pytest.mark.parametrize("code", BLOCKS, ids=["torch", "jax", "numpy"])
-def test_the_guide_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("code", BLOCKS)
+def test_the_code_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
     for package in ("torch", "jax"):
         if f"import {package}" in code:
             need(package)
-    exec(compile(code, str(GUIDE), "exec"), {})
+    exec(compile(code, "example", "exec"), {})
     assert capsys.readouterr().out

@@ -195,12 +195,7 @@ impl Engine {
     }
 
     /// Solutions that were taken apart with `Solved.state`, put together again.
-    fn restore(
-        &self,
-        py: Python<'_>,
-        data: &Bound<'_, PyTuple>,
-        state: PyReadonlyArray2<'_, f64>,
-    ) -> PyResult<Solved> {
+    fn restore(&self, py: Python<'_>, data: &Bound<'_, PyTuple>, state: PyReadonlyArray2<'_, f64>) -> PyResult<Solved> {
         let args = Args::new(data)?;
         let data = args.data()?;
         let state = state.as_array();
