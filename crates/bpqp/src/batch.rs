@@ -1,9 +1,8 @@
 //! Many problems of one structure: threads, warm starts, and failures that stay with their instance.
 
-use crate::solution::lower;
 use crate::{Cotangent, Error, Gradient, Layer, Point, Qp, Settings, Solution, Verdict, Wrt};
 use rayon::prelude::*;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Per instance a gradient with the verdict on it, or why there is none.
 pub type Gradients = Vec<Result<(Gradient, Verdict), Error>>;
@@ -20,26 +19,39 @@ pub struct Batch {
 
 /// One layer per thread, kept between calls.
 struct Workers {
-    pool: Option<rayon::ThreadPool>,
     layers: Vec<Mutex<Option<Layer>>>,
     threads: usize,
 }
 
+/// The pool of that many threads of this process, shared by all batches: starting threads costs more than a small batch.
+/// A forked child has none of its parent's threads, so it gets pools of its own.
+fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>, Error> {
+    static POOLS: Mutex<Vec<(u32, usize, Arc<rayon::ThreadPool>)>> = Mutex::new(Vec::new());
+    let process = std::process::id();
+    let mut pools = POOLS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some((_, _, pool)) = pools.iter().find(|(id, n, _)| (*id, *n) == (process, threads)) {
+        return Ok(pool.clone());
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| Error::Setting {
+        name: "threads",
+        value: format!("{threads} ({e})"),
+        advice: "ask for fewer threads",
+    })?;
+    let pool = Arc::new(pool);
+    pools.push((process, threads, pool.clone()));
+    Ok(pool)
+}
+
+/// All cores, asked for once: the answer takes a walk through the file system.
+fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
+}
+
 impl Workers {
-    fn new(threads: usize) -> Result<Self, Error> {
-        let threads = match threads {
-            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
-            n => n,
-        };
-        let pool = match threads {
-            1 => None,
-            n => Some(rayon::ThreadPoolBuilder::new().num_threads(n).build().map_err(|e| Error::Setting {
-                name: "threads",
-                value: format!("{n} ({e})"),
-                advice: "ask for fewer threads",
-            })?),
-        };
-        Ok(Workers { pool, layers: (0..threads).map(|_| Mutex::new(None)).collect(), threads })
+    fn new(threads: usize) -> Self {
+        let threads = if threads == 0 { cores() } else { threads };
+        Workers { layers: (0..threads).map(|_| Mutex::new(None)).collect(), threads }
     }
 
     /// Applies `f` to `0..n` on the threads, each with its own layer; results in order.
@@ -48,7 +60,7 @@ impl Workers {
         n: usize,
         make: impl Fn(usize) -> Result<Layer, Error> + Sync,
         f: impl Fn(&mut Layer, usize) -> Result<T, Error> + Sync,
-    ) -> Vec<Result<T, Error>> {
+    ) -> Result<Vec<Result<T, Error>>, Error> {
         let one = |slot: &Mutex<Option<Layer>>, i: usize| {
             let mut guard = slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             if guard.is_none() {
@@ -59,18 +71,18 @@ impl Workers {
                 None => Err(Error::Backward { reason: "no layer".to_owned() }),
             }
         };
-        match &self.pool {
-            None => (0..n).map(|i| one(&self.layers[0], i)).collect(),
-            Some(pool) => pool.install(|| {
-                (0..n)
-                    .into_par_iter()
-                    .map(|i| {
-                        let thread = rayon::current_thread_index().unwrap_or(0) % self.threads;
-                        one(&self.layers[thread], i)
-                    })
-                    .collect()
-            }),
+        if self.threads == 1 || n <= 1 {
+            return Ok((0..n).map(|i| one(&self.layers[0], i)).collect());
         }
+        Ok(pool(self.threads)?.install(|| {
+            (0..n)
+                .into_par_iter()
+                .map(|i| {
+                    let thread = rayon::current_thread_index().unwrap_or(0) % self.threads;
+                    one(&self.layers[thread], i)
+                })
+                .collect()
+        }))
     }
 }
 
@@ -78,7 +90,7 @@ impl Batch {
     /// A batch of these instances, which must have one structure.
     pub fn new(qps: Vec<Qp>, settings: Settings) -> Result<Self, Error> {
         settings.validate()?;
-        let workers = Workers::new(settings.threads)?;
+        let workers = Workers::new(settings.threads);
         let memory = vec![None; qps.len()];
         Ok(Batch { qps, settings, memory, workers })
     }
@@ -117,7 +129,7 @@ impl Batch {
                 layer.update(qps[k].clone())?;
                 layer.solve_from(memory[items[k]].as_ref()).cloned()
             },
-        );
+        )?;
         for ((&item, solution), qp) in items.iter().zip(&solutions).zip(qps) {
             self.memory[item] = match solution {
                 Ok(solution) if solution.ok() => Some(solution.point()),
@@ -126,6 +138,24 @@ impl Batch {
             self.qps[item] = qp;
         }
         Ok(solutions)
+    }
+
+    /// Solves problems that are not instances of the batch, each from its own starting point, on the threads and with the
+    /// factorizations of the batch; nothing is remembered but those. A structure other than the last one starts afresh.
+    pub fn solve_each(&self, qps: &[Qp], warm: &[Option<Point>]) -> Result<Vec<Result<Solution, Error>>, Error> {
+        if warm.len() != qps.len() {
+            return Err(Error::length("warm", warm.len(), qps.len(), "one starting point, or None, per problem"));
+        }
+        self.workers.map(
+            qps.len(),
+            |k| Layer::new(qps[k].clone(), self.settings.clone()),
+            |layer, k| {
+                if layer.update(qps[k].clone()).is_err() {
+                    *layer = Layer::new(qps[k].clone(), self.settings.clone())?;
+                }
+                layer.solve_from(warm[k].as_ref()).cloned()
+            },
+        )
     }
 
     /// Solves every instance as it stands.
@@ -152,7 +182,7 @@ pub fn vjp_batch(
     wrt: Wrt,
     threads: usize,
 ) -> Result<Gradients, Error> {
-    vjp_on(&Workers::new(threads)?, solutions, cotangents, wrt)
+    vjp_on(&Workers::new(threads), solutions, cotangents, wrt)
 }
 
 fn vjp_on(workers: &Workers, solutions: &[&Solution], cotangents: &[Cotangent], wrt: Wrt) -> Result<Gradients, Error> {
@@ -160,17 +190,37 @@ fn vjp_on(workers: &Workers, solutions: &[&Solution], cotangents: &[Cotangent], 
         let advice = "one cotangent per solution";
         return Err(Error::length("cotangents", cotangents.len(), solutions.len(), advice));
     }
-    Ok(workers.map(
+    workers.map(
         solutions.len(),
         |k| Layer::new(solutions[k].qp.clone(), solutions[k].settings.clone()),
         |layer, k| {
-            if !solutions[k].ok() {
-                return Err(Error::NoSolution { status: solutions[k].status });
-            }
-            layer.adopt(solutions[k])?;
-            let mut gradient = Gradient::default();
-            let accuracy = layer.vjp_into(&cotangents[k], wrt, &mut gradient)?;
-            Ok((gradient, lower(solutions[k].verdict(), accuracy)))
+            adopt(layer, solutions[k])?;
+            let gradient = layer.vjp(&cotangents[k], wrt)?.clone();
+            Ok((gradient, layer.verdict()))
         },
-    ))
+    )
+}
+
+/// `derive(layer, k)` for each of many solutions of one structure, `threads` at a time (0: all cores), on a layer that
+/// holds solution `k`: tangents, many cotangents at one solution, second derivatives. Results in order.
+pub fn derive_batch<T: Send>(
+    solutions: &[&Solution],
+    threads: usize,
+    derive: impl Fn(&mut Layer, usize) -> Result<T, Error> + Sync,
+) -> Result<Vec<Result<T, Error>>, Error> {
+    Workers::new(threads).map(
+        solutions.len(),
+        |k| Layer::new(solutions[k].qp.clone(), solutions[k].settings.clone()),
+        |layer, k| {
+            adopt(layer, solutions[k])?;
+            derive(layer, k)
+        },
+    )
+}
+
+fn adopt(layer: &mut Layer, solution: &Solution) -> Result<(), Error> {
+    match solution.ok() {
+        true => layer.adopt(solution),
+        false => Err(Error::NoSolution { status: solution.status }),
+    }
 }

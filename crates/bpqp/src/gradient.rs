@@ -155,7 +155,7 @@ fn sparse_gradient(m: &Csc, last: Option<Csc>, f: impl Fn(usize, usize) -> f64) 
 }
 
 /// `-1/2 (u x' + x u')` with `u = w - t/2 x` on the structure of `p`.
-fn hessian_gradient(p: &Hessian, w: &[f64], x: &[f64], t: f64, out: &mut Option<Hessian>) {
+pub(crate) fn hessian_gradient(p: &Hessian, w: &[f64], x: &[f64], t: f64, out: &mut Option<Hessian>) {
     let n = x.len();
     let u = |i: usize| w[i] - 0.5 * t * x[i];
     let diagonal = |mut d: Vec<f64>| {

@@ -141,9 +141,31 @@ impl Layer {
         Ok(&self.tangent)
     }
 
-    pub(crate) fn vjp_into(&mut self, cot: &Cotangent, wrt: Wrt, out: &mut Gradient) -> Result<Accuracy, Error> {
+    /// The derivative of the gradient `vjp(cotangent, wrt)` along a direction of the data, the cotangent held: the product
+    /// of the direction with the (symmetric) Hessian of `<cotangent, outputs>` with respect to the data.
+    pub fn second_vjp(&mut self, cotangent: &Cotangent, along: &Tangent, wrt: Wrt) -> Result<&Gradient, Error> {
         self.check_solved()?;
-        self.differentiator.vjp(self.solution.at(), cot, wrt, out)
+        let at = self.solution.at();
+        let accuracy = self.differentiator.second_vjp(at, cotangent, along, wrt, &mut self.gradient)?;
+        self.verdict = lower(self.solution.verdict(), accuracy);
+        Ok(&self.gradient)
+    }
+
+    /// The second derivative of the solution along two directions of the data.
+    pub fn second_jvp(&mut self, tangent: &Tangent, along: &Tangent) -> Result<&SolutionTangent, Error> {
+        self.check_solved()?;
+        let accuracy = self.differentiator.second_jvp(self.solution.at(), tangent, along, &mut self.tangent)?;
+        self.verdict = lower(self.solution.verdict(), accuracy);
+        Ok(&self.tangent)
+    }
+
+    /// What the backward system of the last solution is worth: the accuracy of one solve with it, an estimate of its
+    /// reciprocal condition (0 where it had to be regularized, or is not known), and the verdict on gradients.
+    pub fn examine(&mut self) -> Result<(Accuracy, f64, Verdict), Error> {
+        self.check_solved()?;
+        let ones = Cotangent { x: vec![1.0; self.qp().n()], ..Cotangent::default() };
+        let accuracy = self.differentiator.vjp(self.solution.at(), &ones, Wrt::Q, &mut self.gradient)?;
+        Ok((accuracy, self.differentiator.reciprocal_condition(), lower(self.solution.verdict(), accuracy)))
     }
 
     /// How far the last derivative may be trusted.

@@ -61,7 +61,7 @@ mod solution;
 mod status;
 
 pub use active::{ActiveSet, Side};
-pub use batch::{Batch, Gradients, vjp_batch};
+pub use batch::{Batch, Gradients, derive_batch, vjp_batch};
 pub use certificate::Certificate;
 pub use check::{GradientCheck, check_gradient};
 pub use error::Error;

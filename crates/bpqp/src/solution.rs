@@ -3,6 +3,7 @@
 use crate::active::ActiveSet;
 use crate::backward::{Accuracy, At, Differentiator};
 use crate::kkt::KktCore;
+use crate::residuals::{ResidualWork, residuals};
 use crate::settings::Backward;
 use crate::{
     Certificate, Cotangent, Error, Gradient, Point, Qp, Residuals, Settings, SolutionTangent, Status, Tangent, Verdict,
@@ -87,6 +88,45 @@ impl Solution {
             core: None,
             settings: settings.clone(),
         }
+    }
+
+    /// A solution that was taken apart, put together again: `point` and `active` come from a solution of `qp` in this
+    /// library ([`Solution::at_point`], [`Solution::active`]) and are believed. What a framework without a place for state
+    /// (JAX) hands from the forward to the backward pass. For points from elsewhere use [`from_solution`](crate::from_solution).
+    pub fn restore(qp: Qp, point: Point, active: ActiveSet, settings: &Settings) -> Result<Self, Error> {
+        let advice = "the parts must be those of a solution of this problem";
+        let (n, mi) = (qp.n(), qp.n_inequality());
+        for (argument, found, expected) in [
+            ("x", point.x.len(), n),
+            ("y", point.y.len(), qp.n_equality()),
+            ("z", point.z.len(), mi),
+            ("z_box", point.z_box.len(), n),
+            ("active.g", active.g.len(), mi),
+            ("active.weak_g", active.weak_g.len(), mi),
+            ("active.bound", active.bound.len(), n),
+            ("active.weak_bound", active.weak_bound.len(), n),
+        ] {
+            if found != expected {
+                return Err(Error::length(argument, found, expected, advice));
+            }
+        }
+        let (residuals, objective) = residuals(&qp, &point, &mut ResidualWork::default());
+        let mut solution = Solution::blank(&qp, settings);
+        (solution.residuals, solution.objective, solution.at, solution.active) = (residuals, objective, point, active);
+        solution.status = Status::Solved;
+        solution.info.polished = true;
+        solution.publish();
+        Ok(solution)
+    }
+
+    /// The point at which the gradient is taken.
+    pub fn at_point(&self) -> &Point {
+        &self.at
+    }
+
+    /// The settings it was solved with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Publishes `at` as the solution.

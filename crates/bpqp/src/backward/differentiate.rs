@@ -27,12 +27,12 @@ pub(crate) struct Differentiator {
     smoothed: Option<Smoothed>,
     prepared: bool,
     dx: Vec<f64>,
-    dc: Vec<f64>,
-    w: Vec<f64>,
-    v: Vec<f64>,
-    pinned: Vec<f64>,
-    u_box: Vec<f64>,
-    adjoint: Adjoint,
+    pub(super) dc: Vec<f64>,
+    pub(super) w: Vec<f64>,
+    pub(super) v: Vec<f64>,
+    pub(super) pinned: Vec<f64>,
+    pub(super) u_box: Vec<f64>,
+    pub(super) adjoint: Adjoint,
     rank: Vec<f64>,
 }
 
@@ -65,6 +65,11 @@ impl Differentiator {
     /// The factorization, to be shared.
     pub fn core(&self) -> Option<KktCore> {
         self.direct.core()
+    }
+
+    /// An estimate of the reciprocal condition of the factorization at hand; 0 if it is not known.
+    pub fn reciprocal_condition(&self) -> f64 {
+        self.direct.reciprocal_condition()
     }
 
     /// Polishes with the factorization that the backward pass will use, and leaves it in place.
@@ -104,7 +109,7 @@ impl Differentiator {
 
     /// Solves the system for `r` in `self.w`, `s` in `self.v`, and prescribed values of the pinned variables in
     /// `self.pinned`; leaves the multipliers of the pins in `self.u_box`.
-    fn solve(&mut self, qp: &Qp) -> Result<Accuracy, Error> {
+    pub(super) fn solve(&mut self, qp: &Qp) -> Result<Accuracy, Error> {
         let m = qp.n_equality();
         let any_pin = self.pinned.iter().any(|&t| t != 0.0);
         self.u_box.clone_from(&self.w);
@@ -285,7 +290,7 @@ impl Differentiator {
 
 /// How the derivative of an active bound is split between `lb` and `ub`. Where `lb = ub` only the sum is defined: it
 /// goes to the side of the multiplier, half each where that is 0.
-fn shares(side: Side, z_box: f64) -> (f64, f64) {
+pub(super) fn shares(side: Side, z_box: f64) -> (f64, f64) {
     match side {
         Side::Lower => (1.0, 0.0),
         Side::Upper => (0.0, 1.0),
@@ -297,7 +302,7 @@ fn shares(side: Side, z_box: f64) -> (f64, f64) {
 }
 
 /// `out -= dP x` for a direction in the structure of `P`.
-fn tangent_hessian(p: &Hessian, dp: &Hessian, x: &[f64], out: &mut [f64]) {
+pub(super) fn tangent_hessian(p: &Hessian, dp: &Hessian, x: &[f64], out: &mut [f64]) {
     match (p, dp) {
         (Hessian::LowRank { f, .. }, Hessian::LowRank { d: dd, f: df }) => {
             // d(F F') x = dF (F'x) + F (dF'x)

@@ -36,6 +36,10 @@ impl Direct {
         &mut *self.kkt
     }
 
+    pub fn reciprocal_condition(&self) -> f64 {
+        self.kkt.reciprocal_condition()
+    }
+
     pub fn core(&self) -> Option<KktCore> {
         self.kkt.core()
     }

@@ -18,6 +18,7 @@
 mod differentiate;
 mod direct;
 mod first_order;
+mod second;
 mod smoothed;
 
 pub(crate) use differentiate::Differentiator;

@@ -148,14 +148,18 @@ impl Qp {
     /// The same problem with blocks of `other` shared where they are equal in address or value: lets solvers see what
     /// did not change when a problem was built anew from equal data.
     pub fn share_with(mut self, other: &Qp) -> Self {
-        if *self.p == *other.p {
+        // matrices of different shapes are not comparable
+        let factors = |p: &Hessian| match p {
+            Hessian::LowRank { f, .. } => f.ncols(),
+            _ => 0,
+        };
+        if (self.p.n(), factors(&self.p)) == (other.p.n(), factors(&other.p)) && *self.p == *other.p {
             self.p = other.p.clone();
         }
-        if *self.a == *other.a {
-            self.a = other.a.clone();
-        }
-        if *self.g == *other.g {
-            self.g = other.g.clone();
+        for (own, old) in [(&mut self.a, &other.a), (&mut self.g, &other.g)] {
+            if (own.nrows(), own.ncols()) == (old.nrows(), old.ncols()) && **own == **old {
+                *own = old.clone();
+            }
         }
         self
     }

@@ -11,6 +11,7 @@ mod modes;
 mod outcomes;
 mod pairs;
 mod reuse;
+mod second;
 
 use bpqp::{Backward, Settings, Solution, Solver};
 use bpqp_testkit::Instance;

@@ -1,0 +1,397 @@
+//! The arguments of a batch of problems, borrowed from NumPy.
+
+use crate::errors::raise_at;
+use bpqp::{Csc, Error, Gradient, Hessian, Matrix, Qp, Tangent};
+use faer::Mat;
+use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+/// An asymmetry of `P` up to this multiple of its largest entry is rounding in single precision.
+const SINGLE_ASYMMETRY: f64 = 1e-3;
+
+/// A borrowed array of f64 in C order; the first axis of a batched one is the instance.
+pub struct Array<'py>(PyReadonlyArrayDyn<'py, f64>);
+
+/// Its numbers, without the interpreter.
+#[derive(Clone, Copy)]
+pub struct Values<'a> {
+    values: &'a [f64],
+    shape: &'a [usize],
+    /// True if there is one for every instance.
+    pub batched: bool,
+}
+
+impl<'py> Array<'py> {
+    pub fn new(any: &Bound<'py, PyAny>) -> PyResult<Self> {
+        Ok(Array(any.extract()?))
+    }
+
+    /// `rank` is that of an array without a batch dimension.
+    pub fn values(&self, rank: usize) -> PyResult<Values<'_>> {
+        let shape = self.0.shape();
+        if shape.len() != rank && shape.len() != rank + 1 {
+            let message = format!("an array of shape {shape:?} where {rank} or {} dimensions are needed", rank + 1);
+            return Err(PyValueError::new_err(message));
+        }
+        let values = self.0.as_slice().map_err(|_| PyValueError::new_err("the array is not contiguous in C order"))?;
+        Ok(Values { values, shape, batched: shape.len() == rank + 1 })
+    }
+}
+
+impl<'a> Values<'a> {
+    fn own(&self) -> &'a [usize] {
+        &self.shape[usize::from(self.batched)..]
+    }
+
+    /// The numbers of instance `k`.
+    pub fn at(&self, k: usize) -> &'a [f64] {
+        let size: usize = self.own().iter().product();
+        if self.batched { &self.values[k * size..(k + 1) * size] } else { self.values }
+    }
+
+    fn batch(&self) -> Option<usize> {
+        self.batched.then(|| self.shape[0])
+    }
+}
+
+/// A matrix argument, as it came from Python.
+pub enum Raw<'py> {
+    Dense(Array<'py>),
+    Sparse { indptr: Vec<usize>, indices: Vec<usize>, values: Array<'py>, shape: (usize, usize) },
+    Factored { d: Array<'py>, f: Array<'py> },
+}
+
+impl<'py> Raw<'py> {
+    fn new(any: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let Ok(tuple) = any.cast::<PyTuple>() else { return Ok(Raw::Dense(Array::new(any)?)) };
+        if tuple.len() == 2 {
+            return Ok(Raw::Factored { d: Array::new(&tuple.get_item(0)?)?, f: Array::new(&tuple.get_item(1)?)? });
+        }
+        let index = |k: usize| -> PyResult<Vec<usize>> {
+            let array: numpy::PyReadonlyArray1<'py, i64> = tuple.get_item(k)?.extract()?;
+            let index = |v: &i64| usize::try_from(*v).map_err(|_| PyValueError::new_err("a negative index"));
+            array.as_array().iter().map(index).collect()
+        };
+        Ok(Raw::Sparse {
+            indptr: index(0)?,
+            indices: index(1)?,
+            values: Array::new(&tuple.get_item(2)?)?,
+            shape: tuple.get_item(3)?.extract()?,
+        })
+    }
+}
+
+/// A matrix argument without the interpreter.
+#[derive(Clone)]
+enum Block<'a> {
+    Dense(Values<'a>),
+    Sparse(Csc, Values<'a>),
+    Factored(Values<'a>, Values<'a>),
+}
+
+impl<'a> Block<'a> {
+    fn new(raw: &'a Raw<'_>, name: &str) -> PyResult<Self> {
+        Ok(match raw {
+            Raw::Dense(array) => Block::Dense(array.values(2)?),
+            Raw::Factored { d, f } => Block::Factored(d.values(1)?, f.values(2)?),
+            Raw::Sparse { indptr, indices, values, shape } => {
+                let values = values.values(1)?;
+                let zeros = vec![0.0; indices.len()];
+                let pattern = Csc::new(shape.0, shape.1, indptr.clone(), indices.clone(), zeros)
+                    .map_err(|e| crate::errors::raise(&e))?;
+                if values.own() != [pattern.nnz()] {
+                    return Err(PyValueError::new_err(format!(
+                        "{name} has {:?} values for {} stored entries",
+                        values.own(),
+                        pattern.nnz()
+                    )));
+                }
+                Block::Sparse(pattern, values)
+            }
+        })
+    }
+
+    fn batches(&self) -> [Option<usize>; 2] {
+        match self {
+            Block::Dense(v) | Block::Sparse(_, v) => [v.batch(), None],
+            Block::Factored(d, f) => [d.batch(), f.batch()],
+        }
+    }
+
+    fn batched(&self) -> bool {
+        self.batches().iter().any(Option::is_some)
+    }
+
+    fn hessian(&self, k: usize, single: bool) -> Result<Hessian, Error> {
+        match self {
+            Block::Dense(v) => {
+                let (rows, cols) = (v.own()[0], v.own()[1]);
+                let values = v.at(k);
+                let mut m = Mat::zeros(rows, cols);
+                // a symmetric matrix reads the same along its rows; what is not square or symmetric is refused later
+                for j in 0..cols {
+                    let column = m.col_as_slice_mut(j);
+                    if rows == cols {
+                        column.copy_from_slice(&values[j * cols..(j + 1) * cols]);
+                    }
+                }
+                if single && rows == cols {
+                    forgive(&mut m);
+                }
+                Ok(Hessian::Dense(m))
+            }
+            Block::Sparse(pattern, v) => {
+                let mut m = pattern.clone();
+                m.values_mut().copy_from_slice(v.at(k));
+                Ok(Hessian::Sparse(m))
+            }
+            Block::Factored(d, f) => Hessian::low_rank(d.at(k).to_vec(), dense(f, k)),
+        }
+    }
+
+    fn matrix(&self, k: usize) -> Result<Matrix, Error> {
+        match self {
+            Block::Dense(v) => Ok(Matrix::Dense(dense(v, k))),
+            Block::Sparse(pattern, v) => {
+                let mut m = pattern.clone();
+                m.values_mut().copy_from_slice(v.at(k));
+                Ok(Matrix::Sparse(m))
+            }
+            Block::Factored(..) => Err(Error::Unsupported {
+                what: "a factored constraint matrix".to_owned(),
+                advice: "only P may be factored",
+            }),
+        }
+    }
+}
+
+fn dense(v: &Values<'_>, k: usize) -> Mat<f64> {
+    let (rows, cols) = (v.own()[0], v.own()[1]);
+    let values = v.at(k);
+    let mut m = Mat::zeros(rows, cols);
+    for j in 0..cols {
+        for (i, entry) in m.col_as_slice_mut(j).iter_mut().enumerate() {
+            *entry = values[i * cols + j];
+        }
+    }
+    m
+}
+
+/// Takes the mean of mirrored entries where they differ by rounding in single precision.
+fn forgive(m: &mut Mat<f64>) {
+    let n = m.ncols();
+    let (mut largest, mut worst) = (0.0_f64, 0.0_f64);
+    for j in 0..n {
+        for i in j..n {
+            largest = largest.max(m[(i, j)].abs());
+            worst = worst.max((m[(i, j)] - m[(j, i)]).abs());
+        }
+    }
+    if worst <= SINGLE_ASYMMETRY * largest {
+        for j in 0..n {
+            for i in j + 1..n {
+                let mean = 0.5 * (m[(i, j)] + m[(j, i)]);
+                (m[(i, j)], m[(j, i)]) = (mean, mean);
+            }
+        }
+    }
+}
+
+/// The eight arguments `P, q, G, h, A, b, lb, ub`, still owned by the interpreter.
+pub struct Args<'py> {
+    matrices: [Option<Raw<'py>>; 3],
+    vectors: [Option<Array<'py>>; 5],
+}
+
+impl<'py> Args<'py> {
+    pub fn new(data: &Bound<'py, PyTuple>) -> PyResult<Self> {
+        if data.len() != 8 {
+            return Err(PyValueError::new_err("the data are the eight blocks P, q, G, h, A, b, lb, ub"));
+        }
+        let item = |k: usize| data.get_item(k).map(|v| (!v.is_none()).then_some(v));
+        let matrix = |k: usize| item(k)?.map(|v| Raw::new(&v)).transpose();
+        let vector = |k: usize| item(k)?.map(|v| Array::new(&v)).transpose();
+        Ok(Args {
+            matrices: [matrix(0)?, matrix(2)?, matrix(4)?],
+            vectors: [vector(1)?, vector(3)?, vector(5)?, vector(6)?, vector(7)?],
+        })
+    }
+
+    pub fn data(&self) -> PyResult<Data<'_>> {
+        let matrix = |k: usize, name| self.matrices[k].as_ref().map(|raw| Block::new(raw, name)).transpose();
+        let vector = |k: usize| self.vectors[k].as_ref().map(|a| a.values(1)).transpose();
+        let data = Data {
+            p: matrix(0, "P")?,
+            g: matrix(1, "G")?,
+            a: matrix(2, "A")?,
+            q: vector(0)?,
+            h: vector(1)?,
+            b: vector(2)?,
+            lb: vector(3)?,
+            ub: vector(4)?,
+        };
+        let mut size: Option<(usize, &str)> = None;
+        for (name, batches) in data.batches() {
+            for n in batches.into_iter().flatten() {
+                match size {
+                    Some((m, first)) if m != n => {
+                        return Err(PyValueError::new_err(format!(
+                            "{name} has a batch of {n}, but {first} has one of {m}: batches must agree"
+                        )));
+                    }
+                    _ => size = Some((n, name)),
+                }
+            }
+        }
+        Ok(data)
+    }
+}
+
+/// The eight arguments, or directions in them, without the interpreter.
+pub struct Data<'a> {
+    p: Option<Block<'a>>,
+    g: Option<Block<'a>>,
+    a: Option<Block<'a>>,
+    q: Option<Values<'a>>,
+    h: Option<Values<'a>>,
+    b: Option<Values<'a>>,
+    lb: Option<Values<'a>>,
+    ub: Option<Values<'a>>,
+}
+
+impl Data<'_> {
+    fn batches(&self) -> [(&'static str, [Option<usize>; 2]); 8] {
+        let matrix = |m: &Option<Block<'_>>| m.as_ref().map_or([None; 2], |m| m.batches());
+        let vector = |v: &Option<Values<'_>>| [v.as_ref().and_then(|v| v.batch()), None];
+        [
+            ("P", matrix(&self.p)),
+            ("q", vector(&self.q)),
+            ("G", matrix(&self.g)),
+            ("h", vector(&self.h)),
+            ("A", matrix(&self.a)),
+            ("b", vector(&self.b)),
+            ("lb", vector(&self.lb)),
+            ("ub", vector(&self.ub)),
+        ]
+    }
+
+    /// Number of instances; `None` if no argument is batched.
+    pub fn batch(&self) -> Option<usize> {
+        self.batches().into_iter().find_map(|(_, b)| b.into_iter().flatten().next())
+    }
+
+    fn vector(v: &Option<Values<'_>>, k: usize) -> Vec<f64> {
+        v.as_ref().map_or(Vec::new(), |v| v.at(k).to_vec())
+    }
+
+    fn first(&self, k: usize, single: bool) -> Result<Qp, Error> {
+        let q = Self::vector(&self.q, k);
+        let mut qp = match &self.p {
+            Some(p) => Qp::new(check_square(p)?.hessian(k, single)?, q)?,
+            None => Qp::linear(q)?,
+        };
+        if let Some(a) = &self.a {
+            qp = qp.equality(a.matrix(k)?, Self::vector(&self.b, k))?;
+        }
+        if let Some(g) = &self.g {
+            qp = qp.inequality(g.matrix(k)?, Self::vector(&self.h, k))?;
+        }
+        if self.lb.is_some() || self.ub.is_some() {
+            qp = qp.bounds(Self::vector(&self.lb, k), Self::vector(&self.ub, k))?;
+        }
+        Ok(qp)
+    }
+
+    /// The problem of instance `k`, which shares what is shared with `base`.
+    fn next(&self, base: &Qp, k: usize, single: bool) -> Result<Qp, Error> {
+        let batched = |v: &Option<Values<'_>>| v.as_ref().is_some_and(|v| v.batched);
+        let mut qp = base.clone();
+        if let Some(p) = self.p.as_ref().filter(|p| p.batched()) {
+            qp = qp.with_p(p.hessian(k, single)?)?;
+        }
+        if batched(&self.q) {
+            qp = qp.with_q(Self::vector(&self.q, k))?;
+        }
+        if let Some(a) = &self.a {
+            if a.batched() {
+                qp = qp.equality(a.matrix(k)?, Self::vector(&self.b, k))?;
+            } else if batched(&self.b) {
+                qp = qp.with_b(Self::vector(&self.b, k))?;
+            }
+        }
+        if let Some(g) = &self.g {
+            if g.batched() {
+                qp = qp.inequality(g.matrix(k)?, Self::vector(&self.h, k))?;
+            } else if batched(&self.h) {
+                qp = qp.with_h(Self::vector(&self.h, k))?;
+            }
+        }
+        if batched(&self.lb) || batched(&self.ub) {
+            qp = qp.bounds(Self::vector(&self.lb, k), Self::vector(&self.ub, k))?;
+        }
+        Ok(qp)
+    }
+
+    /// The problems of the batch; `size` says how many where every argument is shared. Blocks that did not change since `last` keep their address, and what was computed of
+    /// them.
+    pub fn qps(&self, last: Option<&Qp>, single: bool, size: Option<usize>) -> PyResult<Vec<Qp>> {
+        let batch = self.batch();
+        let n = batch.or(size).unwrap_or(1);
+        let fail = |k: usize, e: Error| raise_at(&e, batch.map(|_| k));
+        let mut qps = Vec::with_capacity(n);
+        if n == 0 {
+            return Ok(qps);
+        }
+        let mut first = self.first(0, single).map_err(|e| fail(0, e))?;
+        if let Some(last) = last {
+            first = first.share_with(last);
+        }
+        for k in 1..n {
+            qps.push(self.next(&first, k, single).map_err(|e| fail(k, e))?);
+        }
+        qps.insert(0, first);
+        Ok(qps)
+    }
+
+    /// The direction of instance `k`, of the structure of `qp`.
+    pub fn tangent(&self, qp: &Qp, k: usize) -> Result<Tangent, Error> {
+        let some = |v: &Option<Values<'_>>| v.as_ref().map(|v| v.at(k).to_vec());
+        let p = match (&self.p, qp.p()) {
+            (Some(p), Hessian::Sparse(m)) if matches!(p, Block::Dense(_)) => Some(on_pattern(p, m, k)?),
+            // a direction need not be symmetric: the core takes its symmetric part
+            (Some(Block::Dense(v)), _) => Some(Hessian::Dense(dense(v, k))),
+            (Some(p), _) => Some(p.hessian(k, false)?),
+            (None, _) => None,
+        };
+        let matrix = |m: &Option<Block<'_>>| m.as_ref().map(|m| m.matrix(k)).transpose();
+        Ok(Gradient {
+            p,
+            q: some(&self.q),
+            a: matrix(&self.a)?,
+            b: some(&self.b),
+            g: matrix(&self.g)?,
+            h: some(&self.h),
+            lb: some(&self.lb),
+            ub: some(&self.ub),
+        })
+    }
+}
+
+fn on_pattern(p: &Block<'_>, pattern: &Csc, k: usize) -> Result<Hessian, Error> {
+    match p.matrix(k)? {
+        Matrix::Dense(m) => Ok(Hessian::Sparse(pattern.map_pattern(|i, j| m[(i, j)]))),
+        Matrix::Sparse(m) => Ok(Hessian::Sparse(m)),
+    }
+}
+
+fn check_square<'a, 'b>(p: &'a Block<'b>) -> Result<&'a Block<'b>, Error> {
+    match p {
+        Block::Dense(v) if v.own()[0] != v.own()[1] => {
+            let found = (v.own()[0], v.own()[1]);
+            Err(Error::Shape { argument: "P", found, expected: (found.1, found.1), advice: "the Hessian is square" })
+        }
+        _ => Ok(p),
+    }
+}

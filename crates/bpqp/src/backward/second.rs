@@ -1,0 +1,201 @@
+//! Second derivatives: the theorem applied again, on the fixed active set.
+//!
+//! Write `K u = g` for the system of the vjp, with `u = (w, u_y, u_z, u_box)`, and `K t = r(s; d)` for that of the jvp at
+//! the point `s = (x, y, z)` along the direction `d`. By the adjoint law `phi = <gradient(g), d> = <g, t>`, so the
+//! derivative of the gradient along `d`, which is also the gradient of `phi`, is
+//!
+//! ```text
+//! d phi = u'(dr - dK t)
+//!       = vjp(c)                                   through the point, c = dr'u:
+//!                                                  c_x = -(dP w + dA'u_y + dG'u_z),  c_y = -dA w,  c_z = -dG w
+//!       - sym(w t_x'), -(t_y w' + u_y t_x'), ...   through K: the assembly of a gradient with t in place of the point
+//! ```
+//!
+//! Three solves with one matrix, no new factorization. The active set is constant near a point with strict
+//! complementarity; at a weakly active row the result is the second derivative of the chosen piece.
+
+use super::differentiate::{Differentiator, shares, tangent_hessian};
+use super::{Accuracy, At};
+use crate::active::Side;
+use crate::gradient::{Adjoint, Envelope, assemble, hessian_gradient};
+use crate::matrix::{Hessian, Matrix, dot};
+use crate::{Cotangent, Error, Gradient, Point, Qp, SolutionTangent, Tangent, Wrt};
+
+fn refuse_smoothing(at: At<'_>) -> Result<(), Error> {
+    match at.smoothing {
+        None => Ok(()),
+        Some(mu) => Err(Error::Unsupported {
+            what: format!("a second derivative with smoothing = {mu:e}"),
+            advice: "take second derivatives of the solution itself (smoothing = None)",
+        }),
+    }
+}
+
+fn worse(a: Accuracy, b: Accuracy) -> Accuracy {
+    Accuracy {
+        residual: a.residual.max(b.residual),
+        deficient: a.deficient || b.deficient,
+        iterative: a.iterative || b.iterative,
+    }
+}
+
+/// `out -= d(matrix) v` or its transpose, for the blocks of a direction that are there.
+fn sub(m: Option<&Matrix>, v: &[f64], out: &mut [f64]) {
+    if let Some(m) = m {
+        m.mul_add(-1.0, v, out);
+    }
+}
+
+fn tsub(m: Option<&Matrix>, v: &[f64], out: &mut [f64]) {
+    if let Some(m) = m {
+        m.tmul_add(-1.0, v, out);
+    }
+}
+
+/// What bound variable `i` is held at moves by, along a direction.
+fn bound_tangent(qp: &Qp, at: At<'_>, t: &Tangent, i: usize) -> f64 {
+    if at.active.bound[i] == Side::Free || qp.n() == 0 {
+        return 0.0;
+    }
+    let (lb, ub) = shares(at.active.bound[i], at.point.z_box[i]);
+    let entry = |v: &Option<Vec<f64>>| v.as_ref().map_or(0.0, |v| v[i]);
+    lb * entry(&t.lb) + ub * entry(&t.ub)
+}
+
+/// The derivative of `<s, outputs' dependence on the point>`: `(c_x, c_y, c_z, c_box)` for `w, u_y, u_z` and the cotangent
+/// `g` of the objective.
+fn through_point(at: At<'_>, t: &Tangent, u: &Adjoint, g: f64) -> Cotangent {
+    let (qp, p) = (at.qp, at.point);
+    let shifted = |u: &[f64], s: &[f64]| -> Vec<f64> { u.iter().zip(s).map(|(u, s)| u - g * s).collect() };
+    let (w, uy, uz) = (shifted(&u.w, &p.x), shifted(&u.y, &p.y), shifted(&u.z, &p.z));
+    let scaled = |v: &Option<Vec<f64>>, len: usize, g: f64| match v {
+        Some(v) => v.iter().map(|v| g * v).collect(),
+        None => vec![0.0; len],
+    };
+    let mut c = Cotangent {
+        x: scaled(&t.q, qp.n(), g),
+        y: scaled(&t.b, p.y.len(), -g),
+        z: scaled(&t.h, p.z.len(), -g),
+        z_box: (0..qp.n()).map(|i| -g * bound_tangent(qp, at, t, i)).collect(),
+        objective: 0.0,
+    };
+    if let Some(dp) = &t.p {
+        tangent_hessian(&qp.p, dp, &w, &mut c.x);
+    }
+    tsub(t.a.as_ref(), &uy, &mut c.x);
+    tsub(t.g.as_ref(), &uz, &mut c.x);
+    sub(t.a.as_ref(), &w, &mut c.y);
+    sub(t.g.as_ref(), &w, &mut c.z);
+    c
+}
+
+/// `to += from`, block by block.
+fn add(to: &mut Gradient, from: &Gradient) {
+    let vector = |to: &mut [f64], from: &[f64]| to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
+    match (&mut to.p, &from.p) {
+        (Some(Hessian::Dense(to)), Some(Hessian::Dense(from))) => *to += from,
+        (Some(Hessian::Sparse(to)), Some(Hessian::Sparse(from))) => vector(to.values_mut(), from.values()),
+        (Some(Hessian::Diagonal(to)), Some(Hessian::Diagonal(from))) => vector(to, from),
+        (Some(Hessian::LowRank { d, f }), Some(Hessian::LowRank { d: dd, f: df })) => {
+            vector(d, dd);
+            *f += df;
+        }
+        _ => {}
+    }
+    for (to, from) in [(&mut to.a, &from.a), (&mut to.g, &from.g)] {
+        match (to, from) {
+            (Some(Matrix::Dense(to)), Some(Matrix::Dense(from))) => *to += from,
+            (Some(Matrix::Sparse(to)), Some(Matrix::Sparse(from))) => vector(to.values_mut(), from.values()),
+            _ => {}
+        }
+    }
+}
+
+impl Differentiator {
+    /// The derivative of the gradient `vjp(cot)` along the direction `t` of the data, the cotangent held: a product with a
+    /// symmetric matrix, the Hessian of `<cot, outputs>` with respect to the data.
+    pub fn second_vjp(
+        &mut self,
+        at: At<'_>,
+        cot: &Cotangent,
+        t: &Tangent,
+        wrt: Wrt,
+        out: &mut Gradient,
+    ) -> Result<Accuracy, Error> {
+        refuse_smoothing(at)?;
+        let first = self.vjp(at, cot, Wrt::NONE, out)?;
+        let u = self.adjoint.clone();
+        let mut moved = SolutionTangent::default();
+        let second = self.jvp(at, t, &mut moved)?;
+        let c = through_point(at, t, &u, cot.objective);
+        let third = self.vjp(at, &c, wrt, out)?;
+        let n = at.qp.n();
+        let tangent = Point { x: moved.x, y: moved.y, z: moved.z, z_box: vec![0.0; n] };
+        let matrices = Wrt { p: wrt.p, a: wrt.a, g: wrt.g, ..Wrt::NONE };
+        let mut through_k = Gradient::default();
+        assemble(at.qp, &tangent, &u, matrices, Envelope::default(), &mut through_k);
+        add(out, &through_k);
+        // a factored P is quadratic in F: the direction itself moves with F
+        if let (true, Some(dp @ Hessian::LowRank { .. })) = (wrt.p, &t.p) {
+            let w: Vec<f64> = u.w.iter().zip(&at.point.x).map(|(w, x)| w - 0.5 * cot.objective * x).collect();
+            let mut extra = None;
+            hessian_gradient(dp, &w, &at.point.x, 0.0, &mut extra);
+            if let (Some(Hessian::LowRank { f, .. }), Some(Hessian::LowRank { f: df, .. })) = (&mut out.p, &extra) {
+                *f += df;
+            }
+        }
+        Ok(worse(worse(first, second), third))
+    }
+
+    /// The derivative of the tangent `jvp(t)` along another direction `along`, `t` held: symmetric in the two.
+    pub fn second_jvp(
+        &mut self,
+        at: At<'_>,
+        t: &Tangent,
+        along: &Tangent,
+        out: &mut SolutionTangent,
+    ) -> Result<Accuracy, Error> {
+        refuse_smoothing(at)?;
+        let (mut a, mut b) = (SolutionTangent::default(), SolutionTangent::default());
+        let first = self.jvp(at, t, &mut a)?;
+        let second = self.jvp(at, along, &mut b)?;
+        let (qp, p, m) = (at.qp, at.point, at.qp.n_equality());
+        // K a' = dr - dK t
+        self.w.fill(0.0);
+        self.v.clear();
+        self.v.resize(m + qp.n_inequality(), 0.0);
+        self.pinned.fill(0.0);
+        for (d, s) in [(t, &b), (along, &a)] {
+            if let Some(dp) = &d.p {
+                tangent_hessian(&qp.p, dp, &s.x, &mut self.w);
+            }
+            tsub(d.a.as_ref(), &s.y, &mut self.w);
+            tsub(d.g.as_ref(), &s.z, &mut self.w);
+            sub(d.a.as_ref(), &s.x, &mut self.v[..m]);
+            sub(d.g.as_ref(), &s.x, &mut self.v[m..]);
+        }
+        // the objective's first derivative along t is that of the Lagrangian; here is how it moves
+        let nothing = Adjoint { w: vec![0.0; qp.n()], y: vec![0.0; m], z: vec![0.0; p.z.len()], ..Adjoint::default() };
+        let c = through_point(at, t, &nothing, 1.0);
+        let mut objective = dot(&c.x, &b.x) + dot(&c.y, &b.y) + dot(&c.z, &b.z) + dot(&c.z_box, &b.z_box);
+        if let (Some(dp @ Hessian::LowRank { .. }), Some(Hessian::LowRank { f, .. })) = (&t.p, &along.p) {
+            let direction = Hessian::LowRank { d: vec![0.0; qp.n()], f: f.clone() };
+            let mut force = vec![0.0; qp.n()];
+            tangent_hessian(dp, &direction, &p.x, &mut force);
+            objective -= 0.5 * dot(&force, &p.x);
+            self.w.iter_mut().zip(&force).for_each(|(w, f)| *w += f);
+        }
+        for (v, d) in self.v.iter_mut().zip(&self.dc) {
+            if *d == f64::INFINITY {
+                *v = 0.0;
+            }
+        }
+        let third = self.solve(qp)?;
+        out.x.clone_from(&self.w);
+        out.y = self.v[..m].to_vec();
+        out.z = self.v[m..].to_vec();
+        out.z_box.clone_from(&self.u_box);
+        out.objective = objective;
+        Ok(worse(worse(first, second), third))
+    }
+}

@@ -1,0 +1,46 @@
+"""Differentiable convex optimization: quadratic programs as layers, with gradients that can be trusted.
+
+    minimize    1/2 x'P x + q'x
+    subject to  A x = b,  G x <= h,  lb <= x <= ub
+
+`solve_qp` solves one problem or a batch; its `Solution` differentiates. `bpqp.torch` and `bpqp.jax` are the same for
+those frameworks, and are imported only when asked for.
+"""
+
+from ._bpqp import __version__
+from ._core import (
+    Active,
+    Diagnostics,
+    Factored,
+    GradientReport,
+    Gradients,
+    Info,
+    Solution,
+    Tangents,
+    check_gradient,
+    from_solution,
+    solve_qp,
+    solvers,
+)
+from ._errors import ArgumentError, DtypeError, Error, SolveError, UnsupportedError
+
+__all__ = [
+    "Active",
+    "ArgumentError",
+    "Diagnostics",
+    "DtypeError",
+    "Error",
+    "Factored",
+    "GradientReport",
+    "Gradients",
+    "Info",
+    "Solution",
+    "SolveError",
+    "Tangents",
+    "UnsupportedError",
+    "__version__",
+    "check_gradient",
+    "from_solution",
+    "solve_qp",
+    "solvers",
+]

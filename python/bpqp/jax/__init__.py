@@ -1,0 +1,11 @@
+"""Quadratic programs as differentiable JAX functions: jit, vmap, grad, jacfwd, jacrev, hessian.
+
+x = bpqp.jax.solve_qp(P, q, G, h, A, b, lb, ub)
+
+Arrays in, arrays out, in the dtype of `q`; the arithmetic is in double precision on the CPU, with x64 or without.
+"""
+
+from .._core import Factored
+from ._primitives import Solution, solve_qp
+
+__all__ = ["Factored", "Solution", "solve_qp"]

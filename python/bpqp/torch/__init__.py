@@ -1,0 +1,12 @@
+"""Quadratic programs as differentiable PyTorch functions and modules.
+
+    x = bpqp.torch.solve_qp(P, q, G, h, A, b, lb, ub)
+
+Tensors in, tensors out, in the dtype and on the device of `q`; the arithmetic is in double precision on the CPU.
+"""
+
+from .._core import Factored
+from ._functions import Solution, solve_qp
+from ._layer import QpLayer
+
+__all__ = ["Factored", "QpLayer", "Solution", "solve_qp"]

@@ -1,0 +1,166 @@
+"""A module that keeps what does not change."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import _core
+from .._core import Factored
+from .._errors import ArgumentError
+from ._functions import collect, run
+
+NAMES = _core.NAMES
+
+
+class QpLayer(torch.nn.Module):
+    """A quadratic program whose fixed data are given here, once, and the others with every call.
+
+        layer = QpLayer(P=P, G=G, h=h)
+        x = layer(q=q)                  # x = layer(q=q, index=ids) starts every sample from its last solution
+
+    Data given here are buffers (parameters where they are `torch.nn.Parameter`), so they follow `.to`, `state_dict` and
+    pickling; what is computed of them is computed once and kept between calls. `settings` are those of `solve_qp`.
+    """
+
+    def __init__(
+        self,
+        P: Any = None,
+        q: Any = None,
+        G: Any = None,
+        h: Any = None,
+        A: Any = None,
+        b: Any = None,
+        lb: Any = None,
+        ub: Any = None,
+        *,
+        solver: str = "auto",
+        on_failure: str = "raise",
+        **settings: Any,
+    ) -> None:
+        super().__init__()
+        _core.options(solver, settings)
+        _core.policy_code(on_failure)
+        self.solver, self.on_failure, self.settings = solver, on_failure, settings
+        self.factored = isinstance(P, Factored)
+        given = [("d", P.d), ("F", P.F)] if isinstance(P, Factored) else [("P", P)]
+        given += list(zip(NAMES[1:], (q, G, h, A, b, lb, ub), strict=True))
+        self.fixed = [name for name, value in given if value is not None]
+        for name, value in given:
+            if value is None:
+                continue
+            if isinstance(value, torch.nn.Parameter):
+                self.register_parameter(f"data_{name}", value)
+            else:
+                tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+                self.register_buffer(f"data_{name}", tensor)
+        self._memory: dict[int, tuple[Any, ...]] = {}
+        self._forget_engines()
+
+    def _forget_engines(self) -> None:
+        self._engines: dict[Any, Any] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        for name in ("_engines", "_lock"):
+            state.pop(name, None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._forget_engines()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> QpLayer:
+        import copy
+
+        out = self.__class__.__new__(self.__class__)
+        memo[id(self)] = out
+        out.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return out
+
+    def extra_repr(self) -> str:
+        return f"fixed=[{', '.join(self.fixed)}], solver={self.solver!r}, on_failure={self.on_failure!r}"
+
+    def forget(self) -> None:
+        """Forgets the warm starts."""
+        self._memory.clear()
+
+    def _engine(self, dtype: torch.dtype) -> Any:
+        with self._lock:
+            if dtype not in self._engines:
+                wide = np.dtype(np.float32 if dtype == torch.float32 else np.float64)
+                theirs = self.solver.startswith("qpsolvers:")
+                self._engines[dtype] = _core.engine("auto" if theirs else self.solver, self.settings, wide)
+            return self._engines[dtype]
+
+    def _warm(self, index: list[int], batch: int) -> Any:
+        if len(index) != batch:
+            raise ArgumentError(f"index has {len(index)} entries for a batch of {batch}: one for each element")
+        known = next((self._memory[i] for i in index if i in self._memory), None)
+        if known is None:
+            return None
+        # what was never solved starts at NaN, which is no start
+        blank = tuple(np.full_like(v, np.nan) for v in known)
+        rows = [self._memory.get(i, blank) for i in index]
+        if any(v.shape != w.shape for row in rows for v, w in zip(row, known, strict=True)):
+            return None
+        return tuple(np.stack(column) for column in zip(*rows, strict=True))
+
+    def forward(
+        self,
+        P: Any = None,
+        q: Any = None,
+        G: Any = None,
+        h: Any = None,
+        A: Any = None,
+        b: Any = None,
+        lb: Any = None,
+        ub: Any = None,
+        *,
+        index: Any = None,
+        full: bool = False,
+    ) -> Any:
+        """Solves with the data of the layer and those given here, by keyword.
+
+        `index` names the samples of the batch: the solution of each is remembered and is where its next solve starts.
+        """
+        values = dict(zip(NAMES, (P, q, G, h, A, b, lb, ub), strict=True))
+        for name, value in values.items():
+            own = ("d", "F") if name == "P" and self.factored else (name,)
+            if own[0] not in self.fixed:
+                continue
+            if value is not None:
+                raise ArgumentError(f"{name} was given to the layer at construction: give it in one place only")
+            kept = [getattr(self, f"data_{part}") for part in own]
+            values[name] = Factored(*kept) if self.factored and name == "P" else kept[0]
+        if values["q"] is None:
+            raise ArgumentError("q is missing: give it at construction or with the call")
+        slots, factored, batch = collect(**values)
+        engine = self._engine(slots[2].dtype)
+        ids: list[int] | None = None
+        warm = None
+        if index is not None:
+            flat = index.reshape(-1).tolist() if hasattr(index, "reshape") else list(np.atleast_1d(index))
+            ids = [int(i) for i in flat]
+            warm = self._warm(ids, batch or 1)
+        out, call = run(
+            slots,
+            factored,
+            batch,
+            engine=engine,
+            solver=self.solver,
+            settings=self.settings,
+            on_failure=self.on_failure,
+            warm=warm,
+            full=full,
+        )
+        if ids is not None and call.solved is not None:
+            rows = call.solved.outputs(True)[:4]
+            for k, (i, ok) in enumerate(zip(ids, call.solved.ok(), strict=True)):
+                if ok:
+                    self._memory[i] = tuple(row[k] for row in rows)
+        return out
