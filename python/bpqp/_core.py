@@ -587,7 +587,7 @@ def from_solution(
     if any(_is_sparse(v) for v in (x, y, z, z_box)):
         raise DtypeError("x, y, z and z_box are dense")
     prepared = engine(settings.pop("solver", "auto"), settings, problem.dtype)
-    solved = _call(problem, prepared.from_solution, problem.data, tuple(rows))
+    solved = _call(problem, prepared.given, problem.data, tuple(rows))
     return Solution(problem, solved, on_failure)
 
 

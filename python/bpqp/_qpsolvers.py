@@ -77,4 +77,4 @@ def solve_with(name: str, problem: _core.Problem, settings: dict[str, Any]) -> _
                 complete[j] = False
     rows = tuple(p if whole else None for p, whole in zip(points, complete, strict=True))
     prepared = _core.engine("auto", ours, problem.dtype)
-    return _core._call(problem, prepared.from_solution, problem.data, rows)
+    return _core._call(problem, prepared.given, problem.data, rows)

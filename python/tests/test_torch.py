@@ -268,3 +268,86 @@ def test_qpsolvers() -> None:
     got = torch.autograd.grad(bt.solve_qp(**data, solver="qpsolvers:clarabel").sum(), list(data.values()))
     for g, w in zip(got, want, strict=True):
         torch.testing.assert_close(g, w, atol=1e-6, rtol=1e-6)
+
+
+def _train(rank: int, world: int, port: int, queue: Any) -> None:
+    """One step of gradient descent on half of the batch; the gradients of all processes are averaged."""
+    import os
+
+    import torch.distributed as dist
+
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    dist.init_process_group("gloo", rank=rank, world_size=world)
+    try:
+        layer, q = ddp_model()
+        wrapped = torch.nn.parallel.DistributedDataParallel(layer)
+        part = q.reshape(world, -1, N)[rank]
+        (wrapped(q=part) ** 2).sum(1).mean().backward()
+        if rank == 0:
+            queue.put({k: v.grad.numpy() for k, v in layer.named_parameters()})
+    finally:
+        dist.destroy_process_group()
+
+
+def ddp_model() -> tuple[bt.QpLayer, Any]:
+    data = {k: torch.tensor(v) for k, v in problem(4, ("q",), seed=1).items()}
+    q, G, h = data.pop("q"), torch.nn.Parameter(data.pop("G")), torch.nn.Parameter(data.pop("h"))
+    return bt.QpLayer(**data, G=G, h=h), q
+
+
+def test_distributed_data_parallel_gives_the_gradients_of_one_process() -> None:
+    import socket
+
+    import torch.multiprocessing as mp
+
+    if not torch.distributed.is_gloo_available():
+        pytest.skip("this build of torch has no gloo")
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    context = mp.get_context("spawn")
+    queue = context.SimpleQueue()
+    mp.spawn(_train, (2, port, queue), nprocs=2)
+    layer, q = ddp_model()
+    (layer(q=q) ** 2).sum(1).mean().backward()
+    for name, gradient in queue.get().items():
+        np.testing.assert_allclose(gradient, dict(layer.named_parameters())[name].grad.numpy(), atol=1e-12)
+
+
+class Solves(torch.utils.data.Dataset[Any]):
+    """A data set that solves a problem for every item."""
+
+    def __init__(self) -> None:
+        self.layer, self.q = ddp_model()
+
+    def __len__(self) -> int:
+        return len(self.q)
+
+    def __getitem__(self, k: int) -> Any:
+        with torch.no_grad():
+            return self.layer(q=self.q[k])
+
+
+def test_workers_of_a_data_loader() -> None:
+    data = Solves()
+    loader = torch.utils.data.DataLoader(data, batch_size=2, num_workers=2, multiprocessing_context="spawn")
+    with torch.no_grad():
+        torch.testing.assert_close(torch.cat(list(loader)), data.layer(q=data.q))
+
+
+def test_threads_share_a_layer() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    layer, q = layer_and_q()
+    want = layer(q=q)
+
+    def work(_: int) -> Any:
+        leaf = q.clone().requires_grad_()
+        layer(q=leaf).sum().backward()
+        return leaf.grad, layer(q=q)
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(work, range(16)))
+    for g, x in results:
+        torch.testing.assert_close(x, want)
+        torch.testing.assert_close(g, results[0][0])

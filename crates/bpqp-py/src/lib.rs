@@ -175,8 +175,7 @@ impl Engine {
     }
 
     /// Solutions from elsewhere, ready to be differentiated; missing multipliers are recovered.
-    #[allow(clippy::wrong_self_convention)] // the name that Python sees
-    fn from_solution(&self, py: Python<'_>, data: &Bound<'_, PyTuple>, given: &Bound<'_, PyTuple>) -> PyResult<Solved> {
+    fn given(&self, py: Python<'_>, data: &Bound<'_, PyTuple>, given: &Bound<'_, PyTuple>) -> PyResult<Solved> {
         let args = Args::new(data)?;
         let data = args.data()?;
         let qps = data.qps(None, self.single, None)?;
