@@ -351,3 +351,50 @@ def test_threads_share_a_layer() -> None:
     for g, x in results:
         torch.testing.assert_close(x, want)
         torch.testing.assert_close(g, results[0][0])
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_compile_takes_the_whole_graph(batch: Any) -> None:
+    names = list(tensors(batch))
+
+    def loss(*data: Any) -> Any:
+        sol = bt.solve_qp(**dict(zip(names, data, strict=True)), full=True)
+        return sum((getattr(sol, k) ** 2).sum() for k in OUTPUTS)
+
+    torch._dynamo.reset()
+    fast = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    for seed in (1, 2):
+        data = [v.requires_grad_() for v in tensors(batch, seed=seed).values()]
+        want, got = loss(*data), fast(*data)
+        torch.testing.assert_close(got, want)
+        for g, w in zip(torch.autograd.grad(got, data), torch.autograd.grad(want, data), strict=True):
+            torch.testing.assert_close(g, w)
+
+
+def test_compile_takes_a_layer() -> None:
+    torch._dynamo.reset()
+    layer, q = layer_and_q()
+    fast = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(fast(q=q), layer(q=q))
+
+
+def test_second_derivatives_through_compile_are_refused() -> None:
+    torch._dynamo.reset()
+    data = tensors(None)
+
+    def f(q: Any) -> Any:
+        return bt.solve_qp(**{**data, "q": q}).sum()
+
+    q = data["q"].clone().requires_grad_()
+    fast = torch.compile(f, fullgraph=True, backend="aot_eager")
+    with pytest.raises(RuntimeError):
+        (g,) = torch.autograd.grad(fast(q), q, create_graph=True)
+        (g**2).sum().backward()
+
+
+def test_operators_keep_their_contract() -> None:
+    data = tensors(("q",))
+    slots = [data["P"], None, *(data[k].requires_grad_(k == "q") for k in NAMES[1:])]
+    spec = "('auto', 0, False, [])"
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(torch.ops.bpqp.solve.default, (*slots, spec), test_utils=checks)

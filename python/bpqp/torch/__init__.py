@@ -6,6 +6,7 @@ Tensors in, tensors out, in the dtype and on the device of `q`; the arithmetic i
 """
 
 from .._core import Factored
+from . import _compiled as _compiled  # registers the operators
 from ._functions import Solution, solve_qp
 from ._layer import QpLayer
 

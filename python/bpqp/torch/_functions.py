@@ -489,6 +489,19 @@ def run(
     return Solution(*outputs, ok, status), call
 
 
+def compiled(
+    slots: list[Any], factored: bool, batch: int | None, solver: str, on_failure: str, settings: Any, full: bool
+) -> Any:
+    """The same as one operator in the graph of torch.compile."""
+    policy = _core.policy_code(on_failure)
+    spec = f"({solver!r}, {policy}, {factored}, {[(k, v) for k, v in settings.items()]!r})"
+    *outputs, state = torch.ops.bpqp.solve(*slots, spec)
+    ok = state[:, -1] != 0
+    if batch is None:
+        outputs, ok = [v[0] for v in outputs], ok[0]
+    return Solution(*outputs, ok, None) if full else outputs[0]
+
+
 def solve_qp(
     P: Any,
     q: Any,
@@ -516,6 +529,8 @@ def solve_qp(
         solver, on_failure, settings: as for `bpqp.solve_qp`.
     """
     slots, factored, batch = collect(P, q, G, h, A, b, lb, ub)
+    if torch.compiler.is_compiling() and solver in _bpqp.SOLVERS and warm_start is None:
+        return compiled(slots, factored, batch, solver, on_failure, settings, full)
     dtype = np.dtype(np.float32 if q.dtype == torch.float32 else np.float64)
     theirs = solver.startswith("qpsolvers:")
     ours = {k: v for k, v in settings.items() if not theirs or k in ("backward", "smoothing", "threads", "polish")}

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import _core
+from .. import _bpqp, _core
 from .._core import Factored
 from .._errors import ArgumentError
-from ._functions import collect, run
+from ._functions import collect, compiled, run
 
 NAMES = _core.NAMES
 
@@ -140,6 +140,8 @@ class QpLayer(torch.nn.Module):
         if values["q"] is None:
             raise ArgumentError("q is missing: give it at construction or with the call")
         slots, factored, batch = collect(**values)
+        if torch.compiler.is_compiling() and index is None and self.solver in _bpqp.SOLVERS:
+            return compiled(slots, factored, batch, self.solver, self.on_failure, self.settings, full)
         engine = self._engine(slots[2].dtype)
         ids: list[int] | None = None
         warm = None
