@@ -82,7 +82,8 @@ impl Certificate {
 const CLEAN: [f64; 4] = [0.0, 1e-7, 1e-5, 1e-3];
 
 /// With `r = A'y + G'z + z_box` and value `-v < 0`, every feasible x would give `r'x <= -v`: a contradiction for all x
-/// with `|x| < v / |r|_1`. The violation is measured as `|r|_inf` and wrong signs over `v` and over the multipliers.
+/// with `|x| < v / |r|_1`. The violation is measured as `|r|_inf` and wrong signs over `v` and over the multipliers, and is at
+/// least the rounding error of `v` over `v`.
 fn primal_violation(qp: &Qp, p: &Point) -> f64 {
     let n = qp.n();
     if p.y.len() != qp.n_equality() || p.z.len() != qp.n_inequality() || p.z_box.len() != n {
@@ -93,9 +94,12 @@ fn primal_violation(qp: &Qp, p: &Point) -> f64 {
     qp.g.tmul_add(1.0, &p.z, &mut r);
     let mut wrong = norm_inf(&r);
     let mut value = dot(&qp.b, &p.y);
+    // a value that is the rounding error of its terms proves nothing: a feasible set of one point has such
+    let mut terms: f64 = qp.b.iter().zip(&p.y).map(|(b, y)| (b * y).abs()).sum();
     for i in 0..p.z.len() {
         if qp.h[i].is_finite() {
             value += qp.h[i] * p.z[i];
+            terms += (qp.h[i] * p.z[i]).abs();
             wrong = wrong.max(-p.z[i]);
         } else {
             wrong = wrong.max(p.z[i].abs());
@@ -105,12 +109,13 @@ fn primal_violation(qp: &Qp, p: &Point) -> f64 {
         let bound = if p.z_box[i] > 0.0 { qp.ub[i] } else { qp.lb[i] };
         if bound.is_finite() {
             value += bound * p.z_box[i];
+            terms += (bound * p.z_box[i]).abs();
         } else {
             wrong = wrong.max(p.z_box[i].abs());
         }
     }
     let size = norm_inf(&p.y).max(norm_inf(&p.z)).max(norm_inf(&p.z_box));
-    ratio(wrong, -value, size)
+    ratio(wrong, -value, size).max(f64::EPSILON * terms / -value)
 }
 
 fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
@@ -138,7 +143,9 @@ fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
             wrong = wrong.max(-d[i]);
         }
     }
-    ratio(wrong, -dot(&qp.q, d), norm_inf(d))
+    let value = -dot(&qp.q, d);
+    let terms: f64 = qp.q.iter().zip(d).map(|(q, d)| (q * d).abs()).sum();
+    ratio(wrong, value, norm_inf(d)).max(f64::EPSILON * terms / value)
 }
 
 fn curvature_violation(qp: &Qp, d: &[f64]) -> f64 {
