@@ -1,7 +1,7 @@
 //! Proofs that a problem has no solution; checked from the data, whoever found them.
 
 use crate::Qp;
-use crate::matrix::{dot, norm_inf};
+use crate::matrix::{Matrix, dot, norm_inf};
 use crate::residuals::Point;
 
 /// A proof that there is no solution.
@@ -124,15 +124,19 @@ fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
     }
     let mut pd = vec![0.0; d.len()];
     qp.p.mul_add(1.0, d, &mut pd, &mut Vec::new());
-    let mut wrong = norm_inf(&pd);
+    // in the units of the data where these are small: curvature or a row of 1e-8 is there, it only binds far out
+    let curvature = qp.p.diagonal().into_iter().fold(0.0, f64::max);
+    let mut wrong = norm_inf(&pd) / if curvature > 0.0 { curvature.min(1.0) } else { 1.0 };
     let mut ad = vec![0.0; qp.n_equality()];
     qp.a.mul_add(1.0, d, &mut ad);
-    wrong = wrong.max(norm_inf(&ad));
+    for (r, unit) in ad.iter().zip(units(&qp.a)) {
+        wrong = wrong.max(r.abs() / unit);
+    }
     let mut gd = vec![0.0; qp.n_inequality()];
     qp.g.mul_add(1.0, d, &mut gd);
-    for i in 0..gd.len() {
-        if qp.h[i].is_finite() {
-            wrong = wrong.max(gd[i]);
+    for ((r, unit), h) in gd.iter().zip(units(&qp.g)).zip(qp.h.iter()) {
+        if h.is_finite() {
+            wrong = wrong.max(r / unit);
         }
     }
     for i in 0..d.len() {
@@ -146,6 +150,14 @@ fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
     let value = -dot(&qp.q, d);
     let terms: f64 = qp.q.iter().zip(d).map(|(q, d)| (q * d).abs()).sum();
     ratio(wrong, value, norm_inf(d)).max(f64::EPSILON * terms / value)
+}
+
+/// The largest magnitude in each row, at most 1; 1 for a row of zeros.
+fn units(m: &Matrix) -> Vec<f64> {
+    let mut out = vec![0.0_f64; m.nrows()];
+    m.for_each(|i, _, v| out[i] = out[i].max(v.abs()));
+    out.iter_mut().for_each(|v| *v = if *v > 0.0 { v.min(1.0) } else { 1.0 });
+    out
 }
 
 fn curvature_violation(qp: &Qp, d: &[f64]) -> f64 {

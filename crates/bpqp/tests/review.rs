@@ -330,3 +330,23 @@ fn gradients_of_solutions_of_different_structures_stay_apart() {
     close(&q(1), &[-1.0, -0.25], "second");
     close(&q(2), &[-0.5], "third");
 }
+
+#[test]
+fn little_curvature_and_small_rows_are_not_taken_for_unboundedness() {
+    let curved = dense(mat![[5.804077029607549e-9]], &[-0.007528607556488207])
+        .inequality(mat![[-0.00033180825118150675]], [-0.4575070862921135])
+        .expect("valid");
+    let row = Qp::linear([-18095.717354837667])
+        .and_then(|qp| qp.inequality(mat![[2.2393217374496872e-7]], [1.2473456075784255e-6]))
+        .expect("valid");
+    for (qp, x) in [(curved, 1297123.9902715876), (row, 5.570193807875947)] {
+        for solver in Solver::ALL {
+            let solution = qp.solve(&Settings::with_solver(solver)).expect("valid");
+            assert_ne!(solution.status, Status::DualInfeasible, "{}", solver.name());
+            if solution.ok() && solution.verdict() == Verdict::Exact {
+                assert!((solution.x[0] - x).abs() < 1e-8 * x, "{}: {}", solver.name(), solution.x[0]);
+            }
+        }
+        assert!(qp.solve(&Settings::default()).expect("valid").ok());
+    }
+}
