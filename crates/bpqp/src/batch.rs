@@ -111,7 +111,7 @@ impl Batch {
     }
 
     /// Solves instances `items[k]` with their new problems `qps[k]`, each from its last solution. A failure is the
-    /// result of its own instance only.
+    /// result of its own instance only. A problem of another structure than that of instance 0 is refused.
     pub fn solve(&mut self, items: &[usize], qps: Vec<Qp>) -> Result<Vec<Result<Solution, Error>>, Error> {
         if items.len() != qps.len() {
             let advice = "one problem per instance to solve";
@@ -122,11 +122,17 @@ impl Batch {
             return Err(Error::Setting { name: "items", value, advice: "indices run from 0 to len - 1" });
         }
         let (memory, settings) = (&self.memory, &self.settings);
+        // the structure is that of the batch, not of whatever instance a thread meets first
+        let structure = self.qps.first();
         let solutions = self.workers.map(
             items.len(),
-            |k| Layer::new(qps[k].clone(), settings.clone()),
+            |k| Layer::new(structure.unwrap_or(&qps[k]).clone(), settings.clone()),
             |layer, k| {
-                layer.update(qps[k].clone())?;
+                if layer.update(qps[k].clone()).is_err() {
+                    // the layer may have served another structure since
+                    *layer = Layer::new(structure.unwrap_or(&qps[k]).clone(), settings.clone())?;
+                    layer.update(qps[k].clone())?;
+                }
                 layer.solve_from(memory[items[k]].as_ref()).cloned()
             },
         )?;
@@ -135,7 +141,9 @@ impl Batch {
                 Ok(solution) if solution.ok() => Some(solution.point()),
                 _ => None,
             };
-            self.qps[item] = qp;
+            if solution.is_ok() {
+                self.qps[item] = qp;
+            }
         }
         Ok(solutions)
     }
@@ -219,8 +227,13 @@ pub fn derive_batch<T: Send>(
 }
 
 fn adopt(layer: &mut Layer, solution: &Solution) -> Result<(), Error> {
-    match solution.ok() {
-        true => layer.adopt(solution),
-        false => Err(Error::NoSolution { status: solution.status }),
+    if !solution.ok() {
+        return Err(Error::NoSolution { status: solution.status });
     }
+    if layer.settings().backward != solution.settings.backward || layer.adopt(solution).is_err() {
+        // to be differentiated another way, or of another structure
+        *layer = Layer::new(solution.qp.clone(), solution.settings.clone())?;
+        layer.adopt(solution)?;
+    }
+    Ok(())
 }

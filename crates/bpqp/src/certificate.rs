@@ -1,7 +1,7 @@
 //! Proofs that a problem has no solution; checked from the data, whoever found them.
 
 use crate::Qp;
-use crate::matrix::{dot, norm_inf};
+use crate::matrix::{Matrix, dot, norm_inf};
 use crate::residuals::Point;
 
 /// A proof that there is no solution.
@@ -82,7 +82,8 @@ impl Certificate {
 const CLEAN: [f64; 4] = [0.0, 1e-7, 1e-5, 1e-3];
 
 /// With `r = A'y + G'z + z_box` and value `-v < 0`, every feasible x would give `r'x <= -v`: a contradiction for all x
-/// with `|x| < v / |r|_1`. The violation is measured as `|r|_inf` and wrong signs over `v` and over the multipliers.
+/// with `|x| < v / |r|_1`. The violation is measured as `|r|_inf` and wrong signs over `v` and over the multipliers, and is at
+/// least the rounding error of `v` over `v`.
 fn primal_violation(qp: &Qp, p: &Point) -> f64 {
     let n = qp.n();
     if p.y.len() != qp.n_equality() || p.z.len() != qp.n_inequality() || p.z_box.len() != n {
@@ -93,9 +94,12 @@ fn primal_violation(qp: &Qp, p: &Point) -> f64 {
     qp.g.tmul_add(1.0, &p.z, &mut r);
     let mut wrong = norm_inf(&r);
     let mut value = dot(&qp.b, &p.y);
+    // a value that is the rounding error of its terms proves nothing: a feasible set of one point has such
+    let mut terms: f64 = qp.b.iter().zip(&p.y).map(|(b, y)| (b * y).abs()).sum();
     for i in 0..p.z.len() {
         if qp.h[i].is_finite() {
             value += qp.h[i] * p.z[i];
+            terms += (qp.h[i] * p.z[i]).abs();
             wrong = wrong.max(-p.z[i]);
         } else {
             wrong = wrong.max(p.z[i].abs());
@@ -105,12 +109,13 @@ fn primal_violation(qp: &Qp, p: &Point) -> f64 {
         let bound = if p.z_box[i] > 0.0 { qp.ub[i] } else { qp.lb[i] };
         if bound.is_finite() {
             value += bound * p.z_box[i];
+            terms += (bound * p.z_box[i]).abs();
         } else {
             wrong = wrong.max(p.z_box[i].abs());
         }
     }
     let size = norm_inf(&p.y).max(norm_inf(&p.z)).max(norm_inf(&p.z_box));
-    ratio(wrong, -value, size)
+    ratio(wrong, -value, size).max(f64::EPSILON * terms / -value)
 }
 
 fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
@@ -119,15 +124,19 @@ fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
     }
     let mut pd = vec![0.0; d.len()];
     qp.p.mul_add(1.0, d, &mut pd, &mut Vec::new());
-    let mut wrong = norm_inf(&pd);
+    // in the units of the data where these are small: curvature or a row of 1e-8 is there, it only binds far out
+    let curvature = qp.p.diagonal().into_iter().fold(0.0, f64::max);
+    let mut wrong = norm_inf(&pd) / if curvature > 0.0 { curvature.min(1.0) } else { 1.0 };
     let mut ad = vec![0.0; qp.n_equality()];
     qp.a.mul_add(1.0, d, &mut ad);
-    wrong = wrong.max(norm_inf(&ad));
+    for (r, unit) in ad.iter().zip(units(&qp.a)) {
+        wrong = wrong.max(r.abs() / unit);
+    }
     let mut gd = vec![0.0; qp.n_inequality()];
     qp.g.mul_add(1.0, d, &mut gd);
-    for i in 0..gd.len() {
-        if qp.h[i].is_finite() {
-            wrong = wrong.max(gd[i]);
+    for ((r, unit), h) in gd.iter().zip(units(&qp.g)).zip(qp.h.iter()) {
+        if h.is_finite() {
+            wrong = wrong.max(r / unit);
         }
     }
     for i in 0..d.len() {
@@ -138,7 +147,17 @@ fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
             wrong = wrong.max(-d[i]);
         }
     }
-    ratio(wrong, -dot(&qp.q, d), norm_inf(d))
+    let value = -dot(&qp.q, d);
+    let terms: f64 = qp.q.iter().zip(d).map(|(q, d)| (q * d).abs()).sum();
+    ratio(wrong, value, norm_inf(d)).max(f64::EPSILON * terms / value)
+}
+
+/// The largest magnitude in each row, at most 1; 1 for a row of zeros.
+fn units(m: &Matrix) -> Vec<f64> {
+    let mut out = vec![0.0_f64; m.nrows()];
+    m.for_each(|i, _, v| out[i] = out[i].max(v.abs()));
+    out.iter_mut().for_each(|v| *v = if *v > 0.0 { v.min(1.0) } else { 1.0 });
+    out
 }
 
 fn curvature_violation(qp: &Qp, d: &[f64]) -> f64 {

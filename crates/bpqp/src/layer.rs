@@ -101,6 +101,10 @@ impl Layer {
         Ok(())
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The problem at hand.
     pub fn qp(&self) -> &Qp {
         &self.solution.qp
@@ -112,10 +116,11 @@ impl Layer {
     }
 
     /// Solves the problem at hand, starting from the solution of a similar one: if its active set is nearly right this
-    /// costs a few systems of that set.
+    /// costs a few systems of that set. A point of other shapes, or with numbers that are not finite, is no help and is
+    /// ignored: a warm start never decides whether there is a solution.
     pub fn solve_from(&mut self, warm: Option<&Point>) -> Result<&Solution, Error> {
         let start = Instant::now();
-        self.forward(warm)?;
+        self.forward(warm.filter(|point| point.fits(&self.solution.qp) && point.is_finite()))?;
         self.solution.info.time = start.elapsed();
         Ok(&self.solution)
     }
@@ -187,6 +192,7 @@ impl Layer {
 
     /// Makes a solution that came from elsewhere the current one, so that it can be differentiated here.
     pub(crate) fn adopt(&mut self, solution: &Solution) -> Result<(), Error> {
+        check_structure(&self.solution.qp, &solution.qp)?;
         self.solution.clone_from(solution);
         self.differentiator.load(&solution.qp, solution.core.as_ref())?;
         self.loaded = true;
@@ -262,10 +268,6 @@ impl Layer {
 
     /// Solves from the active set of a similar problem; false if that does not lead to a verified solution.
     fn try_active_set(&mut self, warm: &Point) -> Result<bool, Error> {
-        let qp = &self.solution.qp;
-        if warm.x.len() != qp.n() || warm.y.len() != qp.n_equality() || warm.z.len() != qp.n_inequality() {
-            return Ok(false);
-        }
         self.trial.clone_from(warm);
         self.polish_trial(WARM_ROUNDS)?;
         if !self.solution.info.polished {
@@ -395,6 +397,10 @@ fn general_point(solution: &mut Solution) {
 
 /// The solvers to try, in order.
 fn chain(qp: &Qp, settings: &Settings) -> Vec<Arc<dyn ForwardSolver>> {
+    if qp.n() == 0 {
+        // nothing to iterate on, and not every solver takes it
+        return vec![forward::solver(Solver::ActiveSet)];
+    }
     if settings.solver != Solver::Auto {
         return vec![forward::solver(settings.solver)];
     }

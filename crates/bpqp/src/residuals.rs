@@ -45,6 +45,12 @@ impl Point {
         }
     }
 
+    /// True if it has the shapes of `qp`.
+    pub(crate) fn fits(&self, qp: &Qp) -> bool {
+        (self.x.len(), self.y.len(), self.z.len()) == (qp.n(), qp.n_equality(), qp.n_inequality())
+            && self.z_box.len() == qp.n()
+    }
+
     /// True if every entry is finite.
     pub fn is_finite(&self) -> bool {
         [&self.x, &self.y, &self.z, &self.z_box].iter().all(|v| v.iter().all(|e| e.is_finite()))
@@ -167,7 +173,9 @@ fn nan_max(a: f64, b: f64) -> f64 {
 impl Residuals {
     /// True if every residual is at most `factor * (eps_abs + eps_rel * its scale)`.
     pub fn within(&self, eps_abs: f64, eps_rel: f64, factor: f64) -> bool {
-        self.primal <= factor * (eps_abs + eps_rel * self.primal_scale)
+        // where a scale overflowed everything is small against it
+        [self.primal_scale, self.dual_scale, self.gap_scale].iter().all(|scale| scale.is_finite())
+            && self.primal <= factor * (eps_abs + eps_rel * self.primal_scale)
             && self.dual <= factor * (eps_abs + eps_rel * self.dual_scale)
             && self.gap <= factor * (eps_abs + eps_rel * self.gap_scale)
     }

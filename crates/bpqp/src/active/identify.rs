@@ -6,12 +6,14 @@ use crate::residuals::ResidualWork;
 use crate::{Point, Qp};
 use std::sync::Arc;
 
-/// Norms of the rows of `G`: a slack over it is a distance, a multiplier times it a force.
+/// Norms of the rows of `G` and `A`: a slack over it is a distance, a multiplier times it a force.
 #[derive(Debug, Default)]
 pub(crate) struct RowScales {
-    of: Option<(Arc<Matrix>, Arc<Hessian>)>,
-    /// Euclidean norm of each row, 1 for an empty one.
+    of: Option<(Arc<Matrix>, Arc<Matrix>, Arc<Hessian>)>,
+    /// Euclidean norm of each row of `G`, 1 for an empty one.
     pub norms: Vec<f64>,
+    /// The same of `A`.
+    pub equality: Vec<f64>,
     /// Largest diagonal entry of P, which bounds every entry of it.
     curvature: f64,
 }
@@ -19,30 +21,17 @@ pub(crate) struct RowScales {
 impl RowScales {
     /// Takes the rows of `qp`; nothing is computed if they are the same matrix as before.
     pub fn load(&mut self, qp: &Qp) {
-        if self.of.as_ref().is_some_and(|(g, p)| Arc::ptr_eq(g, &qp.g) && Arc::ptr_eq(p, &qp.p)) {
+        let same = self
+            .of
+            .as_ref()
+            .is_some_and(|(g, a, p)| Arc::ptr_eq(g, &qp.g) && Arc::ptr_eq(a, &qp.a) && Arc::ptr_eq(p, &qp.p));
+        if same {
             return;
         }
         self.curvature = qp.p.diagonal().into_iter().fold(0.0, f64::max);
-        self.norms.clear();
-        self.norms.resize(qp.n_inequality(), 0.0);
-        match &*qp.g {
-            Matrix::Dense(m) => {
-                for j in 0..m.ncols() {
-                    for (norm, v) in self.norms.iter_mut().zip(m.col_as_slice(j)) {
-                        *norm += v * v;
-                    }
-                }
-            }
-            Matrix::Sparse(m) => {
-                for (&i, v) in m.indices().iter().zip(m.values()) {
-                    self.norms[i] += v * v;
-                }
-            }
-        }
-        for norm in &mut self.norms {
-            *norm = if *norm > 0.0 { norm.sqrt() } else { 1.0 };
-        }
-        self.of = Some((qp.g.clone(), qp.p.clone()));
+        row_norms(&qp.g, &mut self.norms);
+        row_norms(&qp.a, &mut self.equality);
+        self.of = Some((qp.g.clone(), qp.a.clone(), qp.p.clone()));
     }
 
     /// The force that multipliers are compared with: the largest of `|q|`, `|P x|` and the products in `P x`, which is what
@@ -50,6 +39,28 @@ impl RowScales {
     pub fn force(&self, qp: &Qp, px: &[f64], x: &[f64]) -> f64 {
         let force = norm_inf(px).max(norm_inf(&qp.q)).max(self.curvature * norm_inf(x));
         if force > 0.0 { force } else { 1.0 }
+    }
+}
+
+fn row_norms(m: &Matrix, norms: &mut Vec<f64>) {
+    norms.clear();
+    norms.resize(m.nrows(), 0.0);
+    match m {
+        Matrix::Dense(m) => {
+            for j in 0..m.ncols() {
+                for (norm, v) in norms.iter_mut().zip(m.col_as_slice(j)) {
+                    *norm += v * v;
+                }
+            }
+        }
+        Matrix::Sparse(m) => {
+            for (&i, v) in m.indices().iter().zip(m.values()) {
+                norms[i] += v * v;
+            }
+        }
+    }
+    for norm in norms {
+        *norm = if *norm > 0.0 { norm.sqrt() } else { 1.0 };
     }
 }
 

@@ -17,6 +17,10 @@ use crate::{Point, Qp, Residuals};
 const TOLERANCE: f64 = 1e-10;
 /// Multipliers and slacks below this multiple of the scales both vanish: weakly active.
 const WEAK: f64 = 1e-8;
+/// The equations of the set hold if what is left of them is below this multiple of the scales of their rows.
+const HOLDS: f64 = 1e-8;
+/// Lengths below this are measured as if they were this long: a solution that vanishes has no length of its own.
+const SHORT: f64 = 1e-4;
 /// Residuals relative to the terms that cancel in them: rounding.
 const ROUNDING: f64 = 1e-14;
 /// Residuals whose reduction by a solve tells how good its factors are.
@@ -88,6 +92,9 @@ impl Polisher {
                 return self.give_up(qp, point, round, accuracy);
             }
             if !self.repair(qp, round > BOLD_ROUNDS) {
+                if !self.holds(qp, &residuals) {
+                    return self.give_up(qp, point, round, accuracy);
+                }
                 self.mark_weak(qp);
                 self.clip();
                 point.clone_from(&self.trial);
@@ -98,6 +105,19 @@ impl Polisher {
             }
         }
         self.give_up(qp, point, rounds, accuracy)
+    }
+
+    /// The trial point satisfies the equations of its set, each in the units of its own row: the system of the set may be
+    /// inconsistent, and a row of small entries must not drown in the residuals of the others.
+    fn holds(&self, qp: &Qp, report: &Residuals) -> bool {
+        let force = HOLDS * report.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x));
+        let length = HOLDS * distance_scale(qp, &self.trial.x).max(SHORT);
+        let mut equalities = self.work.equality.iter().zip(&self.scales.equality);
+        let mut rows = self.work.slack.iter().zip(&self.scales.norms).zip(&self.set.g);
+        let mut stationarity = self.work.stationarity.iter().zip(&self.set.bound);
+        equalities.all(|(r, norm)| r.abs() <= length * norm)
+            && rows.all(|((s, norm), &active)| !active || s.abs() <= length * norm)
+            && stationarity.all(|(r, &side)| side != Side::Free || r.abs() <= force)
     }
 
     /// Multipliers of the wrong sign by rounding only, which `repair` let pass, vanish.
@@ -147,7 +167,7 @@ impl Polisher {
     fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor) -> (f64, Residuals, f64) {
         let m = qp.n_equality();
         let (report, _) = residuals(qp, &self.trial, &mut self.work);
-        let mut before = self.distance_to_set(&report);
+        let mut before = self.distance_to_set(qp, &report);
         let (mut first, mut last) = (f64::INFINITY, None);
         for _ in 0..CORRECTIONS {
             self.w.clear();
@@ -161,7 +181,7 @@ impl Polisher {
             self.trial.y.iter_mut().zip(&self.v[..m]).for_each(|(y, d)| *y += d);
             self.trial.z.iter_mut().zip(&self.v[m..]).for_each(|(z, d)| *z += d);
             let now = residuals(qp, &self.trial, &mut self.work);
-            let after = self.distance_to_set(&now.0);
+            let after = self.distance_to_set(qp, &now.0);
             // from a point that all but lies on the set nothing can be learned about the factors
             if first == f64::INFINITY && before > TELLING {
                 first = after / before;
@@ -194,13 +214,15 @@ impl Polisher {
 
     /// How far the trial point is from solving the KKT system of its set: stationarity of the free variables and residuals
     /// of the active rows, each relative to the terms that cancel in it.
-    fn distance_to_set(&self, scales: &Residuals) -> f64 {
+    fn distance_to_set(&self, qp: &Qp, scales: &Residuals) -> f64 {
         let free = self.work.stationarity.iter().zip(&self.set.bound).filter(|(_, side)| **side == Side::Free);
         let dual = free.fold(0.0_f64, |m, (r, _)| if r.is_nan() { f64::NAN } else { m.max(r.abs()) });
         let rows = self.work.slack.iter().zip(&self.set.g).filter(|(_, active)| **active);
         let primal = rows.fold(norm_inf(&self.work.equality), |m, (s, _)| m.max(s.abs()));
         let relative = |r: f64, scale: f64| if r == 0.0 { 0.0 } else { r / scale };
-        let (dual, primal) = (relative(dual, scales.dual_scale), relative(primal, scales.primal_scale));
+        // where the solution and with it every term vanishes, relative to the force that the curvature exerts on x
+        let force = scales.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x));
+        let (dual, primal) = (relative(dual, force), relative(primal, scales.primal_scale));
         if dual.is_nan() || primal.is_nan() { f64::NAN } else { dual.max(primal) }
     }
 

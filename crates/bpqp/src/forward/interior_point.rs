@@ -46,11 +46,18 @@ impl ForwardSolver for InteriorPoint {
                     settings: settings.clone(),
                     dual: Some(handle),
                     general: None,
+                    in_general: false,
                     qp: qp.clone(),
                 }));
             }
         }
-        Ok(Box::new(Choice { settings: settings.clone(), dual: None, general: None, qp: qp.clone() }))
+        Ok(Box::new(Choice {
+            settings: settings.clone(),
+            dual: None,
+            general: None,
+            in_general: false,
+            qp: qp.clone(),
+        }))
     }
 }
 
@@ -60,6 +67,8 @@ struct Choice {
     qp: Qp,
     dual: Option<DualHandle>,
     general: Option<General>,
+    /// The last solve ended in the general form, which otherwise still holds an earlier problem.
+    in_general: bool,
 }
 
 impl ForwardHandle for Choice {
@@ -74,6 +83,7 @@ impl ForwardHandle for Choice {
     }
 
     fn solve(&mut self, _warm: Option<&Point>, out: &mut Point) -> Outcome {
+        self.in_general = false;
         if let Some(dual) = &mut self.dual {
             let outcome = dual.solve(&self.qp, out);
             if outcome.status != Status::NumericalFailure && outcome.status != Status::IterationLimit {
@@ -85,9 +95,9 @@ impl ForwardHandle for Choice {
 
     fn tighten(&mut self, out: &mut Point) -> Option<Outcome> {
         match (&mut self.dual, &mut self.general) {
-            (_, Some(general)) => general.tighten(&self.settings, out),
-            (Some(dual), None) => dual.tighten(&self.qp, out).or_else(|| Some(self.general_solve(out))),
-            (None, None) => None,
+            (_, Some(general)) if self.in_general => general.tighten(&self.settings, out),
+            (Some(dual), _) => dual.tighten(&self.qp, out).or_else(|| Some(self.general_solve(out))),
+            (None, _) => None,
         }
     }
 
@@ -98,6 +108,7 @@ impl ForwardHandle for Choice {
 
 impl Choice {
     fn general_solve(&mut self, out: &mut Point) -> Outcome {
+        self.in_general = true;
         let reuse = self.general.as_mut().is_some_and(|general| general.update(&self.qp));
         if !reuse {
             self.general = None;

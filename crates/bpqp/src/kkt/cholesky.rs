@@ -44,6 +44,12 @@ pub(crate) fn pivot_ratio(l: MatRef<'_, f64>) -> f64 {
     if high > 0.0 { low / high } else { 1.0 }
 }
 
+/// True if every pivot kept more than `smallest` of the diagonal entry that it came from. Unlike a ratio of pivots this
+/// tells dependent rows from rows of different scales.
+pub(crate) fn pivots_kept(l: MatRef<'_, f64>, diagonal: &[f64], smallest: f64) -> bool {
+    diagonal.iter().enumerate().all(|(i, &d)| l[(i, i)] * l[(i, i)] > smallest * d)
+}
+
 /// Rows `range` of column j, which is contiguous in every matrix that is factored here.
 fn column(l: MatRef<'_, f64>, j: usize, range: std::ops::Range<usize>) -> &[f64] {
     match l.col(j).try_as_col_major() {

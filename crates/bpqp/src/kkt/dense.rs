@@ -6,7 +6,7 @@
 //!   the hard rows. Where K alone is singular (a linear program, a vertex) a multiple of `H'H` of the hard rows H is
 //!   added, which leaves the solution unchanged.
 
-use super::cholesky::{CholeskyScratch, pivot_ratio, solve_lower, solve_lower_transposed};
+use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept, solve_lower, solve_lower_transposed};
 use super::range_space::{RangeSpace, transposed_rows};
 use super::{Breakdown, KktCore, KktFactor};
 use crate::matrix::{Hessian, Matrix, gemv, gemv_t};
@@ -22,8 +22,10 @@ const HARD: f64 = 1e-7;
 const SINGULAR_K: f64 = 1e-13;
 const SINGULAR_S: f64 = 1e-13;
 const SINGULAR_AUGMENTED: f64 = 1e-15;
-/// Added to the diagonal of a singular Schur complement, as a multiple of its largest entry.
+/// Added to the diagonal of a singular Schur complement, as a multiple of its entries.
 const REGULARIZE_S: f64 = 1e-8;
+/// Diagonal entries of it below this multiple of the largest are those of empty rows.
+const EMPTY: f64 = 1e-30;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Form {
@@ -52,6 +54,8 @@ pub(crate) struct DenseKkt {
     s: Mat<f64>,
     gathered: Mat<f64>,
     augmented: f64,
+    /// Diagonal of a matrix before its factorization.
+    diagonal: Vec<f64>,
     /// Largest diagonal entry of P on the free variables.
     hessian_size: f64,
     deficient: bool,
@@ -81,6 +85,7 @@ impl DenseKkt {
             s: empty(),
             gathered: empty(),
             augmented: 0.0,
+            diagonal: Vec::new(),
             hessian_size: 0.0,
             deficient: false,
             scratch: CholeskyScratch::default(),
@@ -116,16 +121,23 @@ impl DenseKkt {
             return Err(Breakdown::NotFinite);
         }
         self.deficient = false;
-        let ok = self.scratch.factor(self.s.as_mut()).is_ok() && pivot_ratio(self.s.as_ref()) > SINGULAR_S;
+        self.diagonal.clear();
+        self.diagonal.extend((0..self.hard.len()).map(|i| self.s[(i, i)]));
+        // more equations than free variables are dependent, whatever rounding makes of the last pivots
+        let equations = self.hard.iter().filter(|&&row| self.dc[row] == 0.0).count();
+        let ok = self.scratch.factor(self.s.as_mut()).is_ok()
+            && equations <= self.y.nrows()
+            && pivots_kept(self.s.as_ref(), &self.diagonal, SINGULAR_S);
         if ok || self.hard.is_empty() {
             return Ok(());
         }
         self.deficient = true;
-        self.fill_schur(core, REGULARIZE_S * largest.max(f64::MIN_POSITIVE));
+        self.fill_schur(core, REGULARIZE_S);
         self.scratch.factor(self.s.as_mut()).map_err(|_| Breakdown::Rank)
     }
 
-    /// Fills the lower triangle of S; returns the largest diagonal entry of the block.
+    /// Fills the lower triangle of S with its diagonal raised by a factor `1 + shift`; returns the largest diagonal entry of
+    /// the block.
     fn fill_schur(&mut self, core: Option<&RangeSpace>, shift: f64) -> f64 {
         let h = self.hard.len();
         resize(&mut self.s, h, h);
@@ -144,7 +156,14 @@ impl DenseKkt {
         for (i, &row) in self.hard.iter().enumerate() {
             let entry = self.s[(i, i)];
             largest = if entry.is_nan() { f64::NAN } else { largest.max(entry) };
-            self.s[(i, i)] = entry + self.hard_dc(row) + shift;
+            self.s[(i, i)] = entry + self.hard_dc(row);
+        }
+        if shift > 0.0 {
+            // relative to each row, whose scale is its own; an empty one is a row of the common scale
+            for i in 0..h {
+                let own = self.s[(i, i)];
+                self.s[(i, i)] += shift * if own > EMPTY * largest { own } else { largest.max(f64::MIN_POSITIVE) };
+            }
         }
         largest
     }
@@ -214,10 +233,9 @@ impl DenseKkt {
     /// Factors K; false if a pivot is lost against the diagonal entry that it came from, which is what tells a singular
     /// matrix from one whose rows have different scales.
     fn factor_k(&mut self, singular: f64) -> bool {
-        self.t.clear();
-        self.t.extend((0..self.k.ncols()).map(|i| self.k[(i, i)]));
-        self.scratch.factor(self.k.as_mut()).is_ok()
-            && self.t.iter().enumerate().all(|(i, &d)| self.k[(i, i)] * self.k[(i, i)] > singular * d)
+        self.diagonal.clear();
+        self.diagonal.extend((0..self.k.ncols()).map(|i| self.k[(i, i)]));
+        self.scratch.factor(self.k.as_mut()).is_ok() && pivots_kept(self.k.as_ref(), &self.diagonal, singular)
     }
 
     /// `dc` of a hard row in the augmented system: with `t H'H` added to K its multiplier is `(1 - t dc) v`, and

@@ -76,6 +76,11 @@ impl Refiner {
         }
         kkt.solve(w, v);
         let mut best = f64::INFINITY;
+        // nothing is better than what this call computed, least of all the solution of an earlier system
+        self.best_w.clear();
+        self.best_w.extend_from_slice(w);
+        self.best_v.clear();
+        self.best_v.extend_from_slice(v);
         for step in 0..=STEPS {
             self.r.clear();
             self.r.extend_from_slice(&self.rhs_w);

@@ -10,7 +10,7 @@
 //!
 //! A factorization costs `n (r + k)^2 + (r + k)^3 / 3` flops and the n x n matrix is never formed.
 
-use super::cholesky::{CholeskyScratch, pivot_ratio, solve_lower, solve_lower_transposed};
+use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept, solve_lower, solve_lower_transposed};
 use super::dense::DenseKkt;
 use super::range_space::transposed_rows;
 use super::{Breakdown, KktFactor};
@@ -22,8 +22,8 @@ use std::sync::Arc;
 
 /// Smallest to largest entry of E below which it counts as singular.
 const SINGULAR_E: f64 = 1e-14;
-/// Smallest pivot ratio of the Schur complement.
-const SINGULAR_S: f64 = 1e-15;
+/// Smallest part of its diagonal entry that a pivot of the Schur complement may keep.
+const SINGULAR_S: f64 = 1e-14;
 /// Relative shift of the diagonal of a singular Schur complement.
 const REGULARIZE_S: f64 = 1e-8;
 
@@ -48,6 +48,8 @@ pub(crate) struct StructuredKkt {
     u: Vec<f64>,
     t: Vec<f64>,
     deficient: bool,
+    /// Diagonal of S before its factorization.
+    diagonal: Vec<f64>,
     /// Smallest over largest entry of E.
     e_ratio: f64,
     /// Takes over where E is singular.
@@ -74,6 +76,7 @@ impl StructuredKkt {
             u: Vec::new(),
             t: Vec::new(),
             deficient: false,
+            diagonal: Vec::new(),
             e_ratio: 0.0,
             dense: None,
             use_dense: false,
@@ -194,7 +197,12 @@ impl KktFactor for StructuredKkt {
             return Err(Breakdown::NotFinite);
         }
         self.deficient = false;
-        let ok = self.scratch.factor(self.s.as_mut()).is_ok() && pivot_ratio(self.s.as_ref()) > SINGULAR_S;
+        self.diagonal.clear();
+        self.diagonal.extend((0..k).map(|j| self.s[(j, j)]));
+        // more equations than free variables are dependent, whatever rounding makes of the last pivots
+        let ok = self.scratch.factor(self.s.as_mut()).is_ok()
+            && dc.iter().filter(|&&d| d == 0.0).count() <= f
+            && pivots_kept(self.s.as_ref(), &self.diagonal, SINGULAR_S);
         if ok || k == 0 {
             return Ok(());
         }
