@@ -270,14 +270,12 @@ def test_qpsolvers() -> None:
         torch.testing.assert_close(g, w, atol=1e-6, rtol=1e-6)
 
 
-def _train(rank: int, world: int, port: int, queue: Any) -> None:
+def _train(rank: int, world: int, meeting: str, queue: Any) -> None:
     """One step of gradient descent on half of the batch; the gradients of all processes are averaged."""
-    import os
-
     import torch.distributed as dist
 
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=world)
+    # they meet in a file: a port that is free now may not be in a moment
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
     try:
         layer, q = ddp_model()
         wrapped = torch.nn.parallel.DistributedDataParallel(layer)
@@ -295,19 +293,14 @@ def ddp_model() -> tuple[bt.QpLayer, Any]:
     return bt.QpLayer(**data, G=G, h=h), q
 
 
-def test_distributed_data_parallel_gives_the_gradients_of_one_process() -> None:
-    import socket
-
+def test_distributed_data_parallel_gives_the_gradients_of_one_process(tmp_path: Any) -> None:
     import torch.multiprocessing as mp
 
     if not torch.distributed.is_gloo_available():
         pytest.skip("this build of torch has no gloo")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
     context = mp.get_context("spawn")
     queue = context.SimpleQueue()
-    mp.spawn(_train, (2, port, queue), nprocs=2)
+    mp.spawn(_train, (2, str(tmp_path / "meeting"), queue), nprocs=2)
     layer, q = ddp_model()
     (layer(q=q) ** 2).sum(1).mean().backward()
     for name, gradient in queue.get().items():
