@@ -15,7 +15,7 @@ optional() {
     echo "not installed, and its tests skipped: $*" >&2
 }
 if [ ! -f "$env/ready" ]; then
-    install numpy scipy pytest maturin ruff
+    install numpy scipy pytest maturin ruff matplotlib
     # the CPU build of torch where the platform has one of its own; TORCH names another requirement or wheel
     optional "${TORCH:-torch}"
     optional "jax[cpu]"

@@ -1,0 +1,53 @@
+"""What the examples share: arguments, tables, pictures."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import torch
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+plt.rcParams.update(
+    {
+        "figure.dpi": 110,
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": "medium",
+        "legend.frameon": False,
+        "font.size": 9,
+    }
+)
+
+
+def arguments(description: str | None, picture: str) -> argparse.Namespace:
+    """`--short` and `--out`; and the same random numbers in every run."""
+    parser = argparse.ArgumentParser(description=(description or "").split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--short", action="store_true", help="a few steps, to see that it runs")
+    parser.add_argument("--out", type=Path, default=Path(picture), help="the picture (default: %(default)s)")
+    parsed = parser.parse_args()
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    return parsed
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Prints a table in Markdown."""
+    text = [[f"{c:.4g}" if isinstance(c, float) else str(c) for c in row] for row in (head, *rows)]
+    widths = [max(len(row[k]) for row in text) for k in range(len(head))]
+    for k, row in enumerate(text):
+        print("| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |")
+        if k == 0:
+            print("| " + " | ".join("-" * w for w in widths) + " |")
+
+
+def save(figure: Figure, path: Path) -> None:
+    figure.savefig(path)
+    plt.close(figure)
+    print(f"picture: {path}")

@@ -1,0 +1,190 @@
+"""Portfolios: a predictor trained to predict, and the same one trained through the decision it is used for.
+
+Every second day a small network sees features of 20 stocks (the prices that ship with this repository) and predicts
+returns mu; the portfolio solves
+
+    minimize lambda/2 w'Sigma w - mu'w  subject to  1'w = 1, 0 <= w <= 0.2
+
+with Sigma from the last 240 days. Two-stage training minimizes the squared error of mu. The others minimize the
+regret of w, differentiated through the program: with bpqp, with its facade of qpth's call, and with qpth itself where
+it is installed. Same initial weights, order of days, optimizer and epochs; the first 60 % of the days train, the last
+20 % are reported, and nothing is chosen on them. `bpqp portfolio` is the full study of this, docs/portfolio.md its
+results.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpqp.torch as bt
+import matplotlib.pyplot as plt
+import torch
+from bpqp.compat import qpth as facade
+from common import arguments, save, table
+from torch import Tensor
+
+PRICES = Path(__file__).parents[2] / "crates" / "bpqp-cli" / "data" / "sp500_20.csv.gz"
+RISK_AVERSION, CAP, WINDOW, EVERY = 10.0, 0.2, 240, 2
+Layer = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Days:
+    """What is known on each day, and the return from the next close to the one after, in %."""
+
+    features: Tensor
+    sigma: Tensor
+    returns: Tensor
+    dates: list[str]
+
+    def __getitem__(self, rows: slice | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.features[rows], self.sigma[rows], self.returns[rows]
+
+
+def load() -> Days:
+    with gzip.open(PRICES, "rt", encoding="utf-8") as file:
+        lines = list(csv.reader(file))[1:]
+    prices = torch.tensor([[float(v) for v in line[1:]] for line in lines])
+    log = prices.log()
+    daily = 100 * (prices[1:] / prices[:-1] - 1)  # row t - 1 is the return of day t
+    days = torch.arange(WINDOW, len(prices) - 2, EVERY)
+    windows = daily.unfold(0, WINDOW, 1)[days - WINDOW].mT  # the last WINDOW returns up to the close of each day
+    centered = windows - windows.mean(1, keepdim=True)
+    sigma = centered.mT @ centered / (WINDOW - 1) + 0.05 * torch.eye(prices.shape[1])
+    past = [log[days] - log[days - k] for k in (1, 5, 20, 60, 240)]
+    past += [windows[:, -k:].std(1).clamp(min=0.01).log() for k in (20, WINDOW)]
+    features = torch.stack(past, 2)
+    features = (features - features.mean(1, keepdim=True)) / (features.std(1, keepdim=True) + 1e-9)
+    returns = 100 * (prices[days + 2] / prices[days + 1] - 1)
+    return Days(features.clamp(-3, 3), sigma, returns, [lines[int(k)][0] for k in days])
+
+
+def with_bpqp(P: Tensor, q: Tensor) -> Tensor:
+    n = q.shape[1]
+    return bt.solve_qp(P, q, A=torch.ones(1, n), b=torch.ones(1), lb=torch.zeros(n), ub=torch.full((n,), CAP))
+
+
+def with_qpth(function: Callable[..., Tensor]) -> Layer:
+    """The bounds as rows, which is what qpth's call has."""
+
+    def layer(P: Tensor, q: Tensor) -> Tensor:
+        n = q.shape[1]
+        G = torch.cat([-torch.eye(n), torch.eye(n)])
+        h = torch.cat([torch.zeros(n), torch.full((n,), CAP)])
+        return function(P, q, G, h, torch.ones(1, n), torch.ones(1))
+
+    return layer
+
+
+def value(w: Tensor, sigma: Tensor, returns: Tensor) -> Tensor:
+    """What the decision minimizes, with the returns that came; in % a day."""
+    risk = torch.einsum("bi,bij,bj->b", w, sigma, w)
+    return RISK_AVERSION / 200 * risk - (w * returns).sum(1)
+
+
+class Predictor(torch.nn.Module):
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        last = torch.nn.Linear(16, 1)
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.zeros_(last.bias)
+        self.net = torch.nn.Sequential(torch.nn.Linear(features, 16), torch.nn.SiLU(), last)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.net(features).squeeze(2)
+
+
+def train(days: Days, last: int, epochs: int, layer: Layer | None) -> tuple[Predictor, float]:
+    """A trained predictor and seconds per epoch; without a layer it learns to predict."""
+    torch.manual_seed(1)
+    model = Predictor(days.features.shape[2])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    begin = time.perf_counter()
+    for _ in range(epochs):
+        for rows in torch.randperm(last).split(64):
+            features, sigma, returns = days[rows]
+            optimizer.zero_grad()
+            mu = model(features)
+            if layer is None:
+                loss = (mu - returns).square().mean()
+            else:
+                # the best value in hindsight does not depend on mu: regret and value have the same gradient
+                loss = value(layer(RISK_AVERSION / 100 * sigma, -mu), sigma, returns).mean()
+            loss.backward()
+            optimizer.step()
+    return model, (time.perf_counter() - begin) / epochs
+
+
+def draw(wealth: dict[str, Tensor], dates: list[str], seconds: dict[str, float]) -> plt.Figure:
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), width_ratios=[2, 1])
+    styles = ["-", "-", "--", ":", "-"]
+    for k, (name, series) in enumerate(wealth.items()):
+        left.plot(series, label=name, lw=1.3, ls=styles[k % 5], color="0.6" if name == "equal weight" else None)
+    ticks = [k for k in range(1, len(dates)) if dates[k][:4] != dates[k - 1][:4]]
+    left.set_xticks(ticks, [dates[k][:4] for k in ticks])
+    left.set(ylabel="wealth, every second day", title="Test days (survivors, no costs: compare, do not believe)")
+    left.legend()
+    bars = right.barh(list(seconds), list(seconds.values()), color="tab:blue")
+    right.bar_label(bars, fmt="%.2f", padding=3)
+    right.invert_yaxis()
+    right.margins(x=0.15)
+    right.set(xlabel="seconds per epoch", title="Training")
+    return figure
+
+
+def main() -> None:
+    settings = arguments(__doc__, "portfolio.png")
+    days = load()
+    count = len(days.dates)
+    last, first = int(0.6 * count), int(0.8 * count)
+    if settings.short:
+        last, first = 128, count - 100
+    epochs = 1 if settings.short else 5
+    methods: dict[str, Layer | None] = {
+        "two-stage": None,
+        "bpqp": with_bpqp,
+        "bpqp by qpth's call": with_qpth(facade.QPFunction(check_Q_spd=False)),
+    }
+    try:
+        from qpth.qp import QPFunction
+
+        methods["qpth"] = with_qpth(QPFunction(verbose=-1, check_Q_spd=False))
+    except ImportError as error:
+        print(f"without qpth: {error}")
+    features, sigma, returns = days[slice(first, None)]
+    n = returns.shape[1]
+    with torch.no_grad():
+        best = value(with_bpqp(RISK_AVERSION / 100 * sigma, -returns), sigma, returns)
+    decisions, seconds, errors = {}, {}, {}
+    for name, layer in methods.items():
+        model, seconds[name] = train(days, last, epochs, layer)
+        with torch.no_grad():
+            mu = model(features)
+            decisions[name] = with_bpqp(RISK_AVERSION / 100 * sigma, -mu)
+            errors[name] = (mu - returns).square().mean().item()
+        print(f"{name}: {seconds[name]:.2f} s per epoch", flush=True)
+    decisions["equal weight"] = torch.full_like(returns, 1 / n)
+    rows, wealth = [], {}
+    for name, w in decisions.items():
+        earned = (w * returns).sum(1)
+        regret = 100 * (value(w, sigma, returns) - best)
+        sharpe = (252**0.5 * earned.mean() / earned.std()).item()
+        spread = (regret.std() / len(regret) ** 0.5).item()
+        time_used = f"{seconds[name]:.2f}" if name in seconds else ""
+        rows.append((name, errors.get(name, ""), f"{regret.mean():.2f} ± {spread:.2f}", sharpe, time_used))
+        wealth[name] = (1 + earned / 100).cumprod(0)
+    print(f"{last} days train, {len(returns)} days test; 20 weights, 41 constraints and bounds each")
+    table(("", "squared error", "regret, bp a day", "Sharpe", "s per epoch"), rows)
+    for name in list(methods)[2:]:
+        gap = (decisions[name] - decisions["bpqp"]).abs().max()
+        print(f"largest difference of a test weight, {name} and bpqp: {gap:.1e}")
+    save(draw(wealth, days.dates[first:], seconds), settings.out)
+
+
+if __name__ == "__main__":
+    main()

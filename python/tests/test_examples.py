@@ -1,0 +1,33 @@
+"""Every example runs in its short mode, prints a table and saves a picture."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import need
+
+need("torch", "matplotlib")
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPTS = sorted(p for p in EXAMPLES.glob("*.py") if p.name != "common.py")
+
+
+def test_all_are_here() -> None:
+    assert [p.stem for p in SCRIPTS] == ["denoising", "portfolio", "projections", "sudoku"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
+def test_runs(script: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "out.png"
+    command = [sys.executable, str(script), "--short", "--out", str(picture)]
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", env={**os.environ, "PYTHONUTF8": "1"}, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| ---" in done.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 10_000
