@@ -1,6 +1,6 @@
 """Portfolios: a predictor trained to predict, and the same one trained through the decision it is used for.
 
-Every second day a small network sees features of 20 stocks (the prices that ship with this repository) and predicts
+Every fourth day a small network sees features of 20 stocks (the prices that ship with this repository) and predicts
 returns mu; the portfolio solves
 
     minimize lambda/2 w'Sigma w - mu'w  subject to  1'w = 1, 0 <= w <= 0.2
@@ -29,7 +29,7 @@ from common import arguments, save, table
 from torch import Tensor
 
 PRICES = Path(__file__).parents[2] / "crates" / "bpqp-cli" / "data" / "sp500_20.csv.gz"
-RISK_AVERSION, CAP, WINDOW, EVERY = 10.0, 0.2, 240, 2
+RISK_AVERSION, CAP, WINDOW, EVERY = 10.0, 0.2, 240, 4
 Layer = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -135,7 +135,7 @@ def draw(wealth: dict[str, Tensor], dates: list[str], seconds: dict[str, float])
     ticks = [k for k in range(1, len(dates)) if dates[k][:4] != dates[k - 1][:4]]
     left.set_xticks(ticks, [dates[k][:4] for k in ticks])
     left.set(
-        ylabel="wealth, of every second day's return", title="Test days (survivors, no costs: compare, do not believe)"
+        ylabel="wealth, of every fourth day's return", title="Test days (survivors, no costs: compare, do not believe)"
     )
     left.legend()
     bars = right.barh(list(seconds), list(seconds.values()), color="tab:blue")
@@ -153,7 +153,7 @@ def main() -> None:
     last, first = int(0.6 * count), int(0.8 * count)
     if settings.short:
         last, first = 128, count - 100
-    epochs = 1 if settings.short else 5
+    epochs = 1 if settings.short else 3
     methods: dict[str, Layer | None] = {
         "two-stage": None,
         "bpqp": with_bpqp,
