@@ -19,6 +19,8 @@ if [ ! -f "$env/ready" ]; then
     # the CPU build of torch where the platform has one of its own; TORCH names another requirement or wheel
     optional "${TORCH:-torch}"
     optional "jax[cpu]"
+    # its own requirements would bring an older NumPy; it runs with the newest
+    optional --no-deps qpth
     optional qpsolvers clarabel osqp proxsuite piqp daqp quadprog highspy
     touch "$env/ready"
 fi

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let result: Result<(String, ExitCode), Box<dyn std::error::Error + Send + Sync>> = match Program::parse().command {
         Command::Portfolio(options) => match portfolio::run(&options) {
             Ok(text) => Ok((text, ExitCode::SUCCESS)),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         },
         Command::Solve(options) => commands::solve(&options).map_err(Into::into),
         Command::Grad(options) => commands::grad(&options).map_err(Into::into),
