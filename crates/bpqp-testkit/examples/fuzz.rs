@@ -294,7 +294,7 @@ fn judge(qp: &Qp, sol: &Solution, rng: &mut Rng) -> Option<String> {
         let all = w.iter().zip(&s).fold(0.0_f64, |m, (v, s)| m.max((v / s).abs()));
         for i in 0..ours.len() {
             let e = ((ours[i] - theirs[i]) / scale[i]).abs() / big.max(1e-3 * all);
-            if !(e <= tol) {
+            if e.is_nan() || e > tol {
                 return Some(format!(
                     "Exact but d{name}[{i}] = {:e}, elimination {:e} (cond {cond:.1e})",
                     ours[i], theirs[i]
@@ -321,9 +321,7 @@ fn judge(qp: &Qp, sol: &Solution, rng: &mut Rng) -> Option<String> {
     for i in 0..n {
         r[i] = -qp.q()[i];
     }
-    for i in 0..me {
-        r[n + i] = qp.b()[i];
-    }
+    r[n..n + me].copy_from_slice(qp.b());
     for (c, &i) in held.iter().enumerate() {
         r[n + me + c] = qp.h()[i];
     }
@@ -348,7 +346,8 @@ fn judge(qp: &Qp, sol: &Solution, rng: &mut Rng) -> Option<String> {
         z[i] *= s[i];
     }
     for i in 0..n {
-        if !((sol.x[i] - z[i]).abs() / s[i] <= tol * xs.max(1e-3 * all).max(1e-6 * floor)) {
+        let off = (sol.x[i] - z[i]).abs() / s[i];
+        if off.is_nan() || off > tol * xs.max(1e-3 * all).max(1e-6 * floor) {
             return Some(format!("Exact but x[{i}] = {:e}, elimination {:e} (cond {cond:.1e})", sol.x[i], z[i]));
         }
     }
