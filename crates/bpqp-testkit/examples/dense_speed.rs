@@ -47,7 +47,9 @@ fn main() {
         for (name, qp) in [("qp", paper::qp(n, m, 1)), ("half-active", paper::half_active(n, m, 1))] {
             let repetitions = (200_000_000 / (n * n * n + 100_000)).clamp(7, 301);
             let unit = cholesky(&qp, repetitions);
-            // cold: every number is new, nothing is kept
+            // cold: every number is new, nothing is kept but the memory: the previous layer goes when the next one is there, or
+            // the allocator would return its pages to the system and ask for them again, which costs as much as the solve
+            let mut previous = None;
             let cold = time(repetitions, || {
                 let fresh = Qp::new(qp.p().clone(), qp.q())
                     .and_then(|p| p.equality(qp.a().clone(), qp.b()))
@@ -55,7 +57,9 @@ fn main() {
                     .expect("valid");
                 let mut layer = Layer::new(fresh, Settings::default()).expect("valid");
                 assert!(layer.solve().expect("solved").ok());
+                previous = Some(layer);
             });
+            drop(previous);
             let copies = time(repetitions, || {
                 std::hint::black_box((qp.p().clone(), qp.a().clone(), qp.g().clone()));
             });

@@ -6,7 +6,8 @@
 //!   the hard rows. Where K alone is singular (a linear program, a vertex) a multiple of `H'H` of the hard rows H is
 //!   added, which leaves the solution unchanged.
 
-use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept, solve_lower, solve_lower_transposed};
+use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept};
+use super::kernels::{solve_lower, solve_lower_transposed};
 use super::range_space::{RangeSpace, transposed_rows};
 use super::{Breakdown, KktCore, KktFactor};
 use crate::matrix::{Hessian, Matrix, gemv, gemv_t};

@@ -20,6 +20,7 @@
 mod cholesky;
 mod convexity;
 mod dense;
+mod kernels;
 mod ldl;
 mod range_space;
 mod refine;
@@ -29,8 +30,9 @@ mod structured;
 pub use convexity::negative_curvature;
 pub use sparse::SparseKkt;
 
-pub(crate) use cholesky::{CholeskyScratch, pivot_ratio, solve_lower, solve_lower_transposed};
+pub(crate) use cholesky::{CholeskyScratch, pivot_ratio};
 pub(crate) use dense::DenseKkt;
+pub(crate) use kernels::{solve_lower, solve_lower_transposed};
 pub(crate) use range_space::RangeSpace;
 pub(crate) use refine::Refiner;
 pub(crate) use structured::StructuredKkt;

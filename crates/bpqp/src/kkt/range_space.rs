@@ -1,7 +1,8 @@
 //! What depends on P and the constraint matrices only: computed once, shared by forward and backward, by the instances
 //! of a batch and by the epochs of a training.
 
-use super::cholesky::{CholeskyScratch, NotPositive, pivot_ratio, solve_lower, solve_lower_transposed};
+use super::cholesky::{CholeskyScratch, NotPositive, pivot_ratio};
+use super::kernels::{solve_lower, solve_lower_transposed};
 use crate::Qp;
 use crate::matrix::{Hessian, Matrix};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
@@ -33,11 +34,10 @@ const SAFE: f64 = 1e-12;
 impl RangeSpace {
     /// Computes the factors; fails if P is not safely positive definite.
     pub fn new(qp: &Qp, scratch: &mut CholeskyScratch) -> Result<Self, NotPositive> {
-        let mut l = match &*qp.p {
-            Hessian::Dense(m) => m.clone(),
-            other => other.to_dense(),
-        };
-        scratch.factor(l.as_mut())?;
+        let l = match &*qp.p {
+            Hessian::Dense(p) => scratch.factor_of(p),
+            other => scratch.factor_of(&other.to_dense()),
+        }?;
         let pivot_ratio = pivot_ratio(l.as_ref());
         if pivot_ratio < SAFE {
             return Err(NotPositive);

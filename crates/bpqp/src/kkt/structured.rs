@@ -10,8 +10,9 @@
 //!
 //! A factorization costs `n (r + k)^2 + (r + k)^3 / 3` flops and the n x n matrix is never formed.
 
-use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept, solve_lower, solve_lower_transposed};
+use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept};
 use super::dense::DenseKkt;
+use super::kernels::{solve_lower, solve_lower_transposed};
 use super::range_space::transposed_rows;
 use super::{Breakdown, KktFactor};
 use crate::matrix::{Hessian, Matrix};

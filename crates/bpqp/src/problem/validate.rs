@@ -3,57 +3,38 @@
 use crate::Error;
 use crate::matrix::{Csc, Hessian, Matrix};
 use faer::Mat;
+use pulp::{Arch, Simd, WithSimd};
 
 /// Asymmetry above this multiple of the largest entry is refused.
 const ASYMMETRY: f64 = 1e-5;
 /// Tile edge of the transposed scans: two tiles of 8-byte entries fit in the first-level cache.
 const TILE: usize = 32;
 
-/// Accumulators that run side by side: a single one would wait for itself, four cycles per entry.
-const LANES: usize = 8;
+/// The first column with an entry that is not finite.
+struct NotFiniteColumn<'a>(&'a Mat<f64>);
 
-/// True if every entry is finite: `0 v` is 0 exactly for those, and NaN for the others.
-fn all_finite(values: &[f64]) -> bool {
-    let mut lanes = [0.0; LANES];
-    let chunks = values.chunks_exact(LANES);
-    let rest: f64 = chunks.remainder().iter().map(|v| 0.0 * v).sum();
-    for chunk in chunks {
-        for (lane, v) in lanes.iter_mut().zip(chunk) {
-            *lane += 0.0 * v;
-        }
-    }
-    lanes.iter().sum::<f64>() + rest == 0.0
-}
+impl WithSimd for NotFiniteColumn<'_> {
+    type Output = Option<usize>;
 
-/// Largest magnitude of `a` and of `a - b`, of finite entries.
-fn magnitudes(a: &[f64], b: &[f64]) -> (f64, f64) {
-    let (mut top, mut difference) = ([0.0_f64; LANES], [0.0_f64; LANES]);
-    let raise = |lane: &mut f64, v: f64| *lane = if v > *lane { v } else { *lane };
-    let (left, right) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    for (a, b) in left.remainder().iter().zip(right.remainder()) {
-        raise(&mut top[0], a.abs());
-        raise(&mut difference[0], (a - b).abs());
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Option<usize> {
+        let zero = simd.splat_f64s(0.0);
+        (0..self.0.ncols()).find(|&col| {
+            // 0 v is 0 for a finite v, and NaN for the others
+            let (head, tail) = S::as_simd_f64s(self.0.col_as_slice(col));
+            let sum = head.iter().fold(zero, |sum, &v| simd.mul_add_f64s(zero, v, sum));
+            tail.iter().fold(simd.reduce_sum_f64s(sum), |sum, v| sum + 0.0 * v) != 0.0
+        })
     }
-    for (a, b) in left.zip(right) {
-        for k in 0..LANES {
-            raise(&mut top[k], a[k].abs());
-            raise(&mut difference[k], (a[k] - b[k]).abs());
-        }
-    }
-    let largest = |lanes: [f64; LANES]| lanes.into_iter().fold(0.0, f64::max);
-    (largest(top), largest(difference))
 }
 
 pub(super) fn dense_finite(argument: &'static str, m: &Mat<f64>) -> Result<(), Error> {
-    for col in 0..m.ncols() {
-        let column = m.col_as_slice(col);
-        if !all_finite(column)
-            && let Some(row) = column.iter().position(|v| !v.is_finite())
-        {
-            return Err(Error::NotFinite { argument, row, col, value: column[row] });
-        }
+    let column = Arch::new().dispatch(NotFiniteColumn(m));
+    let place = column.and_then(|col| m.col_as_slice(col).iter().position(|v| !v.is_finite()).map(|row| (row, col)));
+    match place {
+        None => Ok(()),
+        Some((row, col)) => Err(Error::NotFinite { argument, row, col, value: m[(row, col)] }),
     }
-    Ok(())
 }
 
 fn sparse_finite(argument: &'static str, m: &Csc) -> Result<(), Error> {
@@ -113,40 +94,82 @@ fn square(nrows: usize, ncols: usize) -> Result<(), Error> {
     })
 }
 
-fn dense_hessian(mut m: Mat<f64>) -> Result<Mat<f64>, Error> {
-    square(m.nrows(), m.ncols())?;
-    dense_finite("P", &m)?;
-    let n = m.ncols();
-    // tile by tile against its mirror image, transposed into a buffer in the first-level cache; only a column that holds a
-    // new maximum is searched for its place
-    let (mut largest, mut worst, mut at) = (0.0_f64, 0.0_f64, (0, 0));
-    let mut tile = [[0.0; TILE]; TILE];
-    for jt in (0..n).step_by(TILE) {
-        let width = TILE.min(n - jt);
-        for it in (jt..n).step_by(TILE) {
-            let height = TILE.min(n - it);
-            for a in 0..height {
-                for (mirror, v) in tile.iter_mut().zip(&m.col_as_slice(it + a)[jt..jt + width]) {
-                    mirror[a] = *v;
+/// What one pass over a square matrix tells.
+struct Scan {
+    /// Every entry is finite.
+    finite: bool,
+    /// Largest magnitude.
+    largest: f64,
+    /// Largest `|m - m'|`.
+    asymmetry: f64,
+}
+
+/// Tile by tile against its mirror image, transposed into a buffer in the first-level cache.
+struct ScanSquare<'a>(&'a Mat<f64>);
+
+impl WithSimd for ScanSquare<'_> {
+    type Output = Scan;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Scan {
+        let m = self.0;
+        let n = m.ncols();
+        let zero = simd.splat_f64s(0.0);
+        let (mut top, mut difference, mut poison) = (zero, zero, zero);
+        let (mut last_top, mut last_difference, mut last_poison) = (0.0_f64, 0.0_f64, 0.0);
+        let mut tile = [[0.0; TILE]; TILE];
+        for jt in (0..n).step_by(TILE) {
+            let width = TILE.min(n - jt);
+            for it in (jt..n).step_by(TILE) {
+                let height = TILE.min(n - it);
+                for a in 0..height {
+                    for (mirror, v) in tile.iter_mut().zip(&m.col_as_slice(it + a)[jt..jt + width]) {
+                        mirror[a] = *v;
+                    }
                 }
-            }
-            for (b, mirror) in tile.iter().enumerate().take(width) {
-                let (column, mirror) = (&m.col_as_slice(jt + b)[it..it + height], &mirror[..height]);
-                let (top, difference) = magnitudes(column, mirror);
-                largest = largest.max(top);
-                if difference > worst {
-                    worst = difference;
-                    let place = column.iter().zip(mirror).position(|(a, b)| (a - b).abs() == difference);
-                    at = (it + place.unwrap_or(0), jt + b);
+                for (b, mirror) in tile.iter().enumerate().take(width) {
+                    let column = S::as_simd_f64s(&m.col_as_slice(jt + b)[it..it + height]);
+                    let mirror = S::as_simd_f64s(&mirror[..height]);
+                    for (&v, &w) in column.0.iter().zip(mirror.0) {
+                        let d = simd.sub_f64s(v, w);
+                        top = simd.max_f64s(simd.abs_f64s(v), top);
+                        difference = simd.max_f64s(simd.abs_f64s(d), difference);
+                        poison = simd.mul_add_f64s(zero, d, poison);
+                    }
+                    for (v, w) in column.1.iter().zip(mirror.1) {
+                        last_top = last_top.max(v.abs());
+                        last_difference = last_difference.max((v - w).abs());
+                        last_poison += 0.0 * (v - w);
+                    }
                 }
             }
         }
+        Scan {
+            finite: simd.reduce_sum_f64s(poison) + last_poison == 0.0,
+            largest: simd.reduce_max_f64s(top).max(last_top),
+            asymmetry: simd.reduce_max_f64s(difference).max(last_difference),
+        }
     }
-    if worst > ASYMMETRY * largest {
-        let (row, col) = at;
+}
+
+fn dense_hessian(mut m: Mat<f64>) -> Result<Mat<f64>, Error> {
+    square(m.nrows(), m.ncols())?;
+    let n = m.ncols();
+    let Scan { finite, largest, asymmetry } = Arch::new().dispatch(ScanSquare(&m));
+    if !finite {
+        // or a difference of huge entries, which is infinite
+        dense_finite("P", &m)?;
+    }
+    if asymmetry > ASYMMETRY * largest {
+        let below = |j: usize| (j + 1..n).map(move |i| (i, j));
+        let worst = (0..n).flat_map(below).max_by(|&(i, j), &(k, l)| {
+            let (a, b) = ((m[(i, j)] - m[(j, i)]).abs(), (m[(k, l)] - m[(l, k)]).abs());
+            a.total_cmp(&b)
+        });
+        let (row, col) = worst.unwrap_or((0, 0));
         return Err(Error::Asymmetric { row, col, value: m[(row, col)], mirrored: m[(col, row)] });
     }
-    if worst > 0.0 {
+    if asymmetry > 0.0 {
         for j in 0..n {
             for i in j + 1..n {
                 let mean = 0.5 * (m[(i, j)] + m[(j, i)]);
