@@ -350,6 +350,7 @@ fn scale(qp: &Qp, scaling: &Scaling, matrices: Option<&Qp>) -> Qp {
         h: times(&qp.h, &|i| e[m_eq + i]),
         lb: times(&qp.lb, &|i| 1.0 / d[i]),
         ub: times(&qp.ub, &|i| 1.0 / d[i]),
+        analysis: qp.analysis.clone(),
     }
 }
 

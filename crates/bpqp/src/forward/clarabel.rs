@@ -113,7 +113,7 @@ fn hessian(p: &Hessian) -> Result<CscMatrix<f64>, Error> {
 
 impl Handle {
     fn build(&self, rows: &Rows) -> Result<DefaultSolver<f64>, Error> {
-        let Qp { p, q, a, b, g, h, lb, ub } = &self.qp;
+        let Qp { p, q, a, b, g, h, lb, ub, .. } = &self.qp;
         let (n, m_eq) = (q.len(), b.len());
         let p = hessian(p)?;
         let mut q = q.to_vec();

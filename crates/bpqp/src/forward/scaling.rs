@@ -142,6 +142,7 @@ impl Scaling {
             h: times(&qp.h, &self.eg),
             lb: qp.lb.iter().zip(&self.d).map(|(v, d)| v / d).collect(),
             ub: qp.ub.iter().zip(&self.d).map(|(v, d)| v / d).collect(),
+            analysis: qp.analysis.clone(),
         }
     }
 

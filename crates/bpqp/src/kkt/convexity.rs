@@ -1,9 +1,9 @@
 //! Is `P` positive semidefinite on the null space of the equalities? If not: a direction that proves it.
 
-use super::KktFactor;
 use super::sparse::{DELTAS, SparseKkt};
+use super::{KktFactor, SharedAnalysis};
 use crate::Qp;
-use crate::matrix::{Hessian, Matrix, dot, norm_inf};
+use crate::matrix::{Csc, Hessian, Matrix, dot, norm_inf};
 use faer::Mat;
 use faer::Par;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -31,6 +31,7 @@ pub fn negative_curvature(qp: &Qp) -> Option<Vec<f64>> {
             }
             metric
         }
+        Hessian::Sparse(m) if diagonally_dominant(m) => return None,
         Hessian::Sparse(_) => row_norms(qp),
     };
     let n = qp.n();
@@ -39,10 +40,20 @@ pub fn negative_curvature(qp: &Qp) -> Option<Vec<f64>> {
         h: Arc::new([]),
         lb: vec![f64::NEG_INFINITY; n].into(),
         ub: vec![f64::INFINITY; n].into(),
+        analysis: SharedAnalysis::default(),
         ..qp.clone()
     };
     let mut kkt = SparseKkt::new(&hessian_and_equalities).ok()?;
     search(qp, &mut kkt, &metric)
+}
+
+/// Every diagonal entry is at least the sum of the magnitudes beside it: positive semidefinite (Gershgorin).
+fn diagonally_dominant(m: &Csc) -> bool {
+    (0..m.ncols()).all(|j| {
+        let (mut diagonal, mut beside) = (0.0, 0.0);
+        m.column(j).for_each(|(i, v)| if i == j { diagonal = v } else { beside += v.abs() });
+        diagonal >= beside
+    })
 }
 
 /// Largest magnitude in each row of `P`: the scale of its rounding errors (`|P_ij| <= sqrt(P_ii P_jj)` if convex).
@@ -137,7 +148,7 @@ fn largest(m: &Matrix) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Certificate, Csc};
+    use crate::Certificate;
 
     fn check(qp: &Qp, expected: bool) {
         let found = negative_curvature(qp);

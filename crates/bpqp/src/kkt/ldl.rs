@@ -13,6 +13,7 @@ use faer::sparse::linalg::cholesky::{
 };
 use faer::sparse::{SparseColMat, SymbolicSparseColMat, SymbolicSparseColMatRef};
 use faer::{ColMut, Conj, Par, Side};
+use std::sync::Arc;
 
 /// Why a numeric factorization failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,16 +24,22 @@ pub(super) enum PivotError {
     NotFinite,
 }
 
-/// The factorization of one triangle of a permuted symmetric matrix.
-pub(super) struct Ldl {
+/// What the pattern of a symmetric matrix decides: the order of elimination, and the fill.
+pub(super) struct LdlPattern {
     symbolic: SymbolicCholesky<usize>,
     /// The permuted triangle that faer reads: the upper one for the simplicial, the lower one for the supernodal code.
-    matrix: SparseColMat<usize, f64>,
-    factor: Vec<f64>,
-    memory: MemBuffer,
+    triangle: SymbolicSparseColMat<usize>,
     /// Original index -> permuted index.
     place: Vec<usize>,
     primal_first: bool,
+}
+
+/// The factorization of one triangle of a permuted symmetric matrix.
+pub(super) struct Ldl {
+    pattern: Arc<LdlPattern>,
+    matrix: SparseColMat<usize, f64>,
+    factor: Vec<f64>,
+    memory: MemBuffer,
 }
 
 /// Fill that the Schur complement order may cost, relative to minimum degree.
@@ -68,13 +75,14 @@ fn schur_order(n: usize, dim: usize, col_ptr: &[usize], row_idx: &[usize]) -> Op
         return None;
     }
     let m = dim - n;
-    let mut pairs: Vec<(usize, usize)> = (0..m).map(|k| (k, k)).collect();
+    let (mut rows, mut cols): (Vec<usize>, Vec<usize>) = ((0..m).collect(), (0..m).collect());
     for clique in &meet {
         for (k, &j) in clique.iter().enumerate() {
-            pairs.extend(clique[..k].iter().map(|&i| (j, i)));
+            rows.extend_from_slice(&clique[..k]);
+            cols.resize(rows.len(), j);
         }
     }
-    pairs.sort_unstable();
+    let mut pairs: Vec<(usize, usize)> = sort_by_column(m, &rows, &cols).iter().map(|&k| (cols[k], rows[k])).collect();
     pairs.dedup();
     let mut pointers = vec![0; m + 1];
     pairs.iter().for_each(|&(j, _)| pointers[j + 1] += 1);
@@ -99,14 +107,31 @@ pub(super) struct Pivots {
     pub smallest_negative: f64,
 }
 
-impl Ldl {
+/// The entries `0..rows.len()` in the order of their columns, those of a column in the order of their rows. Linear time.
+pub(super) fn sort_by_column(dim: usize, rows: &[usize], cols: &[usize]) -> Vec<usize> {
+    let by = |keys: &[usize], entries: &mut dyn Iterator<Item = usize>| {
+        let mut start = vec![0; dim + 1];
+        keys.iter().for_each(|&k| start[k + 1] += 1);
+        (0..dim).for_each(|k| start[k + 1] += start[k]);
+        let mut out = vec![0; keys.len()];
+        for e in entries {
+            out[start[keys[e]]] = e;
+            start[keys[e]] += 1;
+        }
+        out
+    };
+    let by_row = by(rows, &mut (0..rows.len()));
+    by(cols, &mut by_row.into_iter())
+}
+
+impl LdlPattern {
     /// Analyses the pattern of an upper triangle in compressed-column form (every diagonal entry stored). Also returns,
     /// for each stored entry, its position in [`Ldl::values_mut`].
     ///
     /// `primal_first` asks for the order in which the first that many rows (whose block must be diagonal) are eliminated
     /// before all others: a Cholesky factorization of the Schur complement. It is taken if its fill is at most a few times
     /// that of the approximate minimum degree order.
-    pub fn analyse(
+    pub fn new(
         dim: usize,
         col_ptr: &[usize],
         row_idx: &[usize],
@@ -137,36 +162,46 @@ impl Ldl {
             let (a, b) = (place[i].min(place[j]), place[i].max(place[j]));
             if upper { (a, b) } else { (b, a) }
         };
-        let mut columns: Vec<Vec<(usize, usize)>> = vec![Vec::new(); dim];
+        let (mut rows, mut cols) = (Vec::with_capacity(row_idx.len()), Vec::with_capacity(row_idx.len()));
         for j in 0..dim {
-            for k in col_ptr[j]..col_ptr[j + 1] {
-                let (row, col) = entry(row_idx[k], j);
-                columns[col].push((row, k));
-            }
-        }
-        let (mut pointers, mut rows) = (Vec::with_capacity(dim + 1), Vec::with_capacity(row_idx.len()));
-        let mut position = vec![0; row_idx.len()];
-        pointers.push(0);
-        for column in &mut columns {
-            column.sort_unstable();
-            for &(row, k) in column.iter() {
-                position[k] = rows.len();
+            for &i in &row_idx[col_ptr[j]..col_ptr[j + 1]] {
+                let (row, col) = entry(i, j);
                 rows.push(row);
+                cols.push(col);
             }
-            pointers.push(rows.len());
         }
-        let values = vec![0.0; rows.len()];
-        let matrix = SparseColMat::new(SymbolicSparseColMat::new_checked(dim, dim, pointers, None, rows), values);
+        let order = sort_by_column(dim, &rows, &cols);
+        let mut position = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(k, &source)| position[source] = k);
+        let mut pointers = vec![0; dim + 1];
+        cols.iter().for_each(|&j| pointers[j + 1] += 1);
+        (0..dim).for_each(|j| pointers[j + 1] += pointers[j]);
+        let sorted = order.iter().map(|&k| rows[k]).collect();
+        let triangle = SymbolicSparseColMat::new_checked(dim, dim, pointers, None, sorted);
+        Ok((LdlPattern { symbolic, triangle, place, primal_first: ordered.is_some() }, position))
+    }
+
+    /// Number of stored entries.
+    pub fn stored(&self) -> usize {
+        self.triangle.row_idx().len()
+    }
+}
+
+impl Ldl {
+    /// Room for the numbers of a matrix of this pattern.
+    pub fn new(pattern: &Arc<LdlPattern>) -> Result<Self, &'static str> {
+        let symbolic = &pattern.symbolic;
         let numeric = symbolic.factorize_numeric_ldlt_scratch::<f64>(Par::Seq, Default::default());
         let solve = symbolic.solve_in_place_scratch::<f64>(1, Par::Seq);
         let memory = MemBuffer::try_new(numeric.or(solve)).map_err(|_| "its factorization does not fit into memory")?;
+        let matrix = SparseColMat::new(pattern.triangle.clone(), vec![0.0; pattern.stored()]);
         let factor = vec![0.0; symbolic.len_val()];
-        Ok((Ldl { symbolic, matrix, factor, memory, place, primal_first: ordered.is_some() }, position))
+        Ok(Ldl { pattern: pattern.clone(), matrix, factor, memory })
     }
 
     /// Original index -> permuted index.
     pub fn place(&self) -> &[usize] {
-        &self.place
+        &self.pattern.place
     }
 
     /// Column pointers of the permuted triangle.
@@ -186,7 +221,7 @@ impl Ldl {
 
     /// True if the diagonal block is eliminated before the rest.
     pub fn primal_first(&self) -> bool {
-        self.primal_first
+        self.pattern.primal_first
     }
 
     /// Factors the values.
@@ -194,7 +229,7 @@ impl Ldl {
         let stack = MemStack::new(&mut self.memory);
         let a = self.matrix.as_ref();
         let none = LdltRegularization::default();
-        match self.symbolic.raw() {
+        match self.pattern.symbolic.raw() {
             SymbolicCholeskyRaw::Simplicial(s) => {
                 simplicial::factorize_simplicial_numeric_ldlt(&mut self.factor, a, none, s, stack)
                     .map_err(|_| PivotError::Zero)?;
@@ -225,7 +260,7 @@ impl Ldl {
     }
 
     fn pivots(&self, mut f: impl FnMut(f64)) {
-        match self.symbolic.raw() {
+        match self.pattern.symbolic.raw() {
             SymbolicCholeskyRaw::Simplicial(s) => {
                 let starts = &s.col_ptr()[..s.ncols()];
                 starts.iter().for_each(|&k| f(self.factor[k]));
@@ -244,7 +279,7 @@ impl Ldl {
     pub fn solve(&mut self, x: &mut [f64]) {
         let stack = MemStack::new(&mut self.memory);
         let rhs = ColMut::from_slice_mut(x).as_mat_mut();
-        match self.symbolic.raw() {
+        match self.pattern.symbolic.raw() {
             SymbolicCholeskyRaw::Simplicial(s) => simplicial::SimplicialLdltRef::new(s, &self.factor)
                 .solve_in_place_with_conj(Conj::No, rhs, Par::Seq, stack),
             SymbolicCholeskyRaw::Supernodal(s) => supernodal::SupernodalLdltRef::new(s, &self.factor)

@@ -17,6 +17,7 @@
 //! `dx[i] = inf` pins `w[i] = 0`, `dc[j] = inf` removes row j (`v[j] = 0`): the system of the remaining rows and columns
 //! is solved, and its size is what is paid for. One implementation per structure of the data.
 
+mod analysis;
 mod cholesky;
 mod convexity;
 mod dense;
@@ -30,6 +31,7 @@ mod structured;
 pub use convexity::negative_curvature;
 pub use sparse::SparseKkt;
 
+pub(crate) use analysis::SharedAnalysis;
 pub(crate) use cholesky::{CholeskyScratch, pivot_ratio};
 pub(crate) use dense::DenseKkt;
 pub(crate) use kernels::{solve_lower, solve_lower_transposed};

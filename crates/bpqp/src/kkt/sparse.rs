@@ -9,6 +9,7 @@
 //! multipliers with a tiny step, which converges to a solution (Friedlander & Orban, "A primal-dual regularized
 //! interior-point method for convex quadratic programs", Math. Prog. Comp. 2012).
 
+use super::analysis::{Analysis, SKIP, for_each_p, same_hessian, same_matrix, too_large};
 use super::ldl::{Ldl, PivotError, Pivots};
 use super::{Breakdown, KktFactor};
 use crate::{Error, Hessian, Matrix, Qp};
@@ -36,8 +37,6 @@ const REFINEMENTS: usize = 10;
 const ROUNDING: f64 = 4.0 * f64::EPSILON;
 /// Refinement stops when a step shrinks the residual by less than this.
 const STALL: f64 = 0.8;
-/// Position of entries below the diagonal, which are not stored.
-const SKIP: usize = usize::MAX;
 
 /// Is the sharper regularization in use?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +55,7 @@ pub struct SparseKkt {
     a: Arc<Matrix>,
     g: Arc<Matrix>,
     ldl: Ldl,
-    /// Where the entries of P, A and G, in the order of their `for_each`, go; and the diagonal.
-    p_at: Vec<usize>,
-    a_at: Vec<usize>,
-    g_at: Vec<usize>,
-    diagonal_at: Vec<usize>,
+    analysis: Arc<Analysis>,
     /// Equilibration, in original order.
     scale: Vec<f64>,
     /// Scaled data without the diagonals of the pass; with them and the pins.
@@ -82,102 +77,20 @@ pub struct SparseKkt {
     size: Vec<f64>,
 }
 
-/// Calls `f(row, column, value)` for the stored entries of `P` that the extended matrix holds: `row <= column` of P, or
-/// the factor as the columns behind the constraint rows.
-fn for_each_p(p: &Hessian, behind: usize, mut f: impl FnMut(usize, usize, f64)) {
-    match p {
-        Hessian::Zero(_) => {}
-        Hessian::Dense(m) => {
-            for j in 0..m.ncols() {
-                m.col_as_slice(j)[..=j].iter().enumerate().for_each(|(i, &v)| f(i, j, v));
-            }
-        }
-        Hessian::Sparse(m) => m.triplets().for_each(|(i, j, v)| f(i, j, v)),
-        Hessian::Diagonal(d) => d.iter().enumerate().for_each(|(i, &v)| f(i, i, v)),
-        Hessian::LowRank { d, f: factor } => {
-            d.iter().enumerate().for_each(|(i, &v)| f(i, i, v));
-            for k in 0..factor.ncols() {
-                factor.col_as_slice(k).iter().enumerate().for_each(|(i, &v)| f(i, behind + k, v));
-                f(behind + k, behind + k, -1.0);
-            }
-        }
-    }
-}
-
-fn positive_diagonal(p: &Hessian) -> bool {
-    match p {
-        Hessian::Diagonal(d) => d.iter().all(|&v| v > 0.0),
-        Hessian::Sparse(m) => m.nnz() == m.ncols() && m.triplets().all(|(i, j, v)| i == j && v > 0.0),
-        _ => false,
-    }
-}
-
-fn extension(p: &Hessian) -> usize {
-    if let Hessian::LowRank { f, .. } = p { f.ncols() } else { 0 }
-}
-
 impl SparseKkt {
-    /// Analyses the structure of `qp` and loads its numbers.
+    /// Loads the numbers of `qp`, with the analysis of its structure that is kept beside it, or else a new one.
     pub fn new(qp: &Qp) -> Result<Self, Error> {
-        let (n, m_eq) = (qp.n(), qp.n_equality());
-        let m = m_eq + qp.n_inequality();
-        let dim = n + m + extension(&qp.p);
-        // (column, row, source): a stable order in which each source can find its entries again
-        let mut entries: Vec<(usize, usize, usize)> = Vec::new();
-        let mut count = 0;
-        let mut push = |i: usize, j: usize| {
-            if i <= j {
-                entries.push((j, i, count));
-            }
-            count += 1;
-        };
-        for_each_p(&qp.p, n + m, |i, j, _| push(i, j));
-        qp.a.for_each(|i, j, _| push(j, n + i));
-        qp.g.for_each(|i, j, _| push(j, n + m_eq + i));
-        for i in 0..dim {
-            push(i, i);
-        }
-        entries.sort_unstable();
-        let (mut col_ptr, mut row_idx) = (vec![0; dim + 1], Vec::with_capacity(entries.len()));
-        let mut at = vec![SKIP; count];
-        let mut last = None;
-        for &(j, i, source) in &entries {
-            if last != Some((j, i)) {
-                row_idx.push(i);
-                col_ptr[j + 1] += 1;
-                last = Some((j, i));
-            }
-            at[source] = row_idx.len() - 1;
-        }
-        for j in 0..dim {
-            col_ptr[j + 1] += col_ptr[j];
-        }
-        let refuse = |reason| Error::Unsupported {
-            what: format!("a KKT system of {dim} rows: {reason}"),
-            advice: "use a smaller or sparser problem",
-        };
-        let diagonal = positive_diagonal(&qp.p).then_some(n);
-        let (ldl, position) = Ldl::analyse(dim, &col_ptr, &row_idx, diagonal).map_err(refuse)?;
-        at.iter_mut().filter(|k| **k != SKIP).for_each(|k| *k = position[*k]);
-        let diagonal_at = at.split_off(count - dim);
-        let mut p_count = 0;
-        for_each_p(&qp.p, n + m, |_, _, _| p_count += 1);
-        let mut a_count = 0;
-        qp.a.for_each(|_, _, _| a_count += 1);
-        let g_at = at.split_off(p_count + a_count);
-        let a_at = at.split_off(p_count);
-        let stored = row_idx.len();
+        let analysis = Analysis::of(qp)?;
+        let (n, m) = (qp.n(), qp.n_equality() + qp.n_inequality());
+        let (dim, stored) = (analysis.diagonal_at.len(), analysis.ldl.stored());
         let mut kkt = SparseKkt {
             n,
             m,
             p: qp.p.clone(),
             a: qp.a.clone(),
             g: qp.g.clone(),
-            ldl,
-            p_at: at,
-            a_at,
-            g_at,
-            diagonal_at,
+            ldl: Ldl::new(&analysis.ldl).map_err(|reason| too_large(dim, reason))?,
+            analysis,
             scale: vec![1.0; dim],
             data: vec![0.0; stored],
             exact: vec![0.0; stored],
@@ -203,11 +116,11 @@ impl SparseKkt {
         let (n, m, m_eq) = (self.n, self.m, self.a.nrows());
         let data = &mut self.data;
         data.fill(0.0);
-        let mut at = self.p_at.iter();
+        let mut at = self.analysis.p_at.iter();
         for_each_p(&self.p, n + m, |_, _, v| put(data, at.next(), v));
-        let mut at = self.a_at.iter();
+        let mut at = self.analysis.a_at.iter();
         self.a.for_each(|_, _, v| put(data, at.next(), v));
-        let mut at = self.g_at.iter();
+        let mut at = self.analysis.g_at.iter();
         self.g.for_each(|_, _, v| put(data, at.next(), v));
 
         // Ruiz: divide rows and columns by the square roots of their largest entries, until all are near 1
@@ -339,12 +252,12 @@ impl SparseKkt {
             }
         }
         for i in 0..n + m {
-            let (at, sign) = (self.diagonal_at[i], if i < n { 1.0 } else { -1.0 });
+            let (at, sign) = (self.analysis.diagonal_at[i], if i < n { 1.0 } else { -1.0 });
             let given = if i < n { dx[i] } else { dc[i - n] };
             self.exact[at] += if given == f64::INFINITY { sign } else { sign * given * self.scale[i] * self.scale[i] };
         }
         for (i, &p) in place.iter().enumerate() {
-            self.weight[p] = 1.0 / self.exact[self.diagonal_at[i]].abs().max(1.0);
+            self.weight[p] = 1.0 / self.exact[self.analysis.diagonal_at[i]].abs().max(1.0);
         }
     }
 
@@ -363,7 +276,7 @@ impl SparseKkt {
             };
             let missing = delta - given * self.scale[i] * self.scale[i];
             if missing > 0.0 {
-                values[self.diagonal_at[i]] += if i < n { missing } else { -missing };
+                values[self.analysis.diagonal_at[i]] += if i < n { missing } else { -missing };
             }
         }
         self.ldl.factor()
@@ -528,25 +441,6 @@ impl SparseKkt {
             // as it was; `best` holds the better solution
             let _ = self.factor_any(&DELTAS);
         }
-    }
-}
-
-fn same_hessian(a: &Hessian, b: &Hessian) -> bool {
-    match (a, b) {
-        (Hessian::Zero(n), Hessian::Zero(m)) => n == m,
-        (Hessian::Dense(a), Hessian::Dense(b)) => a.ncols() == b.ncols(),
-        (Hessian::Sparse(a), Hessian::Sparse(b)) => a.same_pattern(b),
-        (Hessian::Diagonal(a), Hessian::Diagonal(b)) => a.len() == b.len(),
-        (Hessian::LowRank { f: a, .. }, Hessian::LowRank { f: b, .. }) => a.shape() == b.shape(),
-        _ => false,
-    }
-}
-
-fn same_matrix(a: &Matrix, b: &Matrix) -> bool {
-    match (a, b) {
-        (Matrix::Dense(a), Matrix::Dense(b)) => a.shape() == b.shape(),
-        (Matrix::Sparse(a), Matrix::Sparse(b)) => a.same_pattern(b),
-        _ => false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::validate;
 use crate::error::check_finite;
+use crate::kkt::SharedAnalysis;
 use crate::matrix::{Hessian, Matrix};
 use crate::{Error, Layer, Settings, Solution};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub struct Qp {
     pub(crate) h: Arc<[f64]>,
     pub(crate) lb: Arc<[f64]>,
     pub(crate) ub: Arc<[f64]>,
+    /// Of the KKT system, where it is sparse.
+    pub(crate) analysis: SharedAnalysis,
 }
 
 impl Qp {
@@ -48,6 +51,7 @@ impl Qp {
             h: Arc::new([]),
             lb: vec![f64::NEG_INFINITY; n].into(),
             ub: vec![f64::INFINITY; n].into(),
+            analysis: SharedAnalysis::default(),
         })
     }
 
@@ -66,6 +70,7 @@ impl Qp {
         }
         check_finite("b", &b)?;
         (self.a, self.b) = (Arc::new(a), b.into());
+        self.analysis = SharedAnalysis::default();
         Ok(self)
     }
 
@@ -78,6 +83,7 @@ impl Qp {
         }
         validate::upper("h", &h)?;
         (self.g, self.h) = (Arc::new(g), h.into());
+        self.analysis = SharedAnalysis::default();
         Ok(self)
     }
 
@@ -109,6 +115,7 @@ impl Qp {
             return Err(Error::Shape { argument: "P", found, expected, advice: "P has one column per entry of q" });
         }
         self.p = Arc::new(p);
+        self.analysis = SharedAnalysis::default();
         Ok(self)
     }
 
