@@ -300,6 +300,7 @@ impl Layer {
             let better = report.residuals.within(self.settings.eps_abs, self.settings.eps_rel, 1.0)
                 || report.residuals.relative() <= raw.relative();
             solution.info.polished = report.verified && better;
+            solution.exact_factors = solution.info.polished && self.differentiator.exact_factors();
             if solution.info.polished {
                 (solution.residuals, solution.objective) = (report.residuals, report.objective);
                 solution.info.dependent_rows = report.dependent;
@@ -311,6 +312,7 @@ impl Layer {
                 identify(&solution.qp, &self.trial, &self.work, scales, &mut solution.active);
             }
         } else {
+            solution.exact_factors = false;
             general_point(solution);
         }
         solution.publish();

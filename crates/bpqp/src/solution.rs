@@ -58,6 +58,8 @@ pub struct Solution {
     pub(crate) at: Point,
     pub(crate) active: ActiveSet,
     pub(crate) core: Option<KktCore>,
+    /// One solve with the factors of the active set was seen to be exact to rounding: the same factors, made again, are.
+    pub(crate) exact_factors: bool,
     pub(crate) settings: Settings,
 }
 
@@ -86,6 +88,7 @@ impl Solution {
             at: Point::zeros(qp),
             active: ActiveSet::default(),
             core: None,
+            exact_factors: false,
             settings: settings.clone(),
         }
     }
@@ -211,6 +214,7 @@ impl Solution {
             point: &self.at,
             active: &self.active,
             core: self.core.as_ref(),
+            exact_factors: self.exact_factors,
             smoothing: self.settings.smoothing,
         }
     }

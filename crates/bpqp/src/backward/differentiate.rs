@@ -67,6 +67,11 @@ impl Differentiator {
         self.direct.core()
     }
 
+    /// True if the polish saw one solve with the factors that it left reduce a residual to rounding.
+    pub fn exact_factors(&self) -> bool {
+        self.direct.exact()
+    }
+
     /// An estimate of the reciprocal condition of the factorization at hand; 0 if it is not known.
     pub fn reciprocal_condition(&self) -> f64 {
         self.direct.reciprocal_condition()
@@ -101,7 +106,12 @@ impl Differentiator {
         let system = BackwardQp { qp: at.qp, dx: &self.dx, dc: &self.dc };
         match &mut self.first_order {
             Some(solver) => solver.prepare(&system, at.core)?,
-            None => self.direct.prepare(&system, at.core)?,
+            None => {
+                self.direct.prepare(&system, at.core)?;
+                if at.exact_factors && at.smoothing.is_none() {
+                    self.direct.factored(true);
+                }
+            }
         }
         self.prepared = true;
         Ok(())

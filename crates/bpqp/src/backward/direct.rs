@@ -31,6 +31,11 @@ impl Direct {
         self.ready = Some(exact);
     }
 
+    /// The factors are there, and one solve with them is exact to rounding.
+    pub fn exact(&self) -> bool {
+        self.ready == Some(true)
+    }
+
     pub fn kkt(&mut self) -> &mut dyn KktFactor {
         self.ready = None;
         &mut *self.kkt

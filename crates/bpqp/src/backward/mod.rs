@@ -75,5 +75,6 @@ pub(crate) struct At<'a> {
     pub point: &'a crate::Point,
     pub active: &'a ActiveSet,
     pub core: Option<&'a KktCore>,
+    pub exact_factors: bool,
     pub smoothing: Option<f64>,
 }
