@@ -294,6 +294,7 @@ impl Layer {
         (solution.residuals, solution.objective) = (raw, objective);
         solution.info.moved = 0.0;
         solution.info.dependent_rows = false;
+        solution.info.flat_face = false;
         if self.settings.polish {
             let report = self.differentiator.polish(&solution.qp, rounds, &mut solution.at, &mut solution.active);
             solution.info.polish_rounds = report.rounds;
@@ -304,6 +305,7 @@ impl Layer {
             if solution.info.polished {
                 (solution.residuals, solution.objective) = (report.residuals, report.objective);
                 solution.info.dependent_rows = report.dependent;
+                solution.info.flat_face = report.flat;
                 let moved = solution.at.x.iter().zip(&self.trial.x);
                 solution.info.moved = moved.fold(0.0, |m, (a, b)| m.max((a - b).abs()));
             } else {

@@ -32,6 +32,8 @@ pub struct Info {
     pub moved: f64,
     /// The active rows are linearly dependent.
     pub dependent_rows: bool,
+    /// The solution is one point of an optimal face: along some directions nothing changes.
+    pub flat_face: bool,
 }
 
 /// A solution, or the reason why there is none. See [`Solution::status`].
@@ -171,7 +173,7 @@ impl Solution {
         if !self.info.polished {
             return Verdict::Untrusted;
         }
-        if self.active.any_weak() || self.info.dependent_rows {
+        if self.active.any_weak() || self.info.dependent_rows || self.info.flat_face {
             return Verdict::OneOfSeveral;
         }
         match self.settings.backward {

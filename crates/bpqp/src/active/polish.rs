@@ -8,7 +8,7 @@
 
 use super::identify::{RowScales, distance_scale};
 use super::{ActiveSet, Side};
-use crate::kkt::KktFactor;
+use crate::kkt::{KktFactor, factor_flat};
 use crate::matrix::norm_inf;
 use crate::residuals::{ResidualWork, residuals};
 use crate::{Point, Qp, Residuals};
@@ -42,6 +42,8 @@ pub(crate) struct PolishReport {
     pub accuracy: f64,
     /// The active rows are linearly dependent: multipliers are one choice of several.
     pub dependent: bool,
+    /// The solution is one point of an optimal face.
+    pub flat: bool,
     /// Residuals of the point that comes out.
     pub residuals: Residuals,
     /// Its objective.
@@ -83,9 +85,9 @@ impl Polisher {
             self.place();
             self.snap(qp);
             self.set.diagonals(qp.n_equality(), &mut self.dx, &mut self.dc);
-            if kkt.factor(&self.dx, &self.dc).is_err() {
+            let Ok(face) = factor_flat(kkt, qp, (&self.dx, &self.dc), &mut self.w) else {
                 return self.give_up(qp, point, round, accuracy);
-            }
+            };
             let (first, residuals, objective) = self.correct(qp, kkt);
             accuracy = first;
             if !objective.is_finite() {
@@ -100,8 +102,18 @@ impl Polisher {
                 point.clone_from(&self.trial);
                 active.clone_from(&self.set);
                 let dependent = kkt.deficient();
-                let (rounds, factored) = (round, true);
-                return PolishReport { verified: true, rounds, accuracy, dependent, residuals, objective, factored };
+                let (rounds, flat) = (round, face.is_some());
+                let factored = !flat;
+                return PolishReport {
+                    verified: true,
+                    rounds,
+                    accuracy,
+                    dependent,
+                    flat,
+                    residuals,
+                    objective,
+                    factored,
+                };
             }
         }
         self.give_up(qp, point, rounds, accuracy)
@@ -134,7 +146,8 @@ impl Polisher {
 
     fn give_up(&mut self, qp: &Qp, point: &Point, rounds: usize, accuracy: f64) -> PolishReport {
         let (residuals, objective) = residuals(qp, point, &mut self.work);
-        PolishReport { verified: false, rounds, accuracy, dependent: false, residuals, objective, factored: false }
+        let (dependent, flat, factored) = (false, false, false);
+        PolishReport { verified: false, rounds, accuracy, dependent, flat, residuals, objective, factored }
     }
 
     /// Multipliers of inactive constraints vanish.

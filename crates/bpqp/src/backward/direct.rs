@@ -1,7 +1,7 @@
 //! One factorization of the KKT matrix, then refined solves for as many right-hand sides as there are.
 
 use super::{Accuracy, BackwardQp, BackwardSolver};
-use crate::kkt::{self, KktCore, KktFactor, Refiner};
+use crate::kkt::{self, FlatSolver, KktCore, KktFactor, Refiner, factor_flat};
 use crate::{Error, Qp};
 
 /// The direct backward solver.
@@ -10,11 +10,22 @@ pub(crate) struct Direct {
     refiner: Refiner,
     /// The factors are those of the system at hand, and one solve with them is exact to rounding.
     ready: Option<bool>,
+    /// What was added to P, if the solution is one point of an optimal face.
+    face: Option<f64>,
+    flat: FlatSolver,
+    shifted: Vec<f64>,
 }
 
 impl Direct {
     pub fn new(qp: &Qp) -> Result<Self, Error> {
-        Ok(Direct { kkt: kkt::prepare(qp)?, refiner: Refiner::default(), ready: None })
+        Ok(Direct {
+            kkt: kkt::prepare(qp)?,
+            refiner: Refiner::default(),
+            ready: None,
+            face: None,
+            flat: FlatSolver::default(),
+            shifted: Vec::new(),
+        })
     }
 
     /// Takes the numbers of a problem of the same structure.
@@ -29,6 +40,12 @@ impl Direct {
     /// The polish left the factors of the system in place; `exact` if it saw residuals at rounding level with them.
     pub fn factored(&mut self, exact: bool) {
         self.ready = Some(exact);
+        self.face = None;
+    }
+
+    /// The solution is one point of an optimal face.
+    pub fn on_face(&self) -> bool {
+        self.face.is_some()
     }
 
     /// The factors are there, and one solve with them is exact to rounding.
@@ -57,13 +74,19 @@ impl BackwardSolver for Direct {
 
     fn prepare(&mut self, system: &BackwardQp<'_>, _core: Option<&KktCore>) -> Result<(), Error> {
         if self.ready.is_none() {
-            self.kkt.factor(system.dx, system.dc).map_err(|why| Error::Backward { reason: why.to_string() })?;
+            self.face = factor_flat(&mut *self.kkt, system.qp, (system.dx, system.dc), &mut self.shifted)
+                .map_err(|why| Error::Backward { reason: why.to_string() })?;
             self.ready = Some(false);
         }
         Ok(())
     }
 
     fn solve(&mut self, system: &BackwardQp<'_>, w: &mut [f64], v: &mut [f64]) -> Result<Accuracy, Error> {
+        if let Some(delta) = self.face {
+            let at = (delta, (system.dx, system.dc));
+            let residual = self.flat.solve(&mut *self.kkt, &mut self.refiner, system.qp, at, (w, v));
+            return Ok(Accuracy { residual, deficient: true, iterative: false });
+        }
         let residual = if self.ready == Some(true) {
             self.kkt.solve(w, v);
             0.0

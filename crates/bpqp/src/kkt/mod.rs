@@ -21,6 +21,7 @@ mod analysis;
 mod cholesky;
 mod convexity;
 mod dense;
+mod flat;
 mod kernels;
 mod ldl;
 mod range_space;
@@ -34,6 +35,7 @@ pub use sparse::SparseKkt;
 pub(crate) use analysis::SharedAnalysis;
 pub(crate) use cholesky::{CholeskyScratch, pivot_ratio};
 pub(crate) use dense::DenseKkt;
+pub(crate) use flat::{FlatSolver, factor_flat};
 pub(crate) use kernels::{solve_lower, solve_lower_transposed};
 pub(crate) use range_space::RangeSpace;
 pub(crate) use refine::Refiner;
@@ -62,6 +64,13 @@ pub trait KktFactor: Send {
     /// True if the kept rows of the last factorization were dependent and had to be regularized: the multipliers are
     /// then not unique.
     fn deficient(&self) -> bool {
+        false
+    }
+
+    /// True if the last factorization is of a regularized form of a matrix that is singular on its variables: there are
+    /// directions `w` with `(P + diag(dx)) w = 0` and `C w = 0` on the hard rows. Implementations that fail with
+    /// [`Breakdown::Inertia`] there never say so.
+    fn flat(&mut self) -> bool {
         false
     }
 

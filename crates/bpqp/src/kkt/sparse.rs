@@ -345,6 +345,33 @@ impl KktFactor for SparseKkt {
         self.deficient
     }
 
+    /// By inverse iteration on the regularized matrix, which blows up what lies in the null space.
+    fn flat(&mut self) -> bool {
+        let (n, m) = (self.n, self.m);
+        if self.ldl.primal_first() || self.dc.iter().any(|&d| d > 0.0 && d.is_finite()) {
+            return false;
+        }
+        self.x.fill(0.0);
+        let place = self.ldl.place();
+        for (j, &p) in place[..n].iter().enumerate().filter(|&(_, &p)| !self.pinned[p]) {
+            // without symmetry, the same every time
+            self.x[p] = 1.0 + ((j * 7919 + 13) % 101) as f64 / 101.0;
+        }
+        for _ in 0..2 {
+            self.ldl.solve(&mut self.x);
+            self.ldl.place()[n..n + m].iter().for_each(|&p| self.x[p] = 0.0);
+            let size = self.x.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+            if !(size > 0.0 && size.is_finite()) {
+                return false;
+            }
+            self.x.iter_mut().for_each(|v| *v /= size);
+        }
+        self.r.fill(0.0);
+        self.size.fill(0.0);
+        self.ldl.residual(&self.exact, &self.x, &mut self.r, &mut self.size);
+        self.r.iter().all(|r| r.abs() <= DEPENDENT)
+    }
+
     fn name(&self) -> &'static str {
         "sparse"
     }

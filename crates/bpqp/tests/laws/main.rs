@@ -5,6 +5,7 @@ mod closed_forms;
 mod degenerate;
 mod derivatives;
 mod errors;
+mod faces;
 mod given;
 mod invariance;
 mod modes;

@@ -1,0 +1,76 @@
+//! Optimal faces: directions of the variables along which neither the objective nor an active constraint changes.
+//!
+//! There the system of the active set is singular, and the least-norm solution of the least-squares problem is the one
+//! that is taken: the limit, as `delta` vanishes, of `delta/2 |w|^2` in the objective of the backward QP. Both the limit
+//! and the projection on the face come from the factors of `P + delta I`.
+
+use super::{Breakdown, KktFactor, Refiner};
+use crate::Qp;
+
+/// `delta` relative to the largest diagonal entry of P. What is flatter than that counts as curved only where the
+/// factorization itself says so.
+const DELTA: f64 = 1e-6;
+/// Steps of the projection; each shrinks what is curved by `delta/(delta + curvature)`.
+const STEPS: usize = 4;
+
+/// Factors the system of an active set; where it is singular on the variables, with `delta` added to the diagonal of P.
+/// Returns that `delta`; `shifted` is scratch.
+pub(crate) fn factor_flat(
+    kkt: &mut dyn KktFactor,
+    qp: &Qp,
+    (dx, dc): (&[f64], &[f64]),
+    shifted: &mut Vec<f64>,
+) -> Result<Option<f64>, Breakdown> {
+    match kkt.factor(dx, dc) {
+        Ok(()) if !kkt.flat() => return Ok(None),
+        Ok(()) | Err(Breakdown::Inertia) => {}
+        Err(other) => return Err(other),
+    }
+    let curvature = qp.p.diagonal().into_iter().fold(0.0, f64::max);
+    let delta = if curvature > 0.0 { DELTA * curvature } else { 1.0 };
+    shifted.clear();
+    shifted.extend(dx.iter().map(|d| d + delta));
+    kkt.factor(shifted, dc).map(|()| Some(delta))
+}
+
+/// Buffers of [`FlatSolver::solve`].
+#[derive(Debug, Default)]
+pub(crate) struct FlatSolver {
+    u: Vec<f64>,
+    v: Vec<f64>,
+}
+
+impl FlatSolver {
+    /// Solves with the factors of `P + delta I`: the part of `w` along the face, which nothing resists, is dropped; what
+    /// is left is refined against the system itself, which converges to its solution of least norm. Returns the
+    /// relative residual.
+    pub fn solve(
+        &mut self,
+        kkt: &mut dyn KktFactor,
+        refiner: &mut Refiner,
+        qp: &Qp,
+        (delta, diagonals): (f64, (&[f64], &[f64])),
+        (w, v): (&mut [f64], &mut [f64]),
+    ) -> f64 {
+        self.leave_face(kkt, delta, w, v.len());
+        let residual = refiner.solve(kkt, qp, diagonals, w, v);
+        // what rounding left of that part was divided by delta
+        self.leave_face(kkt, delta, w, v.len());
+        residual
+    }
+
+    /// Subtracts from `w` its projection on the face; twice, for the first is accurate to `rounding/delta` only.
+    fn leave_face(&mut self, kkt: &mut dyn KktFactor, delta: f64, w: &mut [f64], rows: usize) {
+        for _ in 0..2 {
+            self.u.clear();
+            self.u.extend_from_slice(w);
+            for _ in 0..STEPS {
+                self.u.iter_mut().for_each(|u| *u *= delta);
+                self.v.clear();
+                self.v.resize(rows, 0.0);
+                kkt.solve(&mut self.u, &mut self.v);
+            }
+            w.iter_mut().zip(&self.u).for_each(|(w, u)| *w -= u);
+        }
+    }
+}
