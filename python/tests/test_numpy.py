@@ -369,6 +369,8 @@ def test_keyboard_interrupt() -> None:
     root = rng.normal(size=(n, n))
     P, q = root @ root.T + np.eye(n), rng.normal(size=(batch, n))
     G, h = rng.normal(size=(60, n)), np.full(60, 0.1)
+    # a shell starts what runs in the background with this signal ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     start = time.perf_counter()
@@ -377,6 +379,7 @@ def test_keyboard_interrupt() -> None:
             bpqp.solve_qp(P, q, G, h, threads=1)
     assert time.perf_counter() - start < 20
     timer.join()
+    signal.signal(signal.SIGINT, before)
 
 
 def test_threads_of_the_caller_run_at_once() -> None:
