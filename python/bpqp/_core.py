@@ -494,7 +494,7 @@ def _warm(problem: Problem, warm_start: Any) -> Any:
         rank = 1 if problem.batch is None else 2
         if array.ndim != rank or (problem.batch is not None and array.shape[0] != problem.batch):
             raise ArgumentError(f"warm_start.{name} has shape {array.shape}: it is not that of this problem")
-        rows.append(np.ascontiguousarray(array.reshape(-1, array.shape[-1]) if rank == 2 else array[None, :]))
+        rows.append(np.ascontiguousarray(array if rank == 2 else array[None, :]))
     return tuple(rows)
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import bpqp.torch as bt
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from bpqp.compat import qpth as facade
 from common import arguments, save, table
@@ -48,10 +49,18 @@ class Days:
         return self.features[rows], self.sigma[rows], self.returns[rows]
 
 
-def load() -> Days:
-    with gzip.open(PRICES, "rt", encoding="utf-8") as file:
-        lines = list(csv.reader(file))[1:]
-    prices = torch.tensor([[float(v) for v in line[1:]] for line in lines])
+def read(file: Path) -> tuple[list[str], Tensor]:
+    """Dates and closing prices (days, stocks)."""
+    if file.suffix == ".npz":
+        arrays = np.load(file)
+        return [str(d) for d in arrays["dates"]], torch.from_numpy(arrays["close"].T.astype(float))
+    with gzip.open(file, "rt", encoding="utf-8") as text:
+        lines = list(csv.reader(text))[1:]
+    return [line[0] for line in lines], torch.tensor([[float(v) for v in line[1:]] for line in lines])
+
+
+def load(file: Path = PRICES) -> Days:
+    dates, prices = read(file)
     log = prices.log()
     daily = 100 * (prices[1:] / prices[:-1] - 1)  # row t - 1 is the return of day t
     days = torch.arange(WINDOW, len(prices) - 2, EVERY)
@@ -63,7 +72,7 @@ def load() -> Days:
     features = torch.stack(past, 2)
     features = (features - features.mean(1, keepdim=True)) / (features.std(1, keepdim=True) + 1e-9)
     returns = 100 * (prices[days + 2] / prices[days + 1] - 1)
-    return Days(features.clamp(-3, 3), sigma, returns, [lines[int(k)][0] for k in days])
+    return Days(features.clamp(-3, 3), sigma, returns, [dates[int(k)] for k in days])
 
 
 def with_bpqp(P: Tensor, q: Tensor) -> Tensor:
