@@ -313,6 +313,14 @@ def test_from_solution() -> None:
         bpqp.from_solution(**data, x=None)
 
 
+def test_warm_start_of_a_batch_with_absent_blocks() -> None:
+    data = {k: v for k, v in problem(3, NAMES, seed=1).items() if k not in ("G", "h", "A", "b")}
+    sol = bpqp.solve_qp(**data)
+    again = bpqp.solve_qp(**data, warm_start=sol)
+    np.testing.assert_allclose(again.x, sol.x, atol=1e-12)
+    assert (again.info.iterations == 1).all()
+
+
 def test_warm_start() -> None:
     data = problem(3, ("q",), seed=2)
     sol = bpqp.solve_qp(**data)
