@@ -28,6 +28,9 @@ fi
 VIRTUAL_ENV="$env" "$env/bin/maturin" develop --release --quiet
 "$env/bin/ruff" check python
 "$env/bin/ruff" format --check python
+"$env/bin/stubtest" bpqp._bpqp
+# what a user's type checker sees, with the types of torch and jax
+if "$python" -c "import jax, torch"; then "$env/bin/mypy"; fi
 "$python" -m pytest python/tests "$@"
 
 # The wheel that users install, next to NumPy 1 (which Python 3.13 does not have); with CI set it is built from the source

@@ -282,7 +282,7 @@ class Solution:
         self._solved = solved
         self._policy = policy_code(on_failure)
         single = problem.dtype == np.float32
-        values = solved.outputs(self._policy != 2)
+        values: tuple[Any, ...] = solved.outputs(self._policy != 2)
         if single:
             values = tuple(v.astype(np.float32) for v in values)
         if problem.batch is None:
@@ -571,7 +571,7 @@ def from_solution(
     """
     policy_code(on_failure)
     problem = prepare(P, q, G, h, A, b, lb, ub)
-    rows = []
+    rows: list[Any] = []
     for name, value in zip(OUTPUTS, (x, y, z, z_box), strict=True):
         if value is None:
             if name == "x":

@@ -17,7 +17,7 @@ than its rank has one value per element of the batch; other slots are shared, an
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -500,6 +500,44 @@ def compiled(
     if batch is None:
         outputs, ok = [v[0] for v in outputs], ok[0]
     return Solution(*outputs, ok, None) if full else outputs[0]
+
+
+@overload
+def solve_qp(
+    P: Any,
+    q: Any,
+    G: Any = None,
+    h: Any = None,
+    A: Any = None,
+    b: Any = None,
+    lb: Any = None,
+    ub: Any = None,
+    *,
+    full: Literal[False] = False,
+    solver: str = "auto",
+    warm_start: Any = None,
+    on_failure: str = "raise",
+    **settings: Any,
+) -> torch.Tensor: ...
+
+
+@overload
+def solve_qp(
+    P: Any,
+    q: Any,
+    G: Any = None,
+    h: Any = None,
+    A: Any = None,
+    b: Any = None,
+    lb: Any = None,
+    ub: Any = None,
+    *,
+    full: Literal[True],
+    solver: str = "auto",
+    warm_start: Any = None,
+    on_failure: str = "raise",
+    **settings: Any,
+) -> Solution: ...
 
 
 def solve_qp(

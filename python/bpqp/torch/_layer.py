@@ -71,7 +71,7 @@ class QpLayer(torch.nn.Module):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._forget_engines()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> QpLayer:
