@@ -15,17 +15,32 @@ optional() {
     echo "not installed, and its tests skipped: $*" >&2
 }
 if [ ! -f "$env/ready" ]; then
-    install numpy scipy pytest maturin ruff matplotlib
+    install numpy scipy pytest maturin ruff mypy matplotlib
     # the CPU build of torch where the platform has one of its own; TORCH names another requirement or wheel
     optional "${TORCH:-torch}"
     optional "jax[cpu]"
     # its own requirements would bring an older NumPy; it runs with the newest
-    optional cvxpy
+    optional cvxpy cvxpylayers
     optional --no-deps qpth
     optional qpsolvers clarabel osqp proxsuite piqp daqp quadprog highspy
     touch "$env/ready"
 fi
 VIRTUAL_ENV="$env" "$env/bin/maturin" develop --release --quiet
-"$env/bin/ruff" check python
-"$env/bin/ruff" format --check python
-exec "$python" -m pytest python/tests "$@"
+"$env/bin/ruff" check python docs
+"$env/bin/ruff" format --check python docs
+"$env/bin/stubtest" bpqp._bpqp
+# what a user's type checker sees, with the types of torch and jax
+if "$python" -c "import jax, torch"; then "$env/bin/mypy"; fi
+"$python" -m pytest python/tests "$@"
+
+# The wheel that users install, next to NumPy 1 (which Python 3.13 does not have); with CI set it is built from the source
+# distribution alone.
+"$python" -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || exit 0
+old="$PWD/target/python-numpy1"
+[ -x "$old/bin/python" ] || "$python" -m venv "$old"
+"$old/bin/python" -m pip install --quiet --disable-pip-version-check "numpy<2" scipy pytest
+rm -rf target/wheels
+CARGO_TARGET_DIR="$PWD/target" "$env/bin/maturin" build --release --quiet ${CI:+--sdist} --out target/wheels
+"$old/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall target/wheels/*.whl
+echo "with NumPy 1:"
+"$old/bin/python" -m pytest python/tests/test_numpy.py python/tests/test_package.py

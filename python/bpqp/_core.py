@@ -282,7 +282,7 @@ class Solution:
         self._solved = solved
         self._policy = policy_code(on_failure)
         single = problem.dtype == np.float32
-        values = solved.outputs(self._policy != 2)
+        values: tuple[Any, ...] = solved.outputs(self._policy != 2)
         if single:
             values = tuple(v.astype(np.float32) for v in values)
         if problem.batch is None:
@@ -379,8 +379,19 @@ class Solution:
     ) -> Gradients:
         """Gradients of a loss from its derivatives with respect to the outputs.
 
+        With the active rows `C` (those of `A` and of `G` and the bounds that bind) one linear system gives all of them:
+
+            [ P  C' ] [u]     [dL/dx]
+            [ C  0  ] [v] = - [dL/dm]        dL/dq = u,  dL/dP = (u x' + x u')/2,  dL/d(rhs) = -v, ...
+
+        where `m` are the multipliers of those rows. Cotangents have the shapes of their outputs; None is 0.
+
         `wrt` names the arguments that are wanted (all that are present if None); what is not wanted costs nothing. An
         argument that the batch shares gets the sum over the batch. Sparse data get gradients on their own pattern.
+
+        Raises:
+            ArgumentError: no cotangent, one of another shape than its output, or a name in `wrt` that does not exist.
+            SolveError: there is no solution to differentiate, and `on_failure` is "raise".
         """
         rows = self._cotangents(x, y, z, z_box, objective)
         grads = self._solved.vjp(rows, self._ask(wrt), list(self._problem.shared), self._policy)
@@ -419,7 +430,13 @@ class Solution:
         lb: Any = None,
         ub: Any = None,
     ) -> Tangents:
-        """The change of the outputs along a direction of the data; what is not given stays as it is."""
+        """The change of the outputs along a direction of the data; what is not given stays as it is.
+
+        Directions have the shapes of their arguments (without the batch dimension too); that of a `Factored` is one.
+
+        Raises:
+            ArgumentError: no direction, one of another shape than its argument, or of an argument that is absent.
+        """
         direction = tuple(self._direction(k, v) for k, v in enumerate((P, q, G, h, A, b, lb, ub)))
         if all(d is None for d in direction):
             raise ArgumentError("no tangent was given: pass P=, q=, G=, h=, A=, b=, lb= or ub=")
@@ -433,6 +450,9 @@ class Solution:
 
         Its shape is (batch,) + the shape of the output + the shape of the argument; for a sparse argument the last axis
         runs over its stored entries in compressed-column order; for a factored P it is a Factored of Jacobians.
+
+        Raises:
+            ArgumentError: an output or an argument that does not exist, or an argument that is absent.
         """
         if not isinstance(wrt, str) or wrt not in NAMES:
             raise ArgumentError(f"wrt = {wrt!r}: choose one of {', '.join(NAMES)}")
@@ -448,7 +468,7 @@ class Solution:
         return Factored(*(trim(v) for v in value)) if isinstance(value, tuple) else trim(value)
 
     def diagnostics(self) -> Diagnostics:
-        """What may be trusted, in numbers."""
+        """What may be trusted, in numbers: active set, residuals, condition of the backward system, verdict."""
         s = self._solved
         n, mi = self.x.shape[-1], self.z.shape[-1]
         state = s.state()[:, -(2 * (n + mi) + 1) :]
@@ -494,7 +514,7 @@ def _warm(problem: Problem, warm_start: Any) -> Any:
         rank = 1 if problem.batch is None else 2
         if array.ndim != rank or (problem.batch is not None and array.shape[0] != problem.batch):
             raise ArgumentError(f"warm_start.{name} has shape {array.shape}: it is not that of this problem")
-        rows.append(np.ascontiguousarray(array.reshape(-1, array.shape[-1]) if rank == 2 else array[None, :]))
+        rows.append(np.ascontiguousarray(array if rank == 2 else array[None, :]))
     return tuple(rows)
 
 
@@ -515,15 +535,33 @@ def solve_qp(
 ) -> Solution:
     """Solves `min 1/2 x'P x + q'x  s.t.  G x <= h, A x = b, lb <= x <= ub`, one problem or a batch.
 
-    Arguments are NumPy arrays; `P`, `G` and `A` may also be scipy.sparse, and `P` a `Factored`. Any may carry a batch
-    dimension first; those that do not are shared by the batch. `P=None` is a linear program, other blocks may be None.
+    The solution is the point where, with multipliers `y` free and `z >= 0`,
+
+        P x + q + G'z + A'y + z_box = 0,  A x = b,  G x <= h,  lb <= x <= ub,  z'(G x - h) = 0
+
+    and `z_box` is positive where `x` is held at `ub`, negative at `lb` and 0 between them.
 
     Args:
+        P: (n, n), positive semidefinite on the null space of `A`; read as `(P + P')/2`. Also scipy.sparse, `Factored`,
+            or None for a linear program.
+        q: (n,); its dtype, float32 or float64, is that of the solution. The arithmetic is in double precision.
+        G, h: (m, n) and (m,), rows of inequalities; `G` also scipy.sparse. Both or neither may be None.
+        A, b: (k, n) and (k,), rows of equalities; `A` also scipy.sparse. Both or neither may be None.
+        lb, ub: (n,), may be infinite; None is no bound.
         solver: one of `solvers()`; "qpsolvers:NAME" solves there and differentiates here.
-        warm_start: a `Solution` of a similar problem, or a dict with x, y, z and z_box.
-        on_failure: "raise", "nan" (NaN solution and gradient where there is no solution) or "zero_grad".
-        settings: eps_abs, eps_rel, max_iter, time_limit, backward ("direct", "first_order"), smoothing, threads,
-            polish; with "qpsolvers:NAME" other names go to that solver.
+        warm_start: a `Solution` of a similar problem, or a dict with x, y, z and z_box. It never decides the answer.
+        on_failure: "raise", "nan" (NaN solution and gradient where there is no solution) or "zero_grad" (the last
+            iterate, NaN where there is none, and no gradient).
+        settings: eps_abs, eps_rel, max_iter, time_limit (seconds), backward ("direct", "first_order"), smoothing (the
+            parameter of the barrier whose gradient is taken), threads, polish; with "qpsolvers:NAME" other names go to
+            that solver.
+
+    Every dense argument may carry a batch dimension first; those that do not are shared by the batch.
+
+    Raises:
+        ArgumentError: a shape, a value or a setting that is refused, by name, index and value.
+        DtypeError: an argument that is not of floating point or integer numbers.
+        SolveError: some problem has no solution, or none was found, and `on_failure` is "raise".
     """
     policy_code(on_failure)
     problem = prepare(P, q, G, h, A, b, lb, ub)
@@ -568,10 +606,19 @@ def from_solution(
 
     `x` is returned as given, and the residual of what was given decides `ok`. Multipliers that are None are recovered.
     The gradient is taken at the polished point; `diagnostics().moved` says how far away that is.
+
+    Args:
+        P, q, G, h, A, b, lb, ub: as for `solve_qp`.
+        x: (n,), or (batch, n) if the problem has a batch.
+        y, z, z_box: multipliers of `A x = b`, `G x <= h` and of the bounds, in the signs of `solve_qp`.
+        on_failure, settings: as for `solve_qp`; "raise" also where `x` is no solution.
+
+    Raises:
+        ArgumentError, DtypeError, SolveError: as `solve_qp`.
     """
     policy_code(on_failure)
     problem = prepare(P, q, G, h, A, b, lb, ub)
-    rows = []
+    rows: list[Any] = []
     for name, value in zip(OUTPUTS, (x, y, z, z_box), strict=True):
         if value is None:
             if name == "x":
@@ -603,6 +650,10 @@ def check_gradient(
     """Central differences against the analytic gradient of a loss with these cotangents (ones for x if none is given).
 
     The problem is solved again for every entry of the data moved both ways. `element` chooses one of a batch.
+
+    Raises:
+        ArgumentError: a cotangent of another shape than its output, or an element that does not exist.
+        SolveError: that element has no solution.
     """
     if all(v is None for v in (x, y, z, z_box, objective)):
         x = np.ones_like(sol.x)

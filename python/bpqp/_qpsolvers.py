@@ -51,8 +51,8 @@ def solve_with(name: str, problem: _core.Problem, settings: dict[str, Any]) -> _
     except ImportError:
         raise ArgumentError(f"solver = 'qpsolvers:{name}': the package qpsolvers is not installed") from None
     if name not in qpsolvers.available_solvers:
-        found = ", ".join(installed()) or "none"
-        raise ArgumentError(f"solver = 'qpsolvers:{name}' is not installed; qpsolvers finds: {found}")
+        others = ", ".join(installed()) or "none"
+        raise ArgumentError(f"solver = 'qpsolvers:{name}' is not installed; qpsolvers finds: {others}")
     ours = {k: v for k, v in settings.items() if k in _OURS}
     theirs = {**_ACCURATE.get(name, {}), **{k: v for k, v in settings.items() if k not in _OURS}}
     n = problem.data[1].shape[-1]
@@ -77,4 +77,5 @@ def solve_with(name: str, problem: _core.Problem, settings: dict[str, Any]) -> _
                 complete[j] = False
     rows = tuple(p if whole else None for p, whole in zip(points, complete, strict=True))
     prepared = _core.engine("auto", ours, problem.dtype)
-    return _core._call(problem, prepared.given, problem.data, rows)
+    solved: _bpqp.Solved = _core._call(problem, prepared.given, problem.data, rows)
+    return solved

@@ -26,14 +26,17 @@ plt.rcParams.update(
 )
 
 
-def arguments(description: str | None, picture: str) -> argparse.Namespace:
-    """`--short` and `--out`; and the same random numbers in every run."""
+def arguments(description: str | None, picture: str, data: Path | None = None) -> argparse.Namespace:
+    """`--short` and `--out`, and `--data` for scripts that have some; and the same random numbers in every run."""
     parser = argparse.ArgumentParser(description=(description or "").split("\n\n", maxsplit=1)[0])
     parser.add_argument("--short", action="store_true", help="a few steps, to see that it runs")
     parser.add_argument("--out", type=Path, default=Path(picture), help="the picture (default: %(default)s)")
+    if data is not None:
+        parser.add_argument("--data", type=Path, default=data, help="closing prices, csv.gz or npz")
     parsed = parser.parse_args()
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # these tensors are small: torch is several times faster without threads of its own
     return parsed
 
 

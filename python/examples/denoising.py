@@ -72,6 +72,8 @@ def draw(
         axis.plot(clean[k], color="black", lw=1, label="clean")
         for color, (name, x) in zip(("tab:orange", "tab:blue"), outputs.items(), strict=True):
             axis.plot(x[k], color=color, lw=1.6, label=name)
+    axes[0, 1].set_title("Two of the test signals")
+    axes[1, 1].set_xlabel("position")
     axes[0, 1].legend(ncols=2)
     return figure
 

@@ -6,10 +6,10 @@ returns mu; the portfolio solves
     minimize lambda/2 w'Sigma w - mu'w  subject to  1'w = 1, 0 <= w <= 0.2
 
 with Sigma from the last 240 days. Two-stage training minimizes the squared error of mu. The others minimize the
-regret of w, differentiated through the program: with bpqp, with its facade of qpth's call, and with qpth itself where
-it is installed. Same initial weights, order of days, optimizer and epochs; the first 60 % of the days train, the last
-20 % are reported, and nothing is chosen on them. `bpqp portfolio` is the full study of this, docs/portfolio.md its
-results.
+regret of w, differentiated through the program: with bpqp, with its facade of qpth's call, and with qpth and
+cvxpylayers themselves where they are installed. Same initial weights, order of days, optimizer and epochs; the first
+60 % of the days train, the others are reported in two spans, and nothing is chosen on them. `bpqp portfolio` is the
+full study of this, docs/portfolio.md its results.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bpqp.torch as bt
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from bpqp.compat import qpth as facade
 from common import arguments, save, table
@@ -30,6 +32,7 @@ from torch import Tensor
 
 PRICES = Path(__file__).parents[2] / "crates" / "bpqp-cli" / "data" / "sp500_20.csv.gz"
 RISK_AVERSION, CAP, WINDOW, EVERY = 10.0, 0.2, 240, 4
+ACCURATE = {"eps": 1e-8}  # the solver of cvxpylayers stops at 1e-4 otherwise
 Layer = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -46,10 +49,18 @@ class Days:
         return self.features[rows], self.sigma[rows], self.returns[rows]
 
 
-def load() -> Days:
-    with gzip.open(PRICES, "rt", encoding="utf-8") as file:
-        lines = list(csv.reader(file))[1:]
-    prices = torch.tensor([[float(v) for v in line[1:]] for line in lines])
+def read(file: Path) -> tuple[list[str], Tensor]:
+    """Dates and closing prices (days, stocks)."""
+    if file.suffix == ".npz":
+        arrays = np.load(file)
+        return [str(d) for d in arrays["dates"]], torch.from_numpy(arrays["close"].T.astype(float))
+    with gzip.open(file, "rt", encoding="utf-8") as text:
+        lines = list(csv.reader(text))[1:]
+    return [line[0] for line in lines], torch.tensor([[float(v) for v in line[1:]] for line in lines])
+
+
+def load(file: Path = PRICES) -> Days:
+    dates, prices = read(file)
     log = prices.log()
     daily = 100 * (prices[1:] / prices[:-1] - 1)  # row t - 1 is the return of day t
     days = torch.arange(WINDOW, len(prices) - 2, EVERY)
@@ -61,7 +72,7 @@ def load() -> Days:
     features = torch.stack(past, 2)
     features = (features - features.mean(1, keepdim=True)) / (features.std(1, keepdim=True) + 1e-9)
     returns = 100 * (prices[days + 2] / prices[days + 1] - 1)
-    return Days(features.clamp(-3, 3), sigma, returns, [lines[int(k)][0] for k in days])
+    return Days(features.clamp(-3, 3), sigma, returns, [dates[int(k)] for k in days])
 
 
 def with_bpqp(P: Tensor, q: Tensor) -> Tensor:
@@ -79,6 +90,38 @@ def with_qpth(function: Callable[..., Tensor]) -> Layer:
         return function(P, q, G, h, torch.ones(1, n), torch.ones(1))
 
     return layer
+
+
+def with_cvxpylayers(n: int) -> Layer:
+    """The objective as a sum of squares, which is what a parameter of cvxpylayers can be a factor of."""
+    import cvxpy as cp
+    from cvxpylayers.torch import CvxpyLayer
+
+    w, root, linear = cp.Variable(n), cp.Parameter((n, n)), cp.Parameter(n)
+    objective = cp.Minimize(0.5 * cp.sum_squares(root @ w) + linear @ w)
+    problem = cp.Problem(objective, [cp.sum(w) == 1, w >= 0, w <= CAP])
+    layer = CvxpyLayer(problem, parameters=[root, linear], variables=[w])
+
+    def solve(P: Tensor, q: Tensor) -> Tensor:
+        return layer(torch.linalg.cholesky(P).mT, q, solver_args=ACCURATE)[0]
+
+    return solve
+
+
+def peers(n: int) -> dict[str, Layer]:
+    """The layers of other packages that are installed."""
+    found: dict[str, Layer] = {}
+    try:
+        from qpth.qp import QPFunction
+
+        found["qpth"] = with_qpth(QPFunction(verbose=-1, check_Q_spd=False))
+    except ImportError as error:
+        print(f"without qpth: {error}")
+    try:
+        found["cvxpylayers"] = with_cvxpylayers(n)
+    except ImportError as error:
+        print(f"without cvxpylayers: {error}")
+    return found
 
 
 def value(w: Tensor, sigma: Tensor, returns: Tensor) -> Tensor:
@@ -127,79 +170,100 @@ def gradient(layer: Layer, model: Predictor, features: Tensor, sigma: Tensor, re
     return torch.autograd.grad(loss, mu)[0]
 
 
-def draw(wealth: dict[str, Tensor], dates: list[str], seconds: dict[str, float]) -> plt.Figure:
+class Span:
+    """Days on which decisions are judged."""
+
+    def __init__(self, days: Days, rows: slice) -> None:
+        self.features, self.sigma, self.returns = days[rows]
+        self.dates = days.dates[rows]
+        self.best = value(self.decide(self.returns), self.sigma, self.returns)
+
+    @torch.no_grad()
+    def decide(self, mu: Tensor) -> Tensor:
+        return with_bpqp(RISK_AVERSION / 100 * self.sigma, -mu)
+
+    def regret(self, w: Tensor) -> Tensor:
+        """Of each day, in basis points."""
+        return 100 * (value(w, self.sigma, self.returns) - self.best)
+
+    def earned(self, w: Tensor) -> Tensor:
+        return (w * self.returns).sum(1)
+
+
+def draw(earned: dict[str, Tensor], dates: list[str], seconds: dict[str, float]) -> plt.Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), width_ratios=[2, 1])
-    styles = ["-", "-", "--", ":", "-"]
-    for k, (name, series) in enumerate(wealth.items()):
-        left.plot(series, label=name, lw=1.3, ls=styles[k % 5], color="0.6" if name == "equal weight" else None)
+    looks: dict[str, dict[str, Any]] = {
+        "two-stage": {"color": "tab:blue"},
+        "bpqp": {"color": "tab:orange", "lw": 4, "alpha": 0.5},
+        "bpqp by qpth's call": {"color": "tab:green", "ls": "--"},
+        "qpth": {"color": "tab:red", "ls": ":"},
+        "cvxpylayers": {"color": "black", "ls": (0, (1, 5))},
+        "minimum variance": {"color": "0.7"},
+    }
+    for name, series in earned.items():
+        left.plot((1 + series / 100).cumprod(0), label=name, **{"lw": 1.3, **looks[name]})
     ticks = [k for k in range(1, len(dates)) if dates[k][:4] != dates[k - 1][:4]]
     left.set_xticks(ticks, [dates[k][:4] for k in ticks])
-    left.set(
-        ylabel="wealth, of every fourth day's return", title="Test days (survivors, no costs: compare, do not believe)"
-    )
+    left.set(ylabel="wealth, from every fourth day's return")
+    left.set_title("Test days. Survivors, no costs: compare, do not believe")
     left.legend()
     bars = right.barh(list(seconds), list(seconds.values()), color="tab:blue")
     right.bar_label(bars, fmt="%.2f", padding=3)
     right.invert_yaxis()
-    right.margins(x=0.15)
-    right.set(xlabel="seconds per epoch", title="Training")
+    right.set_xscale("log")
+    right.set_xlim(min(seconds.values()) / 2, 4 * max(seconds.values()))
+    right.set(xlabel="seconds per epoch (log scale)", title="Training")
     return figure
 
 
 def main() -> None:
     settings = arguments(__doc__, "portfolio.png")
     days = load()
-    count = len(days.dates)
+    count, n = days.returns.shape
     last, first = int(0.6 * count), int(0.8 * count)
+    middle = slice(last + 1, first)  # the returns of a day reach into the next of these days
     if settings.short:
-        last, first = 128, count - 100
+        last, middle, first = 128, slice(count - 200, count - 101), count - 100
     epochs = 1 if settings.short else 3
-    methods: dict[str, Layer | None] = {
-        "two-stage": None,
-        "bpqp": with_bpqp,
-        "bpqp by qpth's call": with_qpth(facade.QPFunction(check_Q_spd=False)),
-    }
-    try:
-        from qpth.qp import QPFunction
-
-        methods["qpth"] = with_qpth(QPFunction(verbose=-1, check_Q_spd=False))
-    except ImportError as error:
-        print(f"without qpth: {error}")
-    features, sigma, returns = days[slice(first, None)]
-    n = returns.shape[1]
-    with torch.no_grad():
-        best = value(with_bpqp(RISK_AVERSION / 100 * sigma, -returns), sigma, returns)
-    decisions, seconds, errors, models = {}, {}, {}, {}
+    methods: dict[str, Layer | None] = {"two-stage": None, "bpqp": with_bpqp}
+    methods["bpqp by qpth's call"] = with_qpth(facade.QPFunction(check_Q_spd=False))
+    methods.update(peers(n))
+    spans = [Span(days, middle), Span(days, slice(first, None))]
+    test = spans[1]
+    chosen: dict[str, list[Tensor]] = {}
+    models, seconds, errors = {}, {}, {}
     for name, layer in methods.items():
-        model, seconds[name] = train(days, last, epochs, layer)
-        models[name] = model
+        models[name], seconds[name] = train(days, last, epochs, layer)
         with torch.no_grad():
-            mu = model(features)
-            decisions[name] = with_bpqp(RISK_AVERSION / 100 * sigma, -mu)
-            errors[name] = (mu - returns).square().mean().item()
+            chosen[name] = [span.decide(models[name](span.features)) for span in spans]
+            errors[name] = (models[name](test.features) - test.returns).square().mean().item()
         print(f"{name}: {seconds[name]:.2f} s per epoch", flush=True)
-    decisions["equal weight"] = torch.full_like(returns, 1 / n)
-    rows, wealth = [], {}
-    base = value(decisions["two-stage"], sigma, returns)
-    for name, w in decisions.items():
-        earned = (w * returns).sum(1)
-        regret = 100 * (value(w, sigma, returns) - best).mean().item()
-        gain = 100 * (value(w, sigma, returns) - base)
-        sharpe = (252**0.5 * earned.mean() / earned.std()).item()
-        error = (gain.std() / len(gain) ** 0.5).item()
-        less = "" if name == "two-stage" else f"{gain.mean():+.2f} ± {error:.2f}"
-        time_used = f"{seconds[name]:.2f}" if name in seconds else ""
-        rows.append((name, errors.get(name, ""), regret, less, sharpe, time_used))
-        wealth[name] = (1 + earned / 100).cumprod(0)
-    print(f"{last} days train, {len(returns)} days test; 20 weights, 41 constraints and bounds each")
-    table(("", "squared error", "regret, bp a day", "minus two-stage", "Sharpe", "s per epoch"), rows)
+    chosen["minimum variance"] = [span.decide(torch.zeros_like(span.returns)) for span in spans]
+    rows = []
+    for name, decisions in chosen.items():
+        cells: list[object] = [name, errors.get(name, "")]
+        for span, w, reference in zip(spans, decisions, chosen["two-stage"], strict=True):
+            regret = span.regret(w)
+            less = regret - span.regret(reference)
+            error = less.std() / len(less) ** 0.5
+            cells += [regret.mean().item(), "" if name == "two-stage" else f"{less.mean():+.2f} ± {error:.2f}"]
+        earned = test.earned(decisions[1])
+        rows.append((*cells, (252**0.5 * earned.mean() / earned.std()).item(), seconds.get(name, "")))
+    print(f"{last} days train for {epochs} epochs; {len(spans[0].dates)} days and then {len(test.dates)} are reported")
+    later, minus = "regret, bp a day", "minus two-stage"
+    head = ("", "squared error", f"{later}: middle", minus, f"{later}: test", minus, "Sharpe", "s per epoch")
+    table(head, rows)
     # runs part ways at kinks of the program; for one predictor the gradients can be compared
-    want = gradient(with_bpqp, models["bpqp"], *days[slice(first, None)])
+    at = (models["bpqp"], test.features, test.sigma, test.returns)
+    want = gradient(with_bpqp, *at)
     for name, layer in list(methods.items())[2:]:
-        found = gradient(layer, models["bpqp"], *days[slice(first, None)]) if layer else want
-        gap = ((found - want).norm(dim=1) / want.norm(dim=1)).max()
-        print(f"gradient of one predictor's regret on the test days, {name} against bpqp: within {gap:.1e}")
-    save(draw(wealth, days.dates[first:], seconds), settings.out)
+        if layer is not None:
+            gap = (gradient(layer, *at) - want).norm(dim=1) / want.norm(dim=1).max()
+            print(
+                f"gradient of one predictor's regret, {name} against bpqp: {gap.median():.0e} in the median of the test"
+            )
+            print(f"    days, {gap.max():.0e} at most, relative to the largest")
+    save(draw({k: test.earned(v[1]) for k, v in chosen.items()}, test.dates, seconds), settings.out)
 
 
 if __name__ == "__main__":

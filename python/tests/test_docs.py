@@ -1,7 +1,8 @@
-"""The Python code of the README and of the user guide runs."""
+"""The Python code of the README and of the user guide runs; the API pages are those of the docstrings."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -23,3 +24,18 @@ def test_the_code_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
             need(package)
     exec(compile(code, "example", "exec"), {})
     assert capsys.readouterr().out
+
+
+def test_the_api_pages_are_current() -> None:
+    need("torch", "jax", "cvxpy")
+    spec = importlib.util.spec_from_file_location("api", ROOT / "docs" / "api.py")
+    assert spec is not None and spec.loader is not None
+    api = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(api)
+    pages = api.pages()
+    committed = {path.name: path.read_text("utf-8") for path in (ROOT / "docs" / "api").glob("*.md")}
+    assert committed.keys() == pages.keys(), "run python docs/api.py"
+    for name, page in pages.items():
+        assert committed[name] == page, f"docs/api/{name} is not current: run python docs/api.py"
+        # a heading is followed by a text
+        assert not re.search(r"^#.*\n\n(\n|#|Made)", page, flags=re.MULTILINE), name

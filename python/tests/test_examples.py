@@ -17,7 +17,7 @@ SCRIPTS = sorted(p for p in EXAMPLES.glob("*.py") if p.name != "common.py")
 
 
 def test_all_are_here() -> None:
-    assert [p.stem for p in SCRIPTS] == ["denoising", "portfolio", "projections", "sudoku"]
+    assert [p.stem for p in SCRIPTS] == ["denoising", "portfolio", "projections", "sudoku", "warm_start"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)

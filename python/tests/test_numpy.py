@@ -313,6 +313,14 @@ def test_from_solution() -> None:
         bpqp.from_solution(**data, x=None)
 
 
+def test_warm_start_of_a_batch_with_absent_blocks() -> None:
+    data = {k: v for k, v in problem(3, NAMES, seed=1).items() if k not in ("G", "h", "A", "b")}
+    sol = bpqp.solve_qp(**data)
+    again = bpqp.solve_qp(**data, warm_start=sol)
+    np.testing.assert_allclose(again.x, sol.x, atol=1e-12)
+    assert (again.info.iterations == 1).all()
+
+
 def test_warm_start() -> None:
     data = problem(3, ("q",), seed=2)
     sol = bpqp.solve_qp(**data)
@@ -369,6 +377,8 @@ def test_keyboard_interrupt() -> None:
     root = rng.normal(size=(n, n))
     P, q = root @ root.T + np.eye(n), rng.normal(size=(batch, n))
     G, h = rng.normal(size=(60, n)), np.full(60, 0.1)
+    # a shell starts what runs in the background with this signal ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     start = time.perf_counter()
@@ -377,6 +387,7 @@ def test_keyboard_interrupt() -> None:
             bpqp.solve_qp(P, q, G, h, threads=1)
     assert time.perf_counter() - start < 20
     timer.join()
+    signal.signal(signal.SIGINT, before)
 
 
 def test_threads_of_the_caller_run_at_once() -> None:

@@ -214,7 +214,7 @@ impl Layer {
         if let Some(warm) = warm
             && self.settings.polish
             && matches!(self.settings.solver, Solver::Auto | Solver::ActiveSet)
-            && self.convex == Some(true)
+            && self.is_convex()
             && self.try_active_set(warm)?
         {
             return Ok(());
@@ -226,13 +226,9 @@ impl Layer {
                 *handle = Some(solver.prepare(&self.solution.qp, &self.settings)?);
             }
             let name = solver.name();
-            // a positive definite P that a solver factored needs no other proof of convexity
-            if self.convex.is_none() {
-                let proved = handle.as_ref().is_some_and(|h| h.core().is_some());
-                self.curvature = if proved { None } else { negative_curvature(&self.solution.qp) };
-                self.convex = Some(self.curvature.is_none());
-            }
-            if let Some(direction) = &self.curvature {
+            if !self.is_convex()
+                && let Some(direction) = &self.curvature
+            {
                 self.solution.info.solver = "none";
                 self.solution.info.iterations = 0;
                 return self.finish_without(Status::NonConvex, Some(Certificate::NonConvex(direction.clone())));
@@ -264,6 +260,16 @@ impl Layer {
             }
         }
         Ok(())
+    }
+
+    /// Whether the problem is convex, found out once for its matrices; at most one factorization, less than any solve.
+    fn is_convex(&mut self) -> bool {
+        *self.convex.get_or_insert_with(|| {
+            // a positive definite P that a solver factored needs no other proof of convexity
+            let proved = self.chain.iter().any(|(_, handle)| handle.as_ref().is_some_and(|h| h.core().is_some()));
+            self.curvature = if proved { None } else { negative_curvature(&self.solution.qp) };
+            self.curvature.is_none()
+        })
     }
 
     /// Solves from the active set of a similar problem; false if that does not lead to a verified solution.

@@ -96,7 +96,7 @@ def QPFunction(
                 if value.dim() == RANKS[name]:
                     data[name] = _Averaged.apply(value, sizes[0])
         blocks = (data.get(name) for name in ("G", "h", "A", "b"))
-        z = solve_qp(data["Q"], data["p"], *blocks, verbose=verbose > 0)
+        z: torch.Tensor = solve_qp(data["Q"], data["p"], *blocks, verbose=verbose > 0)
         return z if sizes else z.unsqueeze(0)
 
     return layer

@@ -1,9 +1,9 @@
 """The solve as an operator that torch.compile leaves whole. First derivatives in reverse mode."""
 
-# no postponed annotations: the schema of an operator is read from them
+# no postponed annotations: the schema of an operator is read from them, and the oldest torch knows only these names
 import ast
 from functools import lru_cache
-from typing import Any, Optional
+from typing import Any, List, Optional  # noqa: UP035
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from .. import _core
 from ._functions import Call, _eight, _gradients, _like, _numpy, _shared
 
 Slot = Optional[Tensor]  # noqa: UP045
+Flags = List[bool]  # noqa: UP006
+Tensors = List[Tensor]  # noqa: UP006
 
 
 @lru_cache(maxsize=64)
@@ -69,9 +71,9 @@ def gradient(
     z: Slot,
     z_box: Slot,
     objective: Slot,
-    needs: list[bool],
+    needs: Flags,
     spec: str,
-) -> list[Tensor]:
+) -> Tensors:
     """The gradients that are needed."""
     data = (P, F, q, G, h, A, b, lb, ub)
     call = _call(spec, data)
@@ -101,7 +103,7 @@ def _(
     z: Slot,
     z_box: Slot,
     objective: Slot,
-    needs: list[bool],
+    needs: Flags,
     spec: str,
 ) -> Any:
     data = (P, F, q, G, h, A, b, lb, ub)

@@ -17,7 +17,7 @@ than its rank has one value per element of the batch; other slots are shared, an
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -502,6 +502,44 @@ def compiled(
     return Solution(*outputs, ok, None) if full else outputs[0]
 
 
+@overload
+def solve_qp(
+    P: Any,
+    q: Any,
+    G: Any = None,
+    h: Any = None,
+    A: Any = None,
+    b: Any = None,
+    lb: Any = None,
+    ub: Any = None,
+    *,
+    full: Literal[False] = False,
+    solver: str = "auto",
+    warm_start: Any = None,
+    on_failure: str = "raise",
+    **settings: Any,
+) -> torch.Tensor: ...
+
+
+@overload
+def solve_qp(
+    P: Any,
+    q: Any,
+    G: Any = None,
+    h: Any = None,
+    A: Any = None,
+    b: Any = None,
+    lb: Any = None,
+    ub: Any = None,
+    *,
+    full: Literal[True],
+    solver: str = "auto",
+    warm_start: Any = None,
+    on_failure: str = "raise",
+    **settings: Any,
+) -> Solution: ...
+
+
 def solve_qp(
     P: Any,
     q: Any,
@@ -525,8 +563,17 @@ def solve_qp(
     mode, and the transforms of torch.func. A CUDA tensor is solved on the CPU and comes back.
 
     Args:
+        P, q, G, h, A, b, lb, ub: dense tensors, in the shapes of `bpqp.solve_qp`, on one device; `q`, float32 or
+            float64, decides dtype and device.
         full: return a `Solution` with the multipliers and the objective, differentiable too, `ok` and `status`.
-        solver, on_failure, settings: as for `bpqp.solve_qp`.
+        solver, warm_start, on_failure, settings: as for `bpqp.solve_qp`.
+
+    Returns:
+        `x`, of shape (n,) or (batch, n); or a `Solution`.
+
+    Raises:
+        ArgumentError, DtypeError, SolveError: as `bpqp.solve_qp`.
+        UnsupportedError: third derivatives, or second ones with `smoothing`.
     """
     slots, factored, batch = collect(P, q, G, h, A, b, lb, ub)
     if torch.compiler.is_compiling() and solver in _bpqp.SOLVERS and warm_start is None:

@@ -71,7 +71,7 @@ class QpLayer(torch.nn.Module):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._forget_engines()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> QpLayer:
@@ -126,7 +126,12 @@ class QpLayer(torch.nn.Module):
     ) -> Any:
         """Solves with the data of the layer and those given here, by keyword.
 
-        `index` names the samples of the batch: the solution of each is remembered and is where its next solve starts.
+        `index` names the samples of the batch, one integer for each: the solution of each is remembered and is where
+        its next solve starts. Returns `x`, or with `full` a `Solution`.
+
+        Raises:
+            ArgumentError: data given twice, `q` given nowhere, or an index of another length than the batch.
+            DtypeError, SolveError, UnsupportedError: as `solve_qp`.
         """
         values = dict(zip(NAMES, (P, q, G, h, A, b, lb, ub), strict=True))
         for name, value in values.items():

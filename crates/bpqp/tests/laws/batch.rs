@@ -1,6 +1,8 @@
 //! A batch is a loop, on any number of threads.
 
-use bpqp::{Batch, Cotangent, Error, Gradient, Qp, Settings, Solution, Status, Verdict, Wrt, vjp_batch};
+use bpqp::{
+    Batch, Cotangent, Csc, Error, Gradient, Hessian, Layer, Qp, Settings, Solution, Status, Verdict, Wrt, vjp_batch,
+};
 use bpqp_testkit::differences::{distance, gradient_error, random_cotangent};
 use bpqp_testkit::{Family, HessianKind, Rng, hard, paper};
 
@@ -89,6 +91,28 @@ fn a_warm_started_epoch_finds_the_same_solutions_with_less_work() {
         let (warm, cold) = (warm.expect("valid"), moved[k].solve(&on(1)).expect("valid"));
         assert!(warm.ok() && cold.ok() && first[k].ok());
         assert!(distance(&warm.x, &cold.x) < 1e-11, "element {k}");
+        assert!(warm.info.iterations < cold.info.iterations, "{} {}", warm.info.iterations, cold.info.iterations);
+    }
+}
+
+/// Also where the matrices change from problem to problem, so that nothing is known of the new ones.
+#[test]
+fn a_warm_start_helps_with_a_new_hessian() {
+    let base = paper::portfolio(60, 64);
+    let scaled = |by: f64| {
+        let Hessian::LowRank { d, f } = base.p() else { unreachable!("portfolios are factored") };
+        let factored = Hessian::low_rank(d.iter().map(|v| by * v).collect(), f.clone()).expect("shapes agree");
+        let dense = factored.to_dense();
+        [factored, Hessian::Sparse(Csc::from_dense(&dense)), Hessian::Dense(dense)]
+    };
+    for (before, after) in scaled(1.0).into_iter().zip(scaled(1.02)) {
+        let mut layer = Layer::new(base.clone().with_p(before).expect("valid"), on(1)).expect("valid");
+        let start = layer.solve().expect("valid").point();
+        let moved = base.clone().with_p(after).expect("valid");
+        layer.update(moved.clone()).expect("same structure");
+        let warm = layer.solve_from(Some(&start)).expect("valid");
+        let cold = moved.solve(&on(1)).expect("valid");
+        assert!(warm.ok() && distance(&warm.x, &cold.x) < 1e-10);
         assert!(warm.info.iterations < cold.info.iterations, "{} {}", warm.info.iterations, cold.info.iterations);
     }
 }
