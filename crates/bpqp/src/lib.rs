@@ -68,7 +68,8 @@ pub use certificate::Certificate;
 pub use check::{GradientCheck, check_gradient};
 pub use cones::Cone;
 pub use conic::{
-    Conic, ConicCertificate, ConicCotangent, ConicGradient, ConicInfo, ConicSolutionTangent, ConicTangent, ConicWrt,
+    Conic, ConicBatch, ConicCertificate, ConicCotangent, ConicGradient, ConicInfo, ConicLayer, ConicSolution,
+    ConicSolutionTangent, ConicTangent, ConicWrt,
 };
 pub use error::Error;
 pub use forward::from_solution;

@@ -16,10 +16,22 @@
 //! pinned, and curvature. Problems over zero and nonnegative cones are quadratic programs, and are handed to
 //! [`Layer`](crate::Layer).
 
+mod batch;
+mod certificate;
+mod differentiate;
+mod forward;
 mod gradient;
+mod layer;
+mod polish;
+mod polyhedral;
 mod problem;
+mod residuals;
 mod solution;
+mod system;
 
+pub use batch::{ConicBatch, ConicGradients, ConicTangents};
+pub use certificate::ConicCertificate;
 pub use gradient::{ConicCotangent, ConicGradient, ConicSolutionTangent, ConicTangent, ConicWrt};
+pub use layer::ConicLayer;
 pub use problem::Conic;
-pub use solution::{ConicCertificate, ConicInfo};
+pub use solution::{ConicInfo, ConicSolution};
