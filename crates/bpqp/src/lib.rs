@@ -46,6 +46,7 @@
 pub mod active;
 pub mod backward;
 mod batch;
+pub mod cbf;
 pub mod certificate;
 pub mod check;
 pub mod cones;

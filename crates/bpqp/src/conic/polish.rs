@@ -21,6 +21,8 @@ const STEPS: usize = 12;
 const ROUNDING: f64 = 1e-15;
 /// Slack relative to the terms it is the difference of, multiplier relative to the largest one, that count as zero.
 const WEAK: f64 = 1e-9;
+/// What an interior point leaves of a slack or multiplier that is zero, relative to the terms around it.
+const REMNANT: f64 = 1e-6;
 
 /// What came out.
 #[derive(Debug, Clone)]
@@ -44,17 +46,22 @@ fn merit(r: &Residuals) -> f64 {
     if a.is_nan() || b.is_nan() { f64::INFINITY } else { a.max(b) }
 }
 
-/// The unit of the multipliers in slacks, from the rows of inequalities.
-fn unit(conic: &Conic, s: &[f64], y: &[f64]) -> f64 {
-    let (mut slack, mut multiplier) = (0.0_f64, 0.0_f64);
+/// The unit of the multipliers in slacks: the ratio of their largest entries in inequalities. Where all slacks or all
+/// multipliers are remnants, small against the terms that make them, those terms count.
+fn unit(conic: &Conic, x: &[f64], (s, terms): (&[f64], &[f64]), y: &[f64]) -> f64 {
+    let (mut slack, mut multiplier, mut largest_terms) = (0.0_f64, 0.0_f64, 0.0_f64);
     for (k, rows) in blocks(conic) {
         if !matches!(conic.cones[k], crate::Cone::Zero(_)) {
             slack = slack.max(norm_inf(&s[rows.clone()]));
+            largest_terms = largest_terms.max(norm_inf(&terms[rows.clone()]));
             multiplier = multiplier.max(norm_inf(&y[rows]));
         }
     }
-    let ratio = slack / multiplier;
-    if ratio.is_finite() && ratio > 0.0 { ratio } else { 1.0 }
+    let mut px = vec![0.0; x.len()];
+    conic.p_mul_add(1.0, x, &mut px);
+    let force = norm_inf(&px).max(norm_inf(&conic.q)) / norm_inf(conic.a.values());
+    let ratio = slack.max(REMNANT * largest_terms) / multiplier.max(REMNANT * force);
+    if ratio.is_finite() && ratio > 0.0 && force > 0.0 { ratio } else { 1.0 }
 }
 
 /// Buffers of the projection.
@@ -66,11 +73,11 @@ struct Splitter {
 
 impl Splitter {
     fn new(conic: &Conic, x: &[f64], s: &[f64], y: &[f64]) -> Self {
-        let unit = unit(conic, s, y);
         let mut terms: Vec<f64> = conic.b.iter().map(|b| b.abs()).collect();
         for (i, j, v) in conic.a.triplets() {
             terms[i] += (v * x[j]).abs();
         }
+        let unit = unit(conic, x, (s, &terms), y);
         let largest = norm_inf(y) * unit;
         let tolerance = terms.iter().map(|t| Tolerance { s: WEAK * t, y: WEAK * largest }).collect();
         Splitter { unit, v: vec![0.0; s.len()], tolerance }
