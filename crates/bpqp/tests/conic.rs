@@ -13,7 +13,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 fn solved(problem: &Conic) -> ConicSolution {
     let solution = problem.solve(&Settings::default()).expect("valid");
-    assert_eq!(solution.status, Status::Solved, "{:?}", solution.info);
+    assert_eq!(solution.status, Status::Solved, "{:?} {:?}", solution.info, solution.residuals);
     solution
 }
 
@@ -343,12 +343,16 @@ fn trust_region_has_its_closed_form() {
 
 #[test]
 fn kinks_are_flagged() {
-    // the unconstrained minimum lies on the sphere, and with q = 0, r = 0 at the apex
-    for (q, radius) in [([3.0, 0.0, -4.0], 5.0), ([0.0, 0.0, 0.0], 0.0)] {
-        let solution = solved(&trust_region(&q, 1.0, radius));
-        assert_eq!(solution.verdict(), Verdict::OneOfSeveral, "{:?}", solution.info);
-        assert_eq!(solution.info.weakly_active, [true]);
-        assert!(solution.vjp(&ConicCotangent::x(&[1.0, 2.0, 3.0]), ConicWrt::ALL).is_ok());
+    // the unconstrained minimum lies on the sphere
+    let solution = solved(&trust_region(&[3.0, 0.0, -4.0], 1.0, 5.0));
+    assert_eq!(solution.verdict(), Verdict::OneOfSeveral, "{:?}", solution.info);
+    assert_eq!(solution.info.weakly_active, [true]);
+    assert!(solution.vjp(&ConicCotangent::x(&[1.0, 2.0, 3.0]), ConicWrt::ALL).is_ok());
+    // a ball of radius 0: the multiplier of the apex is not unique, which the backward pass sees
+    for q in [[0.0; 3], [3.0, 0.0, -4.0]] {
+        let solution = solved(&trust_region(&q, 1.0, 0.0));
+        let (_, verdict) = solution.vjps(&[ConicCotangent::x(&[1.0, 2.0, 3.0])], ConicWrt::ALL).expect("regularized");
+        assert_eq!(verdict, Verdict::OneOfSeveral, "{:?}", solution.info);
     }
     // the same cone twice: multipliers are not unique
     let once = trust_region(&[3.0, -1.0, 2.0], 1.0, 0.7);

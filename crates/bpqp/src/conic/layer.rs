@@ -2,7 +2,7 @@
 
 use super::differentiate::{At, jvp, vjp};
 use super::forward::Forward;
-use super::polish::{complementary, polish};
+use super::polish::{complementary, merit, polish};
 use super::polyhedral::{Split, hessian};
 use super::residuals::{Work, equations, residuals};
 use super::solution::{ConicInfo, Quadratic};
@@ -385,7 +385,18 @@ fn solve_curved(
     }
     polish_into(conic, settings, system, (&outcome.x, &outcome.s, &outcome.y), solution);
     let at = solution.at.clone();
-    (solution.x, solution.s, solution.y) = (at.x.clone(), at.s.clone(), at.y.clone());
+    let raw = solution
+        .info
+        .raw
+        .filter(|raw| settings.polish && merit(raw, settings.eps_abs) < merit(&solution.residuals, settings.eps_abs));
+    if let Some(raw) = raw {
+        // a degenerate solution that the polish could not reach: the solver's own point is the better one
+        (solution.x, solution.s, solution.y) = (outcome.x.clone(), outcome.s, outcome.y);
+        (solution.residuals, solution.objective) = (raw, conic.objective(&solution.x));
+        solution.info.polished = false;
+    } else {
+        (solution.x, solution.s, solution.y) = (at.x.clone(), at.s.clone(), at.y.clone());
+    }
     solution.info.moved = distance(&solution.x, &outcome.x);
     solution.status = status(&solution.residuals, settings, 1.0).unwrap_or(match outcome.status {
         Status::Solved | Status::SolvedInaccurate => Status::NumericalFailure,
@@ -405,14 +416,14 @@ fn polish_into(
     let mut work = Work::default();
     solution.info.raw = Some(residuals(conic, (x, s, y), &mut work).0);
     if settings.polish {
-        let polished = polish(conic, system, x, s, y);
+        let polished = polish(conic, system, (x, s, y), settings.eps_abs);
         solution.info.polish_rounds = polished.steps;
-        solution.info.polished = polished.merit() <= POLISHED;
+        solution.info.polished = merit(&polished.residuals, settings.eps_abs) <= POLISHED;
         solution.info.dependent_rows = polished.steps > 0 && system.deficient();
         (solution.residuals, solution.objective) = (polished.residuals, polished.objective);
         solution.at = Arc::new(polished.at);
     } else {
-        let at = complementary(conic, x, s, y);
+        let at = complementary(conic, (x, s, y), settings.eps_abs);
         (solution.residuals, solution.objective) = equations(conic, (&at.x, &at.s, &at.y), &mut work);
         solution.at = Arc::new(at);
     }

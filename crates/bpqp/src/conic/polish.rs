@@ -21,6 +21,8 @@ const STEPS: usize = 12;
 const ROUNDING: f64 = 1e-15;
 /// Slack relative to the terms it is the difference of, multiplier relative to the largest one, that count as zero.
 const WEAK: f64 = 1e-9;
+/// The absolute tolerance times this counts as zero, too.
+const NOTHING: f64 = 1e-4;
 /// What an interior point leaves of a slack or multiplier that is zero, relative to the terms around it.
 const REMNANT: f64 = 1e-6;
 
@@ -33,22 +35,16 @@ pub(crate) struct Polished {
     pub steps: usize,
 }
 
-impl Polished {
-    /// The larger of the two residuals relative to their scales.
-    pub fn merit(&self) -> f64 {
-        merit(&self.residuals)
-    }
-}
-
-fn merit(r: &Residuals) -> f64 {
-    let part = |r: f64, scale: f64| if r == 0.0 { 0.0 } else { r / scale };
+/// The larger of the two residuals relative to their scales, which count at least as much as the absolute tolerance.
+pub(crate) fn merit(r: &Residuals, eps_abs: f64) -> f64 {
+    let part = |r: f64, scale: f64| if r == 0.0 { 0.0 } else { r / scale.max(eps_abs) };
     let (a, b) = (part(r.primal, r.primal_scale), part(r.dual, r.dual_scale));
     if a.is_nan() || b.is_nan() { f64::INFINITY } else { a.max(b) }
 }
 
 /// The unit of the multipliers in slacks: the ratio of their largest entries in inequalities. Where all slacks or all
-/// multipliers are remnants, small against the terms that make them, those terms count.
-fn unit(conic: &Conic, x: &[f64], (s, terms): (&[f64], &[f64]), y: &[f64]) -> f64 {
+/// multipliers are remnants, small against the terms that make them or against the absolute tolerance, those count.
+fn unit(conic: &Conic, x: &[f64], (s, terms): (&[f64], &[f64]), y: &[f64], eps_abs: f64) -> f64 {
     let (mut slack, mut multiplier, mut largest_terms) = (0.0_f64, 0.0_f64, 0.0_f64);
     for (k, rows) in blocks(conic) {
         if !matches!(conic.cones[k], crate::Cone::Zero(_)) {
@@ -60,8 +56,9 @@ fn unit(conic: &Conic, x: &[f64], (s, terms): (&[f64], &[f64]), y: &[f64]) -> f6
     let mut px = vec![0.0; x.len()];
     conic.p_mul_add(1.0, x, &mut px);
     let force = norm_inf(&px).max(norm_inf(&conic.q)) / norm_inf(conic.a.values());
-    let ratio = slack.max(REMNANT * largest_terms) / multiplier.max(REMNANT * force);
-    if ratio.is_finite() && ratio > 0.0 && force > 0.0 { ratio } else { 1.0 }
+    let force = if force.is_nan() { 0.0 } else { force };
+    let ratio = slack.max(REMNANT * largest_terms).max(eps_abs) / multiplier.max(REMNANT * force).max(eps_abs);
+    if ratio.is_finite() && ratio > 0.0 { ratio } else { 1.0 }
 }
 
 /// Buffers of the projection.
@@ -72,14 +69,18 @@ struct Splitter {
 }
 
 impl Splitter {
-    fn new(conic: &Conic, x: &[f64], s: &[f64], y: &[f64]) -> Self {
+    fn new(conic: &Conic, (x, s, y): (&[f64], &[f64], &[f64]), eps_abs: f64) -> Self {
         let mut terms: Vec<f64> = conic.b.iter().map(|b| b.abs()).collect();
         for (i, j, v) in conic.a.triplets() {
             terms[i] += (v * x[j]).abs();
         }
-        let unit = unit(conic, x, (s, &terms), y);
+        let unit = unit(conic, x, (s, &terms), y, eps_abs);
         let largest = norm_inf(y) * unit;
-        let tolerance = terms.iter().map(|t| Tolerance { s: WEAK * t, y: WEAK * largest }).collect();
+        let floor = NOTHING * eps_abs;
+        let tolerance = terms
+            .iter()
+            .map(|t| Tolerance { s: (WEAK * t).max(floor), y: (WEAK * largest).max(floor * unit) })
+            .collect();
         Splitter { unit, v: vec![0.0; s.len()], tolerance }
     }
 
@@ -106,15 +107,20 @@ impl Splitter {
 }
 
 /// The complementary point nearest to a given one, with its geometry.
-pub(crate) fn complementary(conic: &Conic, x: &[f64], s: &[f64], y: &[f64]) -> At {
+pub(crate) fn complementary(conic: &Conic, (x, s, y): (&[f64], &[f64], &[f64]), eps_abs: f64) -> At {
     let (mut s, mut y) = (s.to_vec(), y.to_vec());
-    let faces = Splitter::new(conic, x, &s, &y).split(conic, &mut s, &mut y);
+    let faces = Splitter::new(conic, (x, &s, &y), eps_abs).split(conic, &mut s, &mut y);
     At { x: x.to_vec(), s, y, faces }
 }
 
 /// Newton steps from a point; keeps the best one.
-pub(crate) fn polish(conic: &Conic, system: &mut System, x: &[f64], s: &[f64], y: &[f64]) -> Polished {
-    let mut splitter = Splitter::new(conic, x, s, y);
+pub(crate) fn polish(
+    conic: &Conic,
+    system: &mut System,
+    (x, s, y): (&[f64], &[f64], &[f64]),
+    eps_abs: f64,
+) -> Polished {
+    let mut splitter = Splitter::new(conic, (x, s, y), eps_abs);
     let (mut s, mut y) = (s.to_vec(), y.to_vec());
     let faces = splitter.split(conic, &mut s, &mut y);
     let mut at = At { x: x.to_vec(), s, y, faces };
@@ -123,7 +129,7 @@ pub(crate) fn polish(conic: &Conic, system: &mut System, x: &[f64], s: &[f64], y
     let mut best = Polished { at: at.clone(), residuals, objective, steps: 0 };
     let mut failures = 0;
     for step in 1..=STEPS {
-        if merit(&best.residuals) <= ROUNDING || system.factor(conic, &at.faces).is_err() {
+        if merit(&best.residuals, eps_abs) <= ROUNDING || system.factor(conic, &at.faces).is_err() {
             break;
         }
         let mut l = work.dual.clone();
@@ -136,7 +142,7 @@ pub(crate) fn polish(conic: &Conic, system: &mut System, x: &[f64], s: &[f64], y
         add(&mut at.y, &dy);
         at.faces = splitter.split(conic, &mut at.s, &mut at.y);
         let (residuals, objective) = equations(conic, (&at.x, &at.s, &at.y), &mut work);
-        let (new, old) = (merit(&residuals), merit(&best.residuals));
+        let (new, old) = (merit(&residuals, eps_abs), merit(&best.residuals, eps_abs));
         if new < old {
             let slow = new > 0.5 * old;
             best = Polished { at: at.clone(), residuals, objective, steps: step };
