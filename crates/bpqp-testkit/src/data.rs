@@ -3,7 +3,9 @@
 //! under continuous integration (`CI` set), where that is a failure.
 
 use crate::npz::{self, Npz};
+use bpqp::cbf::{self, Cbf};
 use bpqp::{Csc, Hessian, Matrix, Qp};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// The folder of one collection, or `None` with a message.
@@ -35,16 +37,21 @@ pub struct Problem {
 
 /// Columns `name` and `objective` of the index of a collection, in its order.
 pub fn index(folder: &Path) -> Vec<(String, Option<f64>)> {
+    index_column(folder, "objective")
+}
+
+/// The first column of the index of a collection and another one.
+pub fn index_column(folder: &Path, name: &str) -> Vec<(String, Option<f64>)> {
     let path = folder.join("index.csv");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut lines = text.lines();
     let header: Vec<&str> = lines.next().expect("a header").split(',').collect();
-    let objective = header.iter().position(|&c| c == "objective").expect("a column objective");
+    let column = header.iter().position(|&c| c == name).unwrap_or_else(|| panic!("no column {name}"));
     lines
         .filter(|line| !line.is_empty())
         .map(|line| {
             let fields: Vec<&str> = line.split(',').collect();
-            (fields[0].to_owned(), fields[objective].parse().ok())
+            (fields[0].to_owned(), fields[column].parse().ok())
         })
         .collect()
 }
@@ -115,4 +122,14 @@ pub fn netlib(folder: &Path, name: &str, optimum: Option<f64>) -> Problem {
         .and_then(|qp| qp.bounds(vector(&npz, "lo"), vector(&npz, "hi")))
         .unwrap_or_else(|e| panic!("{name}: {e}"));
     Problem { name: name.into(), qp, constant: 0.0, optimum }
+}
+
+/// A problem of `cblib`, by its name in the index.
+pub fn cblib(folder: &Path, name: &str) -> Cbf {
+    let path = folder.join(name);
+    let mut text = String::new();
+    let file = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let read = flate2::read::GzDecoder::new(file).read_to_string(&mut text);
+    read.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    cbf::parse(&text).unwrap_or_else(|e| panic!("{name}: {e}"))
 }

@@ -3,6 +3,8 @@
 #![deny(missing_docs)]
 
 pub mod collection;
+pub mod conic;
+pub mod conic_run;
 pub mod data;
 pub mod differences;
 pub mod family;

@@ -25,7 +25,7 @@ struct Workers {
 
 /// The pool of that many threads of this process, shared by all batches: starting threads costs more than a small batch.
 /// A forked child has none of its parent's threads, so it gets pools of its own.
-fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>, Error> {
+pub(crate) fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>, Error> {
     static POOLS: Mutex<Vec<(u32, usize, Arc<rayon::ThreadPool>)>> = Mutex::new(Vec::new());
     let process = std::process::id();
     let mut pools = POOLS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -43,7 +43,7 @@ fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>, Error> {
 }
 
 /// All cores, asked for once: the answer takes a walk through the file system.
-fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
 }

@@ -68,6 +68,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A problem file that does not say what its format demands.
+    #[error("line {line}: {reason}")]
+    Format {
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A setting out of range.
     #[error("setting {name} = {value}: {advice}")]
     Setting {

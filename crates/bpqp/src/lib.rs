@@ -46,8 +46,11 @@
 pub mod active;
 pub mod backward;
 mod batch;
+pub mod cbf;
 pub mod certificate;
 pub mod check;
+pub mod cones;
+pub mod conic;
 mod error;
 pub mod forward;
 mod gradient;
@@ -64,6 +67,11 @@ pub use active::{ActiveSet, Side};
 pub use batch::{Batch, Gradients, derive_batch, vjp_batch};
 pub use certificate::Certificate;
 pub use check::{GradientCheck, check_gradient};
+pub use cones::Cone;
+pub use conic::{
+    Conic, ConicBatch, ConicCertificate, ConicCotangent, ConicGradient, ConicInfo, ConicLayer, ConicSolution,
+    ConicSolutionTangent, ConicTangent, ConicWrt,
+};
 pub use error::Error;
 pub use forward::from_solution;
 pub use gradient::{Cotangent, Gradient, SolutionTangent, Tangent, Wrt};

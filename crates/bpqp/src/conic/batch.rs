@@ -1,0 +1,151 @@
+//! Many problems of one structure: threads, and failures that stay with their instance.
+
+use super::{
+    Conic, ConicCotangent, ConicGradient, ConicLayer, ConicSolution, ConicSolutionTangent, ConicTangent, ConicWrt,
+};
+use crate::batch::{cores, pool};
+use crate::{Error, Settings, Verdict};
+use rayon::prelude::*;
+
+/// Per instance a gradient with the verdict on it, or why there is none.
+pub type ConicGradients = Vec<Result<(ConicGradient, Verdict), Error>>;
+/// Per instance a tangent with the verdict on it, or why there is none.
+pub type ConicTangents = Vec<Result<(ConicSolutionTangent, Verdict), Error>>;
+
+/// A batch of conic programs of one structure. Every instance keeps a [`ConicLayer`] of its own, and with it its symbolic
+/// work and the factorization of its last solution.
+pub struct ConicBatch {
+    layers: Vec<ConicLayer>,
+    threads: usize,
+}
+
+impl ConicBatch {
+    /// A batch of these instances, which must have one structure.
+    pub fn new(conics: Vec<Conic>, settings: Settings) -> Result<Self, Error> {
+        settings.validate()?;
+        if let Some(first) = conics.first()
+            && !conics.iter().all(|c| same_structure(first, c))
+        {
+            let reason = "an instance has other patterns or cones than instance 0";
+            return Err(Error::Structure { argument: "conics", reason });
+        }
+        let threads = if settings.threads == 0 { cores() } else { settings.threads };
+        let layers = on(threads, conics, |conic| ConicLayer::new(conic, settings.clone()))?;
+        Ok(ConicBatch { layers: layers.into_iter().collect::<Result<_, _>>()?, threads })
+    }
+
+    /// Number of instances.
+    pub fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// True without instances.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// The layer of instance `i`.
+    pub fn layer(&mut self, i: usize) -> &mut ConicLayer {
+        &mut self.layers[i]
+    }
+
+    /// Gives every instance new numbers, see [`ConicLayer::update`]: each slice holds those of all instances one after the
+    /// other, or of one that is meant for all.
+    pub fn update(
+        &mut self,
+        p: Option<&[f64]>,
+        q: Option<&[f64]>,
+        a: Option<&[f64]>,
+        b: Option<&[f64]>,
+    ) -> Result<(), Error> {
+        let Some(first) = self.layers.first() else { return Ok(()) };
+        let conic = first.conic();
+        let lengths = [conic.p().map_or(0, |p| p.nnz()), conic.n(), conic.a().nnz(), conic.m()];
+        let count = self.layers.len();
+        for ((argument, v), one) in [("P", p), ("q", q), ("A", a), ("b", b)].into_iter().zip(lengths) {
+            if let Some(v) = v
+                && v.len() != one
+                && v.len() != one * count
+            {
+                let advice = "values of one instance for all, or of every instance one after the other";
+                return Err(Error::length(argument, v.len(), one * count, advice));
+            }
+        }
+        for (i, layer) in self.layers.iter_mut().enumerate() {
+            let part = |v: Option<&'_ [f64]>, one: usize| -> Option<Vec<f64>> {
+                v.map(|v| if v.len() == one { v.to_vec() } else { v[i * one..(i + 1) * one].to_vec() })
+            };
+            let [p, q, a, b] = [part(p, lengths[0]), part(q, lengths[1]), part(a, lengths[2]), part(b, lengths[3])];
+            layer.update(p.as_deref(), q.as_deref(), a.as_deref(), b.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// Solves every instance. A failure is the result of its own instance only.
+    pub fn solve(&mut self) -> Result<Vec<Result<ConicSolution, Error>>, Error> {
+        self.each(|_, layer| layer.solve().cloned())
+    }
+
+    /// Gradients at solutions of this batch (solution i belongs to instance i), with the verdict on each.
+    pub fn vjp(
+        &mut self,
+        solutions: &[&ConicSolution],
+        cotangents: &[ConicCotangent<'_>],
+        wrt: ConicWrt,
+    ) -> Result<ConicGradients, Error> {
+        self.check(solutions.len(), cotangents.len())?;
+        self.each(|i, layer| {
+            layer.adopt(solutions[i])?;
+            let gradient = layer.vjp(&cotangents[i], wrt)?;
+            Ok((gradient, layer.verdict()))
+        })
+    }
+
+    /// Tangents at solutions of this batch, with the verdict on each.
+    pub fn jvp(&mut self, solutions: &[&ConicSolution], tangents: &[ConicTangent<'_>]) -> Result<ConicTangents, Error> {
+        self.check(solutions.len(), tangents.len())?;
+        self.each(|i, layer| {
+            layer.adopt(solutions[i])?;
+            let tangent = layer.jvp(&tangents[i])?;
+            Ok((tangent, layer.verdict()))
+        })
+    }
+
+    /// `f(i, layer)` for every instance, on the threads; results in order.
+    pub fn each<T: Send>(
+        &mut self,
+        f: impl Fn(usize, &mut ConicLayer) -> Result<T, Error> + Sync,
+    ) -> Result<Vec<Result<T, Error>>, Error> {
+        let items: Vec<_> = self.layers.iter_mut().enumerate().collect();
+        on(self.threads, items, |(i, layer)| f(i, layer))
+    }
+
+    fn check(&self, solutions: usize, inputs: usize) -> Result<(), Error> {
+        let advice = "one per instance of the batch";
+        match (solutions == self.len(), inputs == self.len()) {
+            (true, true) => Ok(()),
+            (false, _) => Err(Error::length("solutions", solutions, self.len(), advice)),
+            _ => Err(Error::length("cotangents", inputs, self.len(), advice)),
+        }
+    }
+}
+
+fn same_structure(a: &Conic, b: &Conic) -> bool {
+    let same_p = match (a.p(), b.p()) {
+        (Some(a), Some(b)) => a.same_pattern(b),
+        (None, None) => true,
+        _ => false,
+    };
+    same_p && a.a().same_pattern(b.a()) && a.cones() == b.cones()
+}
+
+fn on<I: Send, T: Send>(
+    threads: usize,
+    items: Vec<I>,
+    f: impl Fn(I) -> Result<T, Error> + Sync + Send,
+) -> Result<Vec<Result<T, Error>>, Error> {
+    if threads == 1 || items.len() <= 1 {
+        return Ok(items.into_iter().map(f).collect());
+    }
+    Ok(pool(threads)?.install(|| items.into_par_iter().map(f).collect()))
+}

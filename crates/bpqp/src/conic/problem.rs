@@ -1,0 +1,194 @@
+//! What is solved.
+
+use crate::error::check_finite;
+use crate::{Cone, Csc, Error};
+use std::sync::Arc;
+
+/// Asymmetry above this multiple of the largest entry is refused.
+const ASYMMETRY: f64 = 1e-5;
+
+/// The conic program
+///
+/// ```text
+/// minimize    1/2 x'P x + q'x
+/// subject to  A x + s = b,   s in K         multipliers y in K*,   P x + q + A'y = 0,   s'y = 0
+/// ```
+///
+/// Matrices are sparse, blocks are shared behind an [`Arc`]: clones are cheap.
+#[derive(Debug, Clone)]
+pub struct Conic {
+    pub(crate) p: Option<Arc<Csc>>,
+    /// `P` was given as its upper triangle, and so is its gradient.
+    pub(crate) upper: bool,
+    pub(crate) q: Arc<[f64]>,
+    pub(crate) a: Arc<Csc>,
+    pub(crate) b: Arc<[f64]>,
+    pub(crate) cones: Arc<[Cone]>,
+}
+
+impl Conic {
+    /// The problem of these data. `P` is the full symmetric matrix (read as `(P + P')/2`; an asymmetry above 1e-5 of its
+    /// largest entry is refused) or its upper triangle: a `P` without entries below the diagonal is read as that.
+    /// `None` is a linear objective. The cones take the rows of `A` in order.
+    pub fn new(p: Option<Csc>, q: Vec<f64>, a: Csc, b: Vec<f64>, cones: Vec<Cone>) -> Result<Self, Error> {
+        let (n, m) = (q.len(), b.len());
+        if (a.nrows(), a.ncols()) != (m, n) {
+            let advice = "A has one row per entry of b and one column per entry of q";
+            return Err(Error::Shape { argument: "A", found: (a.nrows(), a.ncols()), expected: (m, n), advice });
+        }
+        cones.iter().try_for_each(Cone::validate)?;
+        let rows: usize = cones.iter().map(Cone::rows).sum();
+        if rows != m {
+            let advice = "the rows of the cones add up to the rows of A (a PSD cone of order n takes n (n + 1) / 2)";
+            return Err(Error::length("cones", rows, m, advice));
+        }
+        check_finite("q", &q)?;
+        check_finite("b", &b)?;
+        sparse_finite("A", &a)?;
+        let upper = p.as_ref().is_some_and(is_upper);
+        if let Some(p) = &p {
+            if (p.nrows(), p.ncols()) != (n, n) {
+                let advice = "P has one row and one column per entry of q";
+                return Err(Error::Shape { argument: "P", found: (p.nrows(), p.ncols()), expected: (n, n), advice });
+            }
+            sparse_finite("P", p)?;
+            if !upper {
+                symmetric(p)?;
+            }
+        }
+        Ok(Conic { p: p.map(Arc::new), upper, q: q.into(), a: Arc::new(a), b: b.into(), cones: cones.into() })
+    }
+
+    /// Number of variables.
+    pub fn n(&self) -> usize {
+        self.q.len()
+    }
+    /// Number of rows.
+    pub fn m(&self) -> usize {
+        self.b.len()
+    }
+    /// The quadratic term as it was given.
+    pub fn p(&self) -> Option<&Csc> {
+        self.p.as_deref()
+    }
+    /// True if `P` was given as its upper triangle.
+    pub fn p_is_upper(&self) -> bool {
+        self.upper
+    }
+    /// The linear term.
+    pub fn q(&self) -> &[f64] {
+        &self.q
+    }
+    /// The constraint matrix.
+    pub fn a(&self) -> &Csc {
+        &self.a
+    }
+    /// The right-hand side.
+    pub fn b(&self) -> &[f64] {
+        &self.b
+    }
+    /// The cones.
+    pub fn cones(&self) -> &[Cone] {
+        &self.cones
+    }
+    /// True if every cone is one of linear constraints: the problem is a quadratic program.
+    pub fn is_polyhedral(&self) -> bool {
+        self.cones.iter().all(Cone::is_polyhedral)
+    }
+
+    /// The same structure with other numbers: values in the order of the stored entries; `None` keeps what is there.
+    pub fn with_values(
+        &self,
+        p: Option<&[f64]>,
+        q: Option<&[f64]>,
+        a: Option<&[f64]>,
+        b: Option<&[f64]>,
+    ) -> Result<Self, Error> {
+        let mut out = self.clone();
+        if let Some(values) = p {
+            let Some(old) = &self.p else {
+                return Err(Error::Structure { argument: "P", reason: "there was none" });
+            };
+            let new = Arc::new(replaced("P", old, values)?);
+            if !self.upper {
+                symmetric(&new)?;
+            }
+            out.p = Some(new);
+        }
+        if let Some(values) = a {
+            out.a = Arc::new(replaced("A", &self.a, values)?);
+        }
+        for (argument, values, block) in [("q", q, &mut out.q), ("b", b, &mut out.b)] {
+            if let Some(values) = values {
+                if values.len() != block.len() {
+                    return Err(Error::length(argument, values.len(), block.len(), "the structure stays what it was"));
+                }
+                check_finite(argument, values)?;
+                *block = values.into();
+            }
+        }
+        Ok(out)
+    }
+
+    /// `out += alpha * P x`, whichever way `P` was given.
+    pub(crate) fn p_mul_add(&self, alpha: f64, x: &[f64], out: &mut [f64]) {
+        let Some(p) = &self.p else { return };
+        for (j, &xj) in x.iter().enumerate() {
+            for (i, v) in p.column(j) {
+                if self.upper {
+                    out[i] += alpha * v * xj;
+                    if i != j {
+                        out[j] += alpha * v * x[i];
+                    }
+                } else {
+                    out[i] += 0.5 * alpha * v * xj;
+                    out[j] += 0.5 * alpha * v * x[i];
+                }
+            }
+        }
+    }
+
+    /// The objective at `x`.
+    pub fn objective(&self, x: &[f64]) -> f64 {
+        let mut px = vec![0.0; self.n()];
+        self.p_mul_add(0.5, x, &mut px);
+        (0..x.len()).map(|i| x[i] * (px[i] + self.q[i])).sum()
+    }
+}
+
+fn is_upper(p: &Csc) -> bool {
+    p.triplets().all(|(i, j, _)| i <= j)
+}
+
+fn sparse_finite(argument: &'static str, m: &Csc) -> Result<(), Error> {
+    match m.triplets().find(|(_, _, v)| !v.is_finite()) {
+        None => Ok(()),
+        Some((row, col, value)) => Err(Error::NotFinite { argument, row, col, value }),
+    }
+}
+
+fn replaced(argument: &'static str, old: &Csc, values: &[f64]) -> Result<Csc, Error> {
+    if values.len() != old.nnz() {
+        return Err(Error::length(argument, values.len(), old.nnz(), "one value per stored entry"));
+    }
+    let mut new = old.clone();
+    new.values_mut().copy_from_slice(values);
+    sparse_finite(argument, &new)?;
+    Ok(new)
+}
+
+fn symmetric(p: &Csc) -> Result<(), Error> {
+    let t = p.transpose();
+    if *p == t {
+        return Ok(());
+    }
+    let largest = p.values().iter().fold(0.0_f64, |a, v| a.max(v.abs()));
+    let entry = |m: &Csc, row: usize, col: usize| m.column(col).find(|&(i, _)| i == row).map_or(0.0, |(_, v)| v);
+    for (row, col, value) in p.triplets() {
+        let mirrored = entry(&t, row, col);
+        if (value - mirrored).abs() > ASYMMETRY * largest {
+            return Err(Error::Asymmetric { row, col, value, mirrored });
+        }
+    }
+    Ok(())
+}
