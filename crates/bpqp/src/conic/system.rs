@@ -17,7 +17,7 @@
 use super::Conic;
 use crate::backward::Accuracy;
 use crate::cones::Basis;
-use crate::kkt::{self, Breakdown, KktFactor, Refiner, SparseKkt};
+use crate::kkt::{self, Breakdown, FlatSolver, KktFactor, Refiner, SharedAnalysis, SparseKkt, factor_flat};
 use crate::{Cone, Csc, Error, Hessian, Matrix, Qp};
 use std::f64::consts::FRAC_1_SQRT_2;
 use std::sync::Arc;
@@ -77,6 +77,10 @@ pub(crate) struct System {
     /// The first choice of factorization broke down on these matrices.
     robust: bool,
     refiner: Refiner,
+    /// What was added to P, where the solution is one point of an optimal face.
+    face: Option<f64>,
+    flat: FlatSolver,
+    shifted: Vec<f64>,
     dx: Vec<f64>,
     dc: Vec<f64>,
     w: Vec<f64>,
@@ -162,6 +166,7 @@ impl System {
             h: Arc::new([]),
             lb: vec![f64::NEG_INFINITY; extra].into(),
             ub: vec![f64::INFINITY; extra].into(),
+            analysis: SharedAnalysis::default(),
         };
         Ok(System {
             n,
@@ -174,6 +179,9 @@ impl System {
             qp,
             p: conic.p.clone(),
             refiner: Refiner::default(),
+            face: None,
+            flat: FlatSolver::default(),
+            shifted: Vec::new(),
             dx: vec![0.0; extra],
             dc: vec![0.0; m],
             w: vec![0.0; extra],
@@ -200,24 +208,25 @@ impl System {
         self.qp.a = Arc::new(Matrix::Sparse(rotated));
         self.diagonals(faces);
         self.kkt.load(&self.qp)?;
-        match self.kkt.factor(&self.dx, &self.dc) {
-            Ok(()) => {}
-            // a face of optimal points, or nearly: regularized, and the residual tells
+        let diagonals = (&self.dx[..], &self.dc[..]);
+        self.face = match factor_flat(&mut *self.kkt, &self.qp, diagonals, &mut self.shifted) {
+            Ok(face) => face,
+            // nearly singular: regularized, and the residual tells
             Err(Breakdown::Inertia | Breakdown::Rank) if !self.robust => {
                 self.kkt = Box::new(SparseKkt::new(&self.qp)?);
                 self.robust = true;
-                self.kkt.factor(&self.dx, &self.dc).map_err(broken)?;
+                factor_flat(&mut *self.kkt, &self.qp, diagonals, &mut self.shifted).map_err(broken)?
             }
             Err(why) => return Err(broken(why)),
-        }
+        };
         let hard = self.dc.iter().filter(|&&d| d == 0.0).count();
-        self.vertex = hard >= self.dx.iter().filter(|d| d.is_finite()).count() && !self.kkt.deficient();
+        self.vertex = hard >= self.dx.iter().filter(|d| d.is_finite()).count() && !self.deficient();
         Ok(())
     }
 
-    /// True if the pinned rows were dependent at the last factorization.
+    /// True if the pinned rows were dependent at the last factorization, or the solution is one point of an optimal face.
     pub fn deficient(&self) -> bool {
-        self.kkt.deficient()
+        self.kkt.deficient() || self.face.is_some()
     }
 
     fn diagonals(&mut self, faces: &Faces) {
@@ -305,7 +314,11 @@ impl System {
         self.v.copy_from_slice(s);
         let only_rows = self.v.iter().zip(&self.dc).all(|(&s, &d)| s == 0.0 || d == f64::INFINITY);
         let (w, v) = (&mut self.w, &mut self.v);
-        let residual = self.refiner.solve(&mut *self.kkt, &self.qp, (&self.dx, &self.dc), w, v);
+        let diagonals = (&self.dx[..], &self.dc[..]);
+        let residual = match self.face {
+            Some(delta) => self.flat.solve(&mut *self.kkt, &mut self.refiner, &self.qp, (delta, diagonals), (w, v)),
+            None => self.refiner.solve(&mut *self.kkt, &self.qp, diagonals, w, v),
+        };
         if self.vertex && only_rows {
             // nothing but 0 satisfies the equations, to be exact
             self.w.fill(0.0);
@@ -321,7 +334,7 @@ impl System {
             basis.combine(&self.v[rows.clone()], &mut self.block);
             e[rows].iter_mut().zip(&self.block).for_each(|(e, b)| *e += b);
         }
-        Ok(Accuracy { residual, deficient: self.kkt.deficient(), iterative: false })
+        Ok(Accuracy { residual, deficient: self.deficient(), iterative: false })
     }
 }
 

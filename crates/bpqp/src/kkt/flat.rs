@@ -7,7 +7,7 @@
 use super::{Breakdown, KktFactor, Refiner};
 use crate::Qp;
 
-/// `delta` relative to the largest diagonal entry of P. What is flatter than that counts as curved only where the
+/// `delta` relative to the largest curvature along a variable. What is flatter than that counts as curved only where the
 /// factorization itself says so.
 const DELTA: f64 = 1e-6;
 /// Steps of the projection; each shrinks what is curved by `delta/(delta + curvature)`.
@@ -26,11 +26,25 @@ pub(crate) fn factor_flat(
         Ok(()) | Err(Breakdown::Inertia) => {}
         Err(other) => return Err(other),
     }
-    let curvature = qp.p.diagonal().into_iter().fold(0.0, f64::max);
+    let curvature = largest_curvature(qp, dc);
     let delta = if curvature > 0.0 { DELTA * curvature } else { 1.0 };
     shifted.clear();
     shifted.extend(dx.iter().map(|d| d + delta));
     kkt.factor(shifted, dc).map(|()| Some(delta))
+}
+
+/// Largest diagonal entry of P, or of what a soft row adds to it.
+fn largest_curvature(qp: &Qp, dc: &[f64]) -> f64 {
+    let mut largest = qp.p.diagonal().into_iter().fold(0.0, f64::max);
+    for (rows, first) in [(&qp.a, 0), (&qp.g, qp.n_equality())] {
+        rows.for_each(|i, _, v| {
+            let d = dc[first + i];
+            if d > 0.0 {
+                largest = largest.max(v * v / d);
+            }
+        });
+    }
+    largest
 }
 
 /// Buffers of [`FlatSolver::solve`].

@@ -68,7 +68,7 @@ pub trait KktFactor: Send {
     }
 
     /// True if the last factorization is of a regularized form of a matrix that is singular on its variables: there are
-    /// directions `w` with `(P + diag(dx)) w = 0` and `C w = 0` on the hard rows. Implementations that fail with
+    /// directions `w` with `(P + diag(dx)) w = 0` and `C w = 0` on the kept rows. Implementations that fail with
     /// [`Breakdown::Inertia`] there never say so.
     fn flat(&mut self) -> bool {
         false

@@ -348,7 +348,7 @@ impl KktFactor for SparseKkt {
     /// By inverse iteration on the regularized matrix, which blows up what lies in the null space.
     fn flat(&mut self) -> bool {
         let (n, m) = (self.n, self.m);
-        if self.ldl.primal_first() || self.dc.iter().any(|&d| d > 0.0 && d.is_finite()) {
+        if self.ldl.primal_first() {
             return false;
         }
         self.x.fill(0.0);
