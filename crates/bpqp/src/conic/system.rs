@@ -162,6 +162,7 @@ impl System {
             h: Arc::new([]),
             lb: vec![f64::NEG_INFINITY; extra].into(),
             ub: vec![f64::INFINITY; extra].into(),
+            analysis: conic.analysis.clone(),
         };
         Ok(System {
             n,
