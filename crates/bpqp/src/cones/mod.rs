@@ -236,7 +236,7 @@ pub(crate) fn norm3(v: &[f64; 3]) -> f64 {
 fn tangent_basis(normal: [f64; 3], g: [f64; 3], ray: [f64; 3]) -> ([[f64; 3]; 3], f64) {
     let unit = |v: [f64; 3]| {
         let norm = norm3(&v);
-        v.map(|v| v / norm)
+        if norm > 0.0 { v.map(|v| v / norm) } else { v }
     };
     let n = unit(normal);
     let along: f64 = (0..3).map(|i| n[i] * g[i]).sum();

@@ -45,10 +45,11 @@ pub(super) fn split(a: f64, v: &[f64], tol: Tolerance, block: Block<'_>) -> Spli
     if z == 0.0 {
         return ray(a, x, y, tol, block);
     }
+    // the root of t (t - v) = product, and t - v; neither by cancellation
     let root = |v: f64, product: f64| {
         let radical = (v * v + 4.0 * product).sqrt();
-        // without cancellation for negative v
-        if v >= 0.0 { 0.5 * (v + radical) } else { 2.0 * product / (radical - v) }
+        let (large, small) = (0.5 * (v.abs() + radical), 2.0 * product / (v.abs() + radical));
+        if v >= 0.0 { (large, small) } else { (small, large) }
     };
     // both r and |z| - r to relative accuracy, by the logarithm of their quotient
     let parts = |t: f64| {
@@ -57,19 +58,16 @@ pub(super) fn split(a: f64, v: &[f64], tol: Tolerance, block: Block<'_>) -> Spli
     };
     let t = scalar_root(-LARGEST, LARGEST, |t| {
         let (r, _, xr, yr) = parts(t);
-        r.ln() - a * xr.ln() - (1.0 - a) * yr.ln()
+        r.ln() - a * xr.0.ln() - (1.0 - a) * yr.0.ln()
     });
-    let (r, excess, xr, yr) = parts(t);
+    let (r, excess, (xr, ux), (yr, uy)) = parts(t);
     let sign = v[2].signum();
-    let normal = [-a * r / xr, -(1.0 - a) * r / yr, sign];
     block.s.copy_from_slice(&[xr, yr, sign * r]);
-    for i in 0..3 {
-        block.y[i] = -excess * normal[i];
-    }
-    let (basis, length) = tangent_basis(normal, [1.0 / xr, -1.0 / yr, 0.0], [xr, yr, sign * r]);
-    let curvature = a * (1.0 - a) * r * excess * length * length;
-    block.curvature.copy_from_slice(&[f64::INFINITY, curvature, 0.0]);
-    let weak = norm3(&[xr, yr, r]) <= tol.s || excess * norm3(&normal) <= tol.y;
+    block.y.copy_from_slice(&[ux, uy, -sign * excess]);
+    let (basis, length) = tangent_basis([-ux, -uy, sign * excess], [yr, -xr, 0.0], [xr, yr, sign * r]);
+    let curvature = a * (1.0 - a) * r * excess * (length / xr / yr).powi(2);
+    block.curvature.copy_from_slice(&[f64::INFINITY, if curvature.is_nan() { f64::INFINITY } else { curvature }, 0.0]);
+    let weak = norm3(&[xr, yr, r]) <= tol.s || norm3(&[ux, uy, excess]) <= tol.y;
     Split { basis: Basis::Three(basis), weak }
 }
 

@@ -1,6 +1,7 @@
 //! What is solved.
 
 use crate::error::check_finite;
+use crate::kkt::SharedAnalysis;
 use crate::{Cone, Csc, Error};
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub struct Conic {
     pub(crate) a: Arc<Csc>,
     pub(crate) b: Arc<[f64]>,
     pub(crate) cones: Arc<[Cone]>,
+    /// Of the backward system: shared by all that came from one problem.
+    pub(crate) analysis: SharedAnalysis,
 }
 
 impl Conic {
@@ -56,7 +59,8 @@ impl Conic {
                 symmetric(p)?;
             }
         }
-        Ok(Conic { p: p.map(Arc::new), upper, q: q.into(), a: Arc::new(a), b: b.into(), cones: cones.into() })
+        let analysis = SharedAnalysis::default();
+        Ok(Conic { p: p.map(Arc::new), upper, q: q.into(), a: Arc::new(a), b: b.into(), cones: cones.into(), analysis })
     }
 
     /// Number of variables.

@@ -17,7 +17,7 @@
 use super::Conic;
 use crate::backward::Accuracy;
 use crate::cones::Basis;
-use crate::kkt::{self, Breakdown, FlatSolver, KktFactor, Refiner, SharedAnalysis, SparseKkt, factor_flat};
+use crate::kkt::{self, Breakdown, FlatSolver, KktFactor, Refiner, SparseKkt, factor_flat};
 use crate::{Cone, Csc, Error, Hessian, Matrix, Qp};
 use std::f64::consts::FRAC_1_SQRT_2;
 use std::sync::Arc;
@@ -166,7 +166,7 @@ impl System {
             h: Arc::new([]),
             lb: vec![f64::NEG_INFINITY; extra].into(),
             ub: vec![f64::INFINITY; extra].into(),
-            analysis: SharedAnalysis::default(),
+            analysis: conic.analysis.clone(),
         };
         Ok(System {
             n,
