@@ -141,7 +141,8 @@ pub fn run(name: &str, problem: &Cbf, optimum: Option<f64>, settings: &Settings)
     let mut change = 0.0;
     conic.a().triplets().zip(&d[2]).for_each(|((i, j, _), v)| change += v * solution.y[i] * solution.x[j]);
     let envelope = dot(&d[0], &solution.x) - dot(&d[1], &solution.y) + change;
-    for h in [1e-5, 1e-6] {
+    // exponents make some problems turn within a step of 1e-6
+    for h in [1e-5, 1e-6, 1e-7] {
         let (Some(plus), Some(minus)) = (at(&solution, conic, &d, h, &g), at(&solution, conic, &d, -h, &g)) else {
             continue;
         };
