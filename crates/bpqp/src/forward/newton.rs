@@ -207,7 +207,11 @@ impl PrimalDual {
         }
         // late in a linear program the slacks span ten orders of magnitude, and an unrefined step ruins the iterate
         let diagonals = (&self.dx_diag[..], &self.dc_diag[..]);
-        self.refiner.solve(kkt, qp, diagonals, &mut self.w, &mut self.v);
+        if kkt.refines() {
+            kkt.solve(&mut self.w, &mut self.v);
+        } else {
+            self.refiner.solve(kkt, qp, diagonals, &mut self.w, &mut self.v);
+        }
         for k in 0..self.g.index.len() {
             let f = &mut self.g;
             f.dz[k] = self.v[m + f.index[k]];

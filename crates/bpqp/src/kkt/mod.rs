@@ -61,6 +61,11 @@ pub trait KktFactor: Send {
     /// Solves in place: right-hand sides in, `w` and `v` out. Pinned entries and removed rows come out as 0.
     fn solve(&mut self, w: &mut [f64], v: &mut [f64]);
 
+    /// True if [`solve`](Self::solve) itself refines its solution against the system as stated.
+    fn refines(&self) -> bool {
+        false
+    }
+
     /// True if the kept rows of the last factorization were dependent and had to be regularized: the multipliers are
     /// then not unique.
     fn deficient(&self) -> bool {

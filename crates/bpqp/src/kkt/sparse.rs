@@ -341,6 +341,10 @@ impl KktFactor for SparseKkt {
         }
     }
 
+    fn refines(&self) -> bool {
+        true
+    }
+
     fn deficient(&self) -> bool {
         self.deficient
     }
