@@ -20,7 +20,7 @@ if [ ! -f "$env/ready" ]; then
     optional "${TORCH:-torch}"
     optional "jax[cpu]"
     # its own requirements would bring an older NumPy; it runs with the newest
-    optional cvxpy cvxpylayers
+    optional cvxpy cvxpylayers jaxopt
     optional --no-deps qpth
     optional qpsolvers clarabel osqp proxsuite piqp daqp quadprog highspy
     touch "$env/ready"

@@ -347,7 +347,8 @@ def test_solvers_of_qpsolvers_give_one_gradient() -> None:
     data = problem(3, NAMES, seed=1)
     want = bpqp.solve_qp(**data)
     w = np.random.default_rng(0).normal(size=want.x.shape)
-    named = [s for s in bpqp.solvers() if s.startswith("qpsolvers:")]
+    # jaxopt, which the guide compares with, works in single precision unless JAX is told otherwise
+    named = [s for s in bpqp.solvers() if s.startswith("qpsolvers:") and "jaxopt" not in s]
     if len(named) < 5 and not os.environ.get("CI"):
         pytest.skip(f"only {named} are installed")
     assert len(named) >= 5
