@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -15,9 +16,9 @@ from ._errors import ArgumentError, DtypeError, SolveError
 NAMES = ("P", "q", "G", "h", "A", "b", "lb", "ub")
 RANKS = (2, 1, 2, 1, 2, 1, 1, 1)
 OUTPUTS = ("x", "y", "z", "z_box")
+_F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
 POLICIES = {"raise": 0, "nan": 1, "zero_grad": 2}
 SETTINGS = ("eps_abs", "eps_rel", "max_iter", "time_limit", "backward", "smoothing", "threads", "verbose", "polish")
-_LISTED = 8
 
 
 class Factored:
@@ -118,6 +119,7 @@ class Problem(NamedTuple):
     batch: int | None
     dtype: np.dtype[Any]
     templates: tuple[Any, ...]
+    numbers: int = 0
 
 
 def _is_sparse(value: Any) -> bool:
@@ -170,7 +172,7 @@ def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
     data: list[Any] = [None] * 8
     templates: list[Any] = [None] * 8
     shared = [True] * 8
-    batch, owner = None, ""
+    batch, owner, numbers = None, "", 0
     for k, value in enumerate(raw):
         if value is None:
             continue
@@ -186,6 +188,7 @@ def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
                 raise DtypeError(f"{name} is a sparse matrix: pass a dense vector")
             data[k], templates[k] = _as_csc(name, value)
             found = []
+            numbers += value.nnz
             if k != 0 and value.shape[0] == 0:
                 data[k] = templates[k] = None
         else:
@@ -195,6 +198,7 @@ def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
             data[k] = array
             found = [(name, array, rank)]
         for name, array, rank in found:
+            numbers += array.size
             if array.ndim > rank:
                 shared[k] = False
                 if batch is None:
@@ -209,8 +213,8 @@ def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
             raise ArgumentError(f"{missing} is missing: {given} was given, and the two come together")
     if batch == 0:
         raise ArgumentError(f"{owner} has a batch of 0: a batch needs at least one element")
-    dtype = np.dtype(np.float32) if getattr(q, "dtype", None) == np.float32 else np.dtype(np.float64)
-    return Problem(tuple(data), tuple(shared), batch, dtype, tuple(templates))
+    dtype = _F32 if getattr(q, "dtype", None) == _F32 else _F64
+    return Problem(tuple(data), tuple(shared), batch, dtype, tuple(templates), numbers)
 
 
 def options(solver: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -244,30 +248,52 @@ def engine(solver: str, settings: dict[str, Any], dtype: np.dtype[Any]) -> _bpqp
         raise ArgumentError(f"settings {checked}: {error}") from error
 
 
+_LARGE = 1 << 20
+_KEPT = 8
+_local = threading.local()
+
+
+def kept_engine(solver: str, settings: dict[str, Any], single: bool, numbers: int) -> _bpqp.Engine:
+    """Prepared state that this thread keeps for problems to come: making its workspaces costs more than a small solve.
+
+    It holds on to the last problem, so data of many `numbers` get an engine of their own, and only a few are kept.
+    """
+    key: Any = (solver, single)
+    if settings:
+        key = (*key, *((name, type(value), value) for name, value in settings.items()))
+    try:
+        found = _local.engines.get(key)
+    except AttributeError:
+        _local.engines = {}
+        found = None
+    except TypeError:  # a setting that is not hashable is not a valid one either
+        found = None
+    if found is None or numbers > _LARGE:
+        found = engine(solver, settings, np.dtype(np.float32 if single else np.float64))
+        if numbers <= _LARGE:
+            if len(_local.engines) >= _KEPT:
+                _local.engines.pop(next(iter(_local.engines)))
+            _local.engines[key] = found
+    return found
+
+
 def raise_failures(solved: _bpqp.Solved, solution: Any = None) -> None:
     """A SolveError that lists the elements without a solution."""
-    failures = [(k, status) for k, (status, ok) in enumerate(zip(solved.status(), solved.ok(), strict=True)) if not ok]
-    if not failures:
+    text = solved.failures()
+    if text is None:
         return
-    lines = []
-    for k, status in failures[:_LISTED]:
-        certificate = solved.certificate(k)
-        proof = "" if certificate is None else f" (proved by sol.info.certificate: {_brief(certificate)})"
-        lines.append(f"element {k}: {status}{proof}")
-    if len(failures) > _LISTED:
-        lines.append(f"and {len(failures) - _LISTED} more, in the list `failures` of this error")
-    text = "; ".join(lines)
-    advice = "on_failure='nan' or 'zero_grad' returns the others"
-    raise SolveError(f"{len(failures)} of {len(solved)} problems not solved: {text}. {advice}", failures, solution)
+    failures = [(k, status) for k, (status, ok) in enumerate(zip(solved.status(), solved.ok(), strict=True)) if not ok]
+    raise SolveError(text, failures, solution)
 
 
-def _brief(certificate: Any) -> str:
-    if isinstance(certificate, tuple):
-        sizes = [
-            f"{name} with {np.count_nonzero(v)} nonzeros" for name, v in zip(OUTPUTS[1:], certificate, strict=True)
-        ]
-        return "multipliers " + ", ".join(s for s, v in zip(sizes, certificate, strict=True) if np.any(v))
-    return f"a direction with {np.count_nonzero(certificate)} nonzeros"
+def report(solved: _bpqp.Solved) -> None:
+    """Prints one line on a solve: how many problems ended how, solver, iterations, worst residuals, time."""
+    status, steps, residuals = solved.status(), solved.iterations(), solved.residuals()
+    ends = ", ".join(f"{status.count(name)} {name}" if len(status) > 1 else name for name in sorted(set(status)))
+    solvers = " and ".join(sorted(set(solved.solver())))
+    count = f"{min(steps)}-{max(steps)}" if min(steps) < max(steps) else f"{steps[0]}"
+    worst = ", ".join(f"{name} {np.max(residuals[name]):.1e}" for name in ("primal", "dual", "gap"))
+    print(f"bpqp: {ends}; {solvers}, {count} iterations; {worst}; {1e3 * float(np.sum(solved.time())):.3f} ms")
 
 
 class Solution:
@@ -394,7 +420,7 @@ class Solution:
             SolveError: there is no solution to differentiate, and `on_failure` is "raise".
         """
         rows = self._cotangents(x, y, z, z_box, objective)
-        grads = self._solved.vjp(rows, self._ask(wrt), list(self._problem.shared), self._policy)
+        grads = self._solved.vjp(rows, self._ask(wrt), (self._problem.shared[0], *self._problem.shared), self._policy)
         return Gradients(*(self._shape_gradient(k, g) for k, g in enumerate(grads)))
 
     def _direction(self, k: int, value: Any) -> Any:
@@ -553,8 +579,8 @@ def solve_qp(
         on_failure: "raise", "nan" (NaN solution and gradient where there is no solution) or "zero_grad" (the last
             iterate, NaN where there is none, and no gradient).
         settings: eps_abs, eps_rel, max_iter, time_limit (seconds), backward ("direct", "first_order"), smoothing (the
-            parameter of the barrier whose gradient is taken), threads, polish; with "qpsolvers:NAME" other names go to
-            that solver.
+            parameter of the barrier whose gradient is taken), threads, polish, verbose (print a line); with
+            "qpsolvers:NAME" other names go to that solver.
 
     Every dense argument may carry a batch dimension first; those that do not are shared by the batch.
 
@@ -570,8 +596,10 @@ def solve_qp(
 
         solved = solve_with(solver.partition(":")[2], problem, settings)
     else:
-        prepared = engine(solver, settings, problem.dtype)
+        prepared = kept_engine(solver, settings, problem.dtype == np.float32, problem.numbers)
         solved = _call(problem, prepared.solve, problem.data, _warm(problem, warm_start))
+    if settings.get("verbose"):
+        report(solved)
     return Solution(problem, solved, on_failure)
 
 
@@ -635,6 +663,8 @@ def from_solution(
         raise DtypeError("x, y, z and z_box are dense")
     prepared = engine(settings.pop("solver", "auto"), settings, problem.dtype)
     solved = _call(problem, prepared.given, problem.data, tuple(rows))
+    if settings.get("verbose"):
+        report(solved)
     return Solution(problem, solved, on_failure)
 
 

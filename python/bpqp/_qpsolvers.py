@@ -18,7 +18,7 @@ _ACCURATE: dict[str, dict[str, Any]] = {
     "qpalm": {"eps_abs": 1e-10, "eps_rel": 1e-10},
 }
 # Settings that mean the backward pass; everything else goes to the solver.
-_OURS = ("backward", "smoothing", "threads", "polish")
+OURS = ("backward", "smoothing", "threads", "polish", "verbose")
 
 
 def installed() -> list[str]:
@@ -53,8 +53,8 @@ def solve_with(name: str, problem: _core.Problem, settings: dict[str, Any]) -> _
     if name not in qpsolvers.available_solvers:
         others = ", ".join(installed()) or "none"
         raise ArgumentError(f"solver = 'qpsolvers:{name}' is not installed; qpsolvers finds: {others}")
-    ours = {k: v for k, v in settings.items() if k in _OURS}
-    theirs = {**_ACCURATE.get(name, {}), **{k: v for k, v in settings.items() if k not in _OURS}}
+    ours = {k: v for k, v in settings.items() if k in OURS}
+    theirs = {**_ACCURATE.get(name, {}), **{k: v for k, v in settings.items() if k not in OURS}}
     n = problem.data[1].shape[-1]
     m, mi = (0 if problem.data[k] is None else problem.data[k].shape[-1] for k in (5, 3))
     batch = problem.batch or 1

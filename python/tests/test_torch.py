@@ -396,6 +396,12 @@ def test_second_derivatives_through_compile_are_refused() -> None:
     with pytest.raises(RuntimeError):
         (g,) = torch.autograd.grad(fast(q), q, create_graph=True)
         (g**2).sum().backward()
+    # without aot_autograd, which refuses in its own words, the words are ours
+    torch._dynamo.reset()
+    fast = torch.compile(f, fullgraph=True, backend="eager")
+    with pytest.raises(bpqp.UnsupportedError, match=r"outside of the compiled function"):
+        (g,) = torch.autograd.grad((fast(q) ** 2).sum(), q, create_graph=True)
+        (g**2).sum().backward()
 
 
 def test_operators_keep_their_contract() -> None:

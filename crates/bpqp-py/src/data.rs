@@ -1,20 +1,13 @@
-//! The arguments of a batch of problems, borrowed from NumPy.
+//! The arguments of a batch of problems as borrowed numbers, whoever owns them.
 
-use crate::errors::raise_at;
+use crate::errors::Failure;
 use bpqp::{Csc, Error, Gradient, Hessian, Matrix, Qp, Tangent};
 use faer::Mat;
-use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
-use pyo3::exceptions::PyValueError;
-use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 
 /// An asymmetry of `P` up to this multiple of its largest entry is rounding in single precision.
 const SINGLE_ASYMMETRY: f64 = 1e-3;
 
-/// A borrowed array of f64 in C order; the first axis of a batched one is the instance.
-pub struct Array<'py>(PyReadonlyArrayDyn<'py, f64>);
-
-/// Its numbers, without the interpreter.
+/// The numbers of an array in C order; the first axis of a batched one is the instance.
 #[derive(Clone, Copy)]
 pub struct Values<'a> {
     values: &'a [f64],
@@ -23,25 +16,20 @@ pub struct Values<'a> {
     pub batched: bool,
 }
 
-impl<'py> Array<'py> {
-    pub fn new(any: &Bound<'py, PyAny>) -> PyResult<Self> {
-        Ok(Array(any.extract()?))
-    }
-
+impl<'a> Values<'a> {
     /// `rank` is that of an array without a batch dimension.
-    pub fn values(&self, rank: usize) -> PyResult<Values<'_>> {
-        let shape = self.0.shape();
+    pub fn new(values: &'a [f64], shape: &'a [usize], rank: usize) -> Result<Self, Failure> {
         if shape.len() != rank && shape.len() != rank + 1 {
             let message = format!("an array of shape {shape:?} where {rank} or {} dimensions are needed", rank + 1);
-            return Err(PyValueError::new_err(message));
+            return Err(Failure::Misuse(message));
         }
-        let values = self.0.as_slice().map_err(|_| PyValueError::new_err("the array is not contiguous in C order"))?;
+        if shape.iter().product::<usize>() != values.len() {
+            return Err(Failure::Misuse(format!("{} numbers for the shape {shape:?}", values.len())));
+        }
         Ok(Values { values, shape, batched: shape.len() == rank + 1 })
     }
-}
 
-impl<'a> Values<'a> {
-    fn own(&self) -> &'a [usize] {
+    pub fn own(&self) -> &'a [usize] {
         &self.shape[usize::from(self.batched)..]
     }
 
@@ -56,63 +44,15 @@ impl<'a> Values<'a> {
     }
 }
 
-/// A matrix argument, as it came from Python.
-pub enum Raw<'py> {
-    Dense(Array<'py>),
-    Sparse { indptr: Vec<usize>, indices: Vec<usize>, values: Array<'py>, shape: (usize, usize) },
-    Factored { d: Array<'py>, f: Array<'py> },
-}
-
-impl<'py> Raw<'py> {
-    fn new(any: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let Ok(tuple) = any.cast::<PyTuple>() else { return Ok(Raw::Dense(Array::new(any)?)) };
-        if tuple.len() == 2 {
-            return Ok(Raw::Factored { d: Array::new(&tuple.get_item(0)?)?, f: Array::new(&tuple.get_item(1)?)? });
-        }
-        let index = |k: usize| -> PyResult<Vec<usize>> {
-            let array: numpy::PyReadonlyArray1<'py, i64> = tuple.get_item(k)?.extract()?;
-            let index = |v: &i64| usize::try_from(*v).map_err(|_| PyValueError::new_err("a negative index"));
-            array.as_array().iter().map(index).collect()
-        };
-        Ok(Raw::Sparse {
-            indptr: index(0)?,
-            indices: index(1)?,
-            values: Array::new(&tuple.get_item(2)?)?,
-            shape: tuple.get_item(3)?.extract()?,
-        })
-    }
-}
-
-/// A matrix argument without the interpreter.
+/// A matrix argument.
 #[derive(Clone)]
-enum Block<'a> {
+pub enum Block<'a> {
     Dense(Values<'a>),
     Sparse(Csc, Values<'a>),
     Factored(Values<'a>, Values<'a>),
 }
 
 impl<'a> Block<'a> {
-    fn new(raw: &'a Raw<'_>, name: &str) -> PyResult<Self> {
-        Ok(match raw {
-            Raw::Dense(array) => Block::Dense(array.values(2)?),
-            Raw::Factored { d, f } => Block::Factored(d.values(1)?, f.values(2)?),
-            Raw::Sparse { indptr, indices, values, shape } => {
-                let values = values.values(1)?;
-                let zeros = vec![0.0; indices.len()];
-                let pattern = Csc::new(shape.0, shape.1, indptr.clone(), indices.clone(), zeros)
-                    .map_err(|e| crate::errors::raise(&e))?;
-                if values.own() != [pattern.nnz()] {
-                    return Err(PyValueError::new_err(format!(
-                        "{name} has {:?} values for {} stored entries",
-                        values.own(),
-                        pattern.nnz()
-                    )));
-                }
-                Block::Sparse(pattern, values)
-            }
-        })
-    }
-
     fn batches(&self) -> [Option<usize>; 2] {
         match self {
             Block::Dense(v) | Block::Sparse(_, v) => [v.batch(), None],
@@ -199,66 +139,17 @@ fn forgive(m: &mut Mat<f64>) {
     }
 }
 
-/// The eight arguments `P, q, G, h, A, b, lb, ub`, still owned by the interpreter.
-pub struct Args<'py> {
-    matrices: [Option<Raw<'py>>; 3],
-    vectors: [Option<Array<'py>>; 5],
-}
-
-impl<'py> Args<'py> {
-    pub fn new(data: &Bound<'py, PyTuple>) -> PyResult<Self> {
-        if data.len() != 8 {
-            return Err(PyValueError::new_err("the data are the eight blocks P, q, G, h, A, b, lb, ub"));
-        }
-        let item = |k: usize| data.get_item(k).map(|v| (!v.is_none()).then_some(v));
-        let matrix = |k: usize| item(k)?.map(|v| Raw::new(&v)).transpose();
-        let vector = |k: usize| item(k)?.map(|v| Array::new(&v)).transpose();
-        Ok(Args {
-            matrices: [matrix(0)?, matrix(2)?, matrix(4)?],
-            vectors: [vector(1)?, vector(3)?, vector(5)?, vector(6)?, vector(7)?],
-        })
-    }
-
-    pub fn data(&self) -> PyResult<Data<'_>> {
-        let matrix = |k: usize, name| self.matrices[k].as_ref().map(|raw| Block::new(raw, name)).transpose();
-        let vector = |k: usize| self.vectors[k].as_ref().map(|a| a.values(1)).transpose();
-        let data = Data {
-            p: matrix(0, "P")?,
-            g: matrix(1, "G")?,
-            a: matrix(2, "A")?,
-            q: vector(0)?,
-            h: vector(1)?,
-            b: vector(2)?,
-            lb: vector(3)?,
-            ub: vector(4)?,
-        };
-        let mut size: Option<(usize, &str)> = None;
-        for (name, batches) in data.batches() {
-            for n in batches.into_iter().flatten() {
-                match size {
-                    Some((m, first)) if m != n => {
-                        return Err(PyValueError::new_err(format!(
-                            "{name} has a batch of {n}, but {first} has one of {m}: batches must agree"
-                        )));
-                    }
-                    _ => size = Some((n, name)),
-                }
-            }
-        }
-        Ok(data)
-    }
-}
-
-/// The eight arguments, or directions in them, without the interpreter.
+/// The eight arguments, or directions in them.
+#[derive(Default)]
 pub struct Data<'a> {
-    p: Option<Block<'a>>,
-    g: Option<Block<'a>>,
-    a: Option<Block<'a>>,
-    q: Option<Values<'a>>,
-    h: Option<Values<'a>>,
-    b: Option<Values<'a>>,
-    lb: Option<Values<'a>>,
-    ub: Option<Values<'a>>,
+    pub p: Option<Block<'a>>,
+    pub q: Option<Values<'a>>,
+    pub g: Option<Block<'a>>,
+    pub h: Option<Values<'a>>,
+    pub a: Option<Block<'a>>,
+    pub b: Option<Values<'a>>,
+    pub lb: Option<Values<'a>>,
+    pub ub: Option<Values<'a>>,
 }
 
 impl Data<'_> {
@@ -275,6 +166,24 @@ impl Data<'_> {
             ("lb", vector(&self.lb)),
             ("ub", vector(&self.ub)),
         ]
+    }
+
+    /// Refuses batches of different sizes.
+    pub fn check(&self) -> Result<(), Failure> {
+        let mut size: Option<(usize, &str)> = None;
+        for (name, batches) in self.batches() {
+            for n in batches.into_iter().flatten() {
+                match size {
+                    Some((m, first)) if m != n => {
+                        return Err(Failure::Misuse(format!(
+                            "{name} has a batch of {n}, but {first} has one of {m}: batches must agree"
+                        )));
+                    }
+                    _ => size = Some((n, name)),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Number of instances; `None` if no argument is batched.
@@ -334,12 +243,12 @@ impl Data<'_> {
         Ok(qp)
     }
 
-    /// The problems of the batch; `size` says how many where every argument is shared. Blocks that did not change since `last` keep their address, and what was computed of
-    /// them.
-    pub fn qps(&self, last: Option<&Qp>, single: bool, size: Option<usize>) -> PyResult<Vec<Qp>> {
+    /// The problems of the batch; `size` says how many where every argument is shared. Blocks that did not change since
+    /// `last` keep their address, and what was computed of them.
+    pub fn qps(&self, last: Option<&Qp>, single: bool, size: Option<usize>) -> Result<Vec<Qp>, Failure> {
         let batch = self.batch();
         let n = batch.or(size).unwrap_or(1);
-        let fail = |k: usize, e: Error| raise_at(&e, batch.map(|_| k));
+        let fail = |k: usize, e: Error| Failure::at(e, batch.map(|_| k));
         let mut qps = Vec::with_capacity(n);
         if n == 0 {
             return Ok(qps);

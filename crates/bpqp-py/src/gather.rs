@@ -53,9 +53,9 @@ pub struct Gather {
 }
 
 impl Gather {
-    /// For `n` instances of the structure of `qp` with `cotangents` each. `summed` marks the shared arguments; `many`
-    /// keeps the axis of the cotangents.
-    pub fn new(qp: &Qp, wrt: Wrt, summed: [bool; 8], n: usize, cotangents: usize, many: bool) -> Self {
+    /// For `n` instances of the structure of `qp` with `cotangents` each. `summed` marks the shared arguments, P as two (its
+    /// second flag is that of F); `many` keeps the axis of the cotangents.
+    pub fn new(qp: &Qp, wrt: Wrt, summed: [bool; 9], n: usize, cotangents: usize, many: bool) -> Self {
         let lead = (n, cotangents);
         let slot = |k: usize, shape: Vec<usize>| Slot::new(lead, shape, summed[k]);
         let nv = qp.n();
@@ -64,7 +64,7 @@ impl Gather {
             Hessian::Dense(_) => vec![slot(0, vec![nv, nv])],
             Hessian::Sparse(m) => vec![slot(0, vec![m.nnz()])],
             Hessian::Diagonal(_) => vec![slot(0, vec![nv])],
-            Hessian::LowRank { f, .. } => vec![slot(0, vec![nv]), slot(0, vec![nv, f.ncols()])],
+            Hessian::LowRank { f, .. } => vec![slot(0, vec![nv]), slot(1, vec![nv, f.ncols()])],
         };
         let matrix = |k: usize, m: &Matrix| match m {
             Matrix::Dense(m) => vec![slot(k, vec![m.nrows(), m.ncols()])],
@@ -72,13 +72,13 @@ impl Gather {
         };
         let mut slots = [
             p,
-            vec![slot(1, vec![nv])],
-            matrix(2, qp.g()),
-            vec![slot(3, vec![qp.n_inequality()])],
-            matrix(4, qp.a()),
-            vec![slot(5, vec![qp.n_equality()])],
-            vec![slot(6, vec![nv])],
+            vec![slot(2, vec![nv])],
+            matrix(3, qp.g()),
+            vec![slot(4, vec![qp.n_inequality()])],
+            matrix(5, qp.a()),
+            vec![slot(6, vec![qp.n_equality()])],
             vec![slot(7, vec![nv])],
+            vec![slot(8, vec![nv])],
         ];
         for (slot, asked) in slots.iter_mut().zip(asked(wrt)) {
             if !asked {
@@ -132,6 +132,19 @@ impl Gather {
                 slot.add(k, c, nc, |_| f64::NAN);
             }
         }
+    }
+
+    /// The numbers of the nine slots (P or d, F, then the others), empty where not asked for or absent.
+    pub fn into_slots(self) -> [Vec<f64>; 9] {
+        let [p, rest @ ..] = self.slots;
+        let mut out: [Vec<f64>; 9] = Default::default();
+        for (k, slot) in p.into_iter().enumerate() {
+            out[k] = slot.values;
+        }
+        for (k, slot) in rest.into_iter().enumerate() {
+            out[k + 2] = slot.into_iter().next().map_or(Vec::new(), |slot| slot.values);
+        }
+        out
     }
 
     /// A tuple of eight: an array, a pair `(d, F)`, or `None` where not asked for or absent.

@@ -1,99 +1,39 @@
-//! The solutions of a batch: what Python sees of them, and their derivatives.
+//! The solutions of a batch, as Python sees them.
 
-use crate::data::Args;
-use crate::errors::{raise, raise_at};
+use crate::arrays::{Args, points};
+use crate::errors::raise;
 use crate::gather::{Gather, NAMES, wrt};
-use crate::{in_pieces, points};
-use bpqp::{
-    ActiveSet, Certificate, Cotangent, Error, Point, Qp, Settings, Side, Solution, SolutionTangent, Tangent,
-    derive_batch,
-};
+use crate::solutions::{Policy, Rows, Solutions, codes, push_state, state_width};
+use bpqp::{Certificate, Cotangent, Error, Solution};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-/// What a derivative of an instance without a solution is: 0 an error, 1 NaN, 2 zero.
-type Policy = u8;
-
 /// The solutions of a batch.
 #[pyclass(frozen, module = "bpqp._bpqp")]
-pub struct Solved {
-    solutions: Vec<Solution>,
-    batched: bool,
-    threads: usize,
-}
-
-fn side_code(side: Side) -> f64 {
-    match side {
-        Side::Free => 0.0,
-        Side::Lower => 1.0,
-        Side::Upper => 2.0,
-        Side::Fixed => 3.0,
-    }
-}
-
-/// A solution from its row of [`Solved::state`].
-pub fn restore(qp: &Qp, row: &[f64], settings: &Settings) -> Result<Solution, Error> {
-    let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
-    let numbers = 2 * n + m + mi;
-    if row.len() != numbers + 2 * (n + mi) + 1 {
-        let what = format!("a state of {} entries for a problem of {n} variables", row.len());
-        return Err(Error::Unsupported { what, advice: "pass on the state of a solution as it is" });
-    }
-    let (point, codes) = row.split_at(numbers);
-    let point = Point {
-        x: point[..n].to_vec(),
-        y: point[n..n + m].to_vec(),
-        z: point[n + m..n + m + mi].to_vec(),
-        z_box: point[n + m + mi..].to_vec(),
-    };
-    let flags = |range: std::ops::Range<usize>| codes[range].iter().map(|&c| c != 0.0).collect::<Vec<bool>>();
-    let active = ActiveSet {
-        g: flags(0..mi),
-        weak_g: flags(mi..2 * mi),
-        bound: codes[2 * mi..2 * mi + n]
-            .iter()
-            .map(|&c| match c as i64 {
-                1 => Side::Lower,
-                2 => Side::Upper,
-                3 => Side::Fixed,
-                _ => Side::Free,
-            })
-            .collect(),
-        weak_bound: flags(2 * mi + n..2 * (mi + n)),
-    };
-    let ok = codes[2 * (mi + n)] != 0.0;
-    let mut solution = Solution::restore(qp.clone(), point, active, settings)?;
-    if !ok {
-        solution.status = bpqp::Status::NumericalFailure;
-    }
-    Ok(solution)
-}
+pub struct Solved(pub Solutions);
 
 impl Solved {
-    pub fn new(solutions: Vec<Solution>, batched: bool, threads: usize) -> Self {
-        Solved { solutions, batched, threads }
-    }
-
-    fn rows<'py>(&self, py: Python<'py>, f: impl Fn(&Solution) -> Vec<f64>) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let mut width = 0;
-        let mut values = Vec::new();
-        for solution in &self.solutions {
-            let row = f(solution);
-            width = row.len();
-            values.extend(row);
-        }
-        values.into_pyarray(py).reshape([self.solutions.len(), width])
+    /// The rows `f` of `width` numbers of all solutions.
+    fn rows<'py>(
+        &self,
+        py: Python<'py>,
+        width: usize,
+        f: impl Fn(&Solution, &mut Vec<f64>),
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        let mut values = Vec::with_capacity(width * self.0.list.len());
+        self.0.list.iter().for_each(|solution| f(solution, &mut values));
+        values.into_pyarray(py).reshape([self.0.list.len(), width])
     }
 
     fn column<'py>(&self, py: Python<'py>, f: impl Fn(&Solution) -> f64) -> Bound<'py, PyArray1<f64>> {
-        self.solutions.iter().map(f).collect::<Vec<_>>().into_pyarray(py)
+        self.0.list.iter().map(f).collect::<Vec<_>>().into_pyarray(py)
     }
 
     /// Rows of cotangents `x, y, z, z_box` and the column of the objective; a missing one is zero.
     fn cotangents(&self, arrays: &Bound<'_, PyTuple>) -> PyResult<Vec<Cotangent>> {
-        let n = self.solutions.len();
+        let n = self.0.list.len();
         let blocks = points(&arrays.get_slice(0, 4))?;
         let mut out = vec![Cotangent::default(); n];
         if !blocks.is_empty() {
@@ -117,81 +57,14 @@ impl Solved {
                 cot.objective = value;
             }
         }
-        // what is wrong with a cotangent is misuse, whatever the policy for failures is
-        for (k, (cot, solution)) in out.iter().zip(&self.solutions).enumerate() {
-            if solution.ok() {
-                cot.validate(solution.qp()).map_err(|e| raise_at(&e, self.batched.then_some(k)))?;
-            }
-        }
         Ok(out)
     }
 
-    fn tangents(&self, args: &Args<'_>) -> PyResult<Vec<Tangent>> {
-        let data = args.data()?;
-        let n = self.solutions.len();
-        if let Some(batch) = data.batch()
-            && batch != n
-        {
-            return Err(PyValueError::new_err(format!("a batch of {batch} tangents for {n} solutions")));
-        }
-        self.solutions.iter().enumerate().map(|(k, s)| data.tangent(s.qp(), k).map_err(|e| raise(&e))).collect()
-    }
-
-    /// Derivatives of every instance, in pieces; `take` gets them in order, `None` where there is none.
-    fn derive<T: Send>(
-        &self,
-        py: Python<'_>,
-        policy: Policy,
-        derive: impl Fn(&mut bpqp::Layer, usize) -> Result<T, Error> + Sync + Send,
-        mut take: impl FnMut(usize, Option<T>) + Send,
-    ) -> PyResult<()> {
-        let mut failed = None;
-        in_pieces(py, self.solutions.len(), |range| {
-            let start = range.start;
-            let part: Vec<&Solution> = self.solutions[range].iter().collect();
-            for (k, result) in
-                derive_batch(&part, self.threads, |layer, k| derive(layer, start + k))?.into_iter().enumerate()
-            {
-                match result {
-                    Ok(value) => take(start + k, Some(value)),
-                    Err(Error::NoSolution { .. } | Error::Backward { .. }) if policy != 0 => take(start + k, None),
-                    Err(error) => {
-                        failed.get_or_insert((start + k, error));
-                    }
-                }
-            }
-            Ok(())
-        })?;
-        match failed {
-            None => Ok(()),
-            Some((k, error)) => Err(raise_at(&error, self.batched.then_some(k))),
-        }
-    }
-
-    fn qp(&self) -> PyResult<&Qp> {
-        self.solutions.first().map(Solution::qp).ok_or_else(|| PyValueError::new_err("the batch is empty"))
-    }
-
-    fn tangent_rows<'py>(
-        &self,
-        py: Python<'py>,
-        policy: Policy,
-        derive: impl Fn(&mut bpqp::Layer, usize) -> Result<SolutionTangent, Error> + Sync + Send,
-    ) -> PyResult<Bound<'py, PyTuple>> {
-        let qp = self.qp()?;
+    fn tangent_rows<'py>(&self, py: Python<'py>, rows: Rows) -> PyResult<Bound<'py, PyTuple>> {
+        let qp = self.0.qp()?;
         let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
-        let batch = self.solutions.len();
-        let blank = if policy == 1 { f64::NAN } else { 0.0 };
-        let mut out = [n, m, mi, n, 1].map(|width| vec![blank; batch * width]);
-        self.derive(py, policy, derive, |k, tangent| {
-            if let Some(t) = tangent {
-                let objective = [t.objective];
-                for (rows, row) in out.iter_mut().zip([&t.x[..], &t.y, &t.z, &t.z_box, &objective]) {
-                    rows[k * row.len()..(k + 1) * row.len()].copy_from_slice(row);
-                }
-            }
-        })?;
-        let [x, y, z, z_box, objective] = out;
+        let batch = self.0.list.len();
+        let [x, y, z, z_box, objective] = rows;
         PyTuple::new(
             py,
             [
@@ -208,22 +81,33 @@ impl Solved {
 #[pymethods]
 impl Solved {
     fn __len__(&self) -> usize {
-        self.solutions.len()
+        self.0.list.len()
+    }
+
+    /// `x` alone, as in `outputs`.
+    fn x<'py>(&self, py: Python<'py>, nan: bool) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        let n = self.0.qp()?.n();
+        self.rows(py, n, |s, row| match nan && !s.ok() {
+            true => row.resize(row.len() + n, f64::NAN),
+            false => row.extend(&s.x),
+        })
     }
 
     /// `(x, y, z, z_box, objective)`; with `nan`, those of instances without a solution are NaN.
     fn outputs<'py>(&self, py: Python<'py>, nan: bool) -> PyResult<Bound<'py, PyTuple>> {
-        let pick = |s: &Solution, v: &[f64]| match nan && !s.ok() {
-            true => vec![f64::NAN; v.len()],
-            false => v.to_vec(),
+        let qp = self.0.qp()?;
+        let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
+        let push = |s: &Solution, v: &[f64], row: &mut Vec<f64>| match nan && !s.ok() {
+            true => row.resize(row.len() + v.len(), f64::NAN),
+            false => row.extend(v),
         };
         PyTuple::new(
             py,
             [
-                self.rows(py, |s| pick(s, &s.x))?.into_any(),
-                self.rows(py, |s| pick(s, &s.y))?.into_any(),
-                self.rows(py, |s| pick(s, &s.z))?.into_any(),
-                self.rows(py, |s| pick(s, &s.z_box))?.into_any(),
+                self.rows(py, n, |s, row| push(s, &s.x, row))?.into_any(),
+                self.rows(py, m, |s, row| push(s, &s.y, row))?.into_any(),
+                self.rows(py, mi, |s, row| push(s, &s.z, row))?.into_any(),
+                self.rows(py, n, |s, row| push(s, &s.z_box, row))?.into_any(),
                 self.column(py, |s| if nan && !s.ok() { f64::NAN } else { s.objective }).into_any(),
             ],
         )
@@ -231,44 +115,41 @@ impl Solved {
 
     /// All that `Engine.restore` needs besides the data: the point at which the gradient is taken, the active set, `ok`.
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        self.rows(py, |s| {
-            let (at, active) = (s.at_point(), s.active());
-            let (n, mi) = (s.qp().n(), s.qp().n_inequality());
-            let mut row = [&at.x[..], &at.y, &at.z, &at.z_box].concat();
-            if active.bound.len() == n && active.g.len() == mi {
-                let flag = |&b: &bool| f64::from(u8::from(b));
-                row.extend(active.g.iter().map(flag));
-                row.extend(active.weak_g.iter().map(flag));
-                row.extend(active.bound.iter().map(|&side| side_code(side)));
-                row.extend(active.weak_bound.iter().map(flag));
-            } else {
-                row.resize(row.len() + 2 * (n + mi), 0.0);
-            }
-            row.push(f64::from(u8::from(s.ok())));
-            row
-        })
+        let qp = self.0.qp()?;
+        self.rows(py, state_width(qp.n(), qp.n_equality(), qp.n_inequality()), push_state)
+    }
+
+    /// Per instance the code of the status, its place in `STATUSES`, and the iterations.
+    fn codes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<i32>>> {
+        let codes: Vec<i32> = self.0.list.iter().flat_map(codes).collect();
+        codes.into_pyarray(py).reshape([self.0.list.len(), 2])
+    }
+
+    /// The elements without a solution in words, or None.
+    fn failures(&self) -> Option<String> {
+        self.0.failures()
     }
 
     /// True for every instance with a solution.
     fn ok<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<bool>> {
-        self.solutions.iter().map(Solution::ok).collect::<Vec<_>>().into_pyarray(py)
+        self.0.list.iter().map(Solution::ok).collect::<Vec<_>>().into_pyarray(py)
     }
 
     /// True if every instance has a solution.
     fn all_ok(&self) -> bool {
-        self.solutions.iter().all(Solution::ok)
+        self.0.list.iter().all(Solution::ok)
     }
 
     fn status(&self) -> Vec<&'static str> {
-        self.solutions.iter().map(|s| s.status.name()).collect()
+        self.0.list.iter().map(|s| s.status.name()).collect()
     }
 
     fn solver(&self) -> Vec<&'static str> {
-        self.solutions.iter().map(|s| s.info.solver).collect()
+        self.0.list.iter().map(|s| s.info.solver).collect()
     }
 
     fn iterations(&self) -> Vec<usize> {
-        self.solutions.iter().map(|s| s.info.iterations).collect()
+        self.0.list.iter().map(|s| s.info.iterations).collect()
     }
 
     fn time<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
@@ -282,7 +163,7 @@ impl Solved {
 
     /// The proof that instance `k` has no solution: `None`, a direction, or the multipliers `(y, z, z_box)`.
     fn certificate<'py>(&self, py: Python<'py>, k: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let solution = self.solutions.get(k).ok_or_else(|| PyValueError::new_err("no such instance"))?;
+        let solution = self.0.list.get(k).ok_or_else(|| PyValueError::new_err("no such instance"))?;
         let array = |v: &[f64]| PyArray1::from_slice(py, v).into_any();
         Ok(match &solution.info.certificate {
             None => None,
@@ -305,9 +186,9 @@ impl Solved {
     /// Per instance: the verdict, an estimate of the condition of the backward system, the relative residual that its
     /// regularization left, and whether its rows are dependent. `("untrusted", nan, nan, False)` without a solution.
     fn examine(&self, py: Python<'_>) -> PyResult<Vec<(&'static str, f64, f64, bool)>> {
-        let mut out = vec![("untrusted", f64::NAN, f64::NAN, false); self.solutions.len()];
-        self.derive(
-            py,
+        let mut out = vec![("untrusted", f64::NAN, f64::NAN, false); self.0.list.len()];
+        self.0.derive(
+            Some(py),
             1,
             |layer, _| layer.examine(),
             |k, found| {
@@ -321,29 +202,17 @@ impl Solved {
     }
 
     /// Gradients for the cotangents `(x, y, z, z_box, objective)` with respect to the arguments marked in `ask`, summed
-    /// over the batch for those marked in `summed`.
+    /// over the batch for those marked in `summed` (nine flags: P has one for each of its factors).
     fn vjp<'py>(
         &self,
         py: Python<'py>,
         cotangents: &Bound<'py, PyTuple>,
         ask: [bool; 8],
-        summed: [bool; 8],
+        summed: [bool; 9],
         policy: Policy,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let cotangents = self.cotangents(cotangents)?;
-        let ask = wrt(ask);
-        let mut gather = Gather::new(self.qp()?, ask, summed, self.solutions.len(), 1, false);
-        self.derive(
-            py,
-            policy,
-            |layer, k| layer.vjp(&cotangents[k], ask).cloned(),
-            |k, gradient| match gradient {
-                Some(gradient) => gather.add(k, 0, &gradient),
-                None if policy == 1 => gather.nan(k),
-                None => {}
-            },
-        )?;
-        gather.into_py(py)
+        self.0.vjp(Some(py), &cotangents, None, (ask, summed), policy)?.into_py(py)
     }
 
     /// The derivative of `vjp` along a direction of the data, the cotangents held.
@@ -354,24 +223,12 @@ impl Solved {
         cotangents: &Bound<'py, PyTuple>,
         along: &Bound<'py, PyTuple>,
         ask: [bool; 8],
-        summed: [bool; 8],
+        summed: [bool; 9],
         policy: Policy,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let cotangents = self.cotangents(cotangents)?;
-        let along = self.tangents(&Args::new(along)?)?;
-        let ask = wrt(ask);
-        let mut gather = Gather::new(self.qp()?, ask, summed, self.solutions.len(), 1, false);
-        self.derive(
-            py,
-            policy,
-            |layer, k| layer.second_vjp(&cotangents[k], &along[k], ask).cloned(),
-            |k, gradient| match gradient {
-                Some(gradient) => gather.add(k, 0, &gradient),
-                None if policy == 1 => gather.nan(k),
-                None => {}
-            },
-        )?;
-        gather.into_py(py)
+        let along = self.0.tangents(&Args::new(along)?.data()?)?;
+        self.0.vjp(Some(py), &cotangents, Some(&along), (ask, summed), policy)?.into_py(py)
     }
 
     /// Tangents `(x, y, z, z_box, objective)` along directions of the data.
@@ -381,8 +238,8 @@ impl Solved {
         tangents: &Bound<'py, PyTuple>,
         policy: Policy,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let tangents = self.tangents(&Args::new(tangents)?)?;
-        self.tangent_rows(py, policy, |layer, k| layer.jvp(&tangents[k]).cloned())
+        let tangents = self.0.tangents(&Args::new(tangents)?.data()?)?;
+        self.tangent_rows(py, self.0.jvp(Some(py), &tangents, None, policy)?)
     }
 
     /// Second derivatives of the outputs along two directions of the data.
@@ -393,9 +250,9 @@ impl Solved {
         along: &Bound<'py, PyTuple>,
         policy: Policy,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let tangents = self.tangents(&Args::new(tangents)?)?;
-        let along = self.tangents(&Args::new(along)?)?;
-        self.tangent_rows(py, policy, |layer, k| layer.second_jvp(&tangents[k], &along[k]).cloned())
+        let tangents = self.0.tangents(&Args::new(tangents)?.data()?)?;
+        let along = self.0.tangents(&Args::new(along)?.data()?)?;
+        self.tangent_rows(py, self.0.jvp(Some(py), &tangents, Some(&along), policy)?)
     }
 
     /// The Jacobian of one output with respect to the arguments marked in `ask`: one factorization per instance.
@@ -406,7 +263,7 @@ impl Solved {
         ask: [bool; 8],
         policy: Policy,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let qp = self.qp()?;
+        let qp = self.0.qp()?;
         let size = match of {
             "x" | "z_box" => qp.n(),
             "y" => qp.n_equality(),
@@ -414,7 +271,7 @@ impl Solved {
             "objective" => 1,
             other => {
                 let names = "name one of x, y, z, z_box, objective";
-                return Err(raise(&Error::Setting { name: "of", value: other.to_owned(), advice: names }));
+                return Err(raise(Error::Setting { name: "of", value: other.to_owned(), advice: names }));
             }
         };
         let unit = |i: usize| {
@@ -431,9 +288,9 @@ impl Solved {
             cotangent
         };
         let ask = wrt(ask);
-        let mut gather = Gather::new(qp, ask, [false; 8], self.solutions.len(), size, true);
-        self.derive(
-            py,
+        let mut gather = Gather::new(qp, ask, [false; 9], self.0.list.len(), size, true);
+        self.0.derive(
+            Some(py),
             policy,
             |layer, _| (0..size).map(|i| layer.vjp(&unit(i), ask).cloned()).collect::<Result<Vec<_>, _>>(),
             |k, gradients| match gradients {
@@ -455,8 +312,9 @@ impl Solved {
         cotangents: &Bound<'_, PyTuple>,
     ) -> PyResult<(f64, Vec<(String, usize, usize, f64, String, f64, f64, usize)>, String)> {
         let cotangents = self.cotangents(cotangents)?;
-        let solution = self.solutions.get(k).ok_or_else(|| PyValueError::new_err("no such instance"))?;
-        let report = py.detach(|| bpqp::check_gradient(solution, &cotangents[k])).map_err(|e| raise(&e))?;
+        self.0.check_cotangents(&cotangents)?;
+        let solution = self.0.list.get(k).ok_or_else(|| PyValueError::new_err("no such instance"))?;
+        let report = py.detach(|| bpqp::check_gradient(solution, &cotangents[k])).map_err(raise)?;
         let rows = report.table.iter().map(|r| {
             let at = r.at.to_string();
             (r.block.to_owned(), r.entries, r.checked, r.worst, at, r.analytic, r.numeric, r.kinks)

@@ -315,7 +315,7 @@ pub fn check_against(solution: &Solution, cotangent: &Cotangent, gradient: &Grad
 fn difference(solution: &Solution, cotangent: &Cotangent, entry: Entry, size: f64) -> Result<(f64, bool), Error> {
     let qp = solution.qp();
     let value = entry.value(qp);
-    let settings = Settings { polish: true, time_limit: None, ..solution.settings.clone() };
+    let settings = Settings { polish: true, time_limit: None, interrupt: None, ..solution.settings.clone() };
     let mut step = STEP * if size > 0.0 { value.abs().max(0.1 * size) } else { 1.0 };
     let mut last = Err(Error::NoSolution { status: solution.status });
     for _ in 0..=REDUCTIONS {

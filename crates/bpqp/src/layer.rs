@@ -237,7 +237,7 @@ impl Layer {
             let outcome = handle.solve(warm, &mut self.trial);
             self.solution.info.solver = name;
             self.solution.info.iterations = outcome.iterations;
-            if self.accept(outcome.clone())? {
+            if self.accept(outcome.clone())? || self.settings.interrupted() {
                 return Ok(());
             }
             if self.settings.polish

@@ -54,6 +54,7 @@ pub mod conic;
 mod error;
 pub mod forward;
 mod gradient;
+mod interrupt;
 pub mod kkt;
 mod layer;
 pub mod matrix;
@@ -75,6 +76,7 @@ pub use conic::{
 pub use error::Error;
 pub use forward::from_solution;
 pub use gradient::{Cotangent, Gradient, SolutionTangent, Tangent, Wrt};
+pub use interrupt::Interrupt;
 pub use layer::Layer;
 pub use matrix::{Csc, Hessian, Matrix};
 pub use problem::Qp;

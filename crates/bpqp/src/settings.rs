@@ -1,7 +1,7 @@
 //! What a user may choose.
 
-use crate::Error;
-use std::time::Duration;
+use crate::{Error, Interrupt};
+use std::time::{Duration, Instant};
 
 /// The forward solver to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -81,6 +81,8 @@ pub struct Settings {
     pub threads: usize,
     /// Keep the factorization of the forward pass in the solution, for a cheaper backward pass.
     pub keep_factor: bool,
+    /// Ends a running solve from another thread.
+    pub interrupt: Option<Interrupt>,
 }
 
 impl Default for Settings {
@@ -96,6 +98,7 @@ impl Default for Settings {
             smoothing: None,
             threads: 0,
             keep_factor: true,
+            interrupt: None,
         }
     }
 }
@@ -104,6 +107,15 @@ impl Settings {
     /// The default settings with another forward solver.
     pub fn with_solver(solver: Solver) -> Self {
         Settings { solver, ..Settings::default() }
+    }
+
+    /// True if a solve that began at `start` has to end: its time is up, or someone asked.
+    pub(crate) fn late(&self, start: Instant) -> bool {
+        self.time_limit.is_some_and(|limit| start.elapsed() > limit) || self.interrupted()
+    }
+
+    pub(crate) fn interrupted(&self) -> bool {
+        self.interrupt.as_ref().is_some_and(Interrupt::requested)
     }
 
     /// Refuses settings out of range.

@@ -25,6 +25,18 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every status, in the order of their codes from 0.
+    pub const ALL: [Status; 8] = [
+        Status::Solved,
+        Status::SolvedInaccurate,
+        Status::PrimalInfeasible,
+        Status::DualInfeasible,
+        Status::NonConvex,
+        Status::IterationLimit,
+        Status::TimeLimit,
+        Status::NumericalFailure,
+    ];
+
     /// True if there is a solution that may be used.
     pub fn ok(self) -> bool {
         matches!(self, Status::Solved | Status::SolvedInaccurate)

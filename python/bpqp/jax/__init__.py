@@ -6,6 +6,6 @@ Arrays in, arrays out, in the dtype of `q`; the arithmetic is in double precisio
 """
 
 from .._core import Factored
-from ._primitives import Solution, solve_qp
+from ._solve import Solution, solve_qp, status_names
 
-__all__ = ["Factored", "Solution", "solve_qp"]
+__all__ = ["Factored", "Solution", "solve_qp", "status_names"]

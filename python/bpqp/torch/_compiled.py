@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from .. import _core
+from .._errors import UnsupportedError
 from ._functions import Call, _eight, _gradients, _like, _numpy, _shared
+from ._functions import solve as solve_flat
 
 Slot = Optional[Tensor]  # noqa: UP045
 Flags = List[bool]  # noqa: UP006
@@ -18,15 +20,15 @@ Tensors = List[Tensor]  # noqa: UP006
 
 
 @lru_cache(maxsize=64)
-def _prepared(spec: str, single: bool) -> tuple[Any, int, bool]:
+def _prepared(spec: str, single: bool) -> tuple[Any, int, bool, dict[str, Any]]:
     solver, policy, factored, settings = ast.literal_eval(spec)
     dtype = np.dtype(np.float32 if single else np.float64)
-    return _core.engine(solver, dict(settings), dtype), policy, factored
+    return _core.engine(solver, dict(settings), dtype), policy, factored, dict(settings)
 
 
 def _call(spec: str, data: Any) -> Call:
-    engine, policy, factored = _prepared(spec, data[2].dtype == torch.float32)
-    call = Call(1, factored, policy, engine, "", {})
+    engine, policy, factored, settings = _prepared(spec, data[2].dtype == torch.float32)
+    call = Call(1, factored, policy, engine, "", settings)
     sizes = [v.shape[0] for v, r in zip(data, call.ranks, strict=True) if v is not None and v.dim() > r]
     call.size = sizes[0] if sizes else 1
     return call
@@ -39,9 +41,7 @@ def solve(
     """The outputs and the state."""
     data = (P, F, q, G, h, A, b, lb, ub)
     call = _call(spec, data)
-    solved = call.engine.solve(_eight(call, data))
-    if call.policy == 0 and not solved.all_ok():
-        _core.raise_failures(solved)
+    solved = solve_flat(call, data)
     x, y, z, z_box, objective = _like(q, solved.outputs(call.policy != 2))
     return x, y, z, z_box, objective, torch.from_numpy(solved.state()).to(q.device)
 
@@ -123,3 +123,13 @@ def _backward(ctx: Any, *cotangents: Any) -> Any:
 
 
 solve.register_autograd(_backward, setup_context=_setup)
+
+
+def _second(ctx: Any, *_: Any) -> Any:
+    raise UnsupportedError(
+        "second derivatives under torch.compile are not supported: "
+        "call bpqp.torch.solve_qp outside of the compiled function, or use torch.func without torch.compile"
+    )
+
+
+gradient.register_autograd(_second)

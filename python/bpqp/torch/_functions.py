@@ -25,13 +25,16 @@ import torch
 from .. import _bpqp, _core
 from .._core import Factored
 from .._errors import ArgumentError, DtypeError, UnsupportedError
+from .._qpsolvers import OURS, solve_with
 
 SLOTS = ("P", "F", "q", "G", "h", "A", "b", "lb", "ub")
+# of a dense and of a factored P
+RANKS = ((2, 2, 1, 2, 1, 2, 1, 1, 1), (1, 2, 1, 2, 1, 2, 1, 1, 1))
 OUTPUT_RANKS = (1, 1, 1, 1, 0)
 Tensors = tuple[Any, ...]
 
 
-@dataclass
+@dataclass(slots=True)
 class Call:
     """What an operation needs besides tensors."""
 
@@ -45,10 +48,14 @@ class Call:
     keep: bool = True
     solved: Any = None
     status: list[str] | None = field(default=None, repr=False)
+    # of the direct way: the slots that are there, those that are shared, device and dtype if not those of NumPy
+    present: tuple[int, ...] = ()
+    shared: tuple[bool, ...] = ()
+    like: Any = None
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        return (1 if self.factored else 2, 2, 1, 2, 1, 2, 1, 1, 1)
+        return RANKS[self.factored]
 
     def flat(self, factor: int) -> Call:
         """The same for a batch that many times as large."""
@@ -58,13 +65,20 @@ class Call:
 def _numpy(value: Any) -> Any:
     if value is None:
         return None
-    return np.ascontiguousarray(value.numpy(force=True), dtype=np.float64)
+    array = value.numpy(force=True)
+    if array.dtype != np.float64 or not array.flags.c_contiguous:
+        array = np.ascontiguousarray(array, dtype=np.float64)
+    return array
 
 
 def _eight(call: Call, slots: Tensors) -> tuple[Any, ...]:
     """Nine slots as the eight blocks of the extension; of a factored P both parts, zero where one is missing."""
-    p, factor, *rest = (_numpy(s) for s in slots)
-    return (((p, factor) if call.factored and p is not None else p), *rest)
+    arrays = [None if s is None else _numpy(s) for s in slots]
+    if call.factored and arrays[0] is not None:
+        arrays[1] = (arrays[0], arrays[1])
+    else:
+        arrays[1] = arrays[0]
+    return tuple(arrays[1:])
 
 
 def _direction(call: Call, data: Tensors, slots: Tensors) -> tuple[Any, ...]:
@@ -75,6 +89,8 @@ def _direction(call: Call, data: Tensors, slots: Tensors) -> tuple[Any, ...]:
 
 
 def _like(reference: torch.Tensor, arrays: Any) -> tuple[torch.Tensor, ...]:
+    if reference.dtype == torch.float64 and reference.is_cpu:
+        return tuple(map(torch.from_numpy, arrays))
     return tuple(torch.from_numpy(a).to(dtype=reference.dtype, device=reference.device) for a in arrays)
 
 
@@ -86,18 +102,12 @@ def _solution(call: Call, data: Tensors, state: torch.Tensor) -> _bpqp.Solved:
 
 def _gradients(call: Call, data: Tensors, needs: Any, summed: Any, derive: Any) -> tuple[torch.Tensor, ...]:
     """Runs a gradient of the extension and picks the slots that are needed, as tensors."""
-    ask = [needs[0] or needs[1], *needs[2:]]
-    ask = [a and d is not None for a, d in zip(ask, (data[0], *data[2:]), strict=True)]
-    total = [summed[0] and (summed[1] or not call.factored), *summed[2:]]
-    eight = derive(ask, total)
+    there = [v is not None for v in data]
+    ask = [(needs[0] or needs[1]) and there[0], *[n and t for n, t in zip(needs[2:], there[2:], strict=True)]]
+    eight = derive(ask, summed)
     p = eight[0] if isinstance(eight[0], tuple) else (eight[0], None)
-    nine = (*p, *eight[1:])
-    out = []
-    for need, own, one, value, slot in zip(needs, summed, (total[0], *total), nine, data, strict=True):
-        if not need or slot is None:
-            continue
-        out.append(value.sum(0) if own and not one else value)
-    return _like(data[2], out)
+    nine = zip(needs, there, (*p, *eight[1:]), strict=True)
+    return _like(data[2], [value for need, own, value in nine if need and own])
 
 
 def _scatter(needs: Any, values: Any) -> list[Any]:
@@ -131,7 +141,7 @@ def _unflatten(call: Call, repeat: int, values: Any) -> Tensors:
 
 
 def _shared(call: Call, data: Tensors) -> tuple[bool, ...]:
-    return tuple(v is None or v.dim() == r for v, r in zip(data, call.ranks, strict=True))
+    return tuple([v is None or v.dim() == r for v, r in zip(data, call.ranks, strict=True)])
 
 
 def _add(a: Tensors, b: Tensors) -> Tensors:
@@ -148,22 +158,26 @@ def _state_rank(call: Call) -> tuple[int, ...]:
     return (*call.ranks, 1)
 
 
+def solve(call: Call, data: Tensors, arrays: Tensors | None = None) -> _bpqp.Solved:
+    """The solutions of the flat batch; a failure is raised if that is the policy."""
+    eight = arrays or _eight(call, data)
+    if call.solver.startswith("qpsolvers:"):
+        shared = tuple(v is None or v.ndim == r for v, r in zip(_flat_blocks(eight), _flat_ranks(call), strict=True))
+        problem = _core.Problem(eight, shared, call.size, np.dtype(np.float64), (None,) * 8)
+        solved = solve_with(call.solver.partition(":")[2], problem, call.settings)
+    else:
+        solved = call.engine.solve(eight, call.warm)
+    if call.settings.get("verbose"):
+        _core.report(solved)
+    if call.policy == 0 and not solved.all_ok():
+        _core.raise_failures(solved)
+    return solved
+
+
 class _Solve(torch.autograd.Function):
     @staticmethod
     def forward(call: Call, *data: Any) -> Any:
-        eight = _eight(call, data)
-        if call.solver.startswith("qpsolvers:"):
-            from .._qpsolvers import solve_with
-
-            shared = tuple(
-                v is None or v.ndim == r for v, r in zip(_flat_blocks(eight), _flat_ranks(call), strict=True)
-            )
-            problem = _core.Problem(eight, shared, call.size, np.dtype(np.float64), (None,) * 8)
-            solved = solve_with(call.solver.partition(":")[2], problem, call.settings)
-        else:
-            solved = call.engine.solve(eight, call.warm)
-        if call.policy == 0 and not solved.all_ok():
-            _core.raise_failures(solved)
+        solved = solve(call, data)
         call.status = solved.status()
         if call.keep:
             call.solved = solved
@@ -398,7 +412,8 @@ class Solution:
     status: Any
 
 
-def _tensor(name: str, value: Any, rank: int, like: torch.Tensor) -> torch.Tensor:
+def _tensor(name: str, value: Any, like: torch.Tensor) -> torch.Tensor:
+    """A dense tensor in the dtype of `like`."""
     if not isinstance(value, torch.Tensor):
         try:
             value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
@@ -408,13 +423,6 @@ def _tensor(name: str, value: Any, rank: int, like: torch.Tensor) -> torch.Tenso
         raise DtypeError(f"{name} is a sparse tensor: pass a dense one (bpqp.solve_qp takes scipy.sparse)")
     if value.dtype not in (torch.float32, torch.float64):
         raise DtypeError(f"{name} has dtype {value.dtype}: pass float32 or float64, for instance {name}.float()")
-    if value.device != like.device:
-        raise ArgumentError(f"{name} is on {value.device}, but q is on {like.device}: move one of them")
-    if value.dim() not in (rank, rank + 1):
-        raise ArgumentError(
-            f"{name} has shape {tuple(value.shape)}: "
-            f"it needs {rank} dimensions, or {rank + 1} with a batch dimension first"
-        )
     return value.to(like.dtype)
 
 
@@ -427,23 +435,32 @@ def collect(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
     factored = isinstance(P, Factored)
     slots = [P.d, P.F] if isinstance(P, Factored) else [P, None]
     slots += [q, G, h, A, b, lb, ub]
-    ranks = (1 if factored else 2, 2, 1, 2, 1, 2, 1, 1, 1)
+    names = ("P.d", "P.F", *SLOTS[2:]) if factored else SLOTS
+    dtype, device = q.dtype, q.device
     batch, owner = None, ""
-    for k, value in enumerate(slots):
+    for k, (value, name, rank) in enumerate(zip(slots, names, RANKS[factored], strict=True)):
         if value is None:
             continue
-        name = SLOTS[k] if not factored or k > 1 else ("P.d", "P.F")[k]
-        tensor = _tensor(name, value, ranks[k], q)
+        tensor = value
+        if not (isinstance(value, torch.Tensor) and value.dtype is dtype and value.layout is torch.strided):
+            tensor = _tensor(name, value, q)
+        if tensor.device != device:
+            raise ArgumentError(f"{name} is on {tensor.device}, but q is on {device}: move one of them")
+        more = tensor.dim() - rank
+        if more not in (0, 1):
+            raise ArgumentError(
+                f"{name} has shape {tuple(tensor.shape)}: "
+                f"it needs {rank} dimensions, or {rank + 1} with a batch dimension first"
+            )
         if k > 2 and tensor.numel() == 0:
             slots[k] = None
             continue
-        if tensor.dim() > ranks[k]:
+        if more:
+            size = tensor.shape[0]
             if batch is None:
-                batch, owner = tensor.shape[0], name
-            elif batch != tensor.shape[0]:
-                raise ArgumentError(
-                    f"{name} has a batch of {tensor.shape[0]}, but {owner} has one of {batch}: batches must agree"
-                )
+                batch, owner = size, name
+            elif batch != size:
+                raise ArgumentError(f"{name} has a batch of {size}, but {owner} has one of {batch}: batches must agree")
         slots[k] = tensor
     if factored and (slots[0] is None or slots[1] is None):
         raise ArgumentError("a Factored P needs both d and F")
@@ -467,10 +484,18 @@ def run(
     on_failure: str,
     warm: Any = None,
     full: bool = False,
+    found: _eager.Found | None = None,
 ) -> tuple[Any, Call]:
-    """Solves, and gives what the user asked for."""
+    """Solves, and gives what the user asked for. `found` is what the direct way knows of the data."""
     call = Call(batch or 1, factored, _core.policy_code(on_failure), engine, solver, settings, warm)
     try:
+        if found is not None or _eager.applies():
+            call.solved = solved = solve(call, slots, found and found.arrays)
+            outputs = _eager.outputs(call, slots, batch is not None, full, found)
+            if not full:
+                return outputs[0], call
+            ok, status = torch.from_numpy(solved.ok()).to(slots[2].device), solved.status()
+            return Solution(*outputs, *((ok[0], status[0]) if batch is None else (ok, np.array(status)))), call
         *outputs, state = _Solve.apply(call, *slots)
     except ValueError as error:
         if isinstance(error, ArgumentError):
@@ -575,13 +600,17 @@ def solve_qp(
         ArgumentError, DtypeError, SolveError: as `bpqp.solve_qp`.
         UnsupportedError: third derivatives, or second ones with `smoothing`.
     """
-    slots, factored, batch = collect(P, q, G, h, A, b, lb, ub)
-    if torch.compiler.is_compiling() and solver in _bpqp.SOLVERS and warm_start is None:
+    found = _eager.collect((P, q, G, h, A, b, lb, ub)) if _eager.applies() else None
+    if found is not None:
+        slots, factored, batch = found.slots, False, found.batch
+    else:
+        slots, factored, batch = collect(P, q, G, h, A, b, lb, ub)
+    if found is None and torch.compiler.is_compiling() and solver in _bpqp.SOLVERS and warm_start is None:
         return compiled(slots, factored, batch, solver, on_failure, settings, full)
-    dtype = np.dtype(np.float32 if q.dtype == torch.float32 else np.float64)
     theirs = solver.startswith("qpsolvers:")
-    ours = {k: v for k, v in settings.items() if not theirs or k in ("backward", "smoothing", "threads", "polish")}
-    prepared = _core.engine("auto" if theirs else solver, ours, dtype)
+    ours = {k: v for k, v in settings.items() if k in OURS} if theirs else settings
+    numbers = (batch or 1) * q.shape[-1] ** 2
+    prepared = _core.kept_engine("auto" if theirs else solver, ours, q.dtype == torch.float32, numbers)
     warm = None
     if warm_start is not None:
         rows = (warm_start.get(k) if isinstance(warm_start, dict) else getattr(warm_start, k) for k in _core.OUTPUTS)
@@ -596,4 +625,8 @@ def solve_qp(
         on_failure=on_failure,
         warm=warm,
         full=full,
+        found=found,
     )[0]
+
+
+from . import _eager  # noqa: E402  (which is built on what is above)

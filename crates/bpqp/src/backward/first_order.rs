@@ -18,7 +18,7 @@ pub(crate) struct FirstOrder {
 
 impl FirstOrder {
     pub fn new(settings: &Settings) -> Self {
-        let settings = Settings { max_iter: None, time_limit: None, ..settings.clone() };
+        let settings = Settings { max_iter: None, time_limit: None, interrupt: None, ..settings.clone() };
         FirstOrder { settings, handle: None, problem: None, rows: Vec::new(), point: Point::default() }
     }
 }

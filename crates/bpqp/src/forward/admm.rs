@@ -410,7 +410,7 @@ impl ForwardHandle for Handle {
             {
                 return end(status, k, Some(certificate));
             }
-            if self.settings.time_limit.is_some_and(|limit| started.elapsed() > limit) {
+            if self.settings.late(started) {
                 return end(Status::TimeLimit, k, None);
             }
             if k >= next_change {

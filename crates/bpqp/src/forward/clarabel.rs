@@ -14,7 +14,7 @@
 
 use super::{ForwardHandle, ForwardSolver, Outcome};
 use crate::residuals::Point;
-use crate::{Certificate, Csc, Error, Hessian, Qp, Settings, Status};
+use crate::{Certificate, Csc, Error, Hessian, Interrupt, Qp, Settings, Status};
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
 
@@ -36,6 +36,7 @@ impl ForwardSolver for Clarabel {
         settings.validate()?;
         // the layer measures in absolute units too: ask for more than the tolerance
         let tol = (0.01 * settings.eps_abs.max(settings.eps_rel)).clamp(TIGHTEST, 1e-9);
+        let interrupt = settings.interrupt.clone();
         let settings = DefaultSettings {
             verbose: false,
             max_threads: 1,
@@ -49,7 +50,7 @@ impl ForwardSolver for Clarabel {
             reduced_tol_feas: REDUCED,
             ..DefaultSettings::default()
         };
-        Ok(Box::new(Handle { qp: qp.clone(), settings }))
+        Ok(Box::new(Handle { qp: qp.clone(), settings, interrupt }))
     }
 }
 
@@ -57,6 +58,7 @@ impl ForwardSolver for Clarabel {
 struct Handle {
     qp: Qp,
     settings: DefaultSettings<f64>,
+    interrupt: Option<Interrupt>,
 }
 
 /// The rows that are not `A` or the extension, by the index of their inequality or variable.
@@ -195,6 +197,9 @@ impl ForwardHandle for Handle {
             *out = Point::zeros(&self.qp);
             return Outcome { status: Status::NumericalFailure, iterations: 0, certificate: None };
         };
+        if let Some(interrupt) = self.interrupt.clone() {
+            solver.set_termination_callback(move |_: &_| interrupt.requested());
+        }
         solver.solve();
         let solution = &solver.solution;
         out.x.clear();

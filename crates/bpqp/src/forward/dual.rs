@@ -13,7 +13,7 @@
 use super::Outcome;
 use crate::kkt::{CholeskyScratch, KktCore, RangeSpace, solve_lower, solve_lower_transposed};
 use crate::matrix::{dot, gemv, gemv_t, norm_inf};
-use crate::{Certificate, Point, Qp, Settings, Status};
+use crate::{Certificate, Interrupt, Point, Qp, Settings, Status};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Accum, Mat, Par};
@@ -73,6 +73,7 @@ pub(super) struct DualHandle {
     reduced: Arc<Reduced>,
     scratch: CholeskyScratch,
     max_iter: usize,
+    interrupt: Option<Interrupt>,
     first_target: f64,
     target: f64,
     iterations: usize,
@@ -103,6 +104,7 @@ impl DualHandle {
             reduced,
             scratch,
             max_iter: settings.max_iter.unwrap_or(MAX_ITER),
+            interrupt: settings.interrupt.clone(),
             // without the polish the iterate itself is what the caller gets
             first_target: if settings.polish { FIRST_TARGET } else { settings.eps_rel.max(settings.eps_abs) },
             target: FIRST_TARGET,
@@ -239,7 +241,7 @@ impl DualHandle {
             if norm_inf(&self.r) <= self.target * size && mu * n <= self.target * value {
                 return Status::Solved;
             }
-            if self.iterations >= self.max_iter {
+            if self.iterations >= self.max_iter || self.interrupt.as_ref().is_some_and(Interrupt::requested) {
                 return Status::IterationLimit;
             }
             if norm_inf(&self.z) > 1e10 * (1.0 + n) && dot(&self.z, &self.c) < 0.0 {

@@ -275,7 +275,7 @@ impl General {
                     return no_solution(iterations, proof);
                 }
             }
-            let late = settings.time_limit.is_some_and(|limit| start.elapsed() > limit);
+            let late = settings.late(start);
             if self.iterations >= self.limit
                 || late
                 || stalled >= 12

@@ -1,0 +1,74 @@
+//! Work on a batch with the interpreter free, in pieces between which keyboard interrupts are looked for.
+
+use crate::errors::Failure;
+use bpqp::Interrupt;
+use pyo3::prelude::*;
+use std::ops::Range;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// Keyboard interrupts are looked for about this often.
+const PIECE: Duration = Duration::from_millis(50);
+
+/// `f` over `0..n` in pieces; without an interpreter, at once. A keyboard interrupt ends it between two pieces.
+pub fn in_pieces(
+    py: Option<Python<'_>>,
+    n: usize,
+    mut f: impl FnMut(Range<usize>) -> Result<(), Failure> + Send,
+) -> Result<(), Failure> {
+    let Some(py) = py else { return f(0..n) };
+    let (mut done, mut size) = (0, 32);
+    while done < n {
+        let piece = done..(done + size).min(n);
+        done = piece.end;
+        let start = Instant::now();
+        py.detach(|| f(piece))?;
+        if done < n {
+            py.check_signals().map_err(Failure::Python)?;
+        }
+        let took = start.elapsed();
+        if took < PIECE / 8 {
+            size *= 8;
+        } else if took > PIECE {
+            size = (size / 2).max(1);
+        }
+    }
+    Ok(())
+}
+
+/// `f(0..n)` on a thread of its own, while this one looks for keyboard interrupts: one sets `interrupt`, at which `f` is
+/// to end. For work that may be long in a single element; starting the thread takes some 20 microseconds.
+pub fn watched(
+    py: Python<'_>,
+    n: usize,
+    interrupt: &Interrupt,
+    mut f: impl FnMut(Range<usize>) -> Result<(), Failure> + Send,
+) -> Result<(), Failure> {
+    py.detach(|| {
+        std::thread::scope(|scope| {
+            let (sender, receiver) = channel();
+            scope.spawn(move || {
+                // who waits may be gone only after this
+                let _ = sender.send(f(0..n));
+            });
+            let mut pending = None;
+            loop {
+                match receiver.recv_timeout(PIECE) {
+                    Ok(result) => return pending.map_or(result, |error| Err(Failure::Python(error))),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        return Err(Failure::Misuse("the solve ended without a result".to_owned()));
+                    }
+                    Err(RecvTimeoutError::Timeout) => {
+                        if pending.is_none() {
+                            pending = Python::attach(|py| py.check_signals()).err();
+                        }
+                        if pending.is_some() {
+                            // again and again: a call that waits for its turn clears the flag when it starts
+                            interrupt.request();
+                        }
+                    }
+                }
+            }
+        })
+    })
+}

@@ -1,0 +1,268 @@
+//! The solutions of a batch and their derivatives, without the interpreter where there is none.
+
+use crate::data::Data;
+use crate::errors::Failure;
+use crate::gather::{Gather, wrt};
+use crate::pieces::in_pieces;
+use bpqp::{
+    ActiveSet, Certificate, Cotangent, Error, Layer, Point, Qp, Settings, Side, Solution, SolutionTangent, Status,
+    Tangent, derive_batch,
+};
+use pyo3::Python;
+use std::sync::Arc;
+
+/// What a derivative of an instance without a solution is: 0 an error, 1 NaN, 2 zero.
+pub type Policy = u8;
+
+/// Failures named in a message.
+const LISTED: usize = 8;
+
+/// The solutions of a batch.
+pub struct Solutions {
+    pub list: Arc<Vec<Solution>>,
+    /// False for a single problem, whose errors then name no instance.
+    pub batched: bool,
+    threads: usize,
+}
+
+fn side_code(side: Side) -> f64 {
+    match side {
+        Side::Free => 0.0,
+        Side::Lower => 1.0,
+        Side::Upper => 2.0,
+        Side::Fixed => 3.0,
+    }
+}
+
+/// Number of doubles in the state of a solution.
+pub fn state_width(n: usize, m: usize, mi: usize) -> usize {
+    4 * n + m + 3 * mi + 1
+}
+
+/// All that [`restore`] needs besides the data: the point at which the gradient is taken, the active set, `ok`.
+pub fn push_state(s: &Solution, row: &mut Vec<f64>) {
+    let (at, active) = (s.at_point(), s.active());
+    let (n, mi) = (s.qp().n(), s.qp().n_inequality());
+    for v in [&at.x, &at.y, &at.z, &at.z_box] {
+        row.extend(v);
+    }
+    if active.bound.len() == n && active.g.len() == mi {
+        let flag = |&b: &bool| f64::from(u8::from(b));
+        row.extend(active.g.iter().map(flag));
+        row.extend(active.weak_g.iter().map(flag));
+        row.extend(active.bound.iter().map(|&side| side_code(side)));
+        row.extend(active.weak_bound.iter().map(flag));
+    } else {
+        row.resize(row.len() + 2 * (n + mi), 0.0);
+    }
+    row.push(f64::from(u8::from(s.ok())));
+}
+
+/// The code of the status, its place in [`Status::ALL`], and the iterations.
+pub fn codes(s: &Solution) -> [i32; 2] {
+    let code = Status::ALL.iter().position(|status| *status == s.status);
+    [code.map_or(-1, |k| k as i32), i32::try_from(s.info.iterations).unwrap_or(i32::MAX)]
+}
+
+/// A solution from its row of the state.
+pub fn restore(qp: &Qp, row: &[f64], settings: &Settings) -> Result<Solution, Error> {
+    let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
+    if row.len() != state_width(n, m, mi) {
+        let what = format!("a state of {} entries for a problem of {n} variables", row.len());
+        return Err(Error::Unsupported { what, advice: "pass on the state of a solution as it is" });
+    }
+    let (point, codes) = row.split_at(2 * n + m + mi);
+    let point = Point {
+        x: point[..n].to_vec(),
+        y: point[n..n + m].to_vec(),
+        z: point[n + m..n + m + mi].to_vec(),
+        z_box: point[n + m + mi..].to_vec(),
+    };
+    let flags = |range: std::ops::Range<usize>| codes[range].iter().map(|&c| c != 0.0).collect::<Vec<bool>>();
+    let active = ActiveSet {
+        g: flags(0..mi),
+        weak_g: flags(mi..2 * mi),
+        bound: codes[2 * mi..2 * mi + n]
+            .iter()
+            .map(|&c| match c as i64 {
+                1 => Side::Lower,
+                2 => Side::Upper,
+                3 => Side::Fixed,
+                _ => Side::Free,
+            })
+            .collect(),
+        weak_bound: flags(2 * mi + n..2 * (mi + n)),
+    };
+    let ok = codes[2 * (mi + n)] != 0.0;
+    let mut solution = Solution::restore(qp.clone(), point, active, settings)?;
+    if !ok {
+        solution.status = Status::NumericalFailure;
+    }
+    Ok(solution)
+}
+
+/// Tangents `x, y, z, z_box, objective` of a batch, row after row.
+pub type Rows = [Vec<f64>; 5];
+
+impl Solutions {
+    pub fn new(list: impl Into<Arc<Vec<Solution>>>, threads: usize) -> Self {
+        Solutions { list: list.into(), batched: true, threads }
+    }
+
+    pub fn qp(&self) -> Result<&Qp, Failure> {
+        self.list.first().map(Solution::qp).ok_or_else(|| Failure::Misuse("the batch is empty".to_owned()))
+    }
+
+    /// The elements without a solution in words, if there are any.
+    pub fn failures(&self) -> Option<String> {
+        let failed: Vec<(usize, &Solution)> = self.list.iter().enumerate().filter(|(_, s)| !s.ok()).collect();
+        if failed.is_empty() {
+            return None;
+        }
+        let mut lines: Vec<String> = failed
+            .iter()
+            .take(LISTED)
+            .map(|(k, s)| {
+                let proof = s
+                    .info
+                    .certificate
+                    .as_ref()
+                    .map_or(String::new(), |c| format!(" (proved by sol.info.certificate: {})", in_brief(c)));
+                format!("element {k}: {}{proof}", s.status)
+            })
+            .collect();
+        if failed.len() > LISTED {
+            lines.push(format!("and {} more, in the list `failures` of this error", failed.len() - LISTED));
+        }
+        Some(format!(
+            "{} of {} problems not solved: {}. on_failure='nan' or 'zero_grad' returns the others",
+            failed.len(),
+            self.list.len(),
+            lines.join("; ")
+        ))
+    }
+
+    /// Refuses cotangents that do not fit: that is misuse, whatever the policy for failures is.
+    pub fn check_cotangents(&self, cotangents: &[Cotangent]) -> Result<(), Failure> {
+        for (k, (cotangent, solution)) in cotangents.iter().zip(self.list.iter()).enumerate() {
+            if solution.ok() {
+                cotangent.validate(solution.qp()).map_err(|e| Failure::at(e, self.batched.then_some(k)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The direction of every instance.
+    pub fn tangents(&self, data: &Data<'_>) -> Result<Vec<Tangent>, Failure> {
+        let n = self.list.len();
+        if let Some(batch) = data.batch()
+            && batch != n
+        {
+            return Err(Failure::Misuse(format!("a batch of {batch} tangents for {n} solutions")));
+        }
+        Ok(self.list.iter().enumerate().map(|(k, s)| data.tangent(s.qp(), k)).collect::<Result<_, _>>()?)
+    }
+
+    /// Derivatives of every instance; `take` gets them in order, `None` where there is none.
+    pub fn derive<T: Send>(
+        &self,
+        py: Option<Python<'_>>,
+        policy: Policy,
+        derive: impl Fn(&mut Layer, usize) -> Result<T, Error> + Sync + Send,
+        mut take: impl FnMut(usize, Option<T>) + Send,
+    ) -> Result<(), Failure> {
+        let mut failed = None;
+        in_pieces(py, self.list.len(), |range| {
+            let start = range.start;
+            let part: Vec<&Solution> = self.list[range].iter().collect();
+            let results = derive_batch(&part, self.threads, |layer, k| derive(layer, start + k))?;
+            for (k, result) in results.into_iter().enumerate() {
+                match result {
+                    Ok(value) => take(start + k, Some(value)),
+                    Err(Error::NoSolution { .. } | Error::Backward { .. }) if policy != 0 => take(start + k, None),
+                    Err(error) => {
+                        failed.get_or_insert((start + k, error));
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        match failed {
+            None => Ok(()),
+            Some((k, error)) => Err(Failure::at(error, self.batched.then_some(k))),
+        }
+    }
+
+    /// Gradients for the cotangents with respect to the arguments marked in `ask`, summed over the batch for those marked
+    /// in `summed`; with `along`, their derivatives along these directions of the data, the cotangents held.
+    pub fn vjp(
+        &self,
+        py: Option<Python<'_>>,
+        cotangents: &[Cotangent],
+        along: Option<&[Tangent]>,
+        (ask, summed): ([bool; 8], [bool; 9]),
+        policy: Policy,
+    ) -> Result<Gather, Failure> {
+        self.check_cotangents(cotangents)?;
+        let ask = wrt(ask);
+        let mut gather = Gather::new(self.qp()?, ask, summed, self.list.len(), 1, false);
+        self.derive(
+            py,
+            policy,
+            |layer, k| match along {
+                None => layer.vjp(&cotangents[k], ask).cloned(),
+                Some(along) => layer.second_vjp(&cotangents[k], &along[k], ask).cloned(),
+            },
+            |k, gradient| match gradient {
+                Some(gradient) => gather.add(k, 0, &gradient),
+                None if policy == 1 => gather.nan(k),
+                None => {}
+            },
+        )?;
+        Ok(gather)
+    }
+
+    /// The change of the outputs along directions of the data; with `along`, the second one along both.
+    pub fn jvp(
+        &self,
+        py: Option<Python<'_>>,
+        tangents: &[Tangent],
+        along: Option<&[Tangent]>,
+        policy: Policy,
+    ) -> Result<Rows, Failure> {
+        let qp = self.qp()?;
+        let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
+        let blank = if policy == 1 { f64::NAN } else { 0.0 };
+        let mut out = [n, m, mi, n, 1].map(|width| vec![blank; self.list.len() * width]);
+        let derive = |layer: &mut Layer, k: usize| -> Result<SolutionTangent, Error> {
+            match along {
+                None => layer.jvp(&tangents[k]).cloned(),
+                Some(along) => layer.second_jvp(&tangents[k], &along[k]).cloned(),
+            }
+        };
+        self.derive(py, policy, derive, |k, tangent| {
+            if let Some(t) = tangent {
+                let objective = [t.objective];
+                for (rows, row) in out.iter_mut().zip([&t.x[..], &t.y, &t.z, &t.z_box, &objective]) {
+                    rows[k * row.len()..(k + 1) * row.len()].copy_from_slice(row);
+                }
+            }
+        })?;
+        Ok(out)
+    }
+}
+
+fn in_brief(certificate: &Certificate) -> String {
+    let nonzeros = |v: &[f64]| v.iter().filter(|v| **v != 0.0).count();
+    match certificate {
+        Certificate::PrimalInfeasible(p) => {
+            let parts = [("y", &p.y), ("z", &p.z), ("z_box", &p.z_box)];
+            let named = parts.iter().filter(|(_, v)| nonzeros(v) > 0);
+            let words: Vec<String> = named.map(|(name, v)| format!("{name} with {} nonzeros", nonzeros(v))).collect();
+            format!("multipliers {}", words.join(", "))
+        }
+        Certificate::DualInfeasible(d) | Certificate::NonConvex(d) => {
+            format!("a direction with {} nonzeros", nonzeros(d))
+        }
+    }
+}

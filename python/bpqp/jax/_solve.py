@@ -1,0 +1,133 @@
+"""What users call."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from .. import _bpqp, _core
+from .._core import Factored
+from .._errors import ArgumentError, DtypeError
+from . import _host
+from ._primitives import solve_p
+from ._spec import SLOTS, Spec, pack
+
+
+class Solution(NamedTuple):
+    """Differentiable outputs `x`, `y`, `z`, `z_box`, `objective`; how each element went: the mask `ok`, `status` as a
+    number (`status_names` has its word) and `iterations`.
+    """
+
+    x: Any
+    y: Any
+    z: Any
+    z_box: Any
+    objective: Any
+    ok: Any
+    status: Any
+    iterations: Any
+
+
+def status_names(status: Any) -> Any:
+    """The words for the numbers in `Solution.status`: an array of strings, or one string. Not inside of jit."""
+    names = np.array(_bpqp.STATUSES)[np.asarray(status)]
+    return str(names) if names.ndim == 0 else names
+
+
+def _array(name: str, value: Any, rank: int, dtype: Any) -> Any:
+    array = jnp.asarray(value)
+    if not (jnp.issubdtype(array.dtype, jnp.integer) or array.dtype in (jnp.float32, jnp.float64)):
+        raise DtypeError(f"{name} has dtype {array.dtype}: pass float32 or float64")
+    if array.ndim not in (rank, rank + 1):
+        raise ArgumentError(
+            f"{name} has shape {array.shape}: it needs {rank} dimensions, or {rank + 1} with a batch dimension first"
+        )
+    return array.astype(dtype)
+
+
+def solve_qp(
+    P: Any,
+    q: Any,
+    G: Any = None,
+    h: Any = None,
+    A: Any = None,
+    b: Any = None,
+    lb: Any = None,
+    ub: Any = None,
+    *,
+    full: bool = False,
+    solver: str = "auto",
+    on_failure: str = "raise",
+    **settings: Any,
+) -> Any:
+    """The minimizer of `1/2 x'P x + q'x  s.t.  G x <= h, A x = b, lb <= x <= ub`, differentiable in all its arguments.
+
+    Any argument may carry a batch dimension first; those that do not are shared by the batch, and their gradient is the
+    sum. `P` may be None (a linear program) or `Factored(d, F)`. Under jit an unsolved problem is the runtime error of
+    JAX with the text of `bpqp.SolveError`.
+
+    Args:
+        full: return a `Solution` with the multipliers, the objective and `ok`.
+        solver, on_failure, settings: as for `bpqp.solve_qp`.
+    """
+    if q is None:
+        raise ArgumentError("q is None: a problem needs its linear term; pass zeros for none")
+    dtype = jnp.asarray(q).dtype
+    if dtype not in (jnp.float32, jnp.float64):
+        raise DtypeError(f"q has dtype {dtype}: pass float32 or float64")
+    if solver not in _bpqp.SOLVERS and not solver.startswith("qpsolvers:"):
+        raise ArgumentError(f"solver = {solver!r}: choose one of {', '.join(_bpqp.SOLVERS)}, or 'qpsolvers:NAME'")
+    factored = isinstance(P, Factored)
+    raw = [P.d, P.F] if isinstance(P, Factored) else [P, None]
+    raw += [q, G, h, A, b, lb, ub]
+    ranks = (1 if factored else 2, 2, 1, 2, 1, 2, 1, 1, 1)
+    slots: list[Any] = [None] * 9
+    batch, owner = None, ""
+    for k, value in enumerate(raw):
+        if value is None:
+            continue
+        array = _array(SLOTS[k] if not factored or k > 1 else ("P.d", "P.F")[k], value, ranks[k], dtype)
+        if k > 2 and array.size == 0:
+            continue
+        slots[k] = array
+        if array.ndim > ranks[k]:
+            if batch is None:
+                batch, owner = array.shape[0], SLOTS[k]
+            elif batch != array.shape[0]:
+                raise ArgumentError(
+                    f"{SLOTS[k]} has a batch of {array.shape[0]}, but {owner} has one of {batch}: batches must agree"
+                )
+    if batch == 0:
+        raise ArgumentError(f"{owner} has a batch of 0: a batch needs at least one element")
+    for m, v in ((3, 4), (5, 6)):
+        if (slots[m] is None) != (slots[v] is None):
+            given, missing = (SLOTS[m], SLOTS[v]) if slots[v] is None else (SLOTS[v], SLOTS[m])
+            raise ArgumentError(f"{missing} is missing: {given} was given, and the two come together")
+    shapes = tuple(None if s is None else tuple(s.shape[s.ndim - r :]) for s, r in zip(slots, ranks, strict=True))
+    _check_shapes(shapes, factored)
+    chosen = tuple(sorted((k, v) for k, v in settings.items() if v is not None))
+    _host.engine(solver, chosen, dtype == jnp.float32)  # settings are refused here, not under jit
+    policy = _core.policy_code(on_failure)
+    spec = Spec(batch or 1, factored, shapes, np.dtype(dtype), policy, solver, chosen)
+    *outputs, _, codes = solve_p.bind(*pack(slots)[1], spec=spec)
+    if not full:
+        return outputs[0] if batch is not None else outputs[0][0]
+    if batch is None:
+        outputs, codes = [v[0] for v in outputs], codes[0]
+    status = codes[..., 0]
+    # the first two statuses have a solution
+    return Solution(*outputs, status < 2, status, codes[..., 1])
+
+
+def _check_shapes(shapes: Any, factored: bool) -> None:
+    """Shapes are known while tracing, so what is wrong with them is said there."""
+    n = shapes[2][0]
+    h, b = shapes[4], shapes[6]
+    wanted = [(n,) if factored else (n, n), (n, shapes[1][1]) if factored else None, (n,)]
+    wanted += [(h[0], n) if h else None, h, (b[0], n) if b else None, b, (n,), (n,)]
+    for name, found, expected in zip(SLOTS, shapes, wanted, strict=True):
+        if found is not None and found != expected:
+            advice = "q has one entry per variable, h and b one per row of G and A"
+            raise ArgumentError(f"{name} has shape {found}, expected {expected}: {advice}")
