@@ -261,6 +261,7 @@ def kept_engine(solver: str, settings: dict[str, Any], single: bool, numbers: in
     key: Any = (solver, single)
     if settings:
         key = (*key, *((name, type(value), value) for name, value in settings.items()))
+    found: _bpqp.Engine | None
     try:
         found = _local.engines.get(key)
     except AttributeError:

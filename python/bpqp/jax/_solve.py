@@ -118,7 +118,8 @@ def solve_qp(
         outputs, codes = [v[0] for v in outputs], codes[0]
     status = codes[..., 0]
     # the first two statuses have a solution
-    return Solution(*outputs, status < 2, status, codes[..., 1])
+    x, y, z, z_box, objective = outputs
+    return Solution(x, y, z, z_box, objective, status < 2, status, codes[..., 1])
 
 
 def _check_shapes(shapes: Any, factored: bool) -> None:
