@@ -43,4 +43,5 @@ rm -rf target/wheels
 CARGO_TARGET_DIR="$PWD/target" "$env/bin/maturin" build --release --quiet ${CI:+--sdist} --out target/wheels
 "$old/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall target/wheels/*.whl
 echo "with NumPy 1:"
-"$old/bin/python" -m pytest python/tests/test_numpy.py python/tests/test_package.py
+# what needs more packages runs above
+CI= "$old/bin/python" -m pytest python/tests/test_numpy.py python/tests/test_package.py
