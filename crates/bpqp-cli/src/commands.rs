@@ -1,5 +1,6 @@
 //! `bpqp solve | grad | check FILE`.
 
+use crate::conic_file;
 use crate::problem_file::{self, FileError};
 use bpqp::{Certificate, Gradient, Hessian, Layer, Matrix, Solution, Wrt, check_gradient};
 use clap::Args;
@@ -10,12 +11,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The worst relative error that `check` accepts.
-const AGREEMENT: f64 = 1e-6;
+pub(crate) const AGREEMENT: f64 = 1e-6;
 
 /// A problem file and how to print the result.
 #[derive(Debug, Args)]
 pub struct FileOptions {
-    /// The problem as JSON: P, q, G, h, A, b, lb, ub, cotangents dx, dy, ..., settings; - is standard input
+    /// The problem: JSON with P, q, G, h, A, b, lb, ub, cotangents dx, dy, ..., settings (- is standard input), or a conic
+    /// program as FILE.cbf or FILE.cbf.gz
     pub file: PathBuf,
     /// Print JSON for machines
     #[arg(long)]
@@ -38,19 +40,19 @@ pub enum CommandError {
     },
 }
 
-type Outcome = Result<(String, ExitCode), CommandError>;
+pub(crate) type Outcome = Result<(String, ExitCode), CommandError>;
 
 /// The problem was not solved, or `check` disagrees.
-fn failure() -> ExitCode {
+pub(crate) fn failure() -> ExitCode {
     ExitCode::from(1)
 }
 
-fn pretty(value: &Value) -> String {
+pub(crate) fn pretty(value: &Value) -> String {
     format!("{value:#}")
 }
 
 impl FileOptions {
-    fn library(&self, error: bpqp::Error) -> CommandError {
+    pub(crate) fn library(&self, error: bpqp::Error) -> CommandError {
         CommandError::Library { file: self.file.display().to_string(), error }
     }
 
@@ -62,6 +64,9 @@ impl FileOptions {
 
 /// `bpqp solve`.
 pub fn solve(options: &FileOptions) -> Outcome {
+    if conic_file::is_conic(&options.file) {
+        return conic_file::solve(options);
+    }
     let problem = problem_file::read(&options.file)?;
     let solution = problem.qp.solve(&problem.settings).map_err(|e| options.library(e))?;
     if !solution.ok() {
@@ -73,6 +78,9 @@ pub fn solve(options: &FileOptions) -> Outcome {
 
 /// `bpqp grad`.
 pub fn grad(options: &FileOptions) -> Outcome {
+    if conic_file::is_conic(&options.file) {
+        return conic_file::grad(options);
+    }
     let problem = problem_file::read(&options.file)?;
     let mut layer = Layer::new(problem.qp, problem.settings).map_err(|e| options.library(e))?;
     layer.solve().map_err(|e| options.library(e))?;
@@ -96,6 +104,9 @@ pub fn grad(options: &FileOptions) -> Outcome {
 
 /// `bpqp check`.
 pub fn check(options: &FileOptions) -> Outcome {
+    if conic_file::is_conic(&options.file) {
+        return conic_file::check(options);
+    }
     let problem = problem_file::read(&options.file)?;
     let solution = problem.qp.solve(&problem.settings).map_err(|e| options.library(e))?;
     if !solution.ok() {
@@ -173,7 +184,7 @@ fn rows_json(m: &Mat<f64>) -> Value {
     (0..m.nrows()).map(|i| (0..m.ncols()).map(|j| m[(i, j)]).collect::<Vec<f64>>()).map(|row| json!(row)).collect()
 }
 
-fn sparse_json(m: &bpqp::Csc) -> Value {
+pub(crate) fn sparse_json(m: &bpqp::Csc) -> Value {
     let (mut row, mut col, mut value) = (Vec::new(), Vec::new(), Vec::new());
     for (i, j, v) in m.triplets() {
         row.push(i);

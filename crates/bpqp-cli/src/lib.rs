@@ -2,5 +2,6 @@
 #![deny(missing_docs)]
 
 pub mod commands;
+pub mod conic_file;
 pub mod portfolio;
 pub mod problem_file;

@@ -29,6 +29,13 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
+impl FileError {
+    /// What is wrong with that file.
+    pub fn new(file: &Path, message: impl fmt::Display) -> Self {
+        FileError { file: file.display().to_string(), message: message.to_string() }
+    }
+}
+
 /// A problem with what to do with it.
 #[derive(Debug, Clone)]
 pub struct ProblemFile {

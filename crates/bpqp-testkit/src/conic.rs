@@ -184,3 +184,20 @@ pub fn mixed(seed: u64) -> ConicInstance {
     let places = cones.iter().map(|_| if seed == 0 { Place::Boundary } else { all[rng.below(3)] }).collect();
     instance(cones, places, 34, seed % 2 == 1, &mut rng)
 }
+
+/// The paper's second-order cone programs, robust linear ones: `min c'x` subject to `a_i'x + |R_i x| <= 1` for `cones`
+/// uncertain rows, `R_i` diagonal; the origin is inside.
+pub fn robust(n: usize, cones: usize, seed: u64) -> Conic {
+    let mut rng = Rng::new(seed);
+    let mut entries = Vec::new();
+    let mut b = Vec::new();
+    for _ in 0..cones {
+        let row = b.len();
+        entries.extend((0..n).map(|j| (row, j, 0.05 * rng.normal() / (n as f64).sqrt())));
+        entries.extend((0..n).map(|j| (row + 1 + j, j, -rng.between(0.1, 0.5))));
+        b.push(1.0);
+        b.resize(row + n + 1, 0.0);
+    }
+    let a = Csc::from_triplets(b.len(), n, &entries).expect("in range");
+    Conic::new(None, rng.normals(n), a, b, vec![Cone::SecondOrder(n + 1); cones]).expect("valid")
+}

@@ -262,6 +262,9 @@ fn svec_index(i: usize, j: usize) -> (usize, f64) {
     (j * (j + 1) / 2 + i, if i == j { 1.0 } else { SQRT_2 })
 }
 
+/// Coefficients of the variables, and a constant.
+type Expression = (Vec<(usize, f64)>, f64);
+
 /// Rows of `A x + s = b` under construction.
 #[derive(Default)]
 struct Rows {
@@ -272,7 +275,7 @@ struct Rows {
 
 impl Rows {
     /// `s = factor * (expression)` in a new row for each part; the expression has coefficients and a constant.
-    fn push(&mut self, parts: &[(f64, &(Vec<(usize, f64)>, f64))]) {
+    fn push(&mut self, parts: &[(f64, &Expression)]) {
         let row = self.b.len();
         let mut constant = 0.0;
         for (factor, (terms, c)) in parts {
@@ -282,7 +285,7 @@ impl Rows {
         self.b.push(constant);
     }
 
-    fn members(&mut self, domain: &Domain, expressions: &[(Vec<(usize, f64)>, f64)]) {
+    fn members(&mut self, domain: &Domain, expressions: &[Expression]) {
         let mut at = 0;
         for &(member, size) in domain {
             let own = &expressions[at..at + size];
@@ -379,8 +382,7 @@ fn build(file: &File) -> Result<Cbf, Error> {
     rows.members(&file.variables.0, &own);
 
     let orders = &file.matrix_constraints;
-    let mut matrices: Vec<Vec<(Vec<(usize, f64)>, f64)>> =
-        orders.iter().map(|n| vec![(Vec::new(), 0.0); n * (n + 1) / 2]).collect();
+    let mut matrices: Vec<Vec<Expression>> = orders.iter().map(|n| vec![(Vec::new(), 0.0); n * (n + 1) / 2]).collect();
     for &([k, j, r, c], v) in &file.h {
         bound("matrix constraint", k, orders.len())?;
         bound("variable", j, scalars)?;

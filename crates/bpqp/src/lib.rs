@@ -71,7 +71,7 @@ pub use check::{GradientCheck, check_gradient};
 pub use cones::Cone;
 pub use conic::{
     Conic, ConicBatch, ConicCertificate, ConicCotangent, ConicGradient, ConicInfo, ConicLayer, ConicSolution,
-    ConicSolutionTangent, ConicTangent, ConicWrt,
+    ConicSolutionTangent, ConicTangent, ConicWrt, check_conic_gradient,
 };
 pub use error::Error;
 pub use forward::from_solution;

@@ -168,7 +168,7 @@ fn without_psd(seed: u64) -> conic::ConicInstance {
     ];
     let all = [Place::Inside, Place::Boundary, Place::Apex];
     let places = cones.iter().map(|_| all[rng.below(3)]).collect();
-    instance(cones, places, 22, seed % 2 == 0, &mut rng)
+    instance(cones, places, 22, seed.is_multiple_of(2), &mut rng)
 }
 
 #[test]
@@ -529,4 +529,16 @@ fn misuse_is_refused_with_the_argument() {
     let wide = Csc::from_triplets(1, 2, &[]).expect("in range");
     let refused = Conic::new(Some(asymmetric), vec![0.0; 2], wide, vec![0.0], vec![Cone::Zero(1)]);
     assert!(matches!(refused, Err(Error::Asymmetric { .. })));
+}
+
+#[cfg(feature = "sdp")]
+#[test]
+fn problems_with_psd_cones_are_solved() {
+    for seed in 0..6 {
+        let instance = conic::mixed(seed);
+        let solution = solved(&instance.problem);
+        assert_eq!(solution.verdict(), Verdict::Exact);
+        let error = solution.x.iter().zip(&instance.x).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
+        assert!(error <= 1e-10, "seed {seed}: {error:.1e}");
+    }
 }

@@ -77,7 +77,8 @@ fn exponential_and_power_cones_and_their_duals_agree_with_50_digits() {
 
 #[test]
 fn projections_onto_faces_and_special_points() {
-    let cases: [(Cone, [f64; 3], [f64; 3], [f64; 3]); 6] = [
+    type Case = (Cone, [f64; 3], [f64; 3], [f64; 3]);
+    let cases: [Case; 6] = [
         (Cone::Exponential, [-1.0, -2.0, 3.0], [-1.0, 0.0, 3.0], [1.0, 0.0, 1.0]),
         (Cone::Exponential, [-1.0, -2.0, -3.0], [-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]),
         (Cone::Power(0.3), [2.0, -1.0, 0.0], [2.0, 0.0, 0.0], [1.0, 0.0, 0.0]),

@@ -27,7 +27,7 @@ enum Kind {
     /// A quadratic program.
     Polyhedral { split: Arc<Split>, layer: Box<Layer> },
     /// The solver is set up at the first solve.
-    Curved { forward: Option<Forward>, system: Box<System>, factored: bool, convex: Option<Convexity> },
+    Curved { forward: Option<Box<Forward>>, system: Box<System>, factored: bool, convex: Option<Convexity> },
 }
 
 enum Convexity {
@@ -71,7 +71,7 @@ impl ConicLayer {
                     advice: "for cones beyond linear constraints name auto or clarabel",
                 });
             }
-            *forward = Some(Forward::new(&layer.conic, &layer.settings)?);
+            *forward = Some(Box::new(Forward::new(&layer.conic, &layer.settings)?));
         }
         Ok(layer)
     }

@@ -18,6 +18,7 @@
 
 mod batch;
 mod certificate;
+mod check;
 mod differentiate;
 mod forward;
 mod gradient;
@@ -31,6 +32,7 @@ mod system;
 
 pub use batch::{ConicBatch, ConicGradients, ConicTangents};
 pub use certificate::ConicCertificate;
+pub use check::{ConicCheckRow, ConicGradientCheck, check_conic_gradient};
 pub use gradient::{ConicCotangent, ConicGradient, ConicSolutionTangent, ConicTangent, ConicWrt};
 pub use layer::ConicLayer;
 pub use problem::Conic;

@@ -1,0 +1,138 @@
+//! Central differences against the analytic gradient of a conic program.
+
+use super::{ConicCotangent, ConicSolution, ConicWrt};
+use crate::matrix::{dot, norm_inf};
+use crate::{Error, Settings};
+use std::fmt;
+
+/// Random directions per block.
+const DIRECTIONS: usize = 3;
+/// Steps relative to the data; the one that agrees best counts.
+const STEPS: [f64; 3] = [1e-4, 1e-5, 1e-6];
+
+/// What [`check_conic_gradient`] found for one block of the data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConicCheckRow {
+    /// `P`, `q`, `A` or `b`.
+    pub block: &'static str,
+    /// The worst error along a direction, relative to the derivative or to the largest one of the block.
+    pub worst: f64,
+    /// The analytic derivative along that direction.
+    pub analytic: f64,
+    /// The central difference along it.
+    pub numeric: f64,
+}
+
+/// Analytic against numeric gradients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConicGradientCheck {
+    /// The worst error of all blocks.
+    pub worst: f64,
+    /// One row per block.
+    pub table: Vec<ConicCheckRow>,
+}
+
+impl fmt::Display for ConicGradientCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<5} {:>16} {:>16} {:>9}", "block", "analytic", "numeric", "error")?;
+        for row in &self.table {
+            write!(f, "\n{:<5} {:>16.8e} {:>16.8e} {:>9.1e}", row.block, row.analytic, row.numeric, row.worst)?;
+        }
+        Ok(())
+    }
+}
+
+/// Compares the gradient of `<cotangent, (x, s, y)>` with central differences along a few random directions in every block
+/// of the data (each entry moves in proportion to itself, zeros of q and b in proportion to the largest). The solution is
+/// carried to the problems nearby by the polish; a direction along which it cannot follow counts as a disagreement.
+pub fn check_conic_gradient(
+    solution: &ConicSolution,
+    cotangent: &ConicCotangent<'_>,
+) -> Result<ConicGradientCheck, Error> {
+    let gradient = solution.vjp(cotangent, ConicWrt::ALL)?;
+    let conic = solution.conic();
+    let p = conic.p().map(|p| p.values().to_vec()).unwrap_or_default();
+    let blocks = [
+        ("P", p, gradient.p),
+        ("q", conic.q().to_vec(), gradient.q),
+        ("A", conic.a().values().to_vec(), gradient.a),
+        ("b", conic.b().to_vec(), gradient.b),
+    ];
+    let loss = |block: usize, values: &[f64]| -> Result<Option<f64>, Error> {
+        let of = |k: usize| (k == block).then_some(values);
+        let near = conic.with_values(of(0), of(1), of(2), of(3))?;
+        let (x, s, y) = solution.at_point();
+        let settings = Settings { polish: true, ..solution.settings().clone() };
+        let out = near.from_solution(x.to_vec(), s.to_vec(), y.to_vec(), &settings)?;
+        let (x, s, y) = out.at_point();
+        let inner = |c: &[f64], v: &[f64]| if c.is_empty() { 0.0 } else { dot(c, v) };
+        Ok(out.info.polished.then(|| inner(cotangent.x, x) + inner(cotangent.s, s) + inner(cotangent.y, y)))
+    };
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = || {
+        // xorshift: any sequence without pattern will do
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+    };
+    let mut table = Vec::new();
+    for (k, (block, values, gradient)) in blocks.into_iter().enumerate() {
+        let Some(gradient) = gradient.filter(|g| !g.is_empty()) else { continue };
+        let largest = norm_inf(&values);
+        let mut rows = Vec::new();
+        for _ in 0..DIRECTIONS {
+            let mut d: Vec<f64> = values
+                .iter()
+                .map(|v| {
+                    let size = if *v == 0.0 && matches!(block, "q" | "b") { largest.max(1.0) } else { *v };
+                    size * random()
+                })
+                .collect();
+            if let (0, Some(p)) = (k, conic.p())
+                && !conic.p_is_upper()
+            {
+                symmetrize(p, &mut d);
+            }
+            let analytic = dot(&gradient, &d);
+            let (mut error, mut numeric) = (f64::INFINITY, f64::NAN);
+            for step in STEPS {
+                let at = |h: f64| {
+                    let moved: Vec<f64> = values.iter().zip(&d).map(|(v, d)| v + h * d).collect();
+                    loss(k, &moved)
+                };
+                if let (Some(plus), Some(minus)) = (at(step)?, at(-step)?) {
+                    let slope = (plus - minus) / (2.0 * step);
+                    if (slope - analytic).abs() < error {
+                        (error, numeric) = ((slope - analytic).abs(), slope);
+                    }
+                }
+            }
+            rows.push((error, analytic, numeric));
+        }
+        let scale = rows.iter().fold(f64::MIN_POSITIVE, |m, r| m.max(r.1.abs()));
+        if let Some(&(error, analytic, numeric)) = rows.iter().max_by(|a, b| a.0.total_cmp(&b.0)) {
+            table.push(ConicCheckRow { block, worst: error / scale.max(1e-300), analytic, numeric });
+        }
+    }
+    // a block that has no influence is compared with what the others have
+    let whole = table.iter().fold(0.0_f64, |m, r| m.max(r.analytic.abs()));
+    for row in &mut table {
+        row.worst = row.worst.min((row.analytic - row.numeric).abs() / whole.max(f64::MIN_POSITIVE) * 1e3);
+        if row.numeric.is_nan() {
+            row.worst = f64::INFINITY;
+        }
+    }
+    Ok(ConicGradientCheck { worst: table.iter().fold(0.0, |m, r| m.max(r.worst)), table })
+}
+
+/// Makes a direction in the entries of a full P symmetric.
+fn symmetrize(p: &crate::Csc, d: &mut [f64]) {
+    let mut direction = p.clone();
+    direction.values_mut().copy_from_slice(d);
+    let mirrored = direction.transpose();
+    for (k, (i, j, _)) in p.triplets().enumerate() {
+        let other = mirrored.column(j).find(|&(r, _)| r == i).map_or(0.0, |(_, v)| v);
+        d[k] = 0.5 * (d[k] + other);
+    }
+}
