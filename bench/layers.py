@@ -99,7 +99,8 @@ def loss_at(problem, parameters, variables, values, weights):
         for parameter, value in zip(parameters, values, strict=True):
             parameter.value = value if batch is None else value[k]
         problem.solve(solver="CLARABEL", tol_gap_abs=1e-12, tol_gap_rel=1e-12, tol_feas=1e-12, tol_ktratio=1e-10)
-        total += sum(float(np.sum(w * v.value)) for w, v in zip(weights, variables, strict=True))
+        for weight, variable in zip(weights, variables, strict=True):
+            total += float(np.sum((weight if batch is None else weight[k]) * variable.value))
     return total
 
 
