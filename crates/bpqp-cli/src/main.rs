@@ -1,6 +1,6 @@
 //! The `bpqp` program.
 
-use bpqp_cli::{commands, portfolio};
+use bpqp_cli::{bench, commands, portfolio};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -21,6 +21,7 @@ enum Command {
     Grad(commands::FileOptions),
     /// Compare that gradient with finite differences
     Check(commands::FileOptions),
+    Bench(bench::BenchOptions),
 }
 
 /// Exit code of misuse: a bad option, file or value.
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Solve(options) => commands::solve(&options).map_err(Into::into),
         Command::Grad(options) => commands::grad(&options).map_err(Into::into),
         Command::Check(options) => commands::check(&options).map_err(Into::into),
+        Command::Bench(options) => bench::run(&options).map_err(Into::into),
     };
     match result {
         Ok((text, code)) => {

@@ -173,3 +173,16 @@ fn an_interrupt_ends_with_the_best_model_so_far_and_its_report() {
     let page = std::fs::read_to_string(report).unwrap();
     assert!(page.contains("Stopped before the end") && page.contains("</html>"));
 }
+
+#[test]
+fn the_benchmark_times_every_family_and_says_what_it_is_worth() {
+    let rows = json(&["bench", "--quick", "--json"]);
+    let rows = rows.as_array().unwrap();
+    for family in ["QP", "LP", "portfolio", "control", "projection", "SOCP"] {
+        assert!(rows.iter().any(|r| r["problem"].as_str().unwrap().starts_with(family)), "{family}");
+    }
+    for row in rows {
+        assert!(matches!(row["verdict"].as_str().unwrap(), "exact" | "one_of_several"), "{row}");
+        assert!(row["forward_s"].as_f64().unwrap() > 0.0 && row["backward_all_s"].as_f64().unwrap() > 0.0, "{row}");
+    }
+}

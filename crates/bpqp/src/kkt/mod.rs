@@ -116,8 +116,8 @@ pub fn prepare(qp: &Qp) -> Result<Box<dyn KktFactor>, Error> {
     let (n, k) = (qp.n(), qp.n_equality() + qp.n_inequality());
     let sparse_rows = (qp.a.is_sparse() && qp.n_equality() > 0) || (qp.g.is_sparse() && qp.n_inequality() > 0);
     Ok(match &*qp.p {
-        // rows pass through a dense Schur complement: worth it while they are few
-        Hessian::Diagonal(_) | Hessian::LowRank { .. } if k <= 64.max(n / 8) && !(sparse_rows && k > 64) => {
+        // rows pass through a dense Schur complement: worth it while they are few, or dense themselves
+        Hessian::Diagonal(_) | Hessian::LowRank { .. } if k <= 64 || (!sparse_rows && k <= n / 2) => {
             Box::new(StructuredKkt::new(qp))
         }
         Hessian::Dense(_) if !(sparse_rows && n + k > 400) => Box::new(DenseKkt::new(qp)),
