@@ -176,8 +176,9 @@ fn an_interrupt_ends_with_the_best_model_so_far_and_its_report() {
 
 #[test]
 fn the_benchmark_times_every_family_and_says_what_it_is_worth() {
-    let rows = json(&["bench", "--quick", "--json"]);
-    let rows = rows.as_array().unwrap();
+    let output = program().args(["bench", "--quick", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     for family in ["QP", "LP", "portfolio", "control", "projection", "SOCP"] {
         assert!(rows.iter().any(|r| r["problem"].as_str().unwrap().starts_with(family)), "{family}");
     }
