@@ -415,7 +415,7 @@ fn polish_into(
 ) {
     let mut work = Work::default();
     solution.info.raw = Some(residuals(conic, (x, s, y), &mut work).0);
-    if settings.polish {
+    if settings.polish && !settings.interrupted() {
         let polished = polish(conic, system, (x, s, y), settings.eps_abs);
         solution.info.polish_rounds = polished.steps;
         solution.info.polished = merit(&polished.residuals, settings.eps_abs) <= POLISHED;
