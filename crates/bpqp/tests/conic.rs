@@ -542,3 +542,56 @@ fn problems_with_psd_cones_are_solved() {
         assert!(error <= 1e-10, "seed {seed}: {error:.1e}");
     }
 }
+
+/// The loss at the problem moved along a direction of q, A and b, solved afresh.
+fn resolved(problem: &Conic, cot: &ConicCotangent<'_>, d: &[Vec<f64>; 3], h: f64) -> Option<f64> {
+    let add = |v: &[f64], d: &[f64]| v.iter().zip(d).map(|(v, d)| v + h * d).collect::<Vec<f64>>();
+    let (q, a, b) = (add(problem.q(), &d[0]), add(problem.a().values(), &d[1]), add(problem.b(), &d[2]));
+    let moved = problem.with_values(None, Some(&q), Some(&a), Some(&b)).expect("finite");
+    let out = moved.solve(&Settings::default()).expect("valid");
+    let whole = out.ok() && out.info.polished;
+    whole.then(|| dot(cot.x, &out.x) + dot(cot.s, &out.s) + dot(cot.y, &out.y))
+}
+
+#[test]
+fn hundreds_of_random_problems_are_solved_and_differentiated() {
+    let mut compared = 0;
+    for seed in 0..300 {
+        let mut rng = Rng::new(90_000 + seed);
+        let kinds = [
+            Cone::Zero(1 + rng.below(3)),
+            Cone::Nonnegative(1 + rng.below(6)),
+            Cone::SecondOrder(1 + rng.below(6)),
+            Cone::Exponential,
+            Cone::Power(rng.between(0.05, 0.95)),
+            Cone::DualExponential,
+            Cone::DualPower(rng.between(0.05, 0.95)),
+            Cone::SecondOrder(3),
+        ];
+        let cones: Vec<Cone> = (0..2 + rng.below(8)).map(|_| kinds[rng.below(8)]).collect();
+        let all = [Place::Inside, Place::Boundary, Place::Apex];
+        let places = cones.iter().map(|_| all[rng.below(3)]).collect();
+        let rows: usize = cones.iter().map(Cone::rows).sum();
+        let n = (rows as f64 * rng.between(0.4, 1.3)) as usize + 1;
+        let made = instance(cones, places, n, seed.is_multiple_of(2), &mut rng);
+        let solution = solved(&made.problem);
+        let scale = made.x.iter().fold(1.0_f64, |m, v| m.max(v.abs()));
+        let error = solution.x.iter().zip(&made.x).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
+        assert!(error <= 1e-7 * scale, "seed {seed}: {error:.1e}");
+        let v = random_cotangent(&made.problem, &mut rng);
+        let cot = cotangent(&v);
+        let (gradients, verdict) = solution.vjps(&[cot], ConicWrt::ALL).expect("regularized at worst");
+        let d = [rng.normals(n), rng.normals(made.problem.a().nnz()), rng.normals(rows)];
+        let analytic: f64 = d.iter().zip([1, 2, 3]).map(|(d, k)| dot(d, &gradient_block(&gradients[0], k))).sum();
+        // where the solution moves a thousand times as fast as the data, differences are no reference
+        if verdict == Verdict::Exact && analytic.abs() < 1e3 {
+            let h = 1e-5;
+            let ends = (resolved(&made.problem, &cot, &d, h), resolved(&made.problem, &cot, &d, -h));
+            let (Some(plus), Some(minus)) = ends else { panic!("seed {seed}: not solved nearby") };
+            let error = ((plus - minus) / (2.0 * h) - analytic).abs() / analytic.abs().max(1.0);
+            assert!(error <= 1e-5, "seed {seed}: {error:.1e}");
+            compared += 1;
+        }
+    }
+    assert!(compared >= 150, "{compared} compared");
+}

@@ -62,7 +62,7 @@ pub fn check_conic_gradient(
         let of = |k: usize| (k == block).then_some(values);
         let near = conic.with_values(of(0), of(1), of(2), of(3))?;
         let (x, s, y) = solution.at_point();
-        let settings = Settings { polish: true, ..solution.settings().clone() };
+        let settings = Settings { polish: true, time_limit: None, interrupt: None, ..solution.settings().clone() };
         let out = near.from_solution(x.to_vec(), s.to_vec(), y.to_vec(), &settings)?;
         let (x, s, y) = out.at_point();
         let inner = |c: &[f64], v: &[f64]| if c.is_empty() { 0.0 } else { dot(c, v) };

@@ -5,7 +5,7 @@
 //! dual exponential and power cones onto the primal ones.
 
 use super::{Conic, ConicCertificate};
-use crate::{Cone, Csc, Error, Settings, Status};
+use crate::{Cone, Csc, Error, Interrupt, Settings, Status};
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
 
@@ -17,6 +17,7 @@ const REDUCED: f64 = 1e-6;
 /// A prepared solver.
 pub(super) struct Forward {
     settings: DefaultSettings<f64>,
+    interrupt: Option<Interrupt>,
     solver: Option<DefaultSolver<f64>>,
     cones: Vec<SupportedConeT<f64>>,
     /// Per row: where it stands in the rows of the solver, and its factor.
@@ -76,6 +77,7 @@ impl Forward {
     pub fn new(conic: &Conic, settings: &Settings) -> Result<Self, Error> {
         // the layer measures in absolute units too: ask for more than the tolerance
         let tol = (0.01 * settings.eps_abs.max(settings.eps_rel)).clamp(TIGHTEST, 1e-9);
+        let interrupt = settings.interrupt.clone();
         let settings = DefaultSettings {
             verbose: false,
             max_threads: 1,
@@ -110,7 +112,7 @@ impl Forward {
         let indices: Vec<_> = conic.a.triplets().enumerate().map(|(k, (i, j, _))| (rows[i].0, j, k as f64)).collect();
         let permuted = Csc::from_triplets(conic.m(), conic.n(), &indices)?;
         let order = permuted.values().iter().map(|&k| k as usize).collect();
-        Ok(Forward { settings, solver: None, cones, rows, order, a: csc(permuted) })
+        Ok(Forward { settings, interrupt, solver: None, cones, rows, order, a: csc(permuted) })
     }
 
     pub fn solve(&mut self, conic: &Conic) -> Result<Outcome, Error> {
@@ -130,10 +132,14 @@ impl Forward {
         };
         if !updated {
             let new = DefaultSolver::new(&p, &q, &self.a, &b, &self.cones, self.settings.clone());
-            self.solver = Some(new.map_err(|e| Error::Unsupported {
+            let mut new = new.map_err(|e| Error::Unsupported {
                 what: format!("this problem in Clarabel ({e})"),
                 advice: "hand in a solution of another solver with Conic::from_solution",
-            })?);
+            })?;
+            if let Some(interrupt) = self.interrupt.clone() {
+                new.set_termination_callback(move |_: &_| interrupt.requested());
+            }
+            self.solver = Some(new);
         }
         let Some(solver) = &mut self.solver else { unreachable!("set above") };
         solver.solve();

@@ -385,10 +385,12 @@ fn solve_curved(
     }
     polish_into(conic, settings, system, (&outcome.x, &outcome.s, &outcome.y), solution);
     let at = solution.at.clone();
-    let raw = solution
-        .info
-        .raw
-        .filter(|raw| settings.polish && merit(raw, settings.eps_abs) < merit(&solution.residuals, settings.eps_abs));
+    // the solver's point is complementary only so far, which counts like a residual
+    let worth = |r: &Residuals| {
+        let gap = r.complementarity.max(r.gap) / r.gap_scale.max(settings.eps_abs);
+        merit(r, settings.eps_abs).max(gap)
+    };
+    let raw = solution.info.raw.filter(|raw| settings.polish && worth(raw) < worth(&solution.residuals));
     if let Some(raw) = raw {
         // a degenerate solution that the polish could not reach: the solver's own point is the better one
         (solution.x, solution.s, solution.y) = (outcome.x.clone(), outcome.s, outcome.y);
@@ -415,7 +417,7 @@ fn polish_into(
 ) {
     let mut work = Work::default();
     solution.info.raw = Some(residuals(conic, (x, s, y), &mut work).0);
-    if settings.polish {
+    if settings.polish && !settings.interrupted() {
         let polished = polish(conic, system, (x, s, y), settings.eps_abs);
         solution.info.polish_rounds = polished.steps;
         solution.info.polished = merit(&polished.residuals, settings.eps_abs) <= POLISHED;

@@ -209,19 +209,41 @@ impl System {
         self.diagonals(faces);
         self.kkt.load(&self.qp)?;
         let diagonals = (&self.dx[..], &self.dc[..]);
-        self.face = match factor_flat(&mut *self.kkt, &self.qp, diagonals, &mut self.shifted) {
-            Ok(face) => face,
+        match factor_flat(&mut *self.kkt, &self.qp, diagonals, &mut self.shifted) {
+            Ok(face) => self.face = face,
             // nearly singular: regularized, and the residual tells
-            Err(Breakdown::Inertia | Breakdown::Rank) if !self.robust => {
-                self.kkt = Box::new(SparseKkt::new(&self.qp)?);
-                self.robust = true;
-                factor_flat(&mut *self.kkt, &self.qp, diagonals, &mut self.shifted).map_err(broken)?
-            }
+            Err(Breakdown::Inertia | Breakdown::Rank) if !self.robust => self.make_robust()?,
             Err(why) => return Err(broken(why)),
-        };
+        }
         let hard = self.dc.iter().filter(|&&d| d == 0.0).count();
         self.vertex = hard >= self.dx.iter().filter(|d| d.is_finite()).count() && !self.deficient();
         Ok(())
+    }
+
+    /// From now on the regularized factorization, whatever the size.
+    fn make_robust(&mut self) -> Result<(), Error> {
+        self.kkt = Box::new(SparseKkt::new(&self.qp)?);
+        self.robust = true;
+        let diagonals = (&self.dx[..], &self.dc[..]);
+        self.face = factor_flat(&mut *self.kkt, &self.qp, diagonals, &mut self.shifted).map_err(broken)?;
+        Ok(())
+    }
+
+    /// Solves for the linear term and the right-hand sides of the rows into `w` and `v`.
+    fn refined(&mut self, l: &[f64], s: &[f64]) -> f64 {
+        self.w.fill(0.0);
+        self.w.iter_mut().zip(l).for_each(|(w, l)| *w = -l);
+        self.v.copy_from_slice(s);
+        let (w, v) = (&mut self.w[..], &mut self.v[..]);
+        let diagonals = (&self.dx[..], &self.dc[..]);
+        match self.face {
+            Some(delta) => self.flat.solve(&mut *self.kkt, &mut self.refiner, &self.qp, (delta, diagonals), (w, v)),
+            None => self.refiner.solve(&mut *self.kkt, &self.qp, diagonals, w, v),
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.w.iter().chain(&self.v).all(|v| v.is_finite())
     }
 
     /// True if the pinned rows were dependent at the last factorization, or the solution is one point of an optimal face.
@@ -307,23 +329,17 @@ impl System {
         s: &[f64],
     ) -> Result<Accuracy, Error> {
         conic.a.tmul_add(1.0, e, l);
-        self.w.fill(0.0);
-        for (w, l) in self.w.iter_mut().zip(l.iter()) {
-            *w = -l;
+        let mut residual = self.refined(l, s);
+        if !self.is_finite() && !self.robust {
+            self.make_robust()?;
+            residual = self.refined(l, s);
         }
-        self.v.copy_from_slice(s);
-        let only_rows = self.v.iter().zip(&self.dc).all(|(&s, &d)| s == 0.0 || d == f64::INFINITY);
-        let (w, v) = (&mut self.w, &mut self.v);
-        let diagonals = (&self.dx[..], &self.dc[..]);
-        let residual = match self.face {
-            Some(delta) => self.flat.solve(&mut *self.kkt, &mut self.refiner, &self.qp, (delta, diagonals), (w, v)),
-            None => self.refiner.solve(&mut *self.kkt, &self.qp, diagonals, w, v),
-        };
+        let only_rows = s.iter().zip(&self.dc).all(|(&s, &d)| s == 0.0 || d == f64::INFINITY);
         if self.vertex && only_rows {
             // nothing but 0 satisfies the equations, to be exact
             self.w.fill(0.0);
         }
-        if !self.w.iter().chain(self.v.iter()).all(|v| v.is_finite()) {
+        if !self.is_finite() {
             return Err(Error::Backward { reason: "a number overflowed".to_owned() });
         }
         l.copy_from_slice(&self.w[..self.n]);
