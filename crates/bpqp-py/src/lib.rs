@@ -4,6 +4,7 @@
 //! instance, one without is shared. What is convenient for a user (a single problem, names, defaults) is the business of
 //! the Python package; what is mathematics, of the core.
 
+mod conic;
 mod data;
 mod errors;
 mod gather;
@@ -50,7 +51,7 @@ pub(crate) fn in_pieces(
 }
 
 /// Settings from keyword arguments; `None` is the default.
-fn settings(options: Option<&Bound<'_, PyDict>>) -> PyResult<Settings> {
+pub(crate) fn settings(options: Option<&Bound<'_, PyDict>>) -> PyResult<Settings> {
     let mut s = Settings::default();
     let Some(options) = options else { return Ok(s) };
     for (name, value) in options.iter() {
@@ -127,7 +128,7 @@ struct Engine {
     busy: Mutex<()>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -221,6 +222,8 @@ impl Engine {
 fn _bpqp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("SOLVERS", Solver::ALL.map(Solver::name).to_vec())?;
+    module.add_class::<conic::ConicEngine>()?;
+    module.add_class::<conic::ConicSolved>()?;
     module.add_class::<Engine>()?;
     module.add_class::<Solved>()?;
     Ok(())
