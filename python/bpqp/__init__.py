@@ -3,8 +3,8 @@
     minimize    1/2 x'P x + q'x
     subject to  A x = b,  G x <= h,  lb <= x <= ub
 
-`solve_qp` solves one problem or a batch; its `Solution` differentiates. `solve_conic` is the same over cones. `bpqp.torch` and `bpqp.jax` are the same for
-those frameworks, and are imported only when asked for.
+`solve_qp` solves one problem or a batch; its `Solution` differentiates. `solve_conic` is the same over cones.
+`bpqp.torch` and `bpqp.jax` are the same for those frameworks, and are imported only when asked for.
 """
 
 from ._bpqp import __version__

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ._conic import cone_rows
 from ._errors import UnsupportedError
 
 STATUS = {
@@ -32,10 +33,24 @@ def _cones(cones: list[tuple[Any, ...]]) -> list[Any]:
         "exp": clarabel.ExponentialConeT,
         "pow": clarabel.PowerConeT,
     }
+    return [kinds[c[0].removeprefix("dual_")](*c[1:]) for c in cones]
+
+
+def _dual_rows(cones: list[tuple[Any, ...]]) -> tuple[Any, Any]:
+    """Row k of the problem as row `place[k]` times `factor[k]` of one without dual cones, which clarabel has not."""
+    place, factor = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
+    start = 0
     for cone in cones:
-        if cone[0] not in kinds:
-            raise UnsupportedError(f"the cone {cone[0]} beside a semidefinite one: write it as a map of its dual")
-    return [kinds[c[0]](*c[1:]) for c in cones]
+        rows = cone_rows(cone)
+        at, scale = np.arange(rows), np.ones(rows)
+        if cone[0] == "dual_exp":  # (u, v, w) is in it iff (-v, -u, e w) is in the exponential cone
+            at, scale = np.array([1, 0, 2]), np.array([-1.0, -1.0, np.e])
+        elif cone[0] == "dual_pow":
+            scale = np.array([1 / cone[1], 1 / (1 - cone[1]), 1.0])
+        place.append(start + at)
+        factor.append(scale)
+        start += rows
+    return np.concatenate(place), np.concatenate(factor)
 
 
 def _settings(given: dict[str, Any]) -> Any:
@@ -67,26 +82,31 @@ def solve_each(program: Any, data: tuple[Any, ...], size: int) -> tuple[Any, ...
         ) from error
     m, n = program.shape
     cones, settings = _cones(program.cones), _settings(program.settings)
+    place, factor = _dual_rows(program.cones)
+    rows_of_A = program.pattern_A[1]
 
     def at(k: int, values: Any) -> Any:
         return values if values.ndim == 1 else values[k]
 
-    def matrix(k: int, values: Any, pattern: Any, shape: tuple[int, int]) -> Any:
-        return sparse.csc_matrix((at(k, values), pattern[1], pattern[0]), shape=shape)
+    def matrix(values: Any, pattern: Any, shape: tuple[int, int]) -> Any:
+        return sparse.csc_matrix((values, pattern[1], pattern[0]), shape=shape)
 
     rows: tuple[list[Any], ...] = ([], [], [])
     status, iterations, seconds = [], [], []
     for k in range(size):
         P, q, A, b = data
         start = time.perf_counter()
-        quadratic = sparse.csc_matrix((n, n)) if P is None else matrix(k, P, program.pattern_P, (n, n))
+        quadratic = sparse.csc_matrix((n, n)) if P is None else matrix(at(k, P), program.pattern_P, (n, n))
+        pattern = (program.pattern_A[0], place[rows_of_A])
+        constraints = matrix(at(k, A) * factor[rows_of_A], pattern, (m, n))
+        constraints.sort_indices()
+        right = np.empty(m)
+        right[place] = factor * at(k, b)
         upper = sparse.triu(quadratic, format="csc")
-        solver = clarabel.DefaultSolver(
-            upper, at(k, q), matrix(k, A, program.pattern_A, (m, n)), at(k, b), cones, settings
-        )
-        out = solver.solve()
-        for column, value in zip(rows, (out.x, out.s, out.z), strict=True):
-            column.append(np.asarray(value))
+        out = clarabel.DefaultSolver(upper, at(k, q), constraints, right, cones, settings).solve()
+        points = (np.asarray(out.x), np.asarray(out.s)[place] / factor, np.asarray(out.z)[place] * factor)
+        for column, value in zip(rows, points, strict=True):
+            column.append(value)
         status.append(STATUS.get(str(out.status), "numerical_failure"))
         iterations.append(out.iterations)
         seconds.append(time.perf_counter() - start)
