@@ -3,11 +3,12 @@
     minimize    1/2 x'P x + q'x
     subject to  A x = b,  G x <= h,  lb <= x <= ub
 
-`solve_qp` solves one problem or a batch; its `Solution` differentiates. `bpqp.torch` and `bpqp.jax` are the same for
-those frameworks, and are imported only when asked for.
+`solve_qp` solves one problem or a batch; its `Solution` differentiates. `solve_conic` is the same over cones.
+`bpqp.torch` and `bpqp.jax` are the same for those frameworks, and are imported only when asked for.
 """
 
 from ._bpqp import __version__
+from ._conic import ConicGradients, ConicSolution, ConicTangents, solve_conic
 from ._core import (
     Active,
     Diagnostics,
@@ -27,6 +28,9 @@ from ._errors import ArgumentError, DtypeError, Error, SolveError, UnsupportedEr
 __all__ = [
     "Active",
     "ArgumentError",
+    "ConicGradients",
+    "ConicSolution",
+    "ConicTangents",
     "Diagnostics",
     "DtypeError",
     "Error",
@@ -41,6 +45,7 @@ __all__ = [
     "__version__",
     "check_gradient",
     "from_solution",
+    "solve_conic",
     "solve_qp",
     "solvers",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -122,7 +122,8 @@ class Problem(NamedTuple):
     numbers: int = 0
 
 
-def _is_sparse(value: Any) -> bool:
+def is_sparse(value: Any) -> bool:
+    """True for the matrices and arrays of scipy.sparse."""
     sparse = sys.modules.get("scipy.sparse")
     return sparse is not None and bool(sparse.issparse(value))
 
@@ -183,7 +184,7 @@ def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
             d, F = as_array("P.d", value.d, 1), as_array("P.F", value.F, 2)
             data[0], templates[0] = (d, F), Factored
             found = [("P.d", d, 1), ("P.F", F, 2)]
-        elif _is_sparse(value):
+        elif is_sparse(value):
             if rank != 2:
                 raise DtypeError(f"{name} is a sparse matrix: pass a dense vector")
             data[k], templates[k] = _as_csc(name, value)
@@ -285,6 +286,15 @@ def raise_failures(solved: _bpqp.Solved, solution: Any = None) -> None:
         return
     failures = [(k, status) for k, (status, ok) in enumerate(zip(solved.status(), solved.ok(), strict=True)) if not ok]
     raise SolveError(text, failures, solution)
+
+
+def failure_text(size: int, failures: list[tuple[int, str]], proof: Callable[[int], str]) -> str:
+    """What is said of a batch of `size` in which some failed."""
+    lines = [f"element {k}: {status}{proof(k)}" for k, status in failures[:_LISTED]]
+    if len(failures) > _LISTED:
+        lines.append(f"and {len(failures) - _LISTED} more, in the list `failures` of this error")
+    text = "; ".join(lines)
+    return f"{len(failures)} of {size} problems not solved: {text}. on_failure='nan' or 'zero_grad' returns the others"
 
 
 def report(solved: _bpqp.Solved) -> None:
@@ -436,7 +446,7 @@ class Solution:
             d = np.zeros_like(data[0]) if value.d is None else as_array("tangent of P.d", value.d, 1)
             F = np.zeros_like(data[1]) if value.F is None else as_array("tangent of P.F", value.F, 2)
             return (d, F)
-        if _is_sparse(value):
+        if is_sparse(value):
             return _as_csc("tangent", value)[0]
         array = as_array(f"tangent of {name}", value, rank)
         own = data[3] if isinstance(data, tuple) else data.shape[-rank:]
@@ -660,7 +670,7 @@ def from_solution(
         if array.ndim != 2 or array.shape[0] != (problem.batch or 1):
             raise ArgumentError(f"{name} has shape {np.shape(value)}: it is not that of this problem")
         rows.append(np.ascontiguousarray(array))
-    if any(_is_sparse(v) for v in (x, y, z, z_box)):
+    if any(is_sparse(v) for v in (x, y, z, z_box)):
         raise DtypeError("x, y, z and z_box are dense")
     prepared = engine(settings.pop("solver", "auto"), settings, problem.dtype)
     solved = _call(problem, prepared.given, problem.data, tuple(rows))

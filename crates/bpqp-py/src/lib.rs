@@ -5,6 +5,7 @@
 //! the Python package; what is mathematics, of the core.
 
 mod arrays;
+mod conic;
 mod data;
 mod engine;
 mod errors;
@@ -26,7 +27,7 @@ use solved::Solved;
 use std::time::Duration;
 
 /// Settings from keyword arguments; `None` is the default.
-fn settings(options: Option<&Bound<'_, PyDict>>) -> PyResult<Settings> {
+pub(crate) fn settings(options: Option<&Bound<'_, PyDict>>) -> PyResult<Settings> {
     let mut s = Settings::default();
     let Some(options) = options else { return Ok(s) };
     for (name, value) in options.iter() {
@@ -133,6 +134,8 @@ fn _bpqp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("STATUSES", Status::ALL.map(Status::name).to_vec())?;
     module.add_function(wrap_pyfunction!(xla::xla_handlers, module)?)?;
     module.add_class::<PyEngine>()?;
+    module.add_class::<conic::ConicEngine>()?;
+    module.add_class::<conic::ConicSolved>()?;
     module.add_class::<Solved>()?;
     Ok(())
 }

@@ -1,0 +1,224 @@
+"""The solution map of a parametrized problem on a flat batch of NumPy arrays, its vjp and its jvp.
+
+    parameters --sparse maps--> (P, q, A, b) --solve--> (x, s, y) --sparse maps--> variables and dual values
+
+An input with one dimension more than its rank has one value for every element of the batch; others are shared. What no
+batched input touches is built once and shared by the batch. The frameworks' layers are thin shells around this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from .. import _bpqp
+from .._conic import NAMES, Program
+from .._core import policy_code
+from .._errors import ArgumentError
+from ._canonical import Canonical
+
+Arrays = Sequence[Any]
+
+
+class Operator:
+    """A canonical problem with a solver and a policy for failures."""
+
+    def __init__(self, canonical: Canonical, solver: str = "auto", on_failure: str = "raise", **settings: Any) -> None:
+        self.canonical = canonical
+        self.policy = policy_code(on_failure)
+        pattern = canonical.pattern
+        self.program = Program(pattern["P"], pattern["A"], canonical.shape, canonical.cones, solver, settings)
+        self.shapes = [canonical.parameter_shapes[k] for k, _ in canonical.inputs]
+        self.ranks = tuple(len(s) for s in self.shapes)
+        self.output_shapes = canonical.output_shapes
+        self.output_ranks = tuple(len(s) for s in self.output_shapes)
+        self._sizes = [int(np.prod(s, dtype=int)) for s in self.shapes]
+        self._slices: dict[tuple[bool, ...], dict[str, Any]] = {}
+        self._back = [matrix.T.tocsr() for _, matrix, _ in canonical.outputs]
+
+    @property
+    def state_size(self) -> int:
+        """Numbers in a row of the state."""
+        m, n = self.program.shape
+        return n + 2 * m + 1
+
+    def batched(self, values: Arrays) -> tuple[bool, ...]:
+        """Which inputs have a batch dimension."""
+        return tuple(v is not None and np.ndim(v) > r for v, r in zip(values, self.ranks, strict=True))
+
+    def _columns(self, mask: tuple[bool, ...]) -> dict[str, Any]:
+        """The columns of each map that belong to the inputs of a mask, and the transpose."""
+        found = self._slices.get(mask)
+        if found is None:
+            keep = np.repeat(np.array(mask, dtype=bool), self._sizes)
+            found = {}
+            for name in NAMES:
+                part = sparse.csr_array(self.canonical.maps[name][:, keep])
+                found[name] = (part, sparse.csr_array(part.T))
+            self._slices[mask] = found
+        return found
+
+    def _blocks(self, values: Arrays, constant: bool) -> tuple[Any, ...]:
+        """`(P, q, A, b)` at these inputs; None stands for zeros. Without the constant part: a direction."""
+        batched = self.batched(values)
+        shared = tuple(v is not None and not b for v, b in zip(values, batched, strict=True))
+        empty = np.zeros(0)
+        one = np.concatenate([empty, *(np.ravel(v) for v, s in zip(values, shared, strict=True) if s)])
+        rows = [np.reshape(v, (np.shape(v)[0], -1)) for v, b in zip(values, batched, strict=True) if b]
+        many = np.concatenate(rows, axis=1) if rows else None
+        own, each = self._columns(shared), self._columns(batched)
+        out: list[Any] = []
+        for name in NAMES:
+            if name == "P" and self.program.pattern_P is None:
+                out.append(None)
+                continue
+            value = own[name][0] @ one
+            if constant:
+                value = value + self.canonical.constant[name]
+            matrix = each[name][0]
+            if many is not None and matrix.nnz:
+                value = value + (matrix @ many.T).T
+            out.append(np.ascontiguousarray(value, dtype=np.float64))
+        return tuple(out)
+
+    def solve(self, values: Arrays, size: int) -> tuple[_bpqp.ConicSolved, list[Any]]:
+        """The solutions and the variables asked for, each with a batch dimension."""
+        solved = self.program.solve(self._blocks(values, True), size)
+        x, _, y, _ = solved.outputs(self.policy != 2)
+        return solved, self._read(x, y)
+
+    def restore(self, values: Arrays, state: Any) -> _bpqp.ConicSolved:
+        """Solutions from their state."""
+        return self.program.restore(self._blocks(values, True), np.ascontiguousarray(state))
+
+    def _read(self, x: Any, y: Any) -> list[Any]:
+        found = []
+        for (source, matrix, _), shape in zip(self.canonical.outputs, self.output_shapes, strict=True):
+            value = (matrix @ (x if source == "x" else y).T).T
+            found.append(np.ascontiguousarray(value).reshape(len(x), *shape))
+        return found
+
+    def vjp(
+        self, solved: _bpqp.ConicSolved, cotangents: Arrays, needs: Sequence[bool], summed: Sequence[bool]
+    ) -> list[Any]:
+        """The gradients that are needed; those marked in `summed` are sums over the batch."""
+        m, n = self.program.shape
+        rows = {"x": np.zeros((len(solved), n)), "y": np.zeros((len(solved), m))}
+        for (source, _, _), back, c in zip(self.canonical.outputs, self._back, cotangents, strict=True):
+            if c is not None:
+                rows[source] += (back @ np.reshape(c, (len(solved), -1)).T).T
+        total = tuple(bool(n and s) for n, s in zip(needs, summed, strict=True))
+        apart = tuple(bool(n and not s) for n, s in zip(needs, summed, strict=True))
+        sums, each = self._columns(total), self._columns(apart)
+        alone = [not each[name][0].nnz for name in NAMES]
+        ask = [bool(sums[name][0].nnz or not one) for name, one in zip(NAMES, alone, strict=True)]
+        if self.program.pattern_P is None:
+            ask[0] = False
+        values = solved.vjp((rows["x"], None, rows["y"]), ask, alone, self.policy)
+        flat_sum = np.zeros(sum(s for s, t in zip(self._sizes, total, strict=True) if t))
+        flat_each = np.zeros((len(solved), sum(s for s, t in zip(self._sizes, apart, strict=True) if t)))
+        for name, value, one in zip(NAMES, values, alone, strict=True):
+            if value is None:
+                continue
+            flat_sum += sums[name][1] @ (value if one else value.sum(0))
+            if not one:
+                flat_each += (each[name][1] @ value.T).T
+        out, i, j = [], 0, 0
+        for size, shape, t, a in zip(self._sizes, self.shapes, total, apart, strict=True):
+            if t:
+                out.append(flat_sum[i : i + size].reshape(shape))
+                i += size
+            if a:
+                out.append(np.ascontiguousarray(flat_each[:, j : j + size]).reshape(len(solved), *shape))
+                j += size
+        return out
+
+    def jvp(self, solved: _bpqp.ConicSolved, tangents: Arrays) -> list[Any]:
+        """The change of the variables along a direction; None stands for zeros."""
+        x, _, y = solved.jvp(self._blocks(tangents, False), self.policy)
+        return self._read(x, y)
+
+    # --- what the layers say of their arguments
+
+    def check(self, values: Arrays) -> int | None:
+        """The size of the batch of the parameters, None without one."""
+        shapes = self.canonical.parameter_shapes
+        if len(values) != len(shapes):
+            raise ArgumentError(f"{len(values)} parameters were given, but the layer has {len(shapes)}")
+        batch, owner = None, 0
+        for k, (value, shape) in enumerate(zip(values, shapes, strict=True)):
+            found = tuple(value.shape)
+            if found == shape:
+                continue
+            if len(found) != len(shape) + 1 or found[1:] != shape:
+                raise ArgumentError(
+                    f"parameter {k} has shape {found}: it needs {shape}, or (batch, *{shape}) with a batch dimension"
+                )
+            if batch is None:
+                batch, owner = found[0], k
+            elif batch != found[0]:
+                raise ArgumentError(
+                    f"parameter {k} has a batch of {found[0]}, but parameter {owner} has one of {batch}: "
+                    "batches must agree"
+                )
+        if batch == 0:
+            raise ArgumentError(f"parameter {owner} has a batch of 0: a batch needs at least one element")
+        return batch
+
+
+# what one writes for the solvers behind cvxpylayers, and what has no meaning here: there is one way to differentiate,
+# and a first-order method's count of iterations says nothing about an interior point
+_THEIRS = frozenset(
+    [
+        *("mode", "solve_method", "n_jobs_forward", "n_jobs_backward", "raise_on_error", "derivative_kwargs"),
+        *("acceleration_lookback", "acceleration_interval", "use_indirect", "scale", "normalize", "max_iters"),
+        *("warm_start", "verbose"),
+    ]
+)
+_AUTO = frozenset(["diffcp", "scs", "ecos", "moreau", "cuclarabel", "mpax", "bpqp"])
+_TOLERANCE = 1e-8
+
+
+def settings_of(solver: str | None, solver_args: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
+    """bpqp's solver and settings from what one writes for cvxpylayers.
+
+    Tolerances only tighten: the gradient belongs to the solution, not to an approximation of it.
+    """
+    name = (solver or "auto").lower()
+    out: dict[str, Any] = {}
+    for key, value in (solver_args or {}).items():
+        if key in _THEIRS or value is None:
+            continue
+        if key in ("eps", "eps_abs", "eps_rel"):
+            for own in ("eps_abs", "eps_rel") if key == "eps" else (key,):
+                out[own] = min(float(value), _TOLERANCE)
+        else:
+            out["time_limit" if key == "time_limit_secs" else key] = value
+    return "auto" if name in _AUTO else name, out
+
+
+class Operators:
+    """The operators of a layer: one for each choice of settings."""
+
+    def __init__(
+        self, canonical: Canonical, solver: str | None, solver_args: dict[str, Any] | None, on_failure: str
+    ) -> None:
+        self.canonical, self.solver, self.on_failure = canonical, solver, on_failure
+        self.solver_args = dict(solver_args or {})
+        self._known: dict[str, Operator] = {}
+        self.get(None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_known": {}}
+
+    def get(self, solver_args: dict[str, Any] | None) -> Operator:
+        """The operator for the settings of the layer and those of a call."""
+        args = {**self.solver_args, **(solver_args or {})}
+        key = repr(sorted(args.items(), key=lambda item: item[0]))
+        if key not in self._known:
+            name, settings = settings_of(self.solver, args)
+            self._known[key] = Operator(self.canonical, name, self.on_failure, **settings)
+        return self._known[key]
