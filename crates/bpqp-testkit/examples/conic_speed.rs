@@ -1,7 +1,7 @@
 //! Conic forward and backward passes, in milliseconds, one thread: Clarabel alone, with the polish, the backward pass with and
-//! without its factorization. `cargo run --release -p bpqp-testkit --example conic_speed`
+//! without its factorization. With `--features bpqp/sdp` also a semidefinite program. `cargo run --release -p bpqp-testkit --example conic_speed`
 
-use bpqp::{Conic, ConicBatch, ConicCotangent, ConicLayer, ConicWrt, Settings};
+use bpqp::{Cone, Conic, ConicBatch, ConicCotangent, ConicLayer, ConicWrt, Settings};
 use bpqp_testkit::{Rng, conic};
 use std::time::Instant;
 
@@ -45,6 +45,22 @@ fn row(name: &str, problem: &Conic) {
     );
 }
 
+/// Two of each cone on its boundary, 40 variables.
+fn mixed() -> Conic {
+    let kinds = [
+        Cone::Zero(2),
+        Cone::Nonnegative(4),
+        Cone::SecondOrder(5),
+        Cone::Exponential,
+        Cone::Power(0.3),
+        Cone::DualExponential,
+        Cone::DualPower(0.6),
+    ];
+    let cones = [kinds, kinds].concat();
+    let places = vec![conic::Place::Boundary; cones.len()];
+    conic::instance(cones, places, 40, true, &mut Rng::new(5)).problem
+}
+
 fn main() {
     println!(
         "{:<22} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
@@ -54,6 +70,12 @@ fn main() {
         row(&format!("robust lp, n = {n}"), &conic::robust(n, 2, 1));
     }
     row("robust lp, 20 cones", &conic::robust(30, 20, 1));
+    row("every cone but PSD", &mixed());
+    let correlation = conic::correlation(20, 1);
+    match correlation.solve(&Settings::default()) {
+        Ok(_) => row("correlation, 20 x 20", &correlation),
+        Err(e) => println!("correlation, 20 x 20: {e}"),
+    }
     for threads in [1, 2] {
         let settings = Settings { threads, ..Settings::default() };
         let problem = conic::robust(10, 2, 1);

@@ -201,3 +201,20 @@ pub fn robust(n: usize, cones: usize, seed: u64) -> Conic {
     let a = Csc::from_triplets(b.len(), n, &entries).expect("in range");
     Conic::new(None, rng.normals(n), a, b, vec![Cone::SecondOrder(n + 1); cones]).expect("valid")
 }
+
+/// The nearest correlation matrix of order n: `min 1/2 |X - C|^2` subject to `X_ii = 1`, X positive semidefinite, with C
+/// symmetric and far from one.
+pub fn correlation(n: usize, seed: u64) -> Conic {
+    let mut rng = Rng::new(seed);
+    let rows = n * (n + 1) / 2;
+    let diagonal = |j: usize| j * (j + 1) / 2 + j;
+    let mut c = rng.normals(rows);
+    (0..n).for_each(|j| c[diagonal(j)] = 1.0);
+    let mut entries: Vec<_> = (0..n).map(|j| (j, diagonal(j), 1.0)).collect();
+    entries.extend((0..rows).map(|k| (n + k, k, -1.0)));
+    let a = Csc::from_triplets(n + rows, rows, &entries).expect("in range");
+    let p = Csc::from_triplets(rows, rows, &(0..rows).map(|k| (k, k, 1.0)).collect::<Vec<_>>()).expect("in range");
+    let b = [vec![1.0; n], vec![0.0; rows]].concat();
+    let q = c.iter().map(|c| -c).collect();
+    Conic::new(Some(p), q, a, b, vec![Cone::Zero(n), Cone::PsdTriangle(n)]).expect("valid")
+}

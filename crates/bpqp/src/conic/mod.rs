@@ -5,7 +5,7 @@
 //! subject to  A x + s = b,   s in K            multipliers y in K*
 //! ```
 //!
-//! with the Lagrangian stationary, `P x + q + A'y = 0`, and `s'y = 0`. `K` is a product of the cones of [`Cone`], in the
+//! with the Lagrangian stationary, `P x + q + A'y = 0`, and `s'y = 0`. `K` is a product of the cones of [`Cone`](crate::Cone), in the
 //! order of the rows of `A`. The folder repeats the pipeline of the library:
 //!
 //! ```text
