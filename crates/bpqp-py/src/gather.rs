@@ -1,6 +1,7 @@
 //! Gradients of many instances gathered into arrays: one per instance, or their sum where the argument is shared.
 
 use bpqp::{Gradient, Hessian, Matrix, Qp, Wrt};
+use faer::Mat;
 use numpy::{IntoPyArray, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -26,12 +27,38 @@ impl Slot {
         self.shape.iter().product()
     }
 
-    /// Adds the values of cotangent `c` of instance `k`.
-    fn add(&mut self, k: usize, c: usize, cotangents: usize, mut value: impl FnMut(usize) -> f64) {
+    /// The place of cotangent `c` of instance `k`.
+    fn at(&mut self, k: usize, c: usize, cotangents: usize) -> &mut [f64] {
         let size = self.size();
         let at = if self.summed { c * size } else { (k * cotangents + c) * size };
-        for (i, slot) in self.values[at..at + size].iter_mut().enumerate() {
-            *slot += value(i);
+        &mut self.values[at..at + size]
+    }
+
+    /// Adds the values of cotangent `c` of instance `k`.
+    fn add(&mut self, k: usize, c: usize, cotangents: usize, values: &[f64]) {
+        for (slot, value) in self.at(k, c, cotangents).iter_mut().zip(values) {
+            *slot += value;
+        }
+    }
+
+    /// The same of a matrix, in C order here.
+    fn add_matrix(&mut self, k: usize, c: usize, cotangents: usize, m: &Mat<f64>) {
+        let cols = m.ncols();
+        let out = self.at(k, c, cotangents);
+        for j in 0..cols {
+            for (row, value) in out.chunks_exact_mut(cols).zip(m.col_as_slice(j)) {
+                row[j] += value;
+            }
+        }
+    }
+
+    /// The same of a symmetric matrix, whose columns are its rows.
+    fn add_symmetric(&mut self, k: usize, c: usize, cotangents: usize, m: &Mat<f64>) {
+        let n = m.ncols();
+        for (j, row) in self.at(k, c, cotangents).chunks_exact_mut(n.max(1)).enumerate() {
+            for (slot, value) in row.iter_mut().zip(m.col_as_slice(j)) {
+                *slot += value;
+            }
         }
     }
 
@@ -93,33 +120,26 @@ impl Gather {
         let nc = self.lead.1;
         let [p, q, g, h, a, b, lb, ub] = &mut self.slots;
         match (&mut p[..], &gradient.p) {
-            ([slot], Some(Hessian::Dense(m))) => {
-                let n = m.nrows().max(1);
-                slot.add(k, c, nc, |i| m[(i % n, i / n)]);
-            }
-            ([slot], Some(Hessian::Sparse(m))) => slot.add(k, c, nc, |i| m.values()[i]),
-            ([slot], Some(Hessian::Diagonal(d))) => slot.add(k, c, nc, |i| d[i]),
+            ([slot], Some(Hessian::Dense(m))) => slot.add_symmetric(k, c, nc, m),
+            ([slot], Some(Hessian::Sparse(m))) => slot.add(k, c, nc, m.values()),
+            ([slot], Some(Hessian::Diagonal(d))) => slot.add(k, c, nc, d),
             ([slot, factor], Some(Hessian::LowRank { d, f })) => {
-                slot.add(k, c, nc, |i| d[i]);
-                let r = f.ncols().max(1);
-                factor.add(k, c, nc, |i| f[(i / r, i % r)]);
+                slot.add(k, c, nc, d);
+                factor.add_matrix(k, c, nc, f);
             }
             _ => {}
         }
         for (slots, m) in [(g, &gradient.g), (a, &gradient.a)] {
             match (&mut slots[..], m) {
-                ([slot], Some(Matrix::Dense(m))) => {
-                    let cols = m.ncols().max(1);
-                    slot.add(k, c, nc, |i| m[(i / cols, i % cols)]);
-                }
-                ([slot], Some(Matrix::Sparse(m))) => slot.add(k, c, nc, |i| m.values()[i]),
+                ([slot], Some(Matrix::Dense(m))) => slot.add_matrix(k, c, nc, m),
+                ([slot], Some(Matrix::Sparse(m))) => slot.add(k, c, nc, m.values()),
                 _ => {}
             }
         }
         let vectors = [(q, &gradient.q), (h, &gradient.h), (b, &gradient.b), (lb, &gradient.lb), (ub, &gradient.ub)];
         for (slots, v) in vectors {
             if let ([slot], Some(v)) = (&mut slots[..], v) {
-                slot.add(k, c, nc, |i| v[i]);
+                slot.add(k, c, nc, v);
             }
         }
     }
@@ -129,7 +149,7 @@ impl Gather {
         let nc = self.lead.1;
         for slot in self.slots.iter_mut().flatten() {
             for c in 0..nc {
-                slot.add(k, c, nc, |_| f64::NAN);
+                slot.at(k, c, nc).fill(f64::NAN);
             }
         }
     }

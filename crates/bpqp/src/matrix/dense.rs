@@ -30,8 +30,15 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     lanes.iter().sum::<f64>() + rest
 }
 
+/// Vectors up to this length are not worth setting up the accumulators for.
+const SHORT: usize = 32;
+
 /// Largest magnitude; NaN if any entry is.
 pub(crate) fn norm_inf(a: &[f64]) -> f64 {
+    if a.len() <= SHORT {
+        // the bits of magnitudes are ordered as these are, with NaN above all
+        return f64::from_bits(a.iter().map(|v| v.abs().to_bits()).fold(0, u64::max));
+    }
     // a comparison passes NaN over: the second accumulators find it, and the loop stays free of branches
     let (mut largest, mut nan) = ([0.0_f64; LANES], [0.0_f64; LANES]);
     let chunks = a.chunks_exact(LANES);
