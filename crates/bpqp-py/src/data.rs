@@ -139,6 +139,13 @@ fn forgive(m: &mut Mat<f64>) {
     }
 }
 
+/// What is known of the nine slots: P (or d of a factored P), F, q, G, h, A, b, lb, ub.
+#[derive(Clone, Copy)]
+pub struct Arguments {
+    pub present: [bool; 9],
+    pub shared: [bool; 9],
+}
+
 /// The eight arguments, or directions in them.
 #[derive(Default)]
 pub struct Data<'a> {
@@ -189,6 +196,31 @@ impl Data<'_> {
     /// Number of instances; `None` if no argument is batched.
     pub fn batch(&self) -> Option<usize> {
         self.batches().into_iter().find_map(|(_, b)| b.into_iter().flatten().next())
+    }
+
+    /// Which arguments there are, and which of them are shared.
+    pub fn arguments(&self) -> Arguments {
+        let mut out = Arguments { present: [false; 9], shared: [true; 9] };
+        let mut slot = |k: usize, values: &Values<'_>| {
+            out.present[k] = true;
+            out.shared[k] = !values.batched;
+        };
+        for (k, block) in [(0, &self.p), (3, &self.g), (5, &self.a)] {
+            match block {
+                Some(Block::Dense(v) | Block::Sparse(_, v)) => slot(k, v),
+                Some(Block::Factored(d, f)) => {
+                    slot(0, d);
+                    slot(1, f);
+                }
+                None => {}
+            }
+        }
+        for (k, vector) in [(2, &self.q), (4, &self.h), (6, &self.b), (7, &self.lb), (8, &self.ub)] {
+            if let Some(values) = vector {
+                slot(k, values);
+            }
+        }
+        out
     }
 
     fn vector(v: &Option<Values<'_>>, k: usize) -> Vec<f64> {

@@ -167,6 +167,23 @@ impl Gather {
         out
     }
 
+    /// For each of the nine slots that is `present` an array, or `None` where it is not `wanted`.
+    pub fn into_present(self, py: Python<'_>, present: [bool; 9], wanted: [bool; 9]) -> PyResult<Bound<'_, PyTuple>> {
+        let (lead, many) = (self.lead, self.many);
+        let [p, rest @ ..] = self.slots;
+        let mut p = p.into_iter();
+        let pair = [p.next(), p.next()].into_iter();
+        let nine = pair.chain(rest.into_iter().map(|slots| slots.into_iter().next()));
+        let mut out: Vec<Bound<'_, PyAny>> = Vec::with_capacity(9);
+        for (k, slot) in nine.enumerate().filter(|(k, _)| present[*k]) {
+            out.push(match slot {
+                Some(slot) if wanted[k] => slot.into_array(py, lead, many)?,
+                _ => py.None().into_bound(py),
+            });
+        }
+        PyTuple::new(py, out)
+    }
+
     /// A tuple of eight: an array, a pair `(d, F)`, or `None` where not asked for or absent.
     pub fn into_py(self, py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
         let (lead, many) = (self.lead, self.many);

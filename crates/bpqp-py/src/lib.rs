@@ -99,7 +99,7 @@ impl PyEngine {
         }
         let mut solutions = self.0.solve(Some(py), &qps, &start)?;
         solutions.batched = data.batch().is_some();
-        Ok(Solved(solutions))
+        Ok(Solved(solutions, data.arguments()))
     }
 
     /// Solutions from elsewhere, ready to be differentiated; missing multipliers are recovered.
@@ -114,7 +114,7 @@ impl PyEngine {
         }
         let mut solutions = self.0.given(py, qps, given)?;
         solutions.batched = data.batch().is_some();
-        Ok(Solved(solutions))
+        Ok(Solved(solutions, data.arguments()))
     }
 
     /// Solutions that were taken apart with `Solved.state`, put together again.
@@ -122,7 +122,8 @@ impl PyEngine {
         let args = Args::new(data)?;
         let data = args.data()?;
         let rows = state.as_slice().map_err(|_| PyValueError::new_err("the state is not contiguous in C order"))?;
-        Ok(Solved(self.0.restore(Some(py), &data, rows, state.shape()[0])?))
+        let solutions = self.0.restore(Some(py), &data, rows, state.shape()[0])?;
+        Ok(Solved(solutions, data.arguments()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The solutions of a batch, as Python sees them.
 
 use crate::arrays::{Args, points};
+use crate::data::Arguments;
 use crate::errors::raise;
 use crate::gather::{Gather, NAMES, wrt};
 use crate::solutions::{Policy, Rows, Solutions, codes, push_state, state_width};
@@ -10,9 +11,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-/// The solutions of a batch.
+/// The solutions of a batch, and the arguments that they are of.
 #[pyclass(frozen, module = "bpqp._bpqp")]
-pub struct Solved(pub Solutions);
+pub struct Solved(pub Solutions, pub Arguments);
 
 impl Solved {
     /// The rows `f` of `width` numbers of all solutions.
@@ -213,6 +214,42 @@ impl Solved {
     ) -> PyResult<Bound<'py, PyTuple>> {
         let cotangents = self.cotangents(cotangents)?;
         self.0.vjp(Some(py), &cotangents, None, (ask, summed), policy)?.into_py(py)
+    }
+
+    /// `vjp` with respect to the arguments that there are, in the order of the slots: one array, or None where `needs` has
+    /// False, for each; summed over the batch for those that are shared.
+    fn gradients<'py>(
+        &self,
+        py: Python<'py>,
+        cotangents: &Bound<'py, PyTuple>,
+        needs: &Bound<'py, PyTuple>,
+        policy: Policy,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let Arguments { present, shared } = self.1;
+        let mut wanted = [false; 9];
+        let mut left = needs.iter();
+        for (want, _) in wanted.iter_mut().zip(present).filter(|(_, present)| *present) {
+            *want = match left.next() {
+                Some(need) => need.extract()?,
+                None => return Err(PyValueError::new_err("one flag for each argument")),
+            };
+        }
+        let [d, f, rest @ ..] = wanted;
+        let mut ask = [d || f; 8];
+        ask[1..].copy_from_slice(&rest);
+        let cotangents = self.cotangents(cotangents)?;
+        let gather = self.0.vjp(Some(py), &cotangents, None, (ask, shared), policy)?;
+        gather.into_present(py, present, wanted)
+    }
+
+    /// Which of the nine slots the problems were made with.
+    fn present(&self) -> [bool; 9] {
+        self.1.present
+    }
+
+    /// False for a single problem.
+    fn batched(&self) -> bool {
+        self.0.batched
     }
 
     /// The derivative of `vjp` along a direction of the data, the cotangents held.

@@ -48,9 +48,8 @@ class Call:
     keep: bool = True
     solved: Any = None
     status: list[str] | None = field(default=None, repr=False)
-    # of the direct way: the slots that are there, those that are shared, device and dtype if not those of NumPy
-    present: tuple[int, ...] = ()
-    shared: tuple[bool, ...] = ()
+    # of the direct way: whether there is a batch, device and dtype if not those of NumPy
+    batched: bool = True
     like: Any = None
 
     @property
@@ -158,16 +157,22 @@ def _state_rank(call: Call) -> tuple[int, ...]:
     return (*call.ranks, 1)
 
 
-def solve(call: Call, data: Tensors, arrays: Tensors | None = None) -> _bpqp.Solved:
+def solve(call: Call, data: Tensors) -> _bpqp.Solved:
     """The solutions of the flat batch; a failure is raised if that is the policy."""
-    eight = arrays or _eight(call, data)
+    eight = _eight(call, data)
     if call.solver.startswith("qpsolvers:"):
         shared = tuple(v is None or v.ndim == r for v, r in zip(_flat_blocks(eight), _flat_ranks(call), strict=True))
         problem = _core.Problem(eight, shared, call.size, np.dtype(np.float64), (None,) * 8)
-        solved = solve_with(call.solver.partition(":")[2], problem, call.settings)
+        call.solved = solve_with(call.solver.partition(":")[2], problem, call.settings)
     else:
-        solved = call.engine.solve(eight, call.warm)
-    if call.settings.get("verbose"):
+        call.solved = call.engine.solve(eight, call.warm)
+    return answer(call)
+
+
+def answer(call: Call) -> _bpqp.Solved:
+    """The solutions in `call`: prints a line where that was asked for, raises failures if that is the policy."""
+    solved = call.solved
+    if call.settings and call.settings.get("verbose"):
         _core.report(solved)
     if call.policy == 0 and not solved.all_ok():
         _core.raise_failures(solved)
@@ -179,8 +184,8 @@ class _Solve(torch.autograd.Function):
     def forward(call: Call, *data: Any) -> Any:
         solved = solve(call, data)
         call.status = solved.status()
-        if call.keep:
-            call.solved = solved
+        if not call.keep:
+            call.solved = None
         outputs = _like(data[2], solved.outputs(call.policy != 2))
         return (*outputs, torch.from_numpy(solved.state()).to(data[2].device))
 
@@ -484,18 +489,16 @@ def run(
     on_failure: str,
     warm: Any = None,
     full: bool = False,
-    found: _eager.Found | None = None,
 ) -> tuple[Any, Call]:
-    """Solves, and gives what the user asked for. `found` is what the direct way knows of the data."""
+    """Solves, and gives what the user asked for."""
     call = Call(batch or 1, factored, _core.policy_code(on_failure), engine, solver, settings, warm)
     try:
-        if found is not None or _eager.applies():
-            call.solved = solved = solve(call, slots, found and found.arrays)
-            outputs = _eager.outputs(call, slots, batch is not None, full, found)
-            if not full:
-                return outputs[0], call
-            ok, status = torch.from_numpy(solved.ok()).to(slots[2].device), solved.status()
-            return Solution(*outputs, *((ok[0], status[0]) if batch is None else (ok, np.array(status)))), call
+        if _eager.applies():
+            solve(call, slots)
+            data = [s for s in slots if s is not None]
+            call.batched, call.like = batch is not None, (slots[2].device, slots[2].dtype)
+            differentiable = torch.is_grad_enabled() and any([v.requires_grad for v in data])
+            return _eager.outputs(call, data, differentiable, full), call
         *outputs, state = _Solve.apply(call, *slots)
     except ValueError as error:
         if isinstance(error, ArgumentError):
@@ -600,14 +603,14 @@ def solve_qp(
         ArgumentError, DtypeError, SolveError: as `bpqp.solve_qp`.
         UnsupportedError: third derivatives, or second ones with `smoothing`.
     """
-    found = _eager.collect((P, q, G, h, A, b, lb, ub)) if _eager.applies() else None
-    if found is not None:
-        slots, factored, batch = found.slots, False, found.batch
-    else:
-        slots, factored, batch = collect(P, q, G, h, A, b, lb, ub)
-    if found is None and torch.compiler.is_compiling() and solver in _bpqp.SOLVERS and warm_start is None:
-        return compiled(slots, factored, batch, solver, on_failure, settings, full)
     theirs = solver.startswith("qpsolvers:")
+    if warm_start is None and not theirs and _eager.applies():
+        out = _eager.solve((P, q, G, h, A, b, lb, ub), solver, settings, on_failure, full)
+        if out is not None:
+            return out
+    slots, factored, batch = collect(P, q, G, h, A, b, lb, ub)
+    if torch.compiler.is_compiling() and solver in _bpqp.SOLVERS and warm_start is None:
+        return compiled(slots, factored, batch, solver, on_failure, settings, full)
     ours = {k: v for k, v in settings.items() if k in OURS} if theirs else settings
     numbers = (batch or 1) * q.shape[-1] ** 2
     prepared = _core.kept_engine("auto" if theirs else solver, ours, q.dtype == torch.float32, numbers)
@@ -625,7 +628,6 @@ def solve_qp(
         on_failure=on_failure,
         warm=warm,
         full=full,
-        found=found,
     )[0]
 
 
