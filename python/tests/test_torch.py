@@ -296,6 +296,8 @@ def _train(rank: int, world: int, meeting: str, queue: Any) -> None:
         (wrapped(q=part) ** 2).sum(1).mean().backward()
         if rank == 0:
             queue.put({k: v.grad.numpy() for k, v in layer.named_parameters()})
+        # who leaves first closes the connection: no one may still be reading from it
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 

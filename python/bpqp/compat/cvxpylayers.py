@@ -6,8 +6,8 @@
     layer = CvxpyLayer(problem, parameters=[A, b], variables=[x], solver=Bpqp())
 
 Besides what their default path does: a quadratic objective stays one, a parameter may be the matrix of a `quad_form`,
-and the batch is solved and differentiated at once. `bpqp.compat.diffcp` runs their default path instead, without a change
-of the call; `bpqp.torch.CvxpyLayer` and `bpqp.jax.CvxpyLayer` are the layers of this package.
+and the batch is solved and differentiated at once. `bpqp.compat.diffcp` runs their default path instead, the call
+unchanged; `bpqp.torch.CvxpyLayer` and `bpqp.jax.CvxpyLayer` are the layers of this package.
 
 The gradient of a symmetric parameter is theirs: on the upper triangle, which is the part that they read.
 """

@@ -37,7 +37,9 @@ def solve(values: Any, solver: str, settings: dict[str, Any], on_failure: str, f
     """
     if (values[2] is None) != (values[3] is None) or (values[4] is None) != (values[5] is None):
         return None
-    arrays, data, numbers, differentiable = [], [], 0, False
+    arrays: list[Any] = []
+    data: list[Any] = []
+    numbers, differentiable = 0, False
     wide, dense, kind = torch.float64, torch.strided, torch.Tensor
     for value in values:
         if value is None:
@@ -111,7 +113,7 @@ def _differentiable(ctx: Any, cotangents: Any, needs: Any) -> list[Any]:
         return [None] * len(saved)
     cotangents = (*cotangents, *(None,) * (5 - len(cotangents)))
     present = call.solved.present()
-    data = _scatter(present, saved)
+    data = tuple(_scatter(present, saved))
     wanted = [bool(need) for need in _scatter(present, needs)]
     state = torch.from_numpy(call.solved.state()).to(saved[0].device)
     if not call.batched:

@@ -1,0 +1,139 @@
+"""The eight arguments of a problem: checked, and brought into the form that the extension takes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._errors import ArgumentError, DtypeError
+
+NAMES = ("P", "q", "G", "h", "A", "b", "lb", "ub")
+RANKS = (2, 1, 2, 1, 2, 1, 1, 1)
+OUTPUTS = ("x", "y", "z", "z_box")
+_F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
+class Factored:
+    """`P = diag(d) + F F'`, accepted wherever `P` is; the n x n matrix is never formed.
+
+    `d` has n entries >= 0 and `F` the shape (n, r); either may carry a batch dimension. A gradient with respect to it
+    is again one of these.
+    """
+
+    __slots__ = ("F", "d")
+
+    def __init__(self, d: Any, F: Any) -> None:
+        self.d = d
+        self.F = F
+
+    def __repr__(self) -> str:
+        return f"Factored(d={self.d!r}, F={self.F!r})"
+
+
+class Problem(NamedTuple):
+    """Arguments as the extension takes them, and what is needed to give gradients the shape of the data."""
+
+    data: tuple[Any, ...]
+    shared: tuple[bool, ...]
+    batch: int | None
+    dtype: np.dtype[Any]
+    templates: tuple[Any, ...]
+    numbers: int = 0
+
+
+def is_sparse(value: Any) -> bool:
+    """True for the matrices and arrays of scipy.sparse."""
+    sparse = sys.modules.get("scipy.sparse")
+    return sparse is not None and bool(sparse.issparse(value))
+
+
+def as_array(name: str, value: Any, rank: int) -> np.ndarray[Any, Any]:
+    """A contiguous f64 array of `rank` dimensions, or one more."""
+    array = value if isinstance(value, np.ndarray) else np.asarray(value)
+    if array.dtype != np.float64:
+        if array.dtype.kind not in "iuf" or array.dtype.itemsize < (4 if array.dtype.kind == "f" else 1):
+            raise DtypeError(f"{name} has dtype {array.dtype}: pass float64 or float32")
+        array = array.astype(np.float64)
+    if array.ndim not in (rank, rank + 1):
+        raise ArgumentError(
+            f"{name} has shape {array.shape}: it needs {rank} dimensions, or {rank + 1} with a batch dimension first"
+        )
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def _as_csc(name: str, value: Any) -> tuple[Any, ...]:
+    if value.dtype.kind not in "iuf":
+        raise DtypeError(f"{name} has dtype {value.dtype}: pass float64 or float32")
+    matrix = value.tocsc(copy=True)
+    matrix.sum_duplicates()
+    if name == "P" and matrix.shape[0] == matrix.shape[1]:
+        # the gradient lives on a symmetric pattern
+        other = matrix.T.tocsc()
+        other.sort_indices()
+        if not (np.array_equal(matrix.indptr, other.indptr) and np.array_equal(matrix.indices, other.indices)):
+            from scipy import sparse
+
+            a, b = matrix.tocoo(), other.tocoo()
+            data = np.concatenate([a.data, np.zeros(b.nnz)])
+            at = (np.concatenate([a.row, b.row]), np.concatenate([a.col, b.col]))
+            matrix = sparse.coo_matrix((data, at), shape=matrix.shape).tocsc()
+            matrix.sum_duplicates()
+    matrix.sort_indices()
+    values = np.ascontiguousarray(matrix.data, dtype=np.float64)
+    pattern = (matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), values, tuple(matrix.shape))
+    return pattern, type(value)
+
+
+def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) -> Problem:
+    """Checks the arguments and brings them into the form that the extension takes."""
+    if q is None:
+        raise ArgumentError("q is None: a problem needs its linear term; pass zeros for none")
+    raw = [P, q, G, h, A, b, lb, ub]
+    data: list[Any] = [None] * 8
+    templates: list[Any] = [None] * 8
+    shared = [True] * 8
+    batch, owner, numbers = None, "", 0
+    for k, value in enumerate(raw):
+        if value is None:
+            continue
+        name, rank = NAMES[k], RANKS[k]
+        if isinstance(value, Factored):
+            if k != 0:
+                raise ArgumentError(f"{name} is Factored: only P may be")
+            d, F = as_array("P.d", value.d, 1), as_array("P.F", value.F, 2)
+            data[0], templates[0] = (d, F), Factored
+            found = [("P.d", d, 1), ("P.F", F, 2)]
+        elif is_sparse(value):
+            if rank != 2:
+                raise DtypeError(f"{name} is a sparse matrix: pass a dense vector")
+            data[k], templates[k] = _as_csc(name, value)
+            found = []
+            numbers += value.nnz
+            if k != 0 and value.shape[0] == 0:
+                data[k] = templates[k] = None
+        else:
+            array = as_array(name, value, rank)
+            if array.size == 0 and k >= 2:
+                continue
+            data[k] = array
+            found = [(name, array, rank)]
+        for name, array, rank in found:
+            numbers += array.size
+            if array.ndim > rank:
+                shared[k] = False
+                if batch is None:
+                    batch, owner = array.shape[0], name
+                elif batch != array.shape[0]:
+                    raise ArgumentError(
+                        f"{name} has a batch of {array.shape[0]}, but {owner} has one of {batch}: batches must agree"
+                    )
+    for m, v in ((2, 3), (4, 5)):
+        if (data[m] is None) != (data[v] is None):
+            given, missing = (NAMES[m], NAMES[v]) if data[v] is None else (NAMES[v], NAMES[m])
+            raise ArgumentError(f"{missing} is missing: {given} was given, and the two come together")
+    if batch == 0:
+        raise ArgumentError(f"{owner} has a batch of 0: a batch needs at least one element")
+    dtype = _F32 if getattr(q, "dtype", None) == _F32 else _F64
+    return Problem(tuple(data), tuple(shared), batch, dtype, tuple(templates), numbers)

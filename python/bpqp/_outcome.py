@@ -1,0 +1,42 @@
+"""How a solve ended: an error that lists the failures, a line that sums it up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import _bpqp
+from ._errors import SolveError
+
+# failures named in a message
+_LISTED = 8
+
+
+def raise_failures(solved: _bpqp.Solved, solution: Any = None) -> None:
+    """A SolveError that lists the elements without a solution."""
+    text = solved.failures()
+    if text is None:
+        return
+    failures = [(k, status) for k, (status, ok) in enumerate(zip(solved.status(), solved.ok(), strict=True)) if not ok]
+    raise SolveError(text, failures, solution)
+
+
+def failure_text(size: int, failures: list[tuple[int, str]], proof: Callable[[int], str]) -> str:
+    """What is said of a batch of `size` in which some failed."""
+    lines = [f"element {k}: {status}{proof(k)}" for k, status in failures[:_LISTED]]
+    if len(failures) > _LISTED:
+        lines.append(f"and {len(failures) - _LISTED} more, in the list `failures` of this error")
+    text = "; ".join(lines)
+    return f"{len(failures)} of {size} problems not solved: {text}. on_failure='nan' or 'zero_grad' returns the others"
+
+
+def report(solved: _bpqp.Solved) -> None:
+    """Prints one line on a solve: how many problems ended how, solver, iterations, worst residuals, time."""
+    status, steps, residuals = solved.status(), solved.iterations(), solved.residuals()
+    ends = ", ".join(f"{status.count(name)} {name}" if len(status) > 1 else name for name in sorted(set(status)))
+    solvers = " and ".join(sorted(set(solved.solver())))
+    count = f"{min(steps)}-{max(steps)}" if min(steps) < max(steps) else f"{steps[0]}"
+    worst = ", ".join(f"{name} {np.max(residuals[name]):.1e}" for name in ("primal", "dual", "gap"))
+    print(f"bpqp: {ends}; {solvers}, {count} iterations; {worst}; {1e3 * float(np.sum(solved.time())):.3f} ms")

@@ -1,0 +1,247 @@
+"""The solution of a problem or of a batch, with its derivatives. The mathematics is in the extension module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from . import _bpqp
+from ._arguments import NAMES, OUTPUTS, RANKS, Factored, Problem, _as_csc, as_array, is_sparse
+from ._engines import policy_code
+from ._errors import ArgumentError, DtypeError
+from ._outcome import raise_failures
+from ._results import Active, Diagnostics, Gradients, Info, Tangents
+
+
+class Solution:
+    """The solution of a problem, or of a batch of them (every attribute then has a batch dimension).
+
+    `x`, multipliers `y` (of `A x = b`), `z` (of `G x <= h`), `z_box` (of the bounds, positive at the upper one),
+    `objective`, `status`, `ok`, `info`.
+    """
+
+    def __init__(self, problem: Problem, solved: _bpqp.Solved, on_failure: str) -> None:
+        self._problem = problem
+        self._solved = solved
+        self._policy = policy_code(on_failure)
+        single = problem.dtype == np.float32
+        values: tuple[Any, ...] = solved.outputs(self._policy != 2)
+        if single:
+            values = tuple(v.astype(np.float32) for v in values)
+        if problem.batch is None:
+            values = tuple(v[0] for v in values)
+        self.x, self.y, self.z, self.z_box, self.objective = values
+        if problem.batch is None:
+            self.objective = float(self.objective)
+        if self._policy == 0 and not solved.all_ok():
+            raise_failures(solved, self)
+
+    @property
+    def status(self) -> Any:
+        """How the solve ended: a string, or an array of them."""
+        status = self._solved.status()
+        return status[0] if self._problem.batch is None else np.array(status)
+
+    @property
+    def ok(self) -> Any:
+        """True where there is a solution that may be used."""
+        ok = self._solved.ok()
+        return bool(ok[0]) if self._problem.batch is None else ok
+
+    @property
+    def info(self) -> Info:
+        """How it was found."""
+        s = self._solved
+        certificates = [s.certificate(k) for k in range(len(s))]
+        if self._problem.batch is None:
+            return Info(s.solver()[0], s.iterations()[0], float(s.time()[0]), certificates[0])
+        return Info(s.solver(), np.array(s.iterations()), s.time(), certificates)
+
+    def __repr__(self) -> str:
+        batch = self._problem.batch
+        return f"Solution(status={self.status!r})" if batch is None else f"Solution(batch of {batch})"
+
+    def _rows(self, name: str, value: Any, shape: tuple[int, ...]) -> Any:
+        if value is None:
+            return None
+        array = np.asarray(value)
+        if array.dtype.kind not in "iuf":
+            raise DtypeError(f"the cotangent of {name} has dtype {array.dtype}: pass float64 or float32")
+        if array.shape != shape:
+            raise ArgumentError(f"the cotangent of {name} has shape {array.shape}, expected {shape}, that of {name}")
+        rows = shape if self._problem.batch is not None else (1, *shape)
+        return np.ascontiguousarray(array, dtype=np.float64).reshape(rows)
+
+    def _cotangents(self, x: Any, y: Any, z: Any, z_box: Any, objective: Any) -> tuple[Any, ...]:
+        given = (
+            (name, value, getattr(self, name).shape) for name, value in zip(OUTPUTS, (x, y, z, z_box), strict=True)
+        )
+        rows = [self._rows(*item) for item in given]
+        rows.append(self._rows("objective", objective, () if self._problem.batch is None else (self._problem.batch,)))
+        if all(r is None for r in rows):
+            raise ArgumentError("no cotangent was given: pass x=, y=, z=, z_box= or objective=")
+        return tuple(rows)
+
+    def _ask(self, wrt: str | Iterable[str] | None) -> list[bool]:
+        if wrt is None:
+            return [d is not None for d in self._problem.data]
+        names = [wrt] if isinstance(wrt, str) else list(wrt)
+        for name in names:
+            if name not in NAMES:
+                raise ArgumentError(f"wrt names {name!r}: choose from {', '.join(NAMES)}")
+        return [n in names and d is not None for n, d in zip(NAMES, self._problem.data, strict=True)]
+
+    def _shape_gradient(self, k: int, value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, tuple):
+            # d and F may be batched apart; the one that is shared gets its sum
+            own = zip(value, self._problem.data[0], strict=True)
+            return Factored(*(self._cast(v.sum(0) if v.ndim > d.ndim else v) for v, d in own))
+        value = self._cast(value)
+        template = self._problem.templates[k]
+        if template is None or value.ndim > 1:
+            return value
+        from scipy import sparse
+
+        indptr, indices, _, shape = self._problem.data[k]
+        matrix = sparse.csc_matrix((value, indices, indptr), shape=shape)
+        return template(matrix)
+
+    def _cast(self, value: Any) -> Any:
+        return value.astype(np.float32) if self._problem.dtype == np.float32 else value
+
+    def vjp(
+        self,
+        x: Any = None,
+        y: Any = None,
+        z: Any = None,
+        z_box: Any = None,
+        objective: Any = None,
+        wrt: str | Iterable[str] | None = None,
+    ) -> Gradients:
+        """Gradients of a loss from its derivatives with respect to the outputs.
+
+        With the active rows `C` (those of `A` and of `G` and the bounds that bind) one linear system gives all of them:
+
+            [ P  C' ] [u]     [dL/dx]
+            [ C  0  ] [v] = - [dL/dm]        dL/dq = u,  dL/dP = (u x' + x u')/2,  dL/d(rhs) = -v, ...
+
+        where `m` are the multipliers of those rows. Cotangents have the shapes of their outputs; None is 0.
+
+        `wrt` names the arguments that are wanted (all that are present if None); what is not wanted costs nothing. An
+        argument that the batch shares gets the sum over the batch. Sparse data get gradients on their own pattern.
+
+        Raises:
+            ArgumentError: no cotangent, one of another shape than its output, or a name in `wrt` that does not exist.
+            SolveError: there is no solution to differentiate, and `on_failure` is "raise".
+        """
+        rows = self._cotangents(x, y, z, z_box, objective)
+        grads = self._solved.vjp(rows, self._ask(wrt), (self._problem.shared[0], *self._problem.shared), self._policy)
+        return Gradients(*(self._shape_gradient(k, g) for k, g in enumerate(grads)))
+
+    def _direction(self, k: int, value: Any) -> Any:
+        name, rank, data = NAMES[k], RANKS[k], self._problem.data[k]
+        if value is None:
+            return None
+        if data is None:
+            raise ArgumentError(f"a tangent of {name} was given, but {name} is absent")
+        if isinstance(data, tuple) and len(data) == 2:
+            if not isinstance(value, Factored):
+                raise DtypeError("the tangent of a Factored P is a Factored")
+            d = np.zeros_like(data[0]) if value.d is None else as_array("tangent of P.d", value.d, 1)
+            F = np.zeros_like(data[1]) if value.F is None else as_array("tangent of P.F", value.F, 2)
+            return (d, F)
+        if is_sparse(value):
+            return _as_csc("tangent", value)[0]
+        array = as_array(f"tangent of {name}", value, rank)
+        own = data[3] if isinstance(data, tuple) else data.shape[-rank:]
+        if array.shape[-rank:] != tuple(own):
+            raise ArgumentError(f"the tangent of {name} has shape {array.shape}, but {name} has {tuple(own)}")
+        if array.ndim > rank and self._problem.batch is None:
+            raise ArgumentError(f"the tangent of {name} has a batch dimension, but the problem has none")
+        return array
+
+    def jvp(
+        self,
+        P: Any = None,
+        q: Any = None,
+        G: Any = None,
+        h: Any = None,
+        A: Any = None,
+        b: Any = None,
+        lb: Any = None,
+        ub: Any = None,
+    ) -> Tangents:
+        """The change of the outputs along a direction of the data; what is not given stays as it is.
+
+        Directions have the shapes of their arguments (without the batch dimension too); that of a `Factored` is one.
+
+        Raises:
+            ArgumentError: no direction, one of another shape than its argument, or of an argument that is absent.
+        """
+        direction = tuple(self._direction(k, v) for k, v in enumerate((P, q, G, h, A, b, lb, ub)))
+        if all(d is None for d in direction):
+            raise ArgumentError("no tangent was given: pass P=, q=, G=, h=, A=, b=, lb= or ub=")
+        out = tuple(self._cast(v) for v in self._solved.jvp(direction, self._policy))
+        if self._problem.batch is None:
+            out = tuple(v[0] for v in out)
+        return Tangents(*out)
+
+    def jacobian(self, of: str = "x", wrt: str = "q") -> Any:
+        """The Jacobian of an output with respect to an argument: one factorization, many right-hand sides.
+
+        Its shape is (batch,) + the shape of the output + the shape of the argument; for a sparse argument the last axis
+        runs over its stored entries in compressed-column order; for a factored P it is a Factored of Jacobians.
+
+        Raises:
+            ArgumentError: an output or an argument that does not exist, or an argument that is absent.
+        """
+        if not isinstance(wrt, str) or wrt not in NAMES:
+            raise ArgumentError(f"wrt = {wrt!r}: choose one of {', '.join(NAMES)}")
+        ask = self._ask(wrt)
+        if not any(ask):
+            raise ArgumentError(f"wrt = {wrt!r}, but {wrt} is absent")
+        value = self._solved.jacobian(of, ask, self._policy)[NAMES.index(wrt)]
+
+        def trim(v: Any) -> Any:
+            v = v[0] if self._problem.batch is None else v
+            return self._cast(v[..., 0, :] if of == "objective" and v.ndim == 2 and self._problem.batch is None else v)
+
+        return Factored(*(trim(v) for v in value)) if isinstance(value, tuple) else trim(value)
+
+    def diagnostics(self) -> Diagnostics:
+        """What may be trusted, in numbers: active set, residuals, condition of the backward system, verdict."""
+        s = self._solved
+        n, mi = self.x.shape[-1], self.z.shape[-1]
+        state = s.state()[:, -(2 * (n + mi) + 1) :]
+        g, weak_g = state[:, :mi] != 0, state[:, mi : 2 * mi] != 0
+        side, weak = state[:, 2 * mi : 2 * mi + n], state[:, 2 * mi + n : 2 * (mi + n)] != 0
+        box = [np.full((len(s), n), value) for value in (-np.inf, np.inf)]
+        for k, bound in ((0, self._problem.data[6]), (1, self._problem.data[7])):
+            if bound is not None:
+                box[k][:] = bound
+        x = s.outputs(False)[0]
+        nearer = np.abs(x - box[0]) <= np.abs(box[1] - x)
+        active = (g, (side == 1) | (side == 3), (side == 2) | (side == 3))
+        weakly = (weak_g, weak & nearer, weak & ~nearer)
+        verdicts = s.examine()
+        columns = [np.array([v[k] for v in verdicts]) for k in range(3)]
+        values = {**s.residuals(), "moved": s.moved()}
+        one = self._problem.batch is None
+
+        def pick(v: Any) -> Any:
+            return v[0] if one else v
+
+        residuals = {k: pick(v) for k, v in values.items() if k != "moved"}
+        return Diagnostics(
+            Active(*map(pick, active)),
+            Active(*map(pick, weakly)),
+            residuals,
+            pick(columns[1]),
+            pick(columns[2]),
+            pick(values["moved"]),
+            str(columns[0][0]) if one else columns[0],
+        )
