@@ -8,9 +8,13 @@ Every row is the median of many calls, in one run on one machine, with the bar t
     torch   forward and backward, batch 1 and 128   <= 1.3 x an autograd.Function around a no-op + core
     jax     under jit, batch 128                    <= 2 x a jitted call that multiplies the same arrays + core
 
-The no-op takes and gives the same tensors, through NumPy both ways as the extension wants them, and computes nothing.
-"core" is the compiled extension called directly with arrays that need no conversion: `Engine.solve`, and `Solved.vjp`
-where there is a backward pass.
+The no-op is an autograd.Function that takes and gives the same tensors, keeps its inputs for the backward pass, and
+sees them as NumPy arrays both ways as the extension wants them; it computes nothing, and does not even write the
+gradients that it gives, so it is the least that such a function costs. "core" is the compiled extension called
+directly with arrays that need no conversion: `Engine.solve`, and `Solved.vjp` for all four arguments where there is a
+backward pass; it includes the building of problems from the arrays, the threads and the arrays of the results. All
+calls of a row take turns, so each finds the caches as the others left them, as in a step of training; the bar is 1.3
+or 2 times the no-op, and once the core.
 """
 
 from __future__ import annotations
