@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import bpqp
 import numpy as np
 import pytest
-from conftest import need
-
-import bpqp
 from bpqp._conic import cone_rows
+from conftest import need
 
 need("scipy")
 from scipy import sparse  # noqa: E402
