@@ -1,6 +1,8 @@
 //! What a review broke, each as the smallest problem that showed it.
 
-use bpqp::{Backward, Batch, Cotangent, Hessian, Layer, Matrix, Point, Qp, Settings, Solver, Status, Verdict, Wrt};
+use bpqp::{
+    Backward, Batch, Cotangent, Csc, Hessian, Layer, Matrix, Point, Qp, Settings, Solver, Status, Verdict, Wrt,
+};
 use bpqp_testkit::differences::{distance, loss, random_cotangent};
 use bpqp_testkit::{Family, Rng, reference};
 use faer::{Mat, mat};
@@ -348,5 +350,31 @@ fn little_curvature_and_small_rows_are_not_taken_for_unboundedness() {
             }
         }
         assert!(qp.solve(&Settings::default()).expect("valid").ok());
+    }
+}
+
+#[test]
+fn what_is_hardly_curved_beside_a_face_is_not_dropped_with_it() {
+    // the third variable is on a face; what the projection on that face takes of the second must show in the verdict
+    for curvature in [1e-6, 8e-6, 1.5e-5, 3.5e-5, 1e-4, 1e-2] {
+        for p in [
+            Hessian::Diagonal(vec![1.0, curvature, 0.0]),
+            Hessian::Dense(mat![[1.0, 0.0, 0.0], [0.0, curvature, 0.0], [0.0, 0.0, 0.0]]),
+            Hessian::Sparse(Csc::from_dense(&mat![[1.0, 0.0, 0.0], [0.0, curvature, 0.0], [0.0, 0.0, 0.0]])),
+        ] {
+            let what = format!("{p:?}");
+            let qp = Qp::new(p, [0.5, 0.1 * curvature, 0.0]).and_then(|qp| qp.bounds([-4.0; 3], [4.0; 3]));
+            let solution = qp.and_then(|qp| qp.solve(&Settings::default())).expect("valid");
+            assert!(solution.ok(), "{what}: {}", solution.status);
+            let (gradients, verdict) = solution.vjps(&[Cotangent::x(&[1.0, 1.0, 1.0])], Wrt::Q).expect("solved");
+            if curvature > 3e-5 {
+                assert_eq!(verdict, Verdict::OneOfSeveral, "{what}");
+            }
+            if verdict == Verdict::OneOfSeveral {
+                let q = gradients[0].q.as_deref().expect("asked for");
+                assert!((q[1] * curvature + 1.0).abs() < 1e-7, "{what}: {q:?}");
+                assert!((q[0] + 1.0).abs() < 1e-7 && q[2].abs() < 1e-7 / curvature, "{what}: {q:?}");
+            }
+        }
     }
 }

@@ -10,8 +10,9 @@ use crate::Qp;
 /// `delta` relative to the largest curvature along a variable. What is flatter than that counts as curved only where the
 /// factorization itself says so.
 const DELTA: f64 = 1e-6;
-/// Steps of the projection; each shrinks what is curved by `delta/(delta + curvature)`.
-const STEPS: usize = 4;
+/// Steps of the projection; each shrinks what is curved by `delta/(delta + curvature)`. At least as many as a refined solve
+/// has: what they leave of a curved direction is then as small as the residual that the verdict is made of.
+const STEPS: usize = 8;
 
 /// Factors the system of an active set; where it is singular on the variables, with `delta` added to the diagonal of P.
 /// Returns that `delta`; `shifted` is scratch.
