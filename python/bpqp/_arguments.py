@@ -60,7 +60,8 @@ def as_array(name: str, value: Any, rank: int) -> np.ndarray[Any, Any]:
         raise ArgumentError(
             f"{name} has shape {array.shape}: it needs {rank} dimensions, or {rank + 1} with a batch dimension first"
         )
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else np.array(array, order="C")
 
 
 def _as_csc(name: str, value: Any) -> tuple[Any, ...]:
