@@ -52,6 +52,8 @@ def is_sparse(value: Any) -> bool:
 def as_array(name: str, value: Any, rank: int) -> np.ndarray[Any, Any]:
     """A contiguous f64 array of `rank` dimensions, or one more."""
     array = value if isinstance(value, np.ndarray) else np.asarray(value)
+    if type(array) is not np.ndarray and np.ma.is_masked(array):
+        raise ArgumentError(f"{name} has masked entries: fill them, a mask would be ignored")
     if array.dtype != np.float64:
         if array.dtype.kind not in "iuf" or array.dtype.itemsize < (4 if array.dtype.kind == "f" else 1):
             raise DtypeError(f"{name} has dtype {array.dtype}: pass float64 or float32")

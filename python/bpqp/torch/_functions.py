@@ -616,8 +616,11 @@ def solve_qp(
     prepared = _core.kept_engine("auto" if theirs else solver, ours, q.dtype == torch.float32, numbers)
     warm = None
     if warm_start is not None:
-        rows = (warm_start.get(k) if isinstance(warm_start, dict) else getattr(warm_start, k) for k in _core.OUTPUTS)
-        warm = tuple(np.atleast_2d(_numpy(torch.as_tensor(r))) for r in rows)
+        get = warm_start.get if isinstance(warm_start, dict) else lambda k: getattr(warm_start, k, None)
+        for name in _core.OUTPUTS:
+            if get(name) is None:
+                raise ArgumentError(f"warm_start has no {name}: pass a solution, or a dict with x, y, z and z_box")
+        warm = tuple(np.atleast_2d(_numpy(torch.as_tensor(get(name)))) for name in _core.OUTPUTS)
     return run(
         slots,
         factored,

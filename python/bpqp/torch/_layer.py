@@ -151,8 +151,10 @@ class QpLayer(torch.nn.Module):
         ids: list[int] | None = None
         warm = None
         if index is not None:
-            flat = index.reshape(-1).tolist() if hasattr(index, "reshape") else list(np.atleast_1d(index))
-            ids = [int(i) for i in flat]
+            numbers = np.atleast_1d(index.numpy(force=True) if isinstance(index, torch.Tensor) else np.asarray(index))
+            if numbers.dtype.kind not in "iu":
+                raise ArgumentError(f"index has dtype {numbers.dtype}: pass integers, one that names each sample")
+            ids = [int(i) for i in numbers.reshape(-1)]
             warm = self._warm(ids, batch or 1)
         out, call = run(
             slots,
