@@ -112,7 +112,7 @@ def test_every_dual_value_is_that_of_cvxpy() -> None:
     out = layer(torch.from_numpy(p.value))
     problem.solve(solver="CLARABEL")
     for value, variable in zip(out, [x, S, *duals], strict=True):
-        np.testing.assert_allclose(value.numpy(), variable.value, atol=2e-5)
+        np.testing.assert_allclose(value.numpy().ravel(), np.ravel(variable.value), atol=2e-5)
     layer_gradient = torch.from_numpy(p.value).requires_grad_()
     assert torch.autograd.gradcheck(lambda p: layer(p)[:4], (layer_gradient,), **EPS)
 
