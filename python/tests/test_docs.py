@@ -34,7 +34,7 @@ def test_the_code_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_api_pages_are_current() -> None:
-    need("torch", "jax", "cvxpy")
+    need("torch", "jax", "cvxpy", "cvxpylayers")
     spec = importlib.util.spec_from_file_location("api", ROOT / "docs" / "api.py")
     assert spec is not None and spec.loader is not None
     api = importlib.util.module_from_spec(spec)
