@@ -13,7 +13,7 @@ from conftest import need
 ROOT = Path(__file__).parents[2]
 BLOCKS = [
     pytest.param(code, id=f"{page}-{k}")
-    for page in ("README.md", "docs/python.md")
+    for page in ("README.md", "docs/python.md", "docs/cvxpy.md")
     for k, code in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), flags=re.DOTALL))
 ]
 
@@ -34,7 +34,7 @@ def test_the_code_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_api_pages_are_current() -> None:
-    need("torch", "jax", "cvxpy")
+    need("torch", "jax", "cvxpy", "cvxpylayers")
     spec = importlib.util.spec_from_file_location("api", ROOT / "docs" / "api.py")
     assert spec is not None and spec.loader is not None
     api = importlib.util.module_from_spec(spec)

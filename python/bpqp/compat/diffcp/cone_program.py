@@ -55,7 +55,7 @@ class _Structure:
     @classmethod
     def of(cls, A: Any, P: Any, cone_dict: dict[str, Any], threads: int) -> _Structure:
         cones = bpqp_cones(parse_cone_dict(cone_dict))
-        key = (A.shape, A.indptr.tobytes(), A.indices.tobytes(), tuple(cones), threads)
+        key: tuple[Any, ...] = (A.shape, A.indptr.tobytes(), A.indices.tobytes(), tuple(cones), threads)
         key += () if P is None else (P.indptr.tobytes(), P.indices.tobytes())
         with cls._lock:
             found = cls._known.pop(key, None)
@@ -154,10 +154,9 @@ class _Batch:
             raise ValueError("P must be provided to differentiate with respect to it.")
         order = self.structure.order
         rows = [np.stack([np.ravel(d) for d in v]) for v in (dxs, dss, dys)]
-        cotangents = (rows[0], rows[1][:, order], rows[2][:, order])
-        cotangents = tuple(np.ascontiguousarray(v, dtype=np.float64) for v in cotangents)
-        ask = [return_dP, True, True, True]
-        P, c, A, b = self.solved.vjp(cotangents, ask, [False] * 4, 0)
+        x, s, y = (np.ascontiguousarray(v, dtype=np.float64) for v in (rows[0], rows[1][:, order], rows[2][:, order]))
+        grads: tuple[Any, ...] = self.solved.vjp((x, s, y), [return_dP, True, True, True], [False] * 4, 0)
+        P, c, A, b = grads
         A, b = self.structure.entries_back(A), self.structure.back(b)
         own = self.As[0]
         dAs = [sparse.csc_matrix((v, own.indices.copy(), own.indptr.copy()), shape=own.shape) for v in A]
@@ -234,7 +233,7 @@ def solve_and_derivative_internal(
         def adjoint_derivative(dx: Any, dy: Any, ds: Any, return_dP: bool = False, **_: Any) -> tuple[Any, ...]:
             return tuple(v[0] for v in batch.backward([dx], [dy], [ds], return_dP))
 
-        result |= {"D": derivative, "DT": adjoint_derivative}
+        result["D"], result["DT"] = derivative, adjoint_derivative
     return result
 
 
@@ -279,7 +278,7 @@ def _groups(As: list[Any], bs: Any, cs: Any, Ps: list[Any], cone_dicts: Any, thr
     """The problems by structure: `(indices, solved)`."""
     found: dict[Any, list[int]] = {}
     for k, (A, P, cones) in enumerate(zip(As, Ps, cone_dicts, strict=True)):
-        key = (A.shape, A.indptr.tobytes(), A.indices.tobytes(), repr(parse_cone_dict(cones)))
+        key: tuple[Any, ...] = (A.shape, A.indptr.tobytes(), A.indices.tobytes(), repr(parse_cone_dict(cones)))
         key += () if P is None else (P.indptr.tobytes(), P.indices.tobytes())
         found.setdefault(key, []).append(k)
 
@@ -344,7 +343,7 @@ def solve_and_derivative_batch(
         return gather(lambda at, batch: batch.forward(*(pick(v, at) for v in (dAs, dbs, dcs, dPs))))
 
     def DT_batch(dxs: Any, dys: Any, dss: Any, return_dP: bool = False, **_: Any) -> tuple[list[Any], ...]:
-        return gather(lambda at, batch: batch.backward(*(pick(v, at) for v in (dxs, dys, dss)), return_dP))
+        return gather(lambda at, batch: batch.backward(pick(dxs, at), pick(dys, at), pick(dss, at), return_dP))
 
     return xs, ys, ss, D_batch, DT_batch
 
