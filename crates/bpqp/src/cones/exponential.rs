@@ -82,3 +82,9 @@ pub(super) fn split(v: &[f64], tol: Tolerance, block: Block<'_>) -> Split {
     let size = |v: &[f64]| norm3(&[v[0], v[1], v[2]]);
     Split { basis: Basis::Three(basis), weak: size(block.s) <= tol.s || size(block.y) <= tol.y }
 }
+
+/// The change of `ln c` as s moves by `d t` and y by `-(1 - d) t`, t the unit vector across both: the curvature is
+/// `c = e^rho beta^3 |s|^2/(alpha^3 |y|^2)` with `alpha = s_1`, `beta = y_2`, `e^rho = s_2/s_1`.
+pub(super) fn curvature_change(s: &[f64], y: &[f64], t: &[f64; 3], d: f64) -> f64 {
+    d * (t[2] / s[2] - 4.0 * t[1] / s[1]) - 3.0 * (1.0 - d) * t[2] / y[2]
+}

@@ -17,6 +17,7 @@ mod exponential;
 mod nonnegative;
 mod power;
 pub(crate) mod psd;
+mod second;
 mod second_order;
 mod zero;
 

@@ -85,3 +85,9 @@ fn ray(a: f64, x: f64, y: f64, tol: Tolerance, block: Block<'_>) -> Split {
     };
     Split::plain(positive <= tol.s || -negative <= tol.y)
 }
+
+/// The change of `ln c` as s moves by `d t` and y by `-(1 - d) t`, t the unit vector across both: the curvature is
+/// `c = a (1 - a) |s_2| |y_2|^3 |s|^2/(|y|^2 s_0^2 s_1^2)`.
+pub(super) fn curvature_change(s: &[f64], y: &[f64], t: &[f64; 3], d: f64) -> f64 {
+    d * (t[2] / s[2] - 2.0 * t[0] / s[0] - 2.0 * t[1] / s[1]) - 3.0 * (1.0 - d) * t[2] / y[2]
+}

@@ -173,6 +173,88 @@ fn psd_cone_keeps_the_positive_eigenvalues() {
     }
 }
 
+/// Both on the smooth boundary.
+fn is_curved(p: &Parts) -> bool {
+    matches!(p.split.basis, Basis::SecondOrder(_) | Basis::Three(_))
+}
+
+#[test]
+fn second_derivatives_of_projections_agree_with_differences_of_the_first() {
+    let mut rng = Rng::new(17);
+    let cones = [
+        Cone::SecondOrder(2),
+        Cone::SecondOrder(3),
+        Cone::SecondOrder(7),
+        Cone::Exponential,
+        Cone::DualExponential,
+        Cone::Power(0.3),
+        Cone::Power(0.5),
+        Cone::Power(0.95),
+        Cone::DualPower(0.8),
+    ];
+    for cone in cones {
+        let mut seen = 0;
+        for _ in 0..300 {
+            let v = rng.normals(cone.rows());
+            let (e, u) = (rng.normals(v.len()), rng.normals(v.len()));
+            let at = |h: f64| {
+                let moved: Vec<f64> = v.iter().zip(&e).map(|(v, e)| v + h * e).collect();
+                parts(cone, &moved, 0.0)
+            };
+            let h = 2e-4;
+            // points that are far from kinks as differences go
+            let least = |v: &[f64]| v.iter().fold(f64::INFINITY, |m, v| m.min(v.abs()));
+            let away = |p: &Parts| {
+                is_curved(p)
+                    && dot(&p.s, &p.s).min(dot(&p.y, &p.y)) > 0.04
+                    && (matches!(cone, Cone::SecondOrder(_)) || least(&p.s).min(least(&p.y)) > 0.02)
+            };
+            let steps: Vec<Parts> = [-2.0, -1.0, 0.0, 1.0, 2.0].map(|k| at(k * h)).into();
+            if !steps.iter().all(away) {
+                continue;
+            }
+            let ours = &steps[2];
+            let second = |e: &[f64], u: &[f64]| {
+                let mut out = vec![f64::NAN; v.len()];
+                cone.second_projection((&ours.s, &ours.y), ours.curvature[1], (e, u), &mut out);
+                out
+            };
+            let analytic = second(&e, &u);
+            let d: Vec<Vec<f64>> = steps.iter().map(|p| derivative(p, &u)).collect();
+            let numeric: Vec<f64> =
+                (0..v.len()).map(|i| (d[0][i] - 8.0 * d[1][i] + 8.0 * d[3][i] - d[4][i]) / (12.0 * h)).collect();
+            let scale = analytic.iter().fold(1.0_f64, |m, v| m.max(v.abs()));
+            for i in 0..v.len() {
+                let error = (analytic[i] - numeric[i]).abs();
+                assert!(error <= 1e-7 * scale, "{cone:?} at {v:?}: {analytic:?} {numeric:?}");
+            }
+            close(&second(&u, &e), &analytic, 1e-12, "symmetry");
+            seen += 1;
+        }
+        assert!(seen >= 20, "{cone:?}: {seen}");
+    }
+}
+
+#[test]
+fn second_derivatives_of_projections_vanish_along_the_ray() {
+    // Pi(a v) = a Pi(v): D Pi is constant along v, also where the numbers differ much in size
+    let mut rng = Rng::new(18);
+    let cones =
+        [Cone::SecondOrder(4), Cone::Exponential, Cone::DualExponential, Cone::Power(0.2), Cone::DualPower(0.7)];
+    for trial in 0..500 {
+        let cone = cones[trial % cones.len()];
+        let v: Vec<f64> = (0..cone.rows()).map(|_| rng.normal() * 10f64.powf(rng.between(-2.0, 2.0))).collect();
+        let ours = parts(cone, &v, 0.0);
+        if !is_curved(&ours) || ours.s.iter().chain(&ours.y).any(|v| v.abs() < 1e-100) {
+            continue;
+        }
+        let (mut out, u) = (vec![f64::NAN; v.len()], rng.normals(v.len()));
+        cone.second_projection((&ours.s, &ours.y), ours.curvature[1], (&v, &u), &mut out);
+        let scale = 1.0 + dot(&v, &v).sqrt() / dot(&ours.s, &ours.s).min(dot(&ours.y, &ours.y)).sqrt();
+        assert!(out.iter().all(|o| o.abs() <= 1e-13 * scale), "{cone:?} {v:?}: {out:?}");
+    }
+}
+
 #[test]
 fn kinks_are_weak_and_smooth_points_are_not() {
     let third = 1.0 / 3.0;

@@ -13,10 +13,10 @@
 
 use super::system::{Faces, System};
 use super::{Conic, ConicCotangent, ConicGradient, ConicSolutionTangent, ConicTangent, ConicWrt};
-use crate::Error;
 use crate::backward::Accuracy;
 use crate::cones::Basis;
 use crate::matrix::dot;
+use crate::{Csc, Error};
 
 /// A point at which derivatives are taken: complementary, with its geometry.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -87,7 +87,7 @@ pub(super) fn vjp(
     Ok((assemble(conic, at, w, wy, wrt), accuracy))
 }
 
-fn assemble(conic: &Conic, at: &At, w: Vec<f64>, wy: Vec<f64>, wrt: ConicWrt) -> ConicGradient {
+pub(super) fn assemble(conic: &Conic, at: &At, w: Vec<f64>, wy: Vec<f64>, wrt: ConicWrt) -> ConicGradient {
     let mut out = ConicGradient::default();
     if let (true, Some(p)) = (wrt.p, conic.p()) {
         let entry = |(i, j): (usize, usize)| {
@@ -108,6 +108,17 @@ fn assemble(conic: &Conic, at: &At, w: Vec<f64>, wy: Vec<f64>, wrt: ConicWrt) ->
     out
 }
 
+/// `out += dP v` for the values `dp` on the pattern of `p`.
+pub(super) fn hessian_direction(p: &Csc, upper: bool, dp: &[f64], v: &[f64], out: &mut [f64]) {
+    let full = if upper { 1.0 } else { 0.5 };
+    for ((i, j, _), d) in p.triplets().zip(dp) {
+        out[i] += full * d * v[j];
+        if i != j || !upper {
+            out[j] += full * d * v[i];
+        }
+    }
+}
+
 /// The change of the solution along a direction of the data.
 pub(super) fn jvp(
     conic: &Conic,
@@ -120,13 +131,7 @@ pub(super) fn jvp(
     let mut l = t.q.map_or_else(|| vec![0.0; n], <[f64]>::to_vec);
     let mut r = t.b.map_or_else(|| vec![0.0; m], <[f64]>::to_vec);
     if let (Some(dp), Some(p)) = (t.p, conic.p()) {
-        let full = if conic.upper { 1.0 } else { 0.5 };
-        for ((i, j, _), v) in p.triplets().zip(dp) {
-            l[i] += full * v * at.x[j];
-            if i != j || !conic.upper {
-                l[j] += full * v * at.x[i];
-            }
-        }
+        hessian_direction(p, conic.upper, dp, &at.x, &mut l);
     }
     if let Some(da) = t.a {
         for ((i, j, _), v) in conic.a.triplets().zip(da) {

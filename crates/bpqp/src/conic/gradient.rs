@@ -82,6 +82,19 @@ pub struct ConicGradient {
     pub b: Option<Vec<f64>>,
 }
 
+impl ConicGradient {
+    /// `self += other`, of the blocks that both have.
+    pub(crate) fn add(&mut self, other: &ConicGradient) {
+        let blocks =
+            [(&mut self.p, &other.p), (&mut self.q, &other.q), (&mut self.a, &other.a), (&mut self.b, &other.b)];
+        for (to, from) in blocks {
+            if let (Some(to), Some(from)) = (to, from) {
+                to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
+            }
+        }
+    }
+}
+
 /// A direction in the data, on its patterns; `None` stands for zeros.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[allow(missing_docs)]

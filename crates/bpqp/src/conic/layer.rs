@@ -5,6 +5,7 @@ use super::forward::Forward;
 use super::polish::{complementary, merit, polish};
 use super::polyhedral::{Split, hessian};
 use super::residuals::{Work, equations, residuals};
+use super::second::second_vjp;
 use super::solution::{ConicInfo, Quadratic};
 use super::system::System;
 use super::{
@@ -263,6 +264,29 @@ impl ConicLayer {
                 let (out, accuracy) = jvp(&self.conic, &self.solution.at, system, tangent)?;
                 self.verdict = lower(self.solution.verdict(), accuracy);
                 Ok(out)
+            }
+        }
+    }
+
+    /// The derivative of the gradient along a direction of the data, the cotangent held; see [`ConicSolution::second_vjp`].
+    pub fn second_vjp(
+        &mut self,
+        cotangent: &ConicCotangent<'_>,
+        along: &ConicTangent<'_>,
+        wrt: ConicWrt,
+    ) -> Result<ConicGradient, Error> {
+        self.prepare()?;
+        match &mut self.kind {
+            Kind::Polyhedral { split, layer } => {
+                let gradient = split.second_vjp(&self.conic, layer, cotangent, along, wrt)?;
+                self.verdict = layer.verdict();
+                Ok(gradient)
+            }
+            Kind::Curved { system, .. } => {
+                let at = &self.solution.at;
+                let (gradient, accuracies) = second_vjp(&self.conic, at, system, cotangent, along, wrt)?;
+                self.verdict = accuracies.into_iter().fold(self.solution.verdict(), lower);
+                Ok(gradient)
             }
         }
     }

@@ -27,6 +27,7 @@ mod polish;
 mod polyhedral;
 mod problem;
 mod residuals;
+mod second;
 mod solution;
 mod system;
 

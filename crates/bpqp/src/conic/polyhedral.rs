@@ -1,11 +1,11 @@
 //! Zero and nonnegative cones only: a quadratic program, with the rows of the zero cones as equalities and the others as
-//! inequalities. The derivatives are those of the quadratic program, and so are its modes (smoothing, second order).
+//! inequalities. The derivatives are those of the quadratic program, and so are its modes (smoothing, second derivatives).
 
 use super::differentiate::blocks;
 use super::{Conic, ConicCertificate, ConicCotangent, ConicGradient, ConicSolutionTangent, ConicTangent, ConicWrt};
 use crate::{
-    Certificate, Cone, Cotangent, Csc, Error, Gradient, Hessian, Matrix, Point, Qp, Solution, SolutionTangent, Tangent,
-    Wrt,
+    Certificate, Cone, Cotangent, Csc, Error, Gradient, Hessian, Layer, Matrix, Point, Qp, Solution, SolutionTangent,
+    Tangent, Wrt,
 };
 use std::sync::Arc;
 
@@ -171,6 +171,40 @@ impl Split {
         if let Some(values) = t.b {
             let (b, h) = self.vectors(values);
             (out.b, out.h) = (Some(b), Some(h));
+        }
+        Ok(out)
+    }
+
+    /// The second derivative of the quadratic program; a cotangent of s moves with A.
+    pub fn second_vjp(
+        &self,
+        conic: &Conic,
+        layer: &mut Layer,
+        cot: &ConicCotangent<'_>,
+        t: &ConicTangent<'_>,
+        wrt: ConicWrt,
+    ) -> Result<ConicGradient, Error> {
+        let (inner, direction) = (self.cotangent(conic, cot)?, self.tangent(conic, t)?);
+        let mut moved = vec![0.0; conic.n()];
+        let mut through_s = None;
+        if !cot.s.is_empty() {
+            moved.clone_from(&layer.jvp(&direction)?.x);
+            let mut force = vec![0.0; conic.n()];
+            if let Some(da) = t.a {
+                conic.a.triplets().zip(da).for_each(|((i, j, _), v)| force[j] -= v * cot.s[i]);
+            }
+            through_s = Some(layer.vjp(&Cotangent::x(&force), self.wrt(wrt))?.clone());
+        }
+        let second = layer.second_vjp(&inner, &direction, self.wrt(wrt))?;
+        let no_s = ConicCotangent { s: &[], ..*cot };
+        let mut out = self.gradient(conic, &moved, &no_s, second);
+        if let Some(through_s) = through_s {
+            let extra =
+                self.gradient(conic, &moved, &ConicCotangent { s: cot.s, ..ConicCotangent::default() }, &through_s);
+            // the part of b in s = b - A x does not move
+            let still = |v: &mut Vec<f64>| v.iter_mut().zip(cot.s).for_each(|(v, s)| *v -= s);
+            out.add(&extra);
+            out.b.iter_mut().for_each(still);
         }
         Ok(out)
     }

@@ -2,6 +2,7 @@
 
 use super::differentiate::{At, jvp, vjp};
 use super::polyhedral::Split;
+use super::second::second_vjp;
 use super::system::System;
 use super::{
     Conic, ConicCertificate, ConicCotangent, ConicGradient, ConicLayer, ConicSolutionTangent, ConicTangent, ConicWrt,
@@ -196,6 +197,40 @@ impl ConicSolution {
             Ok(out)
         })?;
         Ok((out, verdict))
+    }
+
+    /// The derivative of the gradient `vjp(cotangent)` along the direction `along` of the data, the cotangent held: the
+    /// Hessian of `<cotangent, (x, s, y)>` with respect to the data, times that direction. It is symmetric.
+    ///
+    /// Rows and curvature of second-order, exponential and power cones and their duals move with the solution, and that is
+    /// part of it (`docs/cones.md`, section 5). [`Error::Unsupported`] names the cone where there is no second derivative:
+    /// PSD cones, curved cones on a kink, the edge `z = 0` of a power cone; and smoothing. Like gradients it may be
+    /// one of several or regularized: [`ConicLayer::verdict`] tells.
+    ///
+    /// ```
+    /// use bpqp::{Cone, Conic, ConicCotangent, ConicTangent, ConicWrt, Csc, Settings};
+    /// // minimize q'x over the disk of radius r: x = -r q/|q|
+    /// let a = Csc::from_triplets(3, 2, &[(1, 0, -1.0), (2, 1, -1.0)])?;
+    /// let disk = Conic::new(None, vec![0.0, -2.0], a, vec![1.0, 0.0, 0.0], vec![Cone::SecondOrder(3)])?;
+    /// let solution = disk.solve(&Settings::default())?;
+    /// let along = ConicTangent { q: Some(&[1.0, 0.0]), ..ConicTangent::default() };
+    /// let second = solution.second_vjp(&ConicCotangent::x(&[0.0, 1.0]), &along, ConicWrt::ALL)?;
+    /// assert!((second.q.unwrap()[0] + 0.25).abs() < 1e-12); // x_1 = 2/|(q_0, 2)| = 1 - q_0^2/8 + ..
+    /// # Ok::<(), bpqp::Error>(())
+    /// ```
+    pub fn second_vjp(
+        &self,
+        cotangent: &ConicCotangent<'_>,
+        along: &ConicTangent<'_>,
+        wrt: ConicWrt,
+    ) -> Result<ConicGradient, Error> {
+        self.check()?;
+        if let Some(Quadratic { split, solution }) = &self.quadratic {
+            let mut layer = crate::Layer::new(solution.qp.clone(), solution.settings.clone())?;
+            layer.adopt(solution)?;
+            return split.second_vjp(&self.conic, &mut layer, cotangent, along, wrt);
+        }
+        self.with_system(|system| Ok(second_vjp(&self.conic, &self.at, system, cotangent, along, wrt)?.0))
     }
 
     /// What the backward system is worth: the accuracy of one solve with it, and the verdict on gradients.
