@@ -1,9 +1,9 @@
-"""What the examples share: arguments, tables, pictures."""
+"""What the examples share: arguments, tables, checks, pictures."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +12,7 @@ import torch
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from torch import Tensor
 
 plt.rcParams.update(
     {
@@ -54,3 +55,18 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path)
     plt.close(figure)
     print(f"picture: {path}")
+
+
+def along(f: Callable[[Tensor], Tensor], at: Tensor, direction: Tensor, step: float = 1e-5) -> float:
+    """The central difference of a scalar function along a direction."""
+    with torch.no_grad():
+        return ((f(at + step * direction) - f(at - step * direction)) / (2 * step)).item()
+
+
+def agree(what: str, ours: Tensor | float, reference: Tensor | float, limit: float) -> float:
+    """The largest difference, relative to the reference where that is above 1; an error where it exceeds the limit."""
+    ours, reference = torch.as_tensor(ours).detach(), torch.as_tensor(reference).detach()
+    difference = ((ours - reference).abs().max() / reference.abs().max().clamp(min=1)).item()
+    if not difference <= limit:
+        raise AssertionError(f"{what} differs from its reference by {difference:.1e}, above {limit:.0e}")
+    return difference
