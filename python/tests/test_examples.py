@@ -17,11 +17,14 @@ SCRIPTS = sorted(p for p in EXAMPLES.glob("*.py") if p.name != "common.py")
 
 
 def test_all_are_here() -> None:
-    assert [p.stem for p in SCRIPTS] == ["denoising", "portfolio", "projections", "sudoku", "warm_start"]
+    names = ["cones", "denoising", "logistic", "poisoning", "portfolio", "projections", "sudoku", "warm_start"]
+    assert [p.stem for p in SCRIPTS] == names
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
 def test_runs(script: Path, tmp_path: Path) -> None:
+    if "CvxpyLayer" in script.read_text("utf-8"):
+        need("cvxpy", "clarabel")
     picture = tmp_path / "out.png"
     command = [sys.executable, str(script), "--short", "--out", str(picture)]
     done = subprocess.run(
