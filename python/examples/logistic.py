@@ -90,7 +90,7 @@ def checks(layer: CvxpyLayer, train: tuple[Tensor, Tensor], held: tuple[Tensor, 
 def descend(layer: CvxpyLayer, held: tuple[Tensor, Tensor], log_w: Tensor, steps: int) -> tuple[Tensor, float]:
     """All weights on the way, and seconds per step. One number is one weight for all groups."""
     log_w = log_w.clone().requires_grad_()
-    optimizer = torch.optim.Adam([log_w], lr=0.25)
+    optimizer = torch.optim.Adam([log_w], lr=0.2, betas=(0.5, 0.9))
     path, begin = [log_w.detach().exp().expand(len(GROUPS))], time.perf_counter()
     for _ in range(steps):
         optimizer.zero_grad()
@@ -147,7 +147,7 @@ def main() -> None:
         xscale="log", yscale="log", xlabel="weight of group 1 (informative)", ylabel="weight of group 2 (noise)"
     )
     axes[1].set(title="Two weights: validation loss", xlim=(1e-3, 10), ylim=(1e-3, 10))
-    axes[1].legend(loc="lower right")
+    axes[1].legend(loc="upper right")
     figure.colorbar(filled, ax=axes[1], label="logistic loss", format="%.2f")
     save(figure, settings.out)
 

@@ -6,9 +6,9 @@ Two classifiers are fitted to points x_k with labels y_k, as layers whose parame
     support vector machine   minimize mean_k max(0, 1 - y_k (x_k'theta + c))    + 0.01 |theta|^2     a quadratic program
 
 The gradient of the test loss with respect to X is drawn as arrows: every point pulls on the first classifier, on the
-second only those exactly on its margin where they determine theta and c. Then every point moves by the same small distance along the gradient, and as a control in
-a random direction, and the classifier is fitted again. Gradients are compared with central differences, and those of
-logistic regression with the implicit function theorem on the smooth fit.
+second only those exactly on its margin where they determine theta and c. Then all points move along the gradient, by a
+root mean square of 0.3, or as a control in random directions, and the classifier is fitted again. Gradients are
+compared with central differences, and those of logistic regression with the implicit function theorem on the fit.
 """
 
 from __future__ import annotations
