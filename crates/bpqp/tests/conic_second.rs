@@ -296,6 +296,9 @@ fn cones_without_second_derivatives_are_named() {
         let edge = problem.from_solution(vec![1.0, 0.0, 0.0], vec![1.0, 0.0, 0.0], vec![0.0, 1.0, 0.0], &settings);
         unsupported(&edge.expect("valid"), "cones[0], pow, on its edge");
     }
+    let smoothed = instance(vec![Cone::Nonnegative(3)], vec![Place::Boundary], 3, true, &mut rng).problem;
+    let settings = Settings { smoothing: Some(1e-3), ..Settings::default() };
+    unsupported(&smoothed.solve(&settings).expect("valid"), "smoothing");
     let infeasible = ball(&[1.0, 0.0, 0.0], 1.0, -1.0).solve(&Settings::default()).expect("valid");
     let refused = infeasible.second_vjp(&ConicCotangent::x(&[1.0; 3]), &ConicTangent::default(), ConicWrt::ALL);
     assert_eq!(refused, Err(Error::NoSolution { status: Status::PrimalInfeasible }));
