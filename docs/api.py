@@ -25,7 +25,9 @@ def modules() -> Iterator[ModuleType]:
     yield bpqp
     for info in pkgutil.walk_packages(bpqp.__path__, "bpqp."):
         if not any(part.startswith("_") for part in info.name.split(".")):
-            yield importlib.import_module(info.name)
+            module = importlib.import_module(info.name)
+            if info.ispkg or hasattr(module, "__all__"):
+                yield module
 
 
 def text(thing: Any) -> str:
@@ -33,7 +35,7 @@ def text(thing: Any) -> str:
     out: list[str] = []
     inside = ""  # what an indented line belongs to: a section ("Args:") or nothing
     for line in (inspect.getdoc(thing) or "").splitlines():
-        if re.fullmatch(r"(Args|Returns|Raises):", line):
+        if re.fullmatch(r"(Args|Attributes|Returns|Raises):", line):
             out += [f"**{line[:-1]}**", ""]
             inside = line
         elif inside and (entry := re.match(r"    ([\w, ]+): (.*)", line)):

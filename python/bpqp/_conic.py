@@ -188,9 +188,11 @@ class ConicSolution:
     `x`, slacks `s`, multipliers `y`, `objective`, `status`, `ok`, `verdict`, `info`.
     """
 
-    def __init__(self, arguments: dict[str, _Argument], batch: int | None, solved: Any, policy: int) -> None:
+    def __init__(
+        self, arguments: dict[str, _Argument], batch: int | None, solved: _bpqp.ConicSolved, policy: int
+    ) -> None:
         self._arguments, self._batch, self._solved, self._policy = arguments, batch, solved, policy
-        values = solved.outputs(policy != 2)
+        values: tuple[Any, ...] = solved.outputs(policy != 2)
         self.x, self.s, self.y, self.objective = values if batch is not None else (v[0] for v in values)
         if batch is None:
             self.objective = float(self.objective)

@@ -13,6 +13,7 @@ need("jax", "cvxpy", "clarabel")
 import cvxpy as cp  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
+import programs  # noqa: E402
 from bpqp.jax import CvxpyLayer  # noqa: E402
 from jax.test_util import check_grads  # noqa: E402
 
@@ -75,3 +76,34 @@ def test_failures() -> None:
     assert np.isnan(out[1]).all()
     quiet = CvxpyLayer(problem, [b], [x], on_failure="zero_grad")
     assert jax.grad(lambda b: quiet(b)[0][0].sum())(values)[1] == 0
+    with pytest.raises(jax.errors.JaxRuntimeError, match="element 1: primal_infeasible"):
+        jax.block_until_ready(jax.jit(CvxpyLayer(problem, [b], [x]))(values))
+
+
+@pytest.mark.parametrize("make", programs.SMOOTH, ids=lambda make: make.__name__)
+def test_every_cone_in_both_modes(make: Any) -> None:
+    program = make()
+    layer = CvxpyLayer(program.problem, program.parameters, program.variables, gp=program.gp)
+    arrays = [jnp.asarray(v, dtype=jnp.float64) for v in program.values]
+    check_grads(layer, arrays, order=1, modes=("fwd", "rev"), atol=1e-5, rtol=1e-5, eps=1e-6)
+
+
+def test_second_derivatives_are_refused_in_every_order() -> None:
+    program = programs.entropy()
+    layer = CvxpyLayer(program.problem, program.parameters, program.variables)
+    for outer in (jax.jacfwd, jax.jacrev):
+        for inner in (jax.jacfwd, jax.jacrev):
+            with pytest.raises(bpqp.UnsupportedError, match="second derivatives"):
+                outer(inner(lambda c: layer(c)[0].sum()))(jnp.zeros(4))
+
+
+def test_misuse_is_refused() -> None:
+    layer, (A, b, weight) = layer_and_data()
+    for arguments, error, message in (
+        ((A, b), bpqp.ArgumentError, "2 were given for 3"),
+        ((A, b[:2], weight), bpqp.ArgumentError, r"parameter 1 has shape \(2,\), expected \(4,\), or \(batch, 4\)"),
+        ((A, None, weight), bpqp.DtypeError, "parameter 1 is None"),
+        ((A, b.astype(int), weight), bpqp.DtypeError, "parameter 1 has dtype int64"),
+    ):
+        with pytest.raises(error, match=message):
+            layer(*arguments)

@@ -169,9 +169,9 @@ def test_failure_policies() -> None:
 def test_misuse_is_refused() -> None:
     problem, parameters, variables, _ = mixed()
     for arguments, message in (
-        ((problem, parameters[1:], variables), "is missing: parameters must name all"),
-        ((problem, [*parameters, cp.Parameter()], variables), "is not one of the problem"),
-        ((problem, parameters, [cp.Variable()]), "neither a variable of the problem nor a dual"),
+        ((problem, parameters[1:], variables), "exactly match .* is missing"),
+        ((problem, [*parameters, cp.Parameter()], variables), "exactly match .* is not one"),
+        ((problem, parameters, [cp.Variable()]), "subset of problem.variables"),
         ((problem, tuple(parameters), variables[0]), "pass a list or a tuple"),
         (("problem", parameters, variables), "pass a cvxpy.Problem"),
     ):

@@ -1,9 +1,14 @@
-"""Runs the test suites of diffcp, CVXPY and cvxpylayers on bpqp, through `bpqp.compat.diffcp`.
+"""Runs the test suites of diffcp, CVXPY and cvxpylayers on bpqp.
 
-    python python/tools/peer_suites.py diffcp=DIR cvxpylayers=DIR cvxpy
+    python python/tools/peer_suites.py [--through diffcp|solver|layer] diffcp=DIR cvxpylayers=DIR cvxpy
 
 DIR is the folder of the tests in a checkout of that project; CVXPY brings its own. The packages themselves (and pytest)
-must be installed, and bpqp. Each suite runs unchanged in a process of its own, in which `import diffcp` finds bpqp's.
+must be installed, and bpqp. Each suite runs unchanged in a process of its own, in which
+
+    diffcp   `import diffcp` finds `bpqp.compat.diffcp`: everything runs through it (the default)
+    solver   also the torch layer of cvxpylayers gets `bpqp.compat.cvxpylayers.Bpqp` where a test names no solver
+    layer    also `CvxpyLayer` of cvxpylayers.torch and cvxpylayers.jax is that of this package
+
 The results are in docs/cvxpy.md.
 """
 
@@ -19,9 +24,25 @@ RUN = """
 import sys
 from bpqp.compat import diffcp
 diffcp.install()
-import pytest
+import importlib, importlib.util, pytest
+through = sys.argv.pop(1)
+for name in ("torch", "jax"):
+    if through == "diffcp" or (through, name) == ("solver", "jax") or importlib.util.find_spec(name) is None:
+        continue
+    theirs = importlib.import_module(f"cvxpylayers.{name}")
+    if through == "layer":
+        theirs.CvxpyLayer = importlib.import_module(f"bpqp.{name}").CvxpyLayer
+        continue
+
+    def solved(self, problem, parameters, variables, solver=None, *args, _base=theirs.CvxpyLayer, **kwargs):
+        from bpqp.compat.cvxpylayers import Bpqp
+
+        _base.__init__(self, problem, parameters, variables, Bpqp() if solver is None else solver, *args, **kwargs)
+
+    theirs.CvxpyLayer = type("CvxpyLayer", (theirs.CvxpyLayer,), {"__init__": solved})
 sys.exit(pytest.main(sys.argv[1:]))
 """
+THROUGH = ("diffcp", "solver", "layer")
 # what needs other hardware or a licence is skipped by the suites themselves
 FILES = {
     "diffcp": ["test_cone_prog_diff.py", "test_scs.py", "test_ecos.py", "test_clarabel.py"],
@@ -51,13 +72,28 @@ def files(argument: str) -> list[Path]:
 
 
 def main() -> int:
-    failed = 0
-    for argument in sys.argv[1:] or [""]:
+    failed, arguments, through = 0, sys.argv[1:], "diffcp"
+    if arguments[:1] == ["--through"]:
+        through, arguments = "".join(arguments[1:2]), arguments[2:]
+    if through not in THROUGH:
+        raise SystemExit(__doc__)
+    for argument in arguments or [""]:
         paths = files(argument)
         folder = paths[0].parent
-        print(f"== {argument.partition('=')[0]}", flush=True)
+        print(f"== {argument.partition('=')[0]} through {through}", flush=True)
         options = ["-q", "-rfEs", "--no-header", "--tb=line", "-p", "no:cacheprovider", "-W", "ignore"]
-        command = [sys.executable, "-c", RUN, *options, "-c", os.devnull, "--rootdir", str(folder), *map(str, paths)]
+        command = [
+            sys.executable,
+            "-c",
+            RUN,
+            through,
+            *options,
+            "-c",
+            os.devnull,
+            "--rootdir",
+            str(folder),
+            *map(str, paths),
+        ]
         failed += subprocess.run(command, cwd=folder, check=False).returncode != 0
     return 1 if failed else 0
 

@@ -2,5 +2,5 @@
 
     from bpqp.compat.qpth import QPFunction      # instead of: from qpth.qp import QPFunction
 
-Each module needs only the framework of the package whose shape it has, not that package itself.
+`qpth` and `diffcp` do not need the package whose shape they have; `cvxpylayers` is a solver for layers of that package.
 """

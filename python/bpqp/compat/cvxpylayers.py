@@ -6,8 +6,9 @@
     layer = CvxpyLayer(problem, parameters=[A, b], variables=[x], solver=Bpqp())
 
 Besides what their default path does: a quadratic objective stays one, a parameter may be the matrix of a `quad_form`,
-and the batch is solved and differentiated at once. `bpqp.compat.diffcp` runs their default path instead, the call
-unchanged; `bpqp.torch.CvxpyLayer` and `bpqp.jax.CvxpyLayer` are the layers of this package.
+and the batch is solved and differentiated at once. Their layer for JAX takes no such solver (it fails in 1.2.0).
+`bpqp.compat.diffcp` runs their default path instead, the call unchanged; `bpqp.torch.CvxpyLayer` and
+`bpqp.jax.CvxpyLayer` are the layers of this package.
 
 The gradient of a symmetric parameter is theirs: on the upper triangle, which is the part that they read.
 """
@@ -96,7 +97,7 @@ class Bpqp(SolverInterface):
         values[:, self._cut :] = right[:, self._right]
         return P, np.concatenate([q, np.zeros((len(q), 1))], axis=1), values
 
-    # the entries of the frameworks, so that a batch stays one
+    # the entries of torch, so that a batch stays one
 
     def solve_torch_batch(
         self, P: Any, q: Any, A: Any, dims: Any, solver_args: dict[str, Any], needs_grad: bool
@@ -113,18 +114,3 @@ class Bpqp(SolverInterface):
         grads = self.derivative_numpy_batch(dprimal.numpy(force=True), ddual.numpy(force=True), saved_state)
         like = dprimal
         return tuple(None if g is None else torch.from_numpy(g).to(like.device, like.dtype) for g in grads)  # type: ignore[return-value]
-
-    def solve_jax_batch(
-        self, P: Any, q: Any, A: Any, dims: Any, solver_args: dict[str, Any], needs_grad: bool
-    ) -> tuple[Any, Any, Any]:
-        import jax.numpy as jnp
-
-        arrays = (None if v is None else np.asarray(v) for v in (P, q, A))
-        x, y, state = self.solve_numpy_batch(*arrays, dims, solver_args, needs_grad)
-        return jnp.asarray(x, dtype=q.dtype), jnp.asarray(y, dtype=q.dtype), state
-
-    def derivative_jax_batch(self, dprimal: Any, ddual: Any, saved_state: Any) -> tuple[Any, Any, Any]:
-        import jax.numpy as jnp
-
-        grads = self.derivative_numpy_batch(np.asarray(dprimal), np.asarray(ddual), saved_state)
-        return tuple(None if g is None else jnp.asarray(g, dtype=dprimal.dtype) for g in grads)  # type: ignore[return-value]

@@ -121,12 +121,12 @@ def _check(problem: Any, parameters: Sequence[Any], variables: Sequence[Any], gp
     given = [p.id for p in parameters]
     for p in parameters:
         if p.id not in own:
-            raise ArgumentError(f"the parameter {p} is not one of the problem: leave it out")
+            raise ArgumentError(f"parameters must exactly match problem.parameters(): {p} is not one of the problem")
     if len(set(given)) != len(given):
         raise ArgumentError("parameters names one of them twice")
     for p in own.values():
         if p.id not in given:
-            raise ArgumentError(f"the parameter {p} of the problem is missing: parameters must name all of them")
+            raise ArgumentError(f"parameters must exactly match problem.parameters(): {p} is missing")
     for leaf in (*problem.parameters(), *problem.variables()):
         if leaf.is_complex():
             raise UnsupportedError(f"{leaf} is complex: write it as its real and imaginary parts")
@@ -135,13 +135,16 @@ def _check(problem: Any, parameters: Sequence[Any], variables: Sequence[Any], gp
     duals = {v.id for c in problem.constraints for v in c.dual_variables}
     for v in variables:
         if v.id not in {w.id for w in problem.variables()} and v.id not in duals:
-            raise ArgumentError(f"{v} is neither a variable of the problem nor a dual variable of its constraints")
+            raise ArgumentError(
+                f"variables must be a subset of problem.variables() and the dual variables of its constraints: {v} is "
+                "neither"
+            )
     if not problem.variables():
         raise ArgumentError("the problem has no variables")
     if not (problem.is_dpp("dgp") if gp else problem.is_dpp(quad_form_dpp="qp")):
         raise ArgumentError(
             "the problem is not DPP: its parameters enter in a way that CVXPY cannot compile once (problem.is_dpp()); "
-            "quad_form(x, P) with a parameter P may stand in the objective"
+            "quad_form(x, P) with a parameter P is only supported in the objective"
         )
 
 

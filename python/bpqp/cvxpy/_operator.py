@@ -147,22 +147,27 @@ class Operator:
         """The size of the batch of the parameters, None without one."""
         shapes = self.canonical.parameter_shapes
         if len(values) != len(shapes):
-            raise ArgumentError(f"{len(values)} parameters were given, but the layer has {len(shapes)}")
+            raise ArgumentError(
+                f"A tensor must be provided for each CVXPY parameter: {len(values)} were given for {len(shapes)}"
+            )
         batch, owner = None, 0
         for k, (value, shape) in enumerate(zip(values, shapes, strict=True)):
             found = tuple(value.shape)
             if found == shape:
                 continue
             if len(found) != len(shape) + 1 or found[1:] != shape:
+                what = "shape" if len(found) in (len(shape), len(shape) + 1) else "dimensionality"
+                batched = ", ".join(map(str, ("batch", *shape)))
                 raise ArgumentError(
-                    f"parameter {k} has shape {found}: it needs {shape}, or (batch, *{shape}) with a batch dimension"
+                    f"Invalid parameter {what}: parameter {k} has shape {found}, expected {shape}, or ({batched}) with "
+                    "a batch dimension"
                 )
             if batch is None:
                 batch, owner = found[0], k
             elif batch != found[0]:
                 raise ArgumentError(
-                    f"parameter {k} has a batch of {found[0]}, but parameter {owner} has one of {batch}: "
-                    "batches must agree"
+                    f"Inconsistent batch sizes: parameter {k} has a batch of {found[0]}, but parameter {owner} has one "
+                    f"of {batch}"
                 )
         if batch == 0:
             raise ArgumentError(f"parameter {owner} has a batch of 0: a batch needs at least one element")
@@ -192,8 +197,8 @@ def settings_of(solver: str | None, solver_args: dict[str, Any] | None) -> tuple
     for key, value in (solver_args or {}).items():
         if key in _THEIRS or value is None:
             continue
-        if key in ("eps", "eps_abs", "eps_rel"):
-            for own in ("eps_abs", "eps_rel") if key == "eps" else (key,):
+        if key in ("eps", "tol", "eps_abs", "eps_rel"):
+            for own in ("eps_abs", "eps_rel") if key in ("eps", "tol") else (key,):
                 out[own] = min(float(value), _TOLERANCE)
         else:
             out["time_limit" if key == "time_limit_secs" else key] = value

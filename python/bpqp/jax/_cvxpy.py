@@ -237,6 +237,8 @@ class CvxpyLayer:
     def __call__(self, *params: Any, solver_args: dict[str, Any] | None = None) -> tuple[Any, ...]:
         """The values of the variables, in the dtype of the first array; see `bpqp.torch.CvxpyLayer`."""
         operator = self._operators.get(solver_args)
+        if any(p is None for p in params):
+            raise DtypeError(f"parameter {[p is None for p in params].index(True)} is None: pass an array")
         arrays = [jnp.asarray(p) for p in params]
         for k, array in enumerate(arrays):
             if array.dtype not in (jnp.float32, jnp.float64):

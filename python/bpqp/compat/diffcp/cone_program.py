@@ -27,10 +27,7 @@ STATUS = {
 }
 _FAILURE = ("Failure", -4)
 _KEPT = 32
-
-
-class SolverError(SolveError):
-    """The problem is infeasible or unbounded, or was not solved."""
+SolverError = SolveError
 
 
 class _Structure:
