@@ -10,8 +10,10 @@ import time
 import pytest
 
 CODE = """
-import sys, time
+import signal, sys, time
 import numpy as np, bpqp
+# a shell starts what runs in the background with interrupts ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # no iterate satisfies a tolerance of 1e-300: this runs until it is told to stop
 settings = {"eps_abs": 1e-300, "eps_rel": 0.0, "max_iter": 10**9, "solver": sys.argv[1], "polish": False}
 rng = np.random.default_rng(0)
