@@ -18,8 +18,12 @@ HERE = Path(__file__).resolve().parent
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--harness", type=Path, default=HERE.parent.parent / "shared" / "peers", help="folder of run.py")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "run.json", help="the table goes beside it, as .md")
+    parser.add_argument(
+        "--harness", type=Path, default=HERE.parent.parent / "shared" / "peers", help="folder of run.py"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=HERE / "results" / "run.json", help="the table goes beside it, as .md"
+    )
     parser.add_argument("--help-run", action="store_true", help="the options of the harness")
     own, others = parser.parse_known_args()
     if not (own.harness / "run.py").is_file():

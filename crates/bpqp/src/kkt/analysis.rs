@@ -45,6 +45,12 @@ impl Analysis {
         Ok(new)
     }
 
+    /// Spares `qp`, which was found to be of this structure, an analysis of its own.
+    pub fn keep_with(self: &Arc<Self>, qp: &Qp) {
+        // it may have one already
+        let _ = qp.analysis.0.set(self.clone());
+    }
+
     fn fits(&self, qp: &Qp) -> bool {
         (Arc::ptr_eq(&self.p, &qp.p) || same_hessian(&self.p, &qp.p))
             && (Arc::ptr_eq(&self.a, &qp.a) || same_matrix(&self.a, &qp.a))

@@ -297,6 +297,7 @@ impl KktFactor for SparseKkt {
         let same_a = Arc::ptr_eq(&self.a, &qp.a);
         let same_g = Arc::ptr_eq(&self.g, &qp.g);
         if same_p && same_a && same_g {
+            self.analysis.keep_with(qp);
             return Ok(());
         }
         let changed = |argument, reason| Err(Error::Structure { argument, reason });
@@ -310,6 +311,7 @@ impl KktFactor for SparseKkt {
             return changed("G", "its kind, shape or sparsity pattern is different");
         }
         (self.p, self.a, self.g) = (qp.p.clone(), qp.a.clone(), qp.g.clone());
+        self.analysis.keep_with(qp);
         self.sharp = Sharp::Untried;
         self.rewrite();
         Ok(())
