@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 from typing import Any
 
@@ -300,6 +301,9 @@ def _train(rank: int, world: int, meeting: str, queue: Any) -> None:
         dist.barrier()
     finally:
         dist.destroy_process_group()
+    # gloo's threads outlive their group, and one that asks for the lock of an interpreter that is going down aborts the
+    # process (pytorch issue 38228): leave without going down
+    os._exit(0)
 
 
 def ddp_model() -> tuple[bt.QpLayer, Any]:
