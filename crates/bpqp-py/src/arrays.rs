@@ -3,7 +3,8 @@
 use crate::data::{Block, Data, Values};
 use crate::errors::raise;
 use bpqp::{Csc, Point};
-use numpy::{PyReadonlyArray2, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::ndarray::{Axis, Ix2};
+use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -108,15 +109,17 @@ impl<'py> Args<'py> {
     }
 }
 
-/// Four arrays `x, y, z, z_box`, one row for every instance.
-pub fn points(arrays: &Bound<'_, PyTuple>) -> PyResult<Vec<Point>> {
+/// Arrays `x, y, z, z_box`, one row for every instance, or without rows for a single one; later ones may be missing.
+pub fn points<'py>(arrays: impl IntoIterator<Item = Bound<'py, PyAny>>) -> PyResult<Vec<Point>> {
     let mut out: Vec<Point> = Vec::new();
-    for (k, array) in arrays.iter().enumerate() {
+    for (k, array) in arrays.into_iter().take(4).enumerate() {
         if array.is_none() {
             continue;
         }
-        let array: PyReadonlyArray2<'_, f64> = array.extract()?;
+        let array: PyReadonlyArrayDyn<'_, f64> = array.extract()?;
         let array = array.as_array();
+        let array = if array.ndim() == 1 { array.insert_axis(Axis(0)) } else { array };
+        let array = array.into_dimensionality::<Ix2>().map_err(|e| PyValueError::new_err(e.to_string()))?;
         if out.is_empty() {
             out.resize(array.nrows(), Point::default());
         }

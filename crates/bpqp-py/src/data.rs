@@ -276,24 +276,23 @@ impl Data<'_> {
     }
 
     /// The problems of the batch; `size` says how many where every argument is shared. Blocks that did not change since
-    /// `last` keep their address, and what was computed of them.
-    pub fn qps(&self, last: Option<&Qp>, single: bool, size: Option<usize>) -> Result<Vec<Qp>, Failure> {
+    /// `last` keep their address, and what was computed of them. `None` if there are none.
+    pub fn problems(
+        &self,
+        last: Option<&Qp>,
+        single: bool,
+        size: Option<usize>,
+    ) -> Result<Option<Problems<'_>>, Failure> {
         let batch = self.batch();
         let n = batch.or(size).unwrap_or(1);
-        let fail = |k: usize, e: Error| Failure::at(e, batch.map(|_| k));
-        let mut qps = Vec::with_capacity(n);
         if n == 0 {
-            return Ok(qps);
+            return Ok(None);
         }
-        let mut first = self.first(0, single).map_err(|e| fail(0, e))?;
+        let mut first = self.first(0, single).map_err(|e| Failure::at(e, batch.map(|_| 0)))?;
         if let Some(last) = last {
             first = first.share_with(last);
         }
-        for k in 1..n {
-            qps.push(self.next(&first, k, single).map_err(|e| fail(k, e))?);
-        }
-        qps.insert(0, first);
-        Ok(qps)
+        Ok(Some(Problems { data: self, first, single, n }))
     }
 
     /// The direction of instance `k`, of the structure of `qp`.
@@ -317,6 +316,43 @@ impl Data<'_> {
             lb: some(&self.lb),
             ub: some(&self.ub),
         })
+    }
+}
+
+/// The problems of a batch, made when they are asked for; never none.
+pub struct Problems<'a> {
+    data: &'a Data<'a>,
+    first: Qp,
+    single: bool,
+    n: usize,
+}
+
+impl Problems<'_> {
+    pub fn first(&self) -> &Qp {
+        &self.first
+    }
+
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.n
+    }
+
+    /// The problem of instance `k`.
+    pub fn get(&self, k: usize) -> Result<Qp, Error> {
+        match k {
+            0 => Ok(self.first.clone()),
+            _ => self.data.next(&self.first, k, self.single),
+        }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Result<Vec<Qp>, Failure> {
+        (0..self.n).map(|k| self.get(k).map_err(|e| self.fail(k, e))).collect()
+    }
+
+    /// An error of instance `k`, which has a name where there is a batch.
+    pub fn fail(&self, k: usize, error: Error) -> Failure {
+        Failure::at(error, self.data.batch().map(|_| k))
     }
 }
 

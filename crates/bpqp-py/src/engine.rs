@@ -1,23 +1,20 @@
 //! Prepared state that outlives a call, without the interpreter where there is none.
 
-use crate::data::Data;
+use crate::data::{Data, Problems};
 use crate::errors::Failure;
-use crate::pieces::{in_pieces, watched};
+use crate::pieces::{in_pieces, long, watched, work};
 use crate::solutions::{Solutions, restore};
-use bpqp::{Batch, Error, Interrupt, Point, Qp, Settings};
+use bpqp::{Batch, Error, Interrupt, Point, Qp, Settings, Solution};
 use pyo3::Python;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A batch whose cube of rows and variables, summed, exceeds this takes milliseconds, and a thread that waits for
-/// keyboard interrupts is worth starting.
-const HEAVY: f64 = 2e7;
 /// Iterations beyond which any solve may take long.
 const MANY: usize = 100_000;
 
 /// One layer per thread, with the factorizations of what did not change.
 pub struct Engine {
-    batch: Batch,
+    batch: Arc<Batch>,
     settings: Settings,
     single: bool,
     interrupt: Interrupt,
@@ -34,7 +31,7 @@ impl Engine {
     pub fn new(settings: Settings, single: bool) -> Result<Self, Error> {
         let interrupt = Interrupt::default();
         let inner = Settings { interrupt: Some(interrupt.clone()), ..settings.clone() };
-        let batch = Batch::new(Vec::new(), inner)?;
+        let batch = Arc::new(Batch::new(Vec::new(), inner)?);
         Ok(Engine { batch, settings, single, interrupt, last: Mutex::new(None), busy: Mutex::new(()) })
     }
 
@@ -47,49 +44,78 @@ impl Engine {
         self.single
     }
 
-    /// The problems of `data`, `size` of them where every argument is shared.
-    pub fn problems(&self, data: &Data<'_>, size: Option<usize>) -> Result<Vec<Qp>, Failure> {
+    /// The problems of `data`, `size` of them where every argument is shared; what did not change since the last call
+    /// keeps its address, and what was computed of it.
+    fn problems<'a>(&self, data: &'a Data<'a>, size: Option<usize>) -> Result<Option<Problems<'a>>, Failure> {
         let last = lock(&self.last).clone();
-        let qps = data.qps(last.as_ref(), self.single, size)?;
-        *lock(&self.last) = qps.first().cloned();
-        Ok(qps)
+        let problems = data.problems(last.as_ref(), self.single, size)?;
+        *lock(&self.last) = problems.as_ref().map(|p| p.first().clone());
+        Ok(problems)
     }
 
-    /// Solves, each from its own start.
-    pub fn solve(&self, py: Option<Python<'_>>, qps: &[Qp], start: &[Option<Point>]) -> Result<Solutions, Failure> {
-        let mut solutions = Vec::with_capacity(qps.len());
+    /// Solutions to be differentiated on the threads of this engine.
+    pub fn solutions(&self, list: impl Into<Arc<Vec<Solution>>>) -> Solutions {
+        Solutions::new(list, self.batch.clone())
+    }
+
+    /// Solves the problems of `data`, each from its own start if there are any.
+    pub fn solve(
+        &self,
+        py: Option<Python<'_>>,
+        data: &Data<'_>,
+        size: Option<usize>,
+        start: &[Option<Point>],
+    ) -> Result<Solutions, Failure> {
+        let Some(problems) = self.problems(data, size)? else { return Ok(self.solutions(Vec::new())) };
+        let n = problems.len();
+        if !start.is_empty() && start.len() != n {
+            return Err(Failure::Misuse(format!("warm_start has {} rows for {n} problems", start.len())));
+        }
+        let each = work(problems.first());
+        let heavy = long(n, each) || self.settings.max_iter.is_some_and(|most| most > MANY);
+        // what takes long is looked at before, the rest where it is solved
+        let made = if heavy { Some(problems.all()?) } else { None };
+        let make = |k: usize| -> Result<_, Error> {
+            let qp = match &made {
+                Some(qps) => qps[k].clone(),
+                None => problems.get(k)?,
+            };
+            Ok((qp, start.get(k).and_then(Option::as_ref)))
+        };
+        let mut list = Vec::with_capacity(n);
         let piece = |range: Range<usize>| {
             // one call at a time: the layers of a thread belong to one problem
             let _busy = lock(&self.busy);
             self.interrupt.clear();
-            for solution in self.batch.solve_each(&qps[range.clone()], &start[range])? {
-                solutions.push(solution?);
+            let solutions = self.batch.solve_made(range.len(), |k| make(range.start + k))?;
+            for (solution, k) in solutions.into_iter().zip(range) {
+                list.push(solution.map_err(|e| problems.fail(k, e))?);
             }
             Ok(())
         };
         match py {
-            Some(py) if self.heavy(qps) => watched(py, qps.len(), &self.interrupt, piece)?,
-            _ => in_pieces(py, qps.len(), piece)?,
+            Some(py) if heavy => watched(py, n, &self.interrupt, piece)?,
+            _ => in_pieces(py, n, each, piece)?,
         }
-        Ok(Solutions::new(solutions, self.settings.threads))
-    }
-
-    fn heavy(&self, qps: &[Qp]) -> bool {
-        let size = |qp: &Qp| (qp.n() + qp.n_equality() + qp.n_inequality()) as f64;
-        let work = qps.first().map_or(0.0, |qp| qps.len() as f64 * size(qp).powi(3));
-        work > HEAVY || self.settings.max_iter.is_some_and(|most| most > MANY)
+        Ok(self.solutions(list))
     }
 
     /// Solutions from elsewhere, ready to be differentiated; missing multipliers are recovered.
-    pub fn given(&self, py: Python<'_>, qps: Vec<Qp>, given: Vec<Point>) -> Result<Solutions, Failure> {
-        let mut solutions = Vec::with_capacity(qps.len());
-        in_pieces(Some(py), qps.len(), |range| {
+    pub fn given(&self, py: Python<'_>, data: &Data<'_>, given: Vec<Point>) -> Result<Solutions, Failure> {
+        let Some(problems) = self.problems(data, None)? else { return Ok(self.solutions(Vec::new())) };
+        if given.len() != problems.len() {
+            let message = format!("x has {} rows for {} problems", given.len(), problems.len());
+            return Err(Failure::Misuse(message));
+        }
+        let qps = problems.all()?;
+        let mut list = Vec::with_capacity(qps.len());
+        in_pieces(Some(py), qps.len(), work(problems.first()), |range| {
             for k in range {
-                solutions.push(bpqp::from_solution(qps[k].clone(), given[k].clone(), &self.settings)?);
+                list.push(bpqp::from_solution(qps[k].clone(), given[k].clone(), &self.settings)?);
             }
             Ok(())
         })?;
-        Ok(Solutions::new(solutions, self.settings.threads))
+        Ok(self.solutions(list))
     }
 
     /// Solutions from the rows of [`Solutions::state`], one after the other.
@@ -100,18 +126,19 @@ impl Engine {
         rows: &[f64],
         n: usize,
     ) -> Result<Solutions, Failure> {
-        let qps = data.qps(None, self.single, Some(n))?;
-        if qps.len() != n {
-            return Err(Failure::Misuse(format!("{n} rows of state for {} problems", qps.len())));
-        }
+        let problems = data.problems(None, self.single, Some(n))?.filter(|p| p.len() == n);
+        let Some(problems) = problems else {
+            return Err(Failure::Misuse(format!("{n} rows of state for another number of problems")));
+        };
+        let qps = problems.all()?;
         let width = rows.len() / n.max(1);
-        let mut solutions = Vec::with_capacity(n);
-        in_pieces(py, n, |range| {
+        let mut list = Vec::with_capacity(n);
+        in_pieces(py, n, work(problems.first()), |range| {
             for k in range {
-                solutions.push(restore(&qps[k], &rows[k * width..(k + 1) * width], &self.settings)?);
+                list.push(restore(&qps[k], &rows[k * width..(k + 1) * width], &self.settings)?);
             }
             Ok(())
         })?;
-        Ok(Solutions::new(solutions, self.settings.threads))
+        Ok(self.solutions(list))
     }
 }

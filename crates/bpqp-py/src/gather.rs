@@ -16,50 +16,36 @@ struct Slot {
     summed: bool,
 }
 
+/// Adds numbers to a part of a slot.
+fn add(out: &mut [f64], values: &[f64]) {
+    for (slot, value) in out.iter_mut().zip(values) {
+        *slot += value;
+    }
+}
+
+/// The same of a matrix, in C order here.
+fn add_matrix(out: &mut [f64], m: &Mat<f64>) {
+    let cols = m.ncols();
+    for j in 0..cols {
+        for (row, value) in out.chunks_exact_mut(cols).zip(m.col_as_slice(j)) {
+            row[j] += value;
+        }
+    }
+}
+
+/// The same of a symmetric matrix, whose columns are its rows.
+fn add_symmetric(out: &mut [f64], m: &Mat<f64>) {
+    let n = m.ncols();
+    for (j, row) in out.chunks_exact_mut(n.max(1)).enumerate() {
+        add(row, m.col_as_slice(j));
+    }
+}
+
 impl Slot {
     fn new(lead: (usize, usize), shape: Vec<usize>, summed: bool) -> Self {
         let size: usize = shape.iter().product();
         let copies = if summed { lead.1 } else { lead.0 * lead.1 };
         Slot { values: vec![0.0; size * copies], shape, summed }
-    }
-
-    fn size(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// The place of cotangent `c` of instance `k`.
-    fn at(&mut self, k: usize, c: usize, cotangents: usize) -> &mut [f64] {
-        let size = self.size();
-        let at = if self.summed { c * size } else { (k * cotangents + c) * size };
-        &mut self.values[at..at + size]
-    }
-
-    /// Adds the values of cotangent `c` of instance `k`.
-    fn add(&mut self, k: usize, c: usize, cotangents: usize, values: &[f64]) {
-        for (slot, value) in self.at(k, c, cotangents).iter_mut().zip(values) {
-            *slot += value;
-        }
-    }
-
-    /// The same of a matrix, in C order here.
-    fn add_matrix(&mut self, k: usize, c: usize, cotangents: usize, m: &Mat<f64>) {
-        let cols = m.ncols();
-        let out = self.at(k, c, cotangents);
-        for j in 0..cols {
-            for (row, value) in out.chunks_exact_mut(cols).zip(m.col_as_slice(j)) {
-                row[j] += value;
-            }
-        }
-    }
-
-    /// The same of a symmetric matrix, whose columns are its rows.
-    fn add_symmetric(&mut self, k: usize, c: usize, cotangents: usize, m: &Mat<f64>) {
-        let n = m.ncols();
-        for (j, row) in self.at(k, c, cotangents).chunks_exact_mut(n.max(1)).enumerate() {
-            for (slot, value) in row.iter_mut().zip(m.col_as_slice(j)) {
-                *slot += value;
-            }
-        }
     }
 
     fn into_array(self, py: Python<'_>, lead: (usize, usize), many: bool) -> PyResult<Bound<'_, PyAny>> {
@@ -115,43 +101,38 @@ impl Gather {
         Gather { slots, lead, many }
     }
 
-    /// Adds the gradient for cotangent `c` of instance `k`.
-    pub fn add(&mut self, k: usize, c: usize, gradient: &Gradient) {
-        let nc = self.lead.1;
-        let [p, q, g, h, a, b, lb, ub] = &mut self.slots;
-        match (&mut p[..], &gradient.p) {
-            ([slot], Some(Hessian::Dense(m))) => slot.add_symmetric(k, c, nc, m),
-            ([slot], Some(Hessian::Sparse(m))) => slot.add(k, c, nc, m.values()),
-            ([slot], Some(Hessian::Diagonal(d))) => slot.add(k, c, nc, d),
-            ([slot, factor], Some(Hessian::LowRank { d, f })) => {
-                slot.add(k, c, nc, d);
-                factor.add_matrix(k, c, nc, f);
-            }
-            _ => {}
-        }
-        for (slots, m) in [(g, &gradient.g), (a, &gradient.a)] {
-            match (&mut slots[..], m) {
-                ([slot], Some(Matrix::Dense(m))) => slot.add_matrix(k, c, nc, m),
-                ([slot], Some(Matrix::Sparse(m))) => slot.add(k, c, nc, m.values()),
-                _ => {}
-            }
-        }
-        let vectors = [(q, &gradient.q), (h, &gradient.h), (b, &gradient.b), (lb, &gradient.lb), (ub, &gradient.ub)];
-        for (slots, v) in vectors {
-            if let ([slot], Some(v)) = (&mut slots[..], v) {
-                slot.add(k, c, nc, v);
-            }
-        }
+    /// True if some argument is shared: its gradient is a sum over the instances.
+    pub fn sums(&self) -> bool {
+        self.slots.iter().flatten().any(|slot| slot.summed)
     }
 
-    /// Marks the gradient of instance `k` as unknown.
-    pub fn nan(&mut self, k: usize) {
-        let nc = self.lead.1;
-        for slot in self.slots.iter_mut().flatten() {
-            for c in 0..nc {
-                slot.at(k, c, nc).fill(f64::NAN);
+    /// The places of the arguments that are not shared, instance by instance.
+    pub fn rows(&mut self) -> Vec<Row<'_>> {
+        let (n, cotangents) = self.lead;
+        let empty = || Row { parts: Default::default(), cotangents };
+        let mut rows: Vec<Row<'_>> = (0..n).map(|_| empty()).collect();
+        for (k, slots) in self.slots.iter_mut().enumerate() {
+            for (place, slot) in
+                slots.iter_mut().enumerate().filter(|(_, slot)| !slot.summed && !slot.values.is_empty())
+            {
+                let size = slot.values.len() / n;
+                for (row, part) in rows.iter_mut().zip(slot.values.chunks_exact_mut(size)) {
+                    row.parts[if k == 0 { place } else { k + 1 }] = Some(part);
+                }
             }
         }
+        rows
+    }
+
+    /// The places of the arguments that are shared.
+    pub fn total(&mut self) -> Row<'_> {
+        let mut total = Row { parts: Default::default(), cotangents: self.lead.1 };
+        for (k, slots) in self.slots.iter_mut().enumerate() {
+            for (place, slot) in slots.iter_mut().enumerate().filter(|(_, slot)| slot.summed) {
+                total.parts[if k == 0 { place } else { k + 1 }] = Some(&mut slot.values);
+            }
+        }
+        total
     }
 
     /// The numbers of the nine slots (P or d, F, then the others), empty where not asked for or absent.
@@ -200,6 +181,54 @@ impl Gather {
             });
         }
         PyTuple::new(py, out)
+    }
+}
+
+/// Where the gradients of one instance go, or sums of them: the nine slots that are not elsewhere.
+pub struct Row<'a> {
+    parts: [Option<&'a mut [f64]>; 9],
+    cotangents: usize,
+}
+
+impl Row<'_> {
+    /// Adds the gradient for cotangent `c`.
+    pub fn add(&mut self, c: usize, gradient: &Gradient) {
+        let cotangents = self.cotangents;
+        let part = |part: &mut Option<&mut [f64]>, f: &dyn Fn(&mut [f64])| {
+            if let Some(part) = part {
+                let size = part.len() / cotangents;
+                f(&mut part[c * size..(c + 1) * size]);
+            }
+        };
+        let [p, factor, q, g, h, a, b, lb, ub] = &mut self.parts;
+        match &gradient.p {
+            Some(Hessian::Dense(m)) => part(p, &|out| add_symmetric(out, m)),
+            Some(Hessian::Sparse(m)) => part(p, &|out| add(out, m.values())),
+            Some(Hessian::Diagonal(d)) => part(p, &|out| add(out, d)),
+            Some(Hessian::LowRank { d, f }) => {
+                part(p, &|out| add(out, d));
+                part(factor, &|out| add_matrix(out, f));
+            }
+            Some(Hessian::Zero(_)) | None => {}
+        }
+        for (slot, m) in [(g, &gradient.g), (a, &gradient.a)] {
+            match m {
+                Some(Matrix::Dense(m)) => part(slot, &|out| add_matrix(out, m)),
+                Some(Matrix::Sparse(m)) => part(slot, &|out| add(out, m.values())),
+                None => {}
+            }
+        }
+        let vectors = [(q, &gradient.q), (h, &gradient.h), (b, &gradient.b), (lb, &gradient.lb), (ub, &gradient.ub)];
+        for (slot, v) in vectors {
+            if let Some(v) = v {
+                part(slot, &|out| add(out, v));
+            }
+        }
+    }
+
+    /// Every number there, for gradients that are not known.
+    pub fn fill(&mut self, value: f64) {
+        self.parts.iter_mut().flatten().for_each(|part| part.fill(value));
     }
 }
 

@@ -16,7 +16,7 @@ mod solved;
 mod xla;
 
 use arrays::{Args, points};
-use bpqp::{Backward, Point, Settings, Solver, Status};
+use bpqp::{Backward, Settings, Solver, Status};
 use engine::Engine;
 use errors::raise;
 use numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
@@ -84,20 +84,12 @@ impl PyEngine {
     fn solve(&self, py: Python<'_>, data: &Bound<'_, PyTuple>, warm: Option<&Bound<'_, PyTuple>>) -> PyResult<Solved> {
         let args = Args::new(data)?;
         let data = args.data()?;
-        let qps = self.0.problems(&data, None)?;
-        let mut start: Vec<Option<Point>> = vec![None; qps.len()];
+        let mut start = Vec::new();
         if let Some(warm) = warm {
-            let points = points(warm)?;
-            if points.len() != qps.len() {
-                let message = format!("warm_start has {} rows for {} problems", points.len(), qps.len());
-                return Err(PyValueError::new_err(message));
-            }
             // a start that was never written is no start
-            for (slot, point) in start.iter_mut().zip(points) {
-                *slot = point.is_finite().then_some(point);
-            }
+            start = points(warm.iter())?.into_iter().map(|point| point.is_finite().then_some(point)).collect();
         }
-        let mut solutions = self.0.solve(Some(py), &qps, &start)?;
+        let mut solutions = self.0.solve(Some(py), &data, None, &start)?;
         solutions.batched = data.batch().is_some();
         Ok(Solved(solutions, data.arguments()))
     }
@@ -106,13 +98,7 @@ impl PyEngine {
     fn given(&self, py: Python<'_>, data: &Bound<'_, PyTuple>, given: &Bound<'_, PyTuple>) -> PyResult<Solved> {
         let args = Args::new(data)?;
         let data = args.data()?;
-        let qps = self.0.problems(&data, None)?;
-        let given = points(given)?;
-        if given.len() != qps.len() {
-            let message = format!("x has {} rows for {} problems", given.len(), qps.len());
-            return Err(PyValueError::new_err(message));
-        }
-        let mut solutions = self.0.given(py, qps, given)?;
+        let mut solutions = self.0.given(py, &data, points(given.iter())?)?;
         solutions.batched = data.batch().is_some();
         Ok(Solved(solutions, data.arguments()))
     }

@@ -1,7 +1,7 @@
 //! Work on a batch with the interpreter free, in pieces between which keyboard interrupts are looked for.
 
 use crate::errors::Failure;
-use bpqp::Interrupt;
+use bpqp::{Interrupt, Qp};
 use pyo3::prelude::*;
 use std::ops::Range;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -10,14 +10,30 @@ use std::time::{Duration, Instant};
 /// Keyboard interrupts are looked for about this often.
 const PIECE: Duration = Duration::from_millis(50);
 
-/// `f` over `0..n` in pieces; without an interpreter, at once. A keyboard interrupt ends it between two pieces.
+/// Work on a problem of this size that takes some milliseconds.
+const SHORT: f64 = 2e7;
+
+/// A measure of the work on a problem: the cube of its rows and variables.
+pub fn work(qp: &Qp) -> f64 {
+    ((qp.n() + qp.n_equality() + qp.n_inequality()) as f64).powi(3)
+}
+
+/// True if work on `n` problems may take longer than some milliseconds.
+pub fn long(n: usize, each: f64) -> bool {
+    n as f64 * each > SHORT
+}
+
+/// `f` over `0..n` in pieces, the first one short by the `work` on each; without an interpreter, at once. A keyboard
+/// interrupt ends it between two pieces.
 pub fn in_pieces(
     py: Option<Python<'_>>,
     n: usize,
+    each: f64,
     mut f: impl FnMut(Range<usize>) -> Result<(), Failure> + Send,
 ) -> Result<(), Failure> {
     let Some(py) = py else { return f(0..n) };
-    let (mut done, mut size) = (0, 32);
+    let mut done = 0;
+    let mut size = if long(n, each) { 32 } else { n };
     while done < n {
         let piece = done..(done + size).min(n);
         done = piece.end;

@@ -2,11 +2,11 @@
 
 use crate::data::Data;
 use crate::errors::Failure;
-use crate::gather::{Gather, wrt};
-use crate::pieces::in_pieces;
+use crate::gather::{Gather, Row, wrt};
+use crate::pieces::{in_pieces, work};
 use bpqp::{
-    ActiveSet, Certificate, Cotangent, Error, Layer, Point, Qp, Settings, Side, Solution, SolutionTangent, Status,
-    Tangent, derive_batch,
+    ActiveSet, Batch, Certificate, Cotangent, Error, Gradient, Layer, Point, Qp, Settings, Side, Solution,
+    SolutionTangent, Status, Tangent,
 };
 use pyo3::Python;
 use std::sync::Arc;
@@ -22,7 +22,8 @@ pub struct Solutions {
     pub list: Arc<Vec<Solution>>,
     /// False for a single problem, whose errors then name no instance.
     pub batched: bool,
-    threads: usize,
+    /// Threads and layers for the derivatives.
+    workers: Arc<Batch>,
 }
 
 fn side_code(side: Side) -> f64 {
@@ -105,8 +106,8 @@ pub fn restore(qp: &Qp, row: &[f64], settings: &Settings) -> Result<Solution, Er
 pub type Rows = [Vec<f64>; 5];
 
 impl Solutions {
-    pub fn new(list: impl Into<Arc<Vec<Solution>>>, threads: usize) -> Self {
-        Solutions { list: list.into(), batched: true, threads }
+    pub fn new(list: impl Into<Arc<Vec<Solution>>>, workers: Arc<Batch>) -> Self {
+        Solutions { list: list.into(), batched: true, workers }
     }
 
     pub fn qp(&self) -> Result<&Qp, Failure> {
@@ -163,34 +164,74 @@ impl Solutions {
         Ok(self.list.iter().enumerate().map(|(k, s)| data.tangent(s.qp(), k)).collect::<Result<_, _>>()?)
     }
 
-    /// Derivatives of every instance; `take` gets them in order, `None` where there is none.
-    pub fn derive<T: Send>(
+    /// Derivatives of every instance, with what is its own of `items`, in order; `None` where there is none.
+    pub fn derive<I: Send, T: Send>(
         &self,
         py: Option<Python<'_>>,
         policy: Policy,
-        derive: impl Fn(&mut Layer, usize) -> Result<T, Error> + Sync + Send,
-        mut take: impl FnMut(usize, Option<T>) + Send,
-    ) -> Result<(), Failure> {
-        let mut failed = None;
-        in_pieces(py, self.list.len(), |range| {
+        items: Vec<I>,
+        derive: impl Fn(&mut Layer, usize, I) -> Result<T, Error> + Sync + Send,
+    ) -> Result<Vec<Option<T>>, Failure> {
+        let mut out = Vec::with_capacity(items.len());
+        let mut items = items.into_iter();
+        in_pieces(py, self.list.len(), self.list.first().map_or(0.0, |s| work(s.qp())), |range| {
             let start = range.start;
-            let part: Vec<&Solution> = self.list[range].iter().collect();
-            let results = derive_batch(&part, self.threads, |layer, k| derive(layer, start + k))?;
-            for (k, result) in results.into_iter().enumerate() {
-                match result {
-                    Ok(value) => take(start + k, Some(value)),
-                    Err(Error::NoSolution { .. } | Error::Backward { .. }) if policy != 0 => take(start + k, None),
-                    Err(error) => {
-                        failed.get_or_insert((start + k, error));
-                    }
-                }
+            let part: Vec<I> = items.by_ref().take(range.len()).collect();
+            let derive = |layer: &mut Layer, k: usize, item: I| derive(layer, start + k, item);
+            for (k, result) in self.workers.derive(&self.list[range], part.into_iter(), derive)?.into_iter().enumerate()
+            {
+                out.push(match result {
+                    Ok(value) => Some(value),
+                    Err(Error::NoSolution { .. } | Error::Backward { .. }) if policy != 0 => None,
+                    Err(error) => return Err(Failure::at(error, self.batched.then_some(start + k))),
+                });
             }
             Ok(())
         })?;
-        match failed {
-            None => Ok(()),
-            Some((k, error)) => Err(Failure::at(error, self.batched.then_some(k))),
+        Ok(out)
+    }
+
+    /// The gradients of every instance into their places: `gradient(layer, k, take)` hands them over, with the number of
+    /// the cotangent.
+    pub fn gather(
+        &self,
+        py: Option<Python<'_>>,
+        policy: Policy,
+        gather: &mut Gather,
+        gradient: impl Fn(&mut Layer, usize, &mut dyn FnMut(usize, &Gradient)) -> Result<(), Error> + Sync + Send,
+    ) -> Result<(), Failure> {
+        let sums = gather.sums();
+        let blank = if policy == 1 { f64::NAN } else { 0.0 };
+        let mut rows = gather.rows();
+        for (row, _) in rows.iter_mut().zip(self.list.iter()).filter(|(_, s)| !s.ok()) {
+            row.fill(blank);
         }
+        let each = |layer: &mut Layer, k: usize, mut row: Row<'_>| {
+            let mut shared = Vec::new();
+            let result = gradient(layer, k, &mut |c, g| {
+                row.add(c, g);
+                if sums {
+                    shared.push(g.clone());
+                }
+            });
+            if result.is_err() {
+                row.fill(blank);
+            }
+            result.map(|()| shared)
+        };
+        let parts = self.derive(py, policy, rows, each)?;
+        if sums {
+            // in order, whoever was first: the sum does not depend on the threads
+            let mut total = gather.total();
+            for part in parts {
+                match part {
+                    Some(gradients) => gradients.iter().enumerate().for_each(|(c, g)| total.add(c, g)),
+                    None if policy == 1 => total.fill(f64::NAN),
+                    None => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Gradients for the cotangents with respect to the arguments marked in `ask`, summed over the batch for those marked
@@ -206,19 +247,16 @@ impl Solutions {
         self.check_cotangents(cotangents)?;
         let ask = wrt(ask);
         let mut gather = Gather::new(self.qp()?, ask, summed, self.list.len(), 1, false);
-        self.derive(
-            py,
-            policy,
-            |layer, k| match along {
-                None => layer.vjp(&cotangents[k], ask).cloned(),
-                Some(along) => layer.second_vjp(&cotangents[k], &along[k], ask).cloned(),
-            },
-            |k, gradient| match gradient {
-                Some(gradient) => gather.add(k, 0, &gradient),
-                None if policy == 1 => gather.nan(k),
-                None => {}
-            },
-        )?;
+        self.gather(py, policy, &mut gather, |layer, k, take| {
+            take(
+                0,
+                match along {
+                    None => layer.vjp(&cotangents[k], ask)?,
+                    Some(along) => layer.second_vjp(&cotangents[k], &along[k], ask)?,
+                },
+            );
+            Ok(())
+        })?;
         Ok(gather)
     }
 
@@ -234,21 +272,30 @@ impl Solutions {
         let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
         let blank = if policy == 1 { f64::NAN } else { 0.0 };
         let mut out = [n, m, mi, n, 1].map(|width| vec![blank; self.list.len() * width]);
-        let derive = |layer: &mut Layer, k: usize| -> Result<SolutionTangent, Error> {
+        let derive = |layer: &mut Layer, k: usize, (): ()| -> Result<SolutionTangent, Error> {
             match along {
                 None => layer.jvp(&tangents[k]).cloned(),
                 Some(along) => layer.second_jvp(&tangents[k], &along[k]).cloned(),
             }
         };
-        self.derive(py, policy, derive, |k, tangent| {
+        let all = self.derive(py, policy, vec![(); self.list.len()], derive)?;
+        for (k, tangent) in all.into_iter().enumerate() {
             if let Some(t) = tangent {
                 let objective = [t.objective];
                 for (rows, row) in out.iter_mut().zip([&t.x[..], &t.y, &t.z, &t.z_box, &objective]) {
                     rows[k * row.len()..(k + 1) * row.len()].copy_from_slice(row);
                 }
             }
-        })?;
+        }
         Ok(out)
+    }
+}
+
+impl Drop for Solutions {
+    fn drop(&mut self) {
+        if let Some(list) = Arc::get_mut(&mut self.list) {
+            self.workers.discard(std::mem::take(list));
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use crate::data::Arguments;
 use crate::errors::raise;
 use crate::gather::{Gather, NAMES, wrt};
 use crate::solutions::{Policy, Rows, Solutions, codes, push_state, state_width};
-use bpqp::{Certificate, Cotangent, Error, Solution};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
+use bpqp::backward::Accuracy;
+use bpqp::{Certificate, Cotangent, Error, Solution, Verdict};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -32,10 +33,11 @@ impl Solved {
         self.0.list.iter().map(f).collect::<Vec<_>>().into_pyarray(py)
     }
 
-    /// Rows of cotangents `x, y, z, z_box` and the column of the objective; a missing one is zero.
-    fn cotangents(&self, arrays: &Bound<'_, PyTuple>) -> PyResult<Vec<Cotangent>> {
+    /// Cotangents of `x, y, z, z_box` and of the objective, one row for every instance; a missing one is zero.
+    fn cotangents(&self, arrays: &Bound<'_, PyAny>) -> PyResult<Vec<Cotangent>> {
         let n = self.0.list.len();
-        let blocks = points(&arrays.get_slice(0, 4))?;
+        let arrays: Vec<Bound<'_, PyAny>> = arrays.try_iter()?.collect::<PyResult<_>>()?;
+        let blocks = points(arrays.iter().cloned())?;
         let mut out = vec![Cotangent::default(); n];
         if !blocks.is_empty() {
             if blocks.len() != n {
@@ -46,15 +48,14 @@ impl Solved {
                 *cot = Cotangent { x: block.x, y: block.y, z: block.z, z_box: block.z_box, objective: 0.0 };
             }
         }
-        let objective = arrays.get_item(4)?;
-        if !objective.is_none() {
-            let objective: PyReadonlyArray1<'_, f64> = objective.extract()?;
+        if let Some(objective) = arrays.get(4).filter(|array| !array.is_none()) {
+            let objective: PyReadonlyArrayDyn<'_, f64> = objective.extract()?;
             let objective = objective.as_array();
             if objective.len() != n {
                 let message = format!("{} cotangents of the objective for {n} solutions", objective.len());
                 return Err(PyValueError::new_err(message));
             }
-            for (cot, &value) in out.iter_mut().zip(objective) {
+            for (cot, &value) in out.iter_mut().zip(&objective) {
                 cot.objective = value;
             }
         }
@@ -85,13 +86,18 @@ impl Solved {
         self.0.list.len()
     }
 
-    /// `x` alone, as in `outputs`.
-    fn x<'py>(&self, py: Python<'py>, nan: bool) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    /// `x` alone, as in `outputs`, without a batch dimension for a single problem. `None` if there is an instance without
+    /// a solution and the policy is to raise.
+    fn answer<'py>(&self, py: Python<'py>, policy: Policy) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if policy == 0 && !self.all_ok() {
+            return Ok(None);
+        }
         let n = self.0.qp()?.n();
-        self.rows(py, n, |s, row| match nan && !s.ok() {
+        let rows = self.rows(py, n, |s, row| match policy != 2 && !s.ok() {
             true => row.resize(row.len() + n, f64::NAN),
             false => row.extend(&s.x),
-        })
+        })?;
+        Ok(Some(if self.0.batched { rows.into_any() } else { rows.reshape([n])?.into_any() }))
     }
 
     /// `(x, y, z, z_box, objective)`; with `nan`, those of instances without a solution are NaN.
@@ -187,19 +193,15 @@ impl Solved {
     /// Per instance: the verdict, an estimate of the condition of the backward system, the relative residual that its
     /// regularization left, and whether its rows are dependent. `("untrusted", nan, nan, False)` without a solution.
     fn examine(&self, py: Python<'_>) -> PyResult<Vec<(&'static str, f64, f64, bool)>> {
-        let mut out = vec![("untrusted", f64::NAN, f64::NAN, false); self.0.list.len()];
-        self.0.derive(
-            Some(py),
-            1,
-            |layer, _| layer.examine(),
-            |k, found| {
-                if let Some((accuracy, reciprocal, verdict)) = found {
-                    let condition = if reciprocal > 0.0 { 1.0 / reciprocal } else { f64::NAN };
-                    out[k] = (verdict.name(), condition, accuracy.residual, accuracy.deficient);
-                }
-            },
-        )?;
-        Ok(out)
+        let found = self.0.derive(Some(py), 1, vec![(); self.0.list.len()], |layer, _, ()| layer.examine())?;
+        let row = |found: Option<(Accuracy, f64, Verdict)>| match found {
+            Some((accuracy, reciprocal, verdict)) => {
+                let condition = if reciprocal > 0.0 { 1.0 / reciprocal } else { f64::NAN };
+                (verdict.name(), condition, accuracy.residual, accuracy.deficient)
+            }
+            None => ("untrusted", f64::NAN, f64::NAN, false),
+        };
+        Ok(found.into_iter().map(row).collect())
     }
 
     /// Gradients for the cotangents `(x, y, z, z_box, objective)` with respect to the arguments marked in `ask`, summed
@@ -207,7 +209,7 @@ impl Solved {
     fn vjp<'py>(
         &self,
         py: Python<'py>,
-        cotangents: &Bound<'py, PyTuple>,
+        cotangents: &Bound<'py, PyAny>,
         ask: [bool; 8],
         summed: [bool; 9],
         policy: Policy,
@@ -221,7 +223,7 @@ impl Solved {
     fn gradients<'py>(
         &self,
         py: Python<'py>,
-        cotangents: &Bound<'py, PyTuple>,
+        cotangents: &Bound<'py, PyAny>,
         needs: &Bound<'py, PyTuple>,
         policy: Policy,
     ) -> PyResult<Bound<'py, PyTuple>> {
@@ -257,7 +259,7 @@ impl Solved {
     fn second_vjp<'py>(
         &self,
         py: Python<'py>,
-        cotangents: &Bound<'py, PyTuple>,
+        cotangents: &Bound<'py, PyAny>,
         along: &Bound<'py, PyTuple>,
         ask: [bool; 8],
         summed: [bool; 9],
@@ -326,16 +328,12 @@ impl Solved {
         };
         let ask = wrt(ask);
         let mut gather = Gather::new(qp, ask, [false; 9], self.0.list.len(), size, true);
-        self.0.derive(
-            Some(py),
-            policy,
-            |layer, _| (0..size).map(|i| layer.vjp(&unit(i), ask).cloned()).collect::<Result<Vec<_>, _>>(),
-            |k, gradients| match gradients {
-                Some(gradients) => gradients.iter().enumerate().for_each(|(i, g)| gather.add(k, i, g)),
-                None if policy == 1 => gather.nan(k),
-                None => {}
-            },
-        )?;
+        self.0.gather(Some(py), policy, &mut gather, |layer, _, take| {
+            (0..size).try_for_each(|i| {
+                take(i, layer.vjp(&unit(i), ask)?);
+                Ok(())
+            })
+        })?;
         gather.into_py(py)
     }
 
@@ -346,7 +344,7 @@ impl Solved {
         &self,
         py: Python<'_>,
         k: usize,
-        cotangents: &Bound<'_, PyTuple>,
+        cotangents: &Bound<'_, PyAny>,
     ) -> PyResult<(f64, Vec<(String, usize, usize, f64, String, f64, f64, usize)>, String)> {
         let cotangents = self.cotangents(cotangents)?;
         self.0.check_cotangents(&cotangents)?;

@@ -1,8 +1,8 @@
 //! Many problems of one structure: threads, warm starts, and failures that stay with their instance.
 
+use crate::threads::{count, drop_elsewhere, lock, share};
 use crate::{Cotangent, Error, Gradient, Layer, Point, Qp, Settings, Solution, Verdict, Wrt};
-use rayon::prelude::*;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Mutex;
 
 /// Per instance a gradient with the verdict on it, or why there is none.
 pub type Gradients = Vec<Result<(Gradient, Verdict), Error>>;
@@ -20,69 +20,31 @@ pub struct Batch {
 /// One layer per thread, kept between calls.
 struct Workers {
     layers: Vec<Mutex<Option<Layer>>>,
-    threads: usize,
-}
-
-/// The pool of that many threads of this process, shared by all batches: starting threads costs more than a small batch.
-/// A forked child has none of its parent's threads, so it gets pools of its own.
-pub(crate) fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>, Error> {
-    static POOLS: Mutex<Vec<(u32, usize, Arc<rayon::ThreadPool>)>> = Mutex::new(Vec::new());
-    let process = std::process::id();
-    let mut pools = POOLS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if let Some((_, _, pool)) = pools.iter().find(|(id, n, _)| (*id, *n) == (process, threads)) {
-        return Ok(pool.clone());
-    }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| Error::Setting {
-        name: "threads",
-        value: format!("{threads} ({e})"),
-        advice: "ask for fewer threads",
-    })?;
-    let pool = Arc::new(pool);
-    pools.push((process, threads, pool.clone()));
-    Ok(pool)
-}
-
-/// All cores, asked for once: the answer takes a walk through the file system.
-pub(crate) fn cores() -> usize {
-    static CORES: OnceLock<usize> = OnceLock::new();
-    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
 }
 
 impl Workers {
     fn new(threads: usize) -> Self {
-        let threads = if threads == 0 { cores() } else { threads };
-        Workers { layers: (0..threads).map(|_| Mutex::new(None)).collect(), threads }
+        Workers { layers: (0..count(threads)).map(|_| Mutex::new(None)).collect() }
     }
 
-    /// Applies `f` to `0..n` on the threads, each with its own layer; results in order.
-    fn map<T: Send>(
+    /// Applies `f` to the items on the threads, each with its own layer; results in order.
+    fn map<I: Send, T: Send>(
         &self,
-        n: usize,
-        make: impl Fn(usize) -> Result<Layer, Error> + Sync,
-        f: impl Fn(&mut Layer, usize) -> Result<T, Error> + Sync,
+        items: impl DoubleEndedIterator<Item = I> + ExactSizeIterator + Send,
+        f: impl Fn(&mut Option<Layer>, usize, I) -> Result<T, Error> + Sync,
     ) -> Result<Vec<Result<T, Error>>, Error> {
-        let one = |slot: &Mutex<Option<Layer>>, i: usize| {
-            let mut guard = slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            if guard.is_none() {
-                *guard = Some(make(i)?);
-            }
-            match guard.as_mut() {
-                Some(layer) => f(layer, i),
-                None => Err(Error::Backward { reason: "no layer".to_owned() }),
-            }
-        };
-        if self.threads == 1 || n <= 1 {
-            return Ok((0..n).map(|i| one(&self.layers[0], i)).collect());
-        }
-        Ok(pool(self.threads)?.install(|| {
-            (0..n)
-                .into_par_iter()
-                .map(|i| {
-                    let thread = rayon::current_thread_index().unwrap_or(0) % self.threads;
-                    one(&self.layers[thread], i)
-                })
-                .collect()
-        }))
+        share(self.layers.len(), items, |thread, i, item| f(&mut lock(&self.layers[thread]), i, item))
+    }
+}
+
+/// The layer in `slot` with the numbers of `qp`; a new one if there is none, or it served another structure.
+fn layer_for<'a>(slot: &'a mut Option<Layer>, qp: &Qp, settings: &Settings) -> Result<&'a mut Layer, Error> {
+    if slot.as_mut().is_some_and(|layer| layer.update(qp.clone()).is_err()) {
+        *slot = None;
+    }
+    match slot {
+        Some(layer) => Ok(layer),
+        None => Ok(slot.insert(Layer::new(qp.clone(), settings.clone())?)),
     }
 }
 
@@ -124,18 +86,11 @@ impl Batch {
         let (memory, settings) = (&self.memory, &self.settings);
         // the structure is that of the batch, not of whatever instance a thread meets first
         let structure = self.qps.first();
-        let solutions = self.workers.map(
-            items.len(),
-            |k| Layer::new(structure.unwrap_or(&qps[k]).clone(), settings.clone()),
-            |layer, k| {
-                if layer.update(qps[k].clone()).is_err() {
-                    // the layer may have served another structure since
-                    *layer = Layer::new(structure.unwrap_or(&qps[k]).clone(), settings.clone())?;
-                    layer.update(qps[k].clone())?;
-                }
-                layer.solve_from(memory[items[k]].as_ref()).cloned()
-            },
-        )?;
+        let solutions = self.workers.map(items.iter().zip(&qps), |slot, _, (&item, qp)| {
+            let layer = layer_for(slot, structure.unwrap_or(qp), settings)?;
+            layer.update(qp.clone())?;
+            layer.solve_from(memory[item].as_ref()).cloned()
+        })?;
         for ((&item, solution), qp) in items.iter().zip(&solutions).zip(qps) {
             self.memory[item] = match solution {
                 Ok(solution) if solution.ok() => Some(solution.point()),
@@ -154,16 +109,44 @@ impl Batch {
         if warm.len() != qps.len() {
             return Err(Error::length("warm", warm.len(), qps.len(), "one starting point, or None, per problem"));
         }
-        self.workers.map(
-            qps.len(),
-            |k| Layer::new(qps[k].clone(), self.settings.clone()),
-            |layer, k| {
-                if layer.update(qps[k].clone()).is_err() {
-                    *layer = Layer::new(qps[k].clone(), self.settings.clone())?;
-                }
-                layer.solve_from(warm[k].as_ref()).cloned()
-            },
-        )
+        self.solve_made(qps.len(), |k| Ok((qps[k].clone(), warm[k].as_ref())))
+    }
+
+    /// The same for `n` problems that are made on the threads, where they are needed.
+    pub fn solve_made<'a>(
+        &self,
+        n: usize,
+        make: impl Fn(usize) -> Result<(Qp, Option<&'a Point>), Error> + Sync,
+    ) -> Result<Vec<Result<Solution, Error>>, Error> {
+        self.workers.map(0..n, |slot, k, _| {
+            let (qp, warm) = make(k)?;
+            layer_for(slot, &qp, &self.settings)?.solve_from(warm).cloned()
+        })
+    }
+
+    /// `derive(layer, k, items[k])` on a layer that holds `solutions[k]`, on the threads: gradients, tangents, many
+    /// cotangents at one solution, second derivatives. The solutions need not be of this batch. Results in order.
+    pub fn derive<I: Send, T: Send>(
+        &self,
+        solutions: &[Solution],
+        items: impl DoubleEndedIterator<Item = I> + ExactSizeIterator + Send,
+        derive: impl Fn(&mut Layer, usize, I) -> Result<T, Error> + Sync,
+    ) -> Result<Vec<Result<T, Error>>, Error> {
+        if items.len() != solutions.len() {
+            return Err(Error::length("items", items.len(), solutions.len(), "one per solution"));
+        }
+        self.workers.map(items, |slot, k, item| derive(adopt(slot, &solutions[k])?, k, item))
+    }
+
+    /// Drops solutions of small problems on another thread, while the caller goes on: each holds some twenty buffers.
+    /// Large ones are dropped at once, so that their memory is there for the next solve.
+    pub fn discard(&self, solutions: Vec<Solution>) {
+        const MANY: usize = 16;
+        const SMALL: usize = 1 << 20;
+        let size = |s: &Solution| s.qp.n() * (s.qp.n() + s.qp.n_equality() + s.qp.n_inequality());
+        if solutions.len() >= MANY && solutions.len() * solutions.first().map_or(0, size) <= SMALL {
+            drop_elsewhere(self.workers.layers.len(), solutions);
+        }
     }
 
     /// Solves every instance as it stands.
@@ -198,42 +181,29 @@ fn vjp_on(workers: &Workers, solutions: &[&Solution], cotangents: &[Cotangent], 
         let advice = "one cotangent per solution";
         return Err(Error::length("cotangents", cotangents.len(), solutions.len(), advice));
     }
-    workers.map(
-        solutions.len(),
-        |k| Layer::new(solutions[k].qp.clone(), solutions[k].settings.clone()),
-        |layer, k| {
-            adopt(layer, solutions[k])?;
-            let gradient = layer.vjp(&cotangents[k], wrt)?.clone();
-            Ok((gradient, layer.verdict()))
-        },
-    )
+    workers.map(solutions.iter().zip(cotangents), |slot, _, (solution, cotangent)| {
+        let layer = adopt(slot, solution)?;
+        let gradient = layer.vjp(cotangent, wrt)?.clone();
+        Ok((gradient, layer.verdict()))
+    })
 }
 
-/// `derive(layer, k)` for each of many solutions of one structure, `threads` at a time (0: all cores), on a layer that
-/// holds solution `k`: tangents, many cotangents at one solution, second derivatives. Results in order.
-pub fn derive_batch<T: Send>(
-    solutions: &[&Solution],
-    threads: usize,
-    derive: impl Fn(&mut Layer, usize) -> Result<T, Error> + Sync,
-) -> Result<Vec<Result<T, Error>>, Error> {
-    Workers::new(threads).map(
-        solutions.len(),
-        |k| Layer::new(solutions[k].qp.clone(), solutions[k].settings.clone()),
-        |layer, k| {
-            adopt(layer, solutions[k])?;
-            derive(layer, k)
-        },
-    )
-}
-
-fn adopt(layer: &mut Layer, solution: &Solution) -> Result<(), Error> {
+/// The layer in `slot` at this solution; a new one if there is none, or it differentiates another way, or served another
+/// structure.
+fn adopt<'a>(slot: &'a mut Option<Layer>, solution: &Solution) -> Result<&'a mut Layer, Error> {
     if !solution.ok() {
         return Err(Error::NoSolution { status: solution.status });
     }
-    if layer.settings().backward != solution.settings.backward || layer.adopt(solution).is_err() {
-        // to be differentiated another way, or of another structure
-        *layer = Layer::new(solution.qp.clone(), solution.settings.clone())?;
-        layer.adopt(solution)?;
+    let differs = |layer: &Layer| layer.settings().backward != solution.settings.backward;
+    if slot.as_mut().is_some_and(|layer| differs(layer) || layer.adopt(solution).is_err()) {
+        *slot = None;
     }
-    Ok(())
+    match slot {
+        Some(layer) => Ok(layer),
+        None => {
+            let layer = slot.insert(Layer::new(solution.qp.clone(), solution.settings.clone())?);
+            layer.adopt(solution)?;
+            Ok(layer)
+        }
+    }
 }

@@ -63,9 +63,10 @@ pub mod residuals;
 mod settings;
 mod solution;
 mod status;
+mod threads;
 
 pub use active::{ActiveSet, Side};
-pub use batch::{Batch, Gradients, derive_batch, vjp_batch};
+pub use batch::{Batch, Gradients, vjp_batch};
 pub use certificate::Certificate;
 pub use check::{GradientCheck, check_gradient};
 pub use cones::Cone;

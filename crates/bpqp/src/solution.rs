@@ -134,6 +134,22 @@ impl Solution {
         &self.settings
     }
 
+    /// Becomes a copy of another solution, in the buffers at hand.
+    pub(crate) fn assign(&mut self, other: &Solution) {
+        let Solution { x, y, z, z_box, objective, status, residuals, info, .. } = other;
+        let Solution { qp, at, active, core, exact_factors, settings, .. } = other;
+        for (own, v) in [(&mut self.x, x), (&mut self.y, y), (&mut self.z, z), (&mut self.z_box, z_box)] {
+            own.clone_from(v);
+        }
+        (self.objective, self.status, self.residuals, self.info) = (*objective, *status, *residuals, info.clone());
+        self.at.clone_from(at);
+        self.active.clone_from(active);
+        (self.qp, self.core, self.exact_factors) = (qp.clone(), core.clone(), *exact_factors);
+        if self.settings != *settings {
+            self.settings = settings.clone();
+        }
+    }
+
     /// Publishes `at` as the solution.
     pub(crate) fn publish(&mut self) {
         self.x.clone_from(&self.at.x);

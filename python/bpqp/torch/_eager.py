@@ -13,22 +13,17 @@ import torch
 from torch.autograd import forward_ad
 
 from .. import _core
-from ._functions import Call, Solution, _scatter, _shared, _Vjp, answer
+from ._functions import Call, Solution, _scatter, _shared, _Vjp
 
 Tensors = tuple[Any, ...]
 _transforming = torch._C._are_functorch_transforms_active
 _compiling = torch.compiler.is_compiling
+_from_numpy = torch.from_numpy
 
 
 def applies() -> bool:
     """True outside of transforms, of forward mode and of torch.compile."""
     return not (_transforming() or forward_ad._current_level >= 0 or _compiling())
-
-
-def to_tensor(array: Any, like: torch.Tensor) -> torch.Tensor:
-    """An array in the dtype and on the device of `like`."""
-    tensor = torch.from_numpy(array)
-    return tensor if like.dtype == torch.float64 and like.is_cpu else tensor.to(like.device, like.dtype)
 
 
 def solve(values: Any, solver: str, settings: dict[str, Any], on_failure: str, full: bool) -> Any:
@@ -61,80 +56,96 @@ def solve(values: Any, solver: str, settings: dict[str, Any], on_failure: str, f
         solved = engine.solve(tuple(arrays))
     except (TypeError, ValueError):
         return None
-    call = Call(len(solved), False, policy, engine, solver, settings, solved=solved, batched=solved.batched())
-    answer(call)
-    return outputs(call, data, differentiable and torch.is_grad_enabled(), full)
-
-
-def _row(cotangent: Any, batched: bool) -> Any:
-    if cotangent is None:
-        return None
-    array = cotangent.numpy(force=True)
-    if array.dtype != np.float64 or not array.flags.c_contiguous:
-        array = np.ascontiguousarray(array, dtype=np.float64)
-    return array if batched else array[None]
+    if settings and settings.get("verbose"):
+        _core.report(solved)
+    x = solved.answer(policy)
+    if x is None:
+        _core.raise_failures(solved)
+    differentiable = differentiable and torch.is_grad_enabled()
+    if full or differentiable:
+        return outputs((solved, policy, None, engine, solver, settings), x, data, differentiable, full)
+    return _from_numpy(x)
 
 
 class _Eager(torch.autograd.Function):
-    """Inputs: call, the outputs as arrays, the data that are present. Outputs: as tensors."""
+    """Inputs: what is kept, the outputs as arrays, the data that are present. Outputs: as tensors.
+
+    Kept are: the solution, the policy for failures, device and dtype if not those of NumPy; and for a derivative of the
+    derivative engine, solver and settings.
+    """
 
     @staticmethod
-    def forward(ctx: Any, call: Call, arrays: Any, *data: Any) -> Any:
-        ctx.call = call
+    def forward(ctx: Any, kept: Any, arrays: Any, *data: Any) -> Any:
+        ctx.kept = kept
         ctx.save_for_backward(*data)
+        like = kept[2]
         if len(arrays) == 1:
-            return to_tensor(arrays[0], data[0])
+            return _from_numpy(arrays[0]) if like is None else _from_numpy(arrays[0]).to(*like)
         ctx.set_materialize_grads(False)
-        return tuple([to_tensor(a, data[0]) for a in arrays])
+        return tuple([to_tensor(a, like) for a in arrays])
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
-        call, needs = ctx.call, ctx.needs_input_grad[2:]
+        needs = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled() or _transforming():
             return None, None, *_differentiable(ctx, cotangents, needs)
-        if len(cotangents) == 1:
-            rows: Tensors = (_row(cotangents[0], call.batched), None, None, None, None)
-        else:
-            rows = tuple([_row(c, call.batched) for c in cotangents])
-            if not any([r is not None for r in rows]):
-                return (None,) * (2 + len(needs))
+        solved, policy, like = ctx.kept[:3]
+        rows = [None if c is None else _row(c) for c in cotangents]
+        if all([r is None for r in rows]):
+            return (None,) * (2 + len(needs))
         # the solution holds its own data: the tensors are not looked at
-        arrays, like = call.solved.gradients(rows, needs, call.policy), call.like
-        grads = [None if a is None else torch.from_numpy(a) for a in arrays]
+        grads = [None if a is None else _from_numpy(a) for a in solved.gradients(rows, needs, policy)]
         if like is not None:
             grads = [None if g is None else g.to(*like) for g in grads]
         return None, None, *grads
 
 
+def to_tensor(array: Any, like: Any) -> torch.Tensor:
+    """An array as a tensor of a device and a dtype; without them, as it is."""
+    tensor = _from_numpy(array)
+    return tensor if like is None else tensor.to(*like)
+
+
+def _row(cotangent: Any) -> Any:
+    array = cotangent.numpy(force=True)
+    if array.dtype != np.float64 or not array.flags.c_contiguous:
+        array = np.ascontiguousarray(array, dtype=np.float64)
+    return array
+
+
 def _differentiable(ctx: Any, cotangents: Any, needs: Any) -> list[Any]:
     """The gradients as functions of cotangents and data, for a backward pass that is differentiated or mapped."""
-    call, saved = ctx.call, ctx.saved_tensors
+    saved = ctx.saved_tensors
+    solved, policy, _, engine, solver, settings = ctx.kept
     if not any([c is not None for c in cotangents]):
         return [None] * len(saved)
     cotangents = (*cotangents, *(None,) * (5 - len(cotangents)))
-    present = call.solved.present()
+    present = solved.present()
     data = tuple(_scatter(present, saved))
     wanted = [bool(need) for need in _scatter(present, needs)]
-    state = torch.from_numpy(call.solved.state()).to(saved[0].device)
-    if not call.batched:
+    call = Call(len(solved), present[1], policy, engine, solver, settings, solved=solved)
+    state = _from_numpy(solved.state()).to(saved[0].device)
+    if not solved.batched():
         cotangents = tuple(c if c is None else c[None] for c in cotangents)
     grads = _scatter(wanted, _Vjp.apply(call, tuple(wanted), _shared(call, data), *data, state, *cotangents))
     return [g for g, there in zip(grads, present, strict=True) if there]
 
 
-def outputs(call: Call, data: list[Any], differentiable: bool, full: bool) -> Any:
-    """The solution in `call` as tensors that are made from `data`: x, or all outputs with `full`."""
-    solved, nan = call.solved, call.policy != 2
-    arrays = solved.outputs(nan) if full else (solved.x(nan),)
-    if not call.batched:
-        arrays = tuple([a[0:1].reshape(a.shape[1:]) for a in arrays])
+def outputs(kept: Any, x: Any, data: list[Any], differentiable: bool, full: bool) -> Any:
+    """The solution as tensors that are made from `data`: x, or all outputs with `full`."""
+    solved, policy, like = kept[:3]
+    arrays = (x,)
+    if full:
+        arrays = solved.outputs(policy != 2)
+        if not solved.batched():
+            arrays = tuple([a[0:1].reshape(a.shape[1:]) for a in arrays])
     if differentiable:
-        out = _Eager.apply(call, arrays, *data)
-    elif full:
-        out = tuple([to_tensor(a, data[0]) for a in arrays])
+        out = _Eager.apply(kept, arrays, *data)
     else:
-        out = to_tensor(arrays[0], data[0])
+        out = tuple([to_tensor(a, like) for a in arrays]) if full else to_tensor(x, like)
     if not full:
         return out
-    ok, status = torch.from_numpy(solved.ok()).to(data[0].device), solved.status()
-    return Solution(*out, *((ok, np.array(status)) if call.batched else (ok[0], status[0])))
+    ok, status = torch.from_numpy(solved.ok()), solved.status()
+    if like is not None:
+        ok = ok.to(like[0])
+    return Solution(*out, *((ok, np.array(status)) if solved.batched() else (ok[0], status[0])))

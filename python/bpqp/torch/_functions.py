@@ -48,9 +48,6 @@ class Call:
     keep: bool = True
     solved: Any = None
     status: list[str] | None = field(default=None, repr=False)
-    # of the direct way: whether there is a batch, device and dtype if not those of NumPy
-    batched: bool = True
-    like: Any = None
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -496,9 +493,10 @@ def run(
         if _eager.applies():
             solve(call, slots)
             data = [s for s in slots if s is not None]
-            call.batched, call.like = batch is not None, (slots[2].device, slots[2].dtype)
+            like = (slots[2].device, slots[2].dtype)
             differentiable = torch.is_grad_enabled() and any([v.requires_grad for v in data])
-            return _eager.outputs(call, data, differentiable, full), call
+            kept = (call.solved, call.policy, like, engine, solver, settings)
+            return _eager.outputs(kept, call.solved.answer(call.policy), data, differentiable, full), call
         *outputs, state = _Solve.apply(call, *slots)
     except ValueError as error:
         if isinstance(error, ArgumentError):

@@ -34,7 +34,7 @@ impl Prepared {
     /// The solutions of these data that have this state.
     fn solutions(&self, frame: &Frame<'_>, data: &Slots<'_>, state: &[f64]) -> Result<Solutions, Failure> {
         match self.recent.find(data, state) {
-            Some(list) => Ok(Solutions::new(list, self.engine.settings().threads)),
+            Some(list) => Ok(self.engine.solutions(list)),
             None => self.engine.restore(None, &data.data(frame.factored)?, state, frame.size),
         }
     }
@@ -66,9 +66,7 @@ impl Operation for Solve {
         frame.end()?;
         let prepared = frame.engine()?;
         let input = data.data(frame.factored)?;
-        let qps = prepared.engine.problems(&input, Some(frame.size))?;
-        let start = vec![None; qps.len()];
-        let solved = prepared.engine.solve(None, &qps, &start)?;
+        let solved = prepared.engine.solve(None, &input, Some(frame.size), &[])?;
         if frame.policy == 0
             && let Some(text) = solved.failures()
         {

@@ -3,9 +3,8 @@
 use super::{
     Conic, ConicCotangent, ConicGradient, ConicLayer, ConicSolution, ConicSolutionTangent, ConicTangent, ConicWrt,
 };
-use crate::batch::{cores, pool};
+use crate::threads::{count, share};
 use crate::{Error, Settings, Verdict};
-use rayon::prelude::*;
 
 /// Per instance a gradient with the verdict on it, or why there is none.
 pub type ConicGradients = Vec<Result<(ConicGradient, Verdict), Error>>;
@@ -29,8 +28,8 @@ impl ConicBatch {
             let reason = "an instance has other patterns or cones than instance 0";
             return Err(Error::Structure { argument: "conics", reason });
         }
-        let threads = if settings.threads == 0 { cores() } else { settings.threads };
-        let layers = on(threads, conics, |conic| ConicLayer::new(conic, settings.clone()))?;
+        let threads = count(settings.threads);
+        let layers = share(threads, conics.into_iter(), |_, _, conic| ConicLayer::new(conic, settings.clone()))?;
         Ok(ConicBatch { layers: layers.into_iter().collect::<Result<_, _>>()?, threads })
     }
 
@@ -116,8 +115,7 @@ impl ConicBatch {
         &mut self,
         f: impl Fn(usize, &mut ConicLayer) -> Result<T, Error> + Sync,
     ) -> Result<Vec<Result<T, Error>>, Error> {
-        let items: Vec<_> = self.layers.iter_mut().enumerate().collect();
-        on(self.threads, items, |(i, layer)| f(i, layer))
+        share(self.threads, self.layers.iter_mut(), |_, i, layer| f(i, layer))
     }
 
     fn check(&self, solutions: usize, inputs: usize) -> Result<(), Error> {
@@ -137,15 +135,4 @@ fn same_structure(a: &Conic, b: &Conic) -> bool {
         _ => false,
     };
     same_p && a.a().same_pattern(b.a()) && a.cones() == b.cones()
-}
-
-fn on<I: Send, T: Send>(
-    threads: usize,
-    items: Vec<I>,
-    f: impl Fn(I) -> Result<T, Error> + Sync + Send,
-) -> Result<Vec<Result<T, Error>>, Error> {
-    if threads == 1 || items.len() <= 1 {
-        return Ok(items.into_iter().map(f).collect());
-    }
-    Ok(pool(threads)?.install(|| items.into_par_iter().map(f).collect()))
 }

@@ -1,0 +1,83 @@
+//! Loops shared by threads, of which the caller is one.
+
+use crate::Error;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// All cores, asked for once: the answer takes a walk through the file system.
+fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
+}
+
+/// The number of threads that a setting stands for; 0 is all cores.
+pub(crate) fn count(threads: usize) -> usize {
+    if threads == 0 { cores() } else { threads }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The pool of that many threads of this process, shared by all loops: starting threads costs more than a small batch.
+/// A forked child has none of its parent's threads, so it gets pools of its own.
+fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>, Error> {
+    static POOLS: Mutex<Vec<(u32, usize, Arc<rayon::ThreadPool>)>> = Mutex::new(Vec::new());
+    let process = std::process::id();
+    let mut pools = lock(&POOLS);
+    if let Some((_, _, pool)) = pools.iter().find(|(id, n, _)| (*id, *n) == (process, threads)) {
+        return Ok(pool.clone());
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| Error::Setting {
+        name: "threads",
+        value: format!("{threads} ({e})"),
+        advice: "ask for fewer threads",
+    })?;
+    let pool = Arc::new(pool);
+    pools.push((process, threads, pool.clone()));
+    Ok(pool)
+}
+
+/// `f(thread, i, items[i])` for all items, on the caller (thread 0) and its helpers; results in order.
+///
+/// The caller works from the front and the helpers from the back: with two threads, a second loop over the same items
+/// finds most of them in the cache of the core that had them in the first.
+pub(crate) fn share<I: Send, T: Send>(
+    threads: usize,
+    items: impl DoubleEndedIterator<Item = I> + ExactSizeIterator + Send,
+    f: impl Fn(usize, usize, I) -> T + Sync,
+) -> Result<Vec<T>, Error> {
+    let n = items.len();
+    let helpers = threads.min(n).saturating_sub(1);
+    if helpers == 0 {
+        return Ok(items.enumerate().map(|(i, item)| f(0, i, item)).collect());
+    }
+    let pool = pool(threads - 1)?;
+    let mut out: Vec<Option<T>> = (0..n).map(|_| None).collect();
+    let queue = Mutex::new(items.zip(&mut out).enumerate());
+    let work = |thread: usize| {
+        loop {
+            let next = match thread {
+                0 => lock(&queue).next(),
+                _ => lock(&queue).next_back(),
+            };
+            let Some((i, (item, slot))) = next else { return };
+            *slot = Some(f(thread, i, item));
+        }
+    };
+    pool.in_place_scope(|scope| {
+        let work = &work;
+        (1..=helpers).for_each(|thread| scope.spawn(move |_| work(thread)));
+        work(0);
+    });
+    drop(queue);
+    Ok(out.into_iter().flatten().collect())
+}
+
+/// Drops a value on a helper while the caller goes on; at once if there is none.
+pub(crate) fn drop_elsewhere<T: Send + 'static>(threads: usize, value: T) {
+    if let Some(helpers) = threads.checked_sub(1).filter(|helpers| *helpers > 0)
+        && let Ok(pool) = pool(helpers)
+    {
+        pool.spawn(move || drop(value));
+    }
+}
