@@ -12,16 +12,24 @@ use std::time::Duration;
 
 /// Tightest tolerance asked for at first: below it, it mostly stalls.
 const TIGHTEST: f64 = 1e-10;
-/// Tolerance of a run that is to end where it stalls, at its last digits; and its iterations, for some creep.
-const LAST_DIGITS: (f64, u32) = (1e-13, 100);
+/// Tolerances of a run that is to end where it stalls, at its last digits. Residuals have a looser one: a run also ends
+/// where they grow to 100 times the tolerance.
+const LAST_DIGITS: Tolerance = Tolerance { gap: 1e-13, residual: 1e-12, iterations: 100 };
 /// Tolerance at which a stalled run still counts as inaccurately solved. The point is measured anyway.
 const REDUCED: f64 = 1e-6;
+
+/// Where a run ends.
+#[derive(Clone, Copy)]
+struct Tolerance {
+    gap: f64,
+    residual: f64,
+    iterations: u32,
+}
 
 /// A prepared solver.
 pub(super) struct Forward {
     settings: DefaultSettings<f64>,
-    /// Tolerance and iterations of the first run.
-    usual: (f64, u32),
+    usual: Tolerance,
     interrupt: Option<Interrupt>,
     solver: Option<DefaultSolver<f64>>,
     cones: Vec<SupportedConeT<f64>>,
@@ -115,7 +123,7 @@ impl Forward {
         let order = permuted.values().iter().map(|&k| k as usize).collect();
         Ok(Forward {
             settings,
-            usual: (tolerance, iterations),
+            usual: Tolerance { gap: tolerance, residual: tolerance, iterations },
             interrupt,
             solver: None,
             cones,
@@ -127,10 +135,10 @@ impl Forward {
 
     /// Solves to the tolerance of the settings, or to its last digits.
     pub fn solve(&mut self, conic: &Conic, last_digits: bool, limit: Option<Duration>) -> Result<Outcome, Error> {
-        let (tolerance, iterations) = if last_digits { LAST_DIGITS } else { self.usual };
-        self.settings.tol_gap_abs = tolerance;
-        self.settings.tol_gap_rel = tolerance;
-        self.settings.tol_feas = tolerance;
+        let Tolerance { gap, residual, iterations } = if last_digits { LAST_DIGITS } else { self.usual };
+        self.settings.tol_gap_abs = gap;
+        self.settings.tol_gap_rel = gap;
+        self.settings.tol_feas = residual;
         self.settings.max_iter = iterations;
         self.settings.time_limit = limit.map_or(f64::INFINITY, |t| t.as_secs_f64());
         let (entries, values) = (conic.a.indices(), conic.a.values());
