@@ -17,8 +17,10 @@ use bpqp::{Conic, ConicSolution, Settings, Status};
 pub const AGREEMENT: f64 = 1e-5;
 /// Steps relative to the data, as far as the polish carries. Exponentials make some problems turn within 1e-6.
 const STEPS: [f64; 5] = [1e-7, 1e-6, 1e-5, 1e-4, 1e-3];
-/// Steps of problems that are solved anew: with smaller ones the accuracy of a solver shows.
-const COLD_STEPS: [f64; 3] = [1e-4, 3e-4, 1e-5];
+/// Steps of problems that are solved anew, until one agrees: with smaller ones the accuracy of a solver shows.
+const COLD_STEPS: [f64; 5] = [1e-4, 2e-4, 4e-4, 8e-4, 5e-5];
+/// Steps to another solution of the same problem.
+const LEAPS: [f64; 3] = [1e-3, 3e-4, 1e-4];
 
 /// What is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,31 +155,44 @@ impl ValueRun {
         let scale = slope.abs().max(size).max(f64::MIN_POSITIVE);
         let mut run = ValueRun { moved, slope, scale, steps: Vec::new(), others: [None; 2] };
         let here = lagrangian(conic, point);
-        let mut step = |h: f64, optimum: &dyn Fn(&Conic) -> Optimum| {
+        let step = |h: f64, optimum: &dyn Fn(&Conic) -> Optimum| {
             let slopes = [-h, h].map(|h| {
                 let near = optimum(&shifted(conic, moved, &d, h));
                 Slope { value: (near.value - here.value) / h, error: (near.error + here.error) / h.abs() }
             });
-            run.steps.push((h, slopes));
-            (run.error() <= AGREEMENT, slopes.iter().all(|s| !s.value.is_nan()))
+            (h, slopes)
         };
-        let mut confirmed = false;
         if solution.info.polished {
             for h in STEPS {
-                let found;
-                (confirmed, found) = step(h, &|near| carried(solution, near));
-                if !found {
+                run.steps.push(step(h, &|near| carried(solution, near)));
+                if run.steps.iter().any(|(_, slopes)| slopes.iter().any(|s| s.value.is_nan())) {
                     break;
                 }
             }
         }
         for h in COLD_STEPS {
-            confirmed = confirmed || step(h, &cold).0;
+            if !run.settled() {
+                run.steps.push(step(h, &cold));
+            }
         }
-        if !confirmed {
-            run.others = [-1e-3, 1e-3].map(|h| other(solution, moved, &d, h));
+        if run.error() > AGREEMENT || run.error().is_nan() {
+            for (side, sign) in [-1.0, 1.0].into_iter().enumerate() {
+                if !run.ends(side) {
+                    run.others[side] = LEAPS.iter().find_map(|h| other(solution, moved, &d, sign * h));
+                }
+            }
         }
         run
+    }
+
+    /// Do the problems moved to that side have no solution, as far as was looked?
+    fn ends(&self, side: usize) -> bool {
+        self.steps.iter().filter(|(_, slopes)| slopes[side].value.is_infinite()).count() >= 2
+    }
+
+    /// Is there no need of another step?
+    fn settled(&self) -> bool {
+        self.error() <= AGREEMENT || self.ends(0) || self.ends(1)
     }
 
     /// The smallest relative error of a central difference, of one step or extrapolated from two.
@@ -208,7 +223,7 @@ impl ValueRun {
         let mut worst = 0.0_f64;
         for side in [0, 1] {
             let slopes: Vec<(f64, f64)> = self.steps.iter().map(|(h, slopes)| (*h, slopes[side].value)).collect();
-            if slopes.iter().any(|s| s.1.is_infinite()) {
+            if self.ends(side) {
                 continue;
             }
             let other = self.others[side].unwrap_or(f64::INFINITY);
