@@ -1,5 +1,6 @@
-//! The conic programs of CBLIB: status, objective, residuals before and after the polish, and the gradient against a
-//! difference along one random direction. `cargo run --release -p bpqp-testkit --example cblib [name]`
+//! The conic programs of CBLIB: status, objective, residuals before and after the polish, the gradient against a difference
+//! along one random direction, and the optimal value's derivatives by q and by b: the relative error, or where the value has
+//! a kink, where its derivatives to the left and to the right are from the one that the solution gives. `cargo run --release -p bpqp-testkit --example cblib [name]`
 
 use bpqp_testkit::{conic_run, data};
 

@@ -1,6 +1,7 @@
 //! Runs the conic solver over a collection, and holds its derivatives against differences.
 
 use crate::Rng;
+use crate::conic_value::{Moved, ValueRun};
 use crate::differences::{dot, largest};
 use bpqp::cbf::Cbf;
 use bpqp::{Conic, ConicCotangent, ConicSolution, ConicTangent, ConicWrt, Settings, Status, Verdict};
@@ -27,6 +28,8 @@ pub struct ConicRun {
     pub gradient: f64,
     /// The same of the optimal value, by `x` and `-y`.
     pub value: f64,
+    /// The optimal value along directions of q alone and of b alone.
+    pub values: Option<[ValueRun; 2]>,
     /// Seconds of the solve and of one backward pass.
     pub seconds: (f64, f64),
 }
@@ -35,7 +38,7 @@ impl ConicRun {
     /// The heading of [`ConicRun::line`].
     pub fn heading() -> String {
         format!(
-            "{:<34} {:>6} {:>6} {:<18} {:>3} {:>3} {:>8} {:>8} {:>8} {:<15} {:>8} {:>8} {:>7} {:>8}",
+            "{:<34} {:>6} {:>6} {:<18} {:>3} {:>3} {:>8} {:>8} {:>8} {:<15} {:>8} {:>8} {:>18} {:>18} {:>7} {:>8}",
             "problem",
             "n",
             "m",
@@ -48,6 +51,8 @@ impl ConicRun {
             "verdict",
             "gradient",
             "dvalue",
+            "dv/dq",
+            "dv/db",
             "solve",
             "backward"
         )
@@ -55,8 +60,9 @@ impl ConicRun {
 
     /// One line of a table.
     pub fn line(&self) -> String {
+        let text = |k: usize| self.values.as_ref().map_or_else(|| "none".into(), |v| v[k].text());
         format!(
-            "{:<34} {:>6} {:>6} {:<18} {:>3} {:>3} {:>8.1e} {:>8.1e} {:>8.1e} {:<15} {:>8.1e} {:>8.1e} {:>7.3} {:>8.4}",
+            "{:<34} {:>6} {:>6} {:<18} {:>3} {:>3} {:>8.1e} {:>8.1e} {:>8.1e} {:<15} {:>8.1e} {:>8.1e} {:>18} {:>18} {:>7.3} {:>8.4}",
             self.name,
             self.size.0,
             self.size.1,
@@ -69,6 +75,8 @@ impl ConicRun {
             self.verdict.name(),
             self.gradient,
             self.value,
+            text(0),
+            text(1),
             self.seconds.0,
             self.seconds.1
         )
@@ -106,6 +114,7 @@ pub fn run(name: &str, problem: &Cbf, optimum: Option<f64>, settings: &Settings)
         verdict: solution.verdict(),
         gradient: f64::NAN,
         value: f64::NAN,
+        values: None,
         seconds: (seconds, 0.0),
     };
     if !solution.ok() {
@@ -127,6 +136,7 @@ pub fn run(name: &str, problem: &Cbf, optimum: Option<f64>, settings: &Settings)
         return out;
     };
     out.verdict = verdict;
+    out.values = Some([Moved::Q, Moved::B].map(|moved| ValueRun::new(&solution, moved, &mut Rng::new(32))));
     let d = direction(conic, &mut rng);
     let gradient = &gradients[0];
     let block = |v: &Option<Vec<f64>>| v.clone().unwrap_or_default();

@@ -5,6 +5,7 @@
 pub mod collection;
 pub mod conic;
 pub mod conic_run;
+pub mod conic_value;
 pub mod data;
 pub mod differences;
 pub mod family;

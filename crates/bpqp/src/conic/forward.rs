@@ -8,15 +8,28 @@ use super::{Conic, ConicCertificate};
 use crate::{Cone, Csc, Error, Interrupt, Settings, Status};
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
+use std::time::Duration;
 
-/// Tightest tolerance asked for: below it, it mostly stalls.
+/// Tightest tolerance asked for at first: below it, it mostly stalls.
 const TIGHTEST: f64 = 1e-10;
+/// Tolerances of a run that is to end where it stalls, at its last digits. Residuals have a looser one: a run also ends
+/// where they grow to 100 times the tolerance.
+const LAST_DIGITS: Tolerance = Tolerance { gap: 1e-13, residual: 1e-12, iterations: 100 };
 /// Tolerance at which a stalled run still counts as inaccurately solved. The point is measured anyway.
 const REDUCED: f64 = 1e-6;
+
+/// Where a run ends.
+#[derive(Clone, Copy)]
+struct Tolerance {
+    gap: f64,
+    residual: f64,
+    iterations: u32,
+}
 
 /// A prepared solver.
 pub(super) struct Forward {
     settings: DefaultSettings<f64>,
+    usual: Tolerance,
     interrupt: Option<Interrupt>,
     solver: Option<DefaultSolver<f64>>,
     cones: Vec<SupportedConeT<f64>>,
@@ -76,18 +89,14 @@ fn upper(conic: &Conic) -> Result<CscMatrix<f64>, Error> {
 impl Forward {
     pub fn new(conic: &Conic, settings: &Settings) -> Result<Self, Error> {
         // the layer measures in absolute units too: ask for more than the tolerance
-        let tol = (0.01 * settings.eps_abs.max(settings.eps_rel)).clamp(TIGHTEST, 1e-9);
+        let tolerance = (0.01 * settings.eps_abs.max(settings.eps_rel)).clamp(TIGHTEST, 1e-9);
+        let iterations = settings.max_iter.map_or(200, |k| u32::try_from(k).unwrap_or(u32::MAX));
         let interrupt = settings.interrupt.clone();
         let settings = DefaultSettings {
             verbose: false,
             max_threads: 1,
             presolve_enable: false,
             input_sparse_dropzeros: false,
-            max_iter: settings.max_iter.map_or(200, |k| u32::try_from(k).unwrap_or(u32::MAX)),
-            time_limit: settings.time_limit.map_or(f64::INFINITY, |t| t.as_secs_f64()),
-            tol_gap_abs: tol,
-            tol_gap_rel: tol,
-            tol_feas: tol,
             reduced_tol_gap_abs: REDUCED,
             reduced_tol_gap_rel: REDUCED,
             reduced_tol_feas: REDUCED,
@@ -112,10 +121,26 @@ impl Forward {
         let indices: Vec<_> = conic.a.triplets().enumerate().map(|(k, (i, j, _))| (rows[i].0, j, k as f64)).collect();
         let permuted = Csc::from_triplets(conic.m(), conic.n(), &indices)?;
         let order = permuted.values().iter().map(|&k| k as usize).collect();
-        Ok(Forward { settings, interrupt, solver: None, cones, rows, order, a: csc(permuted) })
+        Ok(Forward {
+            settings,
+            usual: Tolerance { gap: tolerance, residual: tolerance, iterations },
+            interrupt,
+            solver: None,
+            cones,
+            rows,
+            order,
+            a: csc(permuted),
+        })
     }
 
-    pub fn solve(&mut self, conic: &Conic) -> Result<Outcome, Error> {
+    /// Solves to the tolerance of the settings, or to its last digits.
+    pub fn solve(&mut self, conic: &Conic, last_digits: bool, limit: Option<Duration>) -> Result<Outcome, Error> {
+        let Tolerance { gap, residual, iterations } = if last_digits { LAST_DIGITS } else { self.usual };
+        self.settings.tol_gap_abs = gap;
+        self.settings.tol_gap_rel = gap;
+        self.settings.tol_feas = residual;
+        self.settings.max_iter = iterations;
+        self.settings.time_limit = limit.map_or(f64::INFINITY, |t| t.as_secs_f64());
         let (entries, values) = (conic.a.indices(), conic.a.values());
         for (v, &k) in self.a.nzval.iter_mut().zip(&self.order) {
             *v = self.rows[entries[k]].1 * values[k];
@@ -128,7 +153,10 @@ impl Forward {
         let q = conic.q.to_vec();
         let updated = match &mut self.solver {
             None => false,
-            Some(solver) => solver.update_data(&p, &q, &self.a, &b).is_ok(),
+            Some(solver) => {
+                let updated = solver.update_data(&p, &q, &self.a, &b).is_ok();
+                updated && solver.update_settings(self.settings.clone()).is_ok()
+            }
         };
         if !updated {
             let new = DefaultSolver::new(&p, &q, &self.a, &b, &self.cones, self.settings.clone());

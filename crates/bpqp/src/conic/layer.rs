@@ -1,7 +1,7 @@
 //! The user's object. Prepared once, then solved and differentiated many times.
 
 use super::differentiate::{At, jvp, vjp};
-use super::forward::Forward;
+use super::forward::{Forward, Outcome};
 use super::polish::{complementary, merit, polish};
 use super::polyhedral::{Split, hessian};
 use super::residuals::{Work, equations, residuals};
@@ -12,6 +12,7 @@ use super::{
     Conic, ConicCertificate, ConicCotangent, ConicGradient, ConicSolution, ConicSolutionTangent, ConicTangent, ConicWrt,
 };
 use crate::error::check_finite;
+use crate::matrix::dot;
 use crate::solution::lower;
 use crate::{Cone, Csc, Error, Hessian, Layer, Qp, Residuals, Settings, Solution, Solver, Status, Verdict};
 use std::sync::{Arc, Mutex};
@@ -387,6 +388,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).fold(0.0, |m, (a, b)| m.max((a - b).abs()))
 }
 
+/// Solves; where the polish fails, once more to the last digits of the solver, which may tell active cones from others.
 fn solve_curved(
     conic: &Conic,
     settings: &Settings,
@@ -394,7 +396,32 @@ fn solve_curved(
     system: &mut System,
     solution: &mut ConicSolution,
 ) -> Result<(), Error> {
-    let outcome = forward.solve(conic)?;
+    let start = Instant::now();
+    attempt(conic, settings, forward.solve(conic, false, settings.time_limit)?, system, solution);
+    // who limits the iterations did not ask for more of them
+    let may = settings.polish && settings.max_iter.is_none() && !settings.late(start);
+    if may && solution.ok() && !solution.info.polished {
+        let left = settings.time_limit.map(|limit| limit.saturating_sub(start.elapsed()));
+        let mut other = ConicSolution::blank(conic, settings);
+        attempt(conic, settings, forward.solve(conic, true, left)?, system, &mut other);
+        let iterations = solution.info.iterations + other.info.iterations;
+        let loss = |s: &ConicSolution| (s.status != Status::Solved, loss(&s.residuals, (&s.s, &s.y), settings.eps_abs));
+        if other.ok() && loss(&other) < loss(solution) {
+            *solution = other;
+        }
+        solution.info.iterations = iterations;
+    }
+    Ok(())
+}
+
+/// The largest relative residual of a point, to which all that is missing in complementarity counts.
+fn loss(r: &Residuals, (s, y): (&[f64], &[f64]), eps_abs: f64) -> f64 {
+    let gap = dot(s, y).abs().max(r.complementarity).max(r.gap) / r.gap_scale.max(eps_abs);
+    merit(r, eps_abs).max(gap)
+}
+
+/// Polishes what the solver found, and says what came of it.
+fn attempt(conic: &Conic, settings: &Settings, outcome: Outcome, system: &mut System, solution: &mut ConicSolution) {
     solution.info.solver = Solver::Clarabel.name();
     solution.info.iterations = outcome.iterations;
     if let Some(certificate) = outcome.certificate {
@@ -402,19 +429,18 @@ fn solve_curved(
             solution.status = outcome.status;
             solution.info.certificate = Some(certificate);
         }
-        return Ok(());
+        return;
     }
     if [&outcome.x, &outcome.s, &outcome.y].iter().any(|v| v.iter().any(|e| !e.is_finite())) {
-        return Ok(());
+        return;
     }
     polish_into(conic, settings, system, (&outcome.x, &outcome.s, &outcome.y), solution);
     let at = solution.at.clone();
-    // the solver's point is complementary only so far, which counts like a residual
-    let worth = |r: &Residuals| {
-        let gap = r.complementarity.max(r.gap) / r.gap_scale.max(settings.eps_abs);
-        merit(r, settings.eps_abs).max(gap)
-    };
-    let raw = solution.info.raw.filter(|raw| settings.polish && worth(raw) < worth(&solution.residuals));
+    let worth = loss(&solution.residuals, (&at.s, &at.y), settings.eps_abs);
+    let raw = solution
+        .info
+        .raw
+        .filter(|raw| settings.polish && loss(raw, (&outcome.s, &outcome.y), settings.eps_abs) < worth);
     if let Some(raw) = raw {
         // a degenerate solution that the polish could not reach: the solver's own point is the better one
         (solution.x, solution.s, solution.y) = (outcome.x.clone(), outcome.s, outcome.y);
@@ -428,7 +454,6 @@ fn solve_curved(
         Status::Solved | Status::SolvedInaccurate => Status::NumericalFailure,
         other => other,
     });
-    Ok(())
 }
 
 /// Sets the point of the derivatives, its residuals, and what the polish has to say.
