@@ -1,6 +1,6 @@
 //! The quadratic term.
 
-use super::{Csc, gemv, gemv_t};
+use super::{Csc, gemv, gemv_abs, gemv_t, gemv_t_abs};
 use crate::Error;
 use faer::Mat;
 
@@ -72,6 +72,23 @@ impl Hessian {
                 work.resize(f.ncols(), 0.0);
                 gemv_t(1.0, f.as_ref(), x, work);
                 gemv(alpha, f.as_ref(), work, out);
+            }
+        }
+    }
+
+    /// `out += |P| x` for `x >= 0`; for a factored P with `|d| + |F| |F'|`, the terms as they are computed.
+    pub(crate) fn magnitudes_add(&self, x: &[f64], out: &mut [f64], work: &mut Vec<f64>) {
+        match self {
+            Hessian::Zero(_) => {}
+            Hessian::Dense(m) => gemv_abs(m, x, out),
+            Hessian::Sparse(m) => m.magnitudes_add(x, out),
+            Hessian::Diagonal(d) => out.iter_mut().zip(d).zip(x).for_each(|((o, d), x)| *o += d.abs() * x),
+            Hessian::LowRank { d, f } => {
+                out.iter_mut().zip(d).zip(x).for_each(|((o, d), x)| *o += d.abs() * x);
+                work.clear();
+                work.resize(f.ncols(), 0.0);
+                gemv_t_abs(f, x, work);
+                gemv_abs(f, work, out);
             }
         }
     }
