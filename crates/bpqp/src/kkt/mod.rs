@@ -21,6 +21,7 @@ mod analysis;
 mod cholesky;
 mod convexity;
 mod dense;
+mod equilibrate;
 mod flat;
 mod kernels;
 mod ldl;

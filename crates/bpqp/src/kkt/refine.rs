@@ -10,6 +10,7 @@
 //! singular to rounding, corrections are as large as the solution itself.
 
 use super::KktFactor;
+use super::equilibrate::Units;
 use crate::Qp;
 use crate::matrix::norm_inf;
 
@@ -22,8 +23,8 @@ const SETTLED: f64 = 1e-9;
 /// Where the pivots are known to be above this multiple of the largest, a small backward error is enough.
 const WELL_CONDITIONED: f64 = 1e-6;
 /// Where the solution vanishes the terms of a row are rounding, and so is what is left of them: no row is measured against
-/// less than this part of the magnitudes that it had a step before.
-const FADED: f64 = 1e-2;
+/// less than this part of the largest one, in the units that equilibrate the system.
+const NOISE: f64 = 1e-5;
 
 /// What a residual is compared with.
 #[derive(Clone, Copy, PartialEq)]
@@ -43,6 +44,8 @@ pub(crate) struct Refiner {
     size_s: Vec<f64>,
     part_r: Vec<f64>,
     part_s: Vec<f64>,
+    units: Units,
+    scaled: bool,
     magnitudes: Vec<f64>,
     w: Vec<f64>,
     v: Vec<f64>,
@@ -135,8 +138,7 @@ impl Refiner {
         // nothing is better than what this call computed, least of all the solution of an earlier system
         copy(&mut self.best_w, w);
         copy(&mut self.best_v, v);
-        zeros(&mut self.size_r, w.len());
-        zeros(&mut self.size_s, v.len());
+        self.scaled = false;
         // an inner refinement has its own way to find out
         let trusted = measure == Measure::Norm || kkt.refines() || kkt.reciprocal_condition() > WELL_CONDITIONED;
         let mut correction = if trusted { 0.0 } else { f64::INFINITY };
@@ -201,17 +203,48 @@ impl Refiner {
     /// The componentwise backward error; leaves the magnitudes of the rows in `size_r` and `size_s`.
     fn row_error(&mut self, qp: &Qp, diagonals: Diagonals<'_>, w: &[f64], v: &[f64]) -> f64 {
         for (size, rhs) in [(&mut self.size_r, &self.rhs_w), (&mut self.size_s, &self.rhs_v)] {
-            size.iter_mut().zip(rhs).for_each(|(size, rhs)| *size = rhs.abs().max(FADED * *size));
+            size.clear();
+            size.extend(rhs.iter().map(|rhs| rhs.abs()));
         }
         let sizes = (&mut self.size_r[..], &mut self.size_s[..]);
-        let work = (&mut self.magnitudes, &mut self.rank);
-        add_magnitudes(qp, diagonals, (w, v), sizes, work);
-        worse(relative(&self.r, &self.size_r, diagonals.0), relative(&self.s, &self.size_s, diagonals.1))
+        add_magnitudes(qp, diagonals, (w, v), sizes, (&mut self.magnitudes, &mut self.rank));
+        let error = |me: &Self| {
+            worse(relative(&me.r, &me.size_r, diagonals.0), relative(&me.s, &me.size_s, diagonals.1))
+        };
+        let plain = error(self);
+        if !self.scaled && plain <= TARGET {
+            return plain;
+        }
+        self.raise(qp, diagonals);
+        error(self)
+    }
+
+    /// Raises the sizes of rows in which everything is rounding.
+    fn raise(&mut self, qp: &Qp, diagonals: Diagonals<'_>) {
+        if !self.scaled {
+            self.units.load(qp, diagonals);
+            self.scaled = true;
+        }
+        let blocks = [(&mut self.size_r, &self.units.w, diagonals.0), (&mut self.size_s, &self.units.v, diagonals.1)];
+        let usable = |unit: f64, d: f64| unit.is_finite() && d.is_finite();
+        let mut largest = 0.0_f64;
+        for (size, units, d) in &blocks {
+            let rows = size.iter().zip(*units).zip(*d).filter(|((_, u), d)| usable(**u, **d));
+            largest = rows.fold(largest, |m, ((size, unit), _)| m.max(size * unit));
+        }
+        for (size, units, d) in blocks {
+            for ((size, unit), d) in size.iter_mut().zip(units).zip(d) {
+                if usable(*unit, *d) {
+                    *size = size.max(NOISE * largest / unit);
+                }
+            }
+        }
     }
 
     /// The magnitudes of the terms of the correction relative to those of the solution; without its multipliers where they
     /// are one choice of several.
     fn correction(&mut self, qp: &Qp, diagonals: Diagonals<'_>, variables_only: bool) -> f64 {
+        self.raise(qp, diagonals);
         zeros(&mut self.part_r, self.w.len());
         zeros(&mut self.part_s, self.v.len());
         let parts = (&mut self.part_r[..], &mut self.part_s[..]);
