@@ -7,7 +7,7 @@ const SWEEPS: usize = 8;
 
 /// Factors of the variables and of the rows; infinite where there is nothing to scale.
 #[derive(Debug, Default)]
-pub(super) struct Units {
+pub(crate) struct Units {
     pub w: Vec<f64>,
     pub v: Vec<f64>,
     largest_w: Vec<f64>,

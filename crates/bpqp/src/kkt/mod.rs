@@ -36,6 +36,7 @@ pub use sparse::SparseKkt;
 pub(crate) use analysis::SharedAnalysis;
 pub(crate) use cholesky::{CholeskyScratch, pivot_ratio};
 pub(crate) use dense::DenseKkt;
+pub(crate) use equilibrate::Units;
 pub(crate) use flat::{FlatSolver, factor_flat};
 pub(crate) use kernels::{solve_lower, solve_lower_transposed};
 pub(crate) use range_space::RangeSpace;

@@ -13,6 +13,7 @@ use super::KktFactor;
 use super::equilibrate::Units;
 use crate::Qp;
 use crate::matrix::norm_inf;
+use crate::residuals::nan_max;
 
 /// Steps at most; each costs one product with P and C, two with their magnitudes, and one solve.
 const STEPS: usize = 6;
@@ -68,15 +69,10 @@ fn zeros(v: &mut Vec<f64>, n: usize) {
     v.resize(n, 0.0);
 }
 
-/// The larger one; NaN if one of them is.
-fn worse(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
-}
-
 /// The largest entry on the rows that are kept, each relative to its size.
 fn relative(x: &[f64], size: &[f64], d: &[f64]) -> f64 {
     let rows = x.iter().zip(size).zip(d).filter(|((x, _), d)| **x != 0.0 && d.is_finite());
-    rows.fold(0.0, |m, ((x, size), _)| worse(m, x.abs() / size))
+    rows.fold(0.0, |m, ((x, size), _)| nan_max(m, x.abs() / size))
 }
 
 /// Largest entry on the rows that are kept.
@@ -175,7 +171,7 @@ impl Refiner {
             w.iter_mut().zip(&self.w).for_each(|(w, d)| *w += d);
             v.iter_mut().zip(&self.v).for_each(|(v, d)| *v += d);
         }
-        worse(best, correction)
+        nan_max(best, correction)
     }
 
     /// `r = rhs - (P + dx) w - C'v`, `s = rhs - C w + dc v` on the rows and columns that are kept; zero elsewhere. Returns
@@ -209,7 +205,7 @@ impl Refiner {
         let sizes = (&mut self.size_r[..], &mut self.size_s[..]);
         add_magnitudes(qp, diagonals, (w, v), sizes, (&mut self.magnitudes, &mut self.rank));
         let error = |me: &Self| {
-            worse(relative(&me.r, &me.size_r, diagonals.0), relative(&me.s, &me.size_s, diagonals.1))
+            nan_max(relative(&me.r, &me.size_r, diagonals.0), relative(&me.s, &me.size_s, diagonals.1))
         };
         let plain = error(self);
         if !self.scaled && plain <= TARGET {
@@ -250,7 +246,7 @@ impl Refiner {
         let parts = (&mut self.part_r[..], &mut self.part_s[..]);
         let v = if variables_only { &[] } else { &self.v[..] };
         add_magnitudes(qp, diagonals, (&self.w, v), parts, (&mut self.magnitudes, &mut self.rank));
-        worse(relative(&self.part_r, &self.size_r, diagonals.0), relative(&self.part_s, &self.size_s, diagonals.1))
+        nan_max(relative(&self.part_r, &self.size_r, diagonals.0), relative(&self.part_s, &self.size_s, diagonals.1))
     }
 }
 
