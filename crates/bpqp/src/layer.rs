@@ -1,6 +1,6 @@
 //! Stage 8: the user's object. Prepared once, then solved and differentiated many times.
 
-use crate::active::identify;
+use crate::active::{RowCheck, identify};
 use crate::backward::{Accuracy, Differentiator};
 use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet};
 use crate::kkt::negative_curvature;
@@ -52,6 +52,7 @@ pub struct Layer {
     solution: Solution,
     trial: Point,
     work: ResidualWork,
+    rows: RowCheck,
     gradient: Gradient,
     tangent: SolutionTangent,
     verdict: Verdict,
@@ -76,6 +77,7 @@ impl Layer {
             solution: Solution::blank(&qp, &settings),
             trial: Point::zeros(&qp),
             work: ResidualWork::default(),
+            rows: RowCheck::default(),
             gradient: Gradient::default(),
             tangent: SolutionTangent::default(),
             verdict: Verdict::Untrusted,
@@ -328,6 +330,15 @@ impl Layer {
         Ok(())
     }
 
+    /// No constraint and no row of the stationarity is off by more than an inaccurate solution may be, in its own units:
+    /// residuals relative to the largest terms of all rows can hide that.
+    fn holds_by_rows(&mut self) -> bool {
+        let solution = &self.solution;
+        residuals(&solution.qp, &solution.at, &mut self.work);
+        let tolerances = (INACCURATE * self.settings.eps_abs, INACCURATE * self.settings.eps_rel);
+        self.rows.holds(&solution.qp, (&solution.at, &self.work), &solution.active, tolerances)
+    }
+
     /// Judges a solver's result; true if it settles the matter.
     fn accept(&mut self, outcome: Outcome) -> Result<bool, Error> {
         if let Some(certificate) = outcome.certificate {
@@ -344,9 +355,12 @@ impl Layer {
         }
         self.polish_trial(REPAIR_ROUNDS)?;
         let (eps_abs, eps_rel) = (self.settings.eps_abs, self.settings.eps_rel);
+        let off = self.settings.polish && !self.solution.info.polished && !self.holds_by_rows();
         let solution = &mut self.solution;
         // without the polish the caller wants the solver's own iterate, at the solver's own tolerance
-        solution.status = if solution.residuals.within(eps_abs, eps_rel, 1.0)
+        solution.status = if off {
+            if outcome.status.ok() { Status::NumericalFailure } else { outcome.status }
+        } else if solution.residuals.within(eps_abs, eps_rel, 1.0)
             || (!self.settings.polish && outcome.status == Status::Solved)
         {
             Status::Solved
@@ -379,7 +393,8 @@ fn plain(solution: &Solution) -> f64 {
     let finite = |v: &[f64]| v.iter().filter(|v| v.is_finite()).fold(0.0_f64, |m, v| m.max(v.abs()));
     let primal = finite(&qp.b).max(finite(&qp.h)).max(finite(&qp.lb)).max(finite(&qp.ub));
     let r = &solution.residuals;
-    (r.primal / (1.0 + primal)).max(r.dual / (1.0 + finite(&qp.q)))
+    let relative = |r: f64, data: f64| if data > 0.0 { r / data } else { r };
+    relative(r.primal, primal).max(relative(r.dual, finite(&qp.q)))
 }
 
 /// True if `a` is the one to keep.

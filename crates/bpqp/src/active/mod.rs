@@ -2,9 +2,11 @@
 
 mod identify;
 mod polish;
+mod rows;
 
 pub(crate) use identify::{RowScales, distance_scale, identify};
 pub(crate) use polish::{PolishReport, Polisher};
+pub(crate) use rows::RowCheck;
 
 /// Where a variable stands between its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,9 @@ use crate::Qp;
 
 /// Sweeps; each halves what the exponents are off by.
 const SWEEPS: usize = 8;
+/// Where the solution vanishes the terms of a row are rounding, and so is what is left of them: no row is measured against
+/// less than this part of the largest one.
+const NOISE: f64 = 1e-5;
 
 /// Factors of the variables and of the rows; infinite where there is nothing to scale.
 #[derive(Debug, Default)]
@@ -48,6 +51,24 @@ impl Units {
             }
             for (factor, largest) in w.iter_mut().zip(&*largest_w).chain(v.iter_mut().zip(&*largest_v)) {
                 *factor = if *largest > 0.0 { *factor / largest.sqrt() } else { f64::INFINITY };
+            }
+        }
+    }
+
+    /// Raises the sizes of the terms of rows in which everything is rounding against those of the others.
+    pub fn raise(&self, (r, s): (&mut [f64], &mut [f64]), (dx, dc): (&[f64], &[f64])) {
+        let usable = |unit: f64, d: f64| unit.is_finite() && d.is_finite();
+        let blocks = [(r, &self.w, dx), (s, &self.v, dc)];
+        let mut largest = 0.0_f64;
+        for (size, units, d) in &blocks {
+            let rows = size.iter().zip(*units).zip(*d).filter(|((_, u), d)| usable(**u, **d));
+            largest = rows.fold(largest, |m, ((size, unit), _)| m.max(size * unit));
+        }
+        for (size, units, d) in blocks {
+            for ((size, unit), d) in size.iter_mut().zip(units).zip(d) {
+                if usable(*unit, *d) {
+                    *size = size.max(NOISE * largest / unit);
+                }
             }
         }
     }

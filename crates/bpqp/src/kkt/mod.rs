@@ -40,7 +40,7 @@ pub(crate) use equilibrate::Units;
 pub(crate) use flat::{FlatSolver, factor_flat};
 pub(crate) use kernels::{solve_lower, solve_lower_transposed};
 pub(crate) use range_space::RangeSpace;
-pub(crate) use refine::Refiner;
+pub(crate) use refine::{Refiner, add_magnitudes};
 pub(crate) use structured::StructuredKkt;
 
 use crate::matrix::Hessian;

@@ -23,10 +23,6 @@ const TARGET: f64 = 1e-13;
 const SETTLED: f64 = 1e-9;
 /// Where the pivots are known to be above this multiple of the largest, a small backward error is enough.
 const WELL_CONDITIONED: f64 = 1e-6;
-/// Where the solution vanishes the terms of a row are rounding, and so is what is left of them: no row is measured against
-/// less than this part of the largest one, in the units that equilibrate the system.
-const NOISE: f64 = 1e-5;
-
 /// What a residual is compared with.
 #[derive(Clone, Copy, PartialEq)]
 enum Measure {
@@ -57,7 +53,7 @@ pub(crate) struct Refiner {
     rhs_v: Vec<f64>,
 }
 
-type Diagonals<'a> = (&'a [f64], &'a [f64]);
+pub(super) type Diagonals<'a> = (&'a [f64], &'a [f64]);
 
 fn copy(to: &mut Vec<f64>, from: &[f64]) {
     to.clear();
@@ -221,20 +217,7 @@ impl Refiner {
             self.units.load(qp, diagonals);
             self.scaled = true;
         }
-        let blocks = [(&mut self.size_r, &self.units.w, diagonals.0), (&mut self.size_s, &self.units.v, diagonals.1)];
-        let usable = |unit: f64, d: f64| unit.is_finite() && d.is_finite();
-        let mut largest = 0.0_f64;
-        for (size, units, d) in &blocks {
-            let rows = size.iter().zip(*units).zip(*d).filter(|((_, u), d)| usable(**u, **d));
-            largest = rows.fold(largest, |m, ((size, unit), _)| m.max(size * unit));
-        }
-        for (size, units, d) in blocks {
-            for ((size, unit), d) in size.iter_mut().zip(units).zip(d) {
-                if usable(*unit, *d) {
-                    *size = size.max(NOISE * largest / unit);
-                }
-            }
-        }
+        self.units.raise((&mut self.size_r, &mut self.size_s), diagonals);
     }
 
     /// The magnitudes of the terms of the correction relative to those of the solution; without its multipliers where they
@@ -251,7 +234,7 @@ impl Refiner {
 }
 
 /// Adds the magnitudes of the terms of `(P + dx) w + C'v` and `C w - dc v`; without those of `v` if it is empty.
-fn add_magnitudes(
+pub(crate) fn add_magnitudes(
     qp: &Qp,
     (dx, dc): Diagonals<'_>,
     (w, v): (&[f64], &[f64]),
