@@ -1,6 +1,6 @@
 //! Stage 8: the user's object. Prepared once, then solved and differentiated many times.
 
-use crate::active::{RowCheck, identify};
+use crate::active::{RowCheck, Tolerance, identify};
 use crate::backward::{Accuracy, Differentiator};
 use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet};
 use crate::kkt::negative_curvature;
@@ -23,6 +23,8 @@ const AUTO_ROUNDS: usize = 15;
 const PLAIN: f64 = 1e-7;
 /// A result this much worse than asked for is still a solution, an inaccurate one.
 const INACCURATE: f64 = 1e3;
+/// A condition that is off by this part of its own terms does not hold at all, however small it is beside others.
+const MISSED: f64 = 0.1;
 
 /// A solver, and its handle once it was needed.
 type Link = (Arc<dyn ForwardSolver>, Option<Box<dyn ForwardHandle>>);
@@ -330,13 +332,15 @@ impl Layer {
         Ok(())
     }
 
-    /// No constraint and no row of the stationarity is off by more than an inaccurate solution may be, in its own units:
-    /// residuals relative to the largest terms of all rows can hide that.
+    /// No constraint and no row of the stationarity is missed altogether, in its own units: residuals relative to the
+    /// largest terms of all rows can hide that.
     fn holds_by_rows(&mut self) -> bool {
         let solution = &self.solution;
         residuals(&solution.qp, &solution.at, &mut self.work);
-        let tolerances = (INACCURATE * self.settings.eps_abs, INACCURATE * self.settings.eps_rel);
-        self.rows.holds(&solution.qp, (&solution.at, &self.work), &solution.active, tolerances)
+        let absolute = INACCURATE * self.settings.eps_abs;
+        let tolerance = Tolerance { absolute, relative: MISSED, homogeneous: MISSED };
+        let scales = &self.differentiator.polisher.scales;
+        self.rows.holds(&solution.qp, (&solution.at, &self.work), &solution.active, scales, tolerance)
     }
 
     /// Judges a solver's result; true if it settles the matter.

@@ -6,7 +6,7 @@ mod rows;
 
 pub(crate) use identify::{RowScales, distance_scale, identify};
 pub(crate) use polish::{PolishReport, Polisher};
-pub(crate) use rows::RowCheck;
+pub(crate) use rows::{RowCheck, Tolerance};
 
 /// Where a variable stands between its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! 2002), which is why the same loop, given more rounds, is also a forward solver.
 
 use super::identify::{RowScales, distance_scale};
+use super::rows::Tolerance;
 use super::{ActiveSet, RowCheck, Side};
 use crate::kkt::{KktFactor, factor_flat};
 use crate::matrix::norm_inf;
@@ -19,6 +20,8 @@ const TOLERANCE: f64 = 1e-10;
 const WEAK: f64 = 1e-8;
 /// The equations of the set hold if what is left of them is below this multiple of the scales of their rows.
 const HOLDS: f64 = 1e-8;
+/// The same of every single row.
+const BY_ROWS: Tolerance = Tolerance { absolute: 0.0, relative: HOLDS, homogeneous: 1e-12 };
 /// Lengths below this are measured as if they were this long: a solution that vanishes has no length of its own.
 const SHORT: f64 = 1e-4;
 /// Residuals relative to the terms that cancel in them: rounding.
@@ -138,7 +141,7 @@ impl Polisher {
         equalities.all(|(r, norm)| r.abs() <= length * norm)
             && rows.all(|((s, norm), &active)| !active || s.abs() <= length * norm)
             && stationarity.all(|(r, &side)| side != Side::Free || r.abs() <= force)
-            && self.check.holds(qp, (&self.trial, &self.work), &self.set, (0.0, HOLDS))
+            && self.check.holds(qp, (&self.trial, &self.work), &self.set, &self.scales, BY_ROWS)
     }
 
     /// Multipliers of the wrong sign by rounding only, which `repair` let pass, vanish.

@@ -3,14 +3,25 @@
 //! Norms over all rows let those of small entries drown: a point can be far off a small row, and a problem without a
 //! solution look solved, where the others are larger by many orders of magnitude.
 
+use super::identify::{RowScales, distance_scale};
 use super::{ActiveSet, Side};
 use crate::kkt::{Units, add_magnitudes};
-use crate::matrix::norm_inf;
 use crate::residuals::ResidualWork;
 use crate::{Point, Qp};
 
-/// Residuals below this multiple of the largest term are rounding where a row has no term of its own to compare with.
-const ROUNDING: f64 = 1e-14;
+/// What may be left of a condition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tolerance {
+    /// In its own units.
+    pub absolute: f64,
+    /// Of the terms that cancel in it.
+    pub relative: f64,
+    /// Of the largest force, or of the largest distance, where its constant vanishes: all its terms may be rounding there.
+    pub homogeneous: f64,
+}
+
+/// Constants below this multiple of the largest force or distance are what rounding left of 0 in the making of the data.
+const VANISHES: f64 = 1e-14;
 
 /// Buffers of the check.
 #[derive(Debug, Default)]
@@ -26,27 +37,28 @@ pub(crate) struct RowCheck {
 }
 
 impl RowCheck {
-    /// True if no residual of the conditions of `set` is above `absolute` plus `relative` times the terms that cancel in
-    /// it. `work` holds the residual vectors of the point.
+    /// True if every condition of `set` holds at the point. `work` holds its residual vectors.
     pub fn holds(
         &mut self,
         qp: &Qp,
-        (point, work): (&Point, &ResidualWork),
+        at: (&Point, &ResidualWork),
         set: &ActiveSet,
-        (absolute, relative): (f64, f64),
+        scales: &RowScales,
+        tolerance: Tolerance,
     ) -> bool {
-        plain(qp, (point, work), set, (absolute, relative)) || self.in_full(qp, (point, work), set, (absolute, relative))
+        plain(qp, at, set, tolerance) || self.in_full(qp, at, set, scales, tolerance)
     }
 
     fn in_full(
         &mut self,
         qp: &Qp,
-        (point, work): (&Point, &ResidualWork),
+        at: (&Point, &ResidualWork),
         set: &ActiveSet,
-        (absolute, relative): (f64, f64),
+        scales: &RowScales,
+        tolerance: Tolerance,
     ) -> bool {
-        let m = qp.n_equality();
-        set.diagonals(m, &mut self.dx, &mut self.dc);
+        let point = at.0;
+        set.diagonals(qp.n_equality(), &mut self.dx, &mut self.dc);
         self.v.clear();
         self.v.extend_from_slice(&point.y);
         self.v.extend_from_slice(&point.z);
@@ -56,28 +68,51 @@ impl RowCheck {
         self.s.extend(qp.b.iter().chain(qp.h.iter()).map(|b| if b.is_finite() { b.abs() } else { 0.0 }));
         let (diagonals, sizes) = ((&self.dx[..], &self.dc[..]), (&mut self.r[..], &mut self.s[..]));
         add_magnitudes(qp, diagonals, (&point.x, &self.v), sizes, (&mut self.magnitudes, &mut self.rank));
+        if within(qp, at, set, scales, (&self.r, &self.s), tolerance) {
+            return true;
+        }
         self.units.load(qp, diagonals);
         self.units.raise((&mut self.r, &mut self.s), diagonals);
-        let small = |r: f64, size: f64| r.abs() <= absolute + relative * size;
-        let mut stationarity = work.stationarity.iter().zip(&self.r).zip(&set.bound);
-        let mut equalities = work.equality.iter().zip(&self.s);
-        let mut rows = work.slack.iter().zip(&self.s[m..]).zip(&set.g);
-        stationarity.all(|((r, size), &side)| side != Side::Free || small(*r, *size))
-            && equalities.all(|(r, size)| small(*r, *size))
-            && rows.all(|((slack, size), &active)| if active { small(*slack, *size) } else { small(slack.min(0.0), *size) })
-            && bounds(qp, point, (absolute, relative))
+        within(qp, at, set, scales, (&self.r, &self.s), tolerance)
     }
+}
+
+/// True if the residuals are within the tolerances, relative to the terms `(r, s)` of their rows.
+fn within(
+    qp: &Qp,
+    (point, work): (&Point, &ResidualWork),
+    set: &ActiveSet,
+    scales: &RowScales,
+    (r, s): (&[f64], &[f64]),
+    tolerance: Tolerance,
+) -> bool {
+    let force = scales.force(qp, &work.px, &point.x);
+    let length = distance_scale(qp, &point.x);
+    let small = |r: f64, size: f64, constant: f64, largest: f64| {
+        let homogeneous = constant.abs() <= VANISHES * largest;
+        let rounding = if homogeneous { tolerance.homogeneous * largest } else { 0.0 };
+        r <= tolerance.absolute + (tolerance.relative * size).max(rounding)
+    };
+    let m = qp.n_equality();
+    let stationarity = |j: usize| small(work.stationarity[j].abs(), r[j], qp.q[j], force);
+    let equality = |i: usize| small(work.equality[i].abs(), s[i], qp.b[i], length * scales.equality[i]);
+    let row = |i: usize| {
+        let off = if set.g[i] { work.slack[i].abs() } else { -work.slack[i] };
+        small(off, s[m + i], qp.h[i], length * scales.norms[i])
+    };
+    let bounds = |j: usize| {
+        let x = point.x[j];
+        small(qp.lb[j] - x, x.abs(), qp.lb[j], length) && small(x - qp.ub[j], x.abs(), qp.ub[j], length)
+    };
+    (0..qp.n()).all(|j| (set.bound[j] != Side::Free || stationarity(j)) && bounds(j))
+        && (0..m).all(equality)
+        && (0..qp.n_inequality()).all(row)
 }
 
 /// What can be seen without another product with the data: every residual is small against the vectors of the problem in
 /// its own row. Without branches, for nearly every problem ends here.
-fn plain(
-    qp: &Qp,
-    (point, work): (&Point, &ResidualWork),
-    set: &ActiveSet,
-    (absolute, relative): (f64, f64),
-) -> bool {
-    let small = |r: f64, size: f64| usize::from(r <= absolute + relative * size.abs());
+fn plain(qp: &Qp, (point, work): (&Point, &ResidualWork), set: &ActiveSet, tolerance: Tolerance) -> bool {
+    let small = |r: f64, size: f64| usize::from(r <= tolerance.absolute + tolerance.relative * size.abs());
     let stationarity = work.stationarity.iter().zip(qp.q.iter().zip(&work.px));
     let stationarity: usize = stationarity.map(|(r, (q, px))| small(r.abs(), q.abs() + px.abs())).sum();
     let equalities: usize = work.equality.iter().zip(qp.b.iter()).map(|(r, b)| small(r.abs(), *b)).sum();
@@ -86,13 +121,4 @@ fn plain(
     let bounds = point.x.iter().zip(qp.lb.iter().zip(qp.ub.iter()));
     let bounds: usize = bounds.map(|(x, (lb, ub))| small(lb - x, *x) & small(x - ub, *x)).sum();
     (stationarity, equalities, rows, bounds) == (qp.n(), qp.n_equality(), qp.n_inequality(), qp.n())
-}
-
-/// No variable is outside its bounds by more than a part of itself.
-fn bounds(qp: &Qp, point: &Point, (absolute, relative): (f64, f64)) -> bool {
-    let rounding = ROUNDING * norm_inf(&point.x);
-    point.x.iter().zip(qp.lb.iter().zip(qp.ub.iter())).all(|(x, (lb, ub))| {
-        let outside = (lb - x).max(x - ub);
-        outside <= absolute + (relative * x.abs()).max(rounding)
-    })
 }

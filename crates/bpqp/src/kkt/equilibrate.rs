@@ -15,6 +15,7 @@ pub(crate) struct Units {
     pub v: Vec<f64>,
     largest_w: Vec<f64>,
     largest_v: Vec<f64>,
+    diagonal: Vec<f64>,
 }
 
 fn refill(v: &mut Vec<f64>, n: usize, value: f64) {
@@ -26,10 +27,10 @@ impl Units {
     /// Equilibrates the rows and columns that are kept (Ruiz, "A scaling algorithm to equilibrate both rows and columns
     /// norms", 2001). The diagonal of P stands for its columns: `|P_ij| <= sqrt(P_ii P_jj)`.
     pub fn load(&mut self, qp: &Qp, (dx, dc): (&[f64], &[f64])) {
-        let diagonal = qp.p.diagonal();
+        qp.p.diagonal_into(&mut self.diagonal);
         refill(&mut self.w, dx.len(), 1.0);
         refill(&mut self.v, dc.len(), 1.0);
-        let Units { w, v, largest_w, largest_v } = self;
+        let Units { w, v, largest_w, largest_v, diagonal } = self;
         for _ in 0..SWEEPS {
             refill(largest_w, dx.len(), 0.0);
             refill(largest_v, dc.len(), 0.0);

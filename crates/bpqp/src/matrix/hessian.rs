@@ -95,16 +95,24 @@ impl Hessian {
 
     /// The diagonal of `P`.
     pub fn diagonal(&self) -> Vec<f64> {
+        let mut out = Vec::new();
+        self.diagonal_into(&mut out);
+        out
+    }
+
+    /// Writes the diagonal of `P`.
+    pub(crate) fn diagonal_into(&self, out: &mut Vec<f64>) {
+        out.clear();
         match self {
-            Hessian::Zero(n) => vec![0.0; *n],
-            Hessian::Dense(m) => (0..m.ncols()).map(|i| m[(i, i)]).collect(),
-            Hessian::Sparse(m) => {
-                (0..m.ncols()).map(|j| m.column(j).find(|&(i, _)| i == j).map_or(0.0, |(_, v)| v)).collect()
-            }
-            Hessian::Diagonal(d) => d.clone(),
-            Hessian::LowRank { d, f } => {
-                (0..d.len()).map(|i| d[i] + (0..f.ncols()).map(|k| f[(i, k)] * f[(i, k)]).sum::<f64>()).collect()
-            }
+            Hessian::Zero(n) => out.resize(*n, 0.0),
+            Hessian::Dense(m) => out.extend((0..m.ncols()).map(|i| m[(i, i)])),
+            Hessian::Sparse(m) => out.extend(
+                (0..m.ncols()).map(|j| m.column(j).find(|&(i, _)| i == j).map_or(0.0, |(_, v)| v)),
+            ),
+            Hessian::Diagonal(d) => out.extend_from_slice(d),
+            Hessian::LowRank { d, f } => out.extend(
+                (0..d.len()).map(|i| d[i] + (0..f.ncols()).map(|k| f[(i, k)] * f[(i, k)]).sum::<f64>()),
+            ),
         }
     }
 
