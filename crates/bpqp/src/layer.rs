@@ -1,6 +1,6 @@
 //! Stage 8: the user's object. Prepared once, then solved and differentiated many times.
 
-use crate::active::{RowCheck, Tolerance, identify};
+use crate::active::{ActiveSet, RowCheck, Tolerance, identify};
 use crate::backward::{Accuracy, Differentiator};
 use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet};
 use crate::kkt::negative_curvature;
@@ -23,8 +23,10 @@ const AUTO_ROUNDS: usize = 15;
 const PLAIN: f64 = 1e-7;
 /// A result this much worse than asked for is still a solution, an inaccurate one.
 const INACCURATE: f64 = 1e3;
-/// A condition that is off by this part of its own terms does not hold at all, however small it is beside others.
+/// A constraint that is off by this part of its own terms does not hold at all, however small it is beside others.
 const MISSED: f64 = 0.1;
+/// A sum is never larger than its terms.
+const ANY: f64 = 2.0;
 
 /// A solver, and its handle once it was needed.
 type Link = (Arc<dyn ForwardSolver>, Option<Box<dyn ForwardHandle>>);
@@ -55,6 +57,7 @@ pub struct Layer {
     trial: Point,
     work: ResidualWork,
     rows: RowCheck,
+    free: ActiveSet,
     gradient: Gradient,
     tangent: SolutionTangent,
     verdict: Verdict,
@@ -80,6 +83,7 @@ impl Layer {
             trial: Point::zeros(&qp),
             work: ResidualWork::default(),
             rows: RowCheck::default(),
+            free: ActiveSet::default(),
             gradient: Gradient::default(),
             tangent: SolutionTangent::default(),
             verdict: Verdict::Untrusted,
@@ -332,15 +336,17 @@ impl Layer {
         Ok(())
     }
 
-    /// No constraint and no row of the stationarity is missed altogether, in its own units: residuals relative to the
-    /// largest terms of all rows can hide that.
-    fn holds_by_rows(&mut self) -> bool {
+    /// No constraint is missed altogether, in its own units: residuals relative to the largest terms of all rows can hide
+    /// that.
+    fn every_constraint_holds(&mut self) -> bool {
         let solution = &self.solution;
         residuals(&solution.qp, &solution.at, &mut self.work);
+        // violations only: what a poor point says is active may well have a slack
+        self.free.release(&solution.qp);
         let absolute = INACCURATE * self.settings.eps_abs;
-        let tolerance = Tolerance { absolute, relative: MISSED, homogeneous: MISSED };
+        let tolerance = Tolerance { absolute, primal: MISSED, dual: ANY, homogeneous: MISSED };
         let scales = &self.differentiator.polisher.scales;
-        self.rows.holds(&solution.qp, (&solution.at, &self.work), &solution.active, scales, tolerance)
+        self.rows.holds(&solution.qp, (&solution.at, &self.work), &self.free, scales, tolerance)
     }
 
     /// Judges a solver's result; true if it settles the matter.
@@ -359,7 +365,7 @@ impl Layer {
         }
         self.polish_trial(REPAIR_ROUNDS)?;
         let (eps_abs, eps_rel) = (self.settings.eps_abs, self.settings.eps_rel);
-        let off = self.settings.polish && !self.solution.info.polished && !self.holds_by_rows();
+        let off = self.settings.polish && !self.solution.info.polished && !self.every_constraint_holds();
         let solution = &mut self.solution;
         // without the polish the caller wants the solver's own iterate, at the solver's own tolerance
         solution.status = if off {

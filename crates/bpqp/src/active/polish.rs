@@ -21,7 +21,7 @@ const WEAK: f64 = 1e-8;
 /// The equations of the set hold if what is left of them is below this multiple of the scales of their rows.
 const HOLDS: f64 = 1e-8;
 /// The same of every single row.
-const BY_ROWS: Tolerance = Tolerance { absolute: 0.0, relative: HOLDS, homogeneous: 1e-12 };
+const BY_ROWS: Tolerance = Tolerance { absolute: 0.0, primal: HOLDS, dual: HOLDS, homogeneous: 1e-12 };
 /// Lengths below this are measured as if they were this long: a solution that vanishes has no length of its own.
 const SHORT: f64 = 1e-4;
 /// Residuals relative to the terms that cancel in them: rounding.

@@ -14,8 +14,10 @@ use crate::{Point, Qp};
 pub(crate) struct Tolerance {
     /// In its own units.
     pub absolute: f64,
-    /// Of the terms that cancel in it.
-    pub relative: f64,
+    /// Of the terms that cancel in a constraint.
+    pub primal: f64,
+    /// The same of a row of the stationarity.
+    pub dual: f64,
     /// Of the largest force, or of the largest distance, where its constant vanishes: all its terms may be rounding there.
     pub homogeneous: f64,
 }
@@ -88,21 +90,23 @@ fn within(
 ) -> bool {
     let force = scales.force(qp, &work.px, &point.x);
     let length = distance_scale(qp, &point.x);
-    let small = |r: f64, size: f64, constant: f64, largest: f64| {
+    let small = |relative: f64, (r, size): (f64, f64), (constant, largest): (f64, f64)| {
         let homogeneous = constant.abs() <= VANISHES * largest;
         let rounding = if homogeneous { tolerance.homogeneous * largest } else { 0.0 };
-        r <= tolerance.absolute + (tolerance.relative * size).max(rounding)
+        r <= tolerance.absolute + (relative * size).max(rounding)
     };
     let m = qp.n_equality();
-    let stationarity = |j: usize| small(work.stationarity[j].abs(), r[j], qp.q[j], force);
-    let equality = |i: usize| small(work.equality[i].abs(), s[i], qp.b[i], length * scales.equality[i]);
+    let stationarity = |j: usize| small(tolerance.dual, (work.stationarity[j].abs(), r[j]), (qp.q[j], force));
+    let constraint =
+        |off: f64, size: f64, constant: f64, norm: f64| small(tolerance.primal, (off, size), (constant, length * norm));
+    let equality = |i: usize| constraint(work.equality[i].abs(), s[i], qp.b[i], scales.equality[i]);
     let row = |i: usize| {
         let off = if set.g[i] { work.slack[i].abs() } else { -work.slack[i] };
-        small(off, s[m + i], qp.h[i], length * scales.norms[i])
+        constraint(off, s[m + i], qp.h[i], scales.norms[i])
     };
     let bounds = |j: usize| {
-        let x = point.x[j];
-        small(qp.lb[j] - x, x.abs(), qp.lb[j], length) && small(x - qp.ub[j], x.abs(), qp.ub[j], length)
+        let (x, lb, ub) = (point.x[j], qp.lb[j], qp.ub[j]);
+        constraint(lb - x, x.abs(), lb, 1.0) && constraint(x - ub, x.abs(), ub, 1.0)
     };
     (0..qp.n()).all(|j| (set.bound[j] != Side::Free || stationarity(j)) && bounds(j))
         && (0..m).all(equality)
@@ -112,9 +116,11 @@ fn within(
 /// What can be seen without another product with the data: every residual is small against the vectors of the problem in
 /// its own row. Without branches, for nearly every problem ends here.
 fn plain(qp: &Qp, (point, work): (&Point, &ResidualWork), set: &ActiveSet, tolerance: Tolerance) -> bool {
-    let small = |r: f64, size: f64| usize::from(r <= tolerance.absolute + tolerance.relative * size.abs());
+    let within = |relative: f64, r: f64, size: f64| usize::from(r <= tolerance.absolute + relative * size.abs());
+    let small = |r: f64, size: f64| within(tolerance.primal, r, size);
     let stationarity = work.stationarity.iter().zip(qp.q.iter().zip(&work.px));
-    let stationarity: usize = stationarity.map(|(r, (q, px))| small(r.abs(), q.abs() + px.abs())).sum();
+    let stationarity: usize =
+        stationarity.map(|(r, (q, px))| within(tolerance.dual, r.abs(), q.abs() + px.abs())).sum();
     let equalities: usize = work.equality.iter().zip(qp.b.iter()).map(|(r, b)| small(r.abs(), *b)).sum();
     let rows = work.slack.iter().zip(qp.h.iter()).zip(&set.g);
     let rows: usize = rows.map(|((s, h), &active)| small(if active { s.abs() } else { -s }, *h)).sum();

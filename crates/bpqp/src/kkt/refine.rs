@@ -99,14 +99,7 @@ impl Refiner {
 
     /// Solves for `(w, v)` in place and refines until the residual is small against the largest term, for a step of an
     /// iteration that corrects itself.
-    pub fn step(
-        &mut self,
-        kkt: &mut dyn KktFactor,
-        qp: &Qp,
-        diagonals: Diagonals<'_>,
-        w: &mut [f64],
-        v: &mut [f64],
-    ) {
+    pub fn step(&mut self, kkt: &mut dyn KktFactor, qp: &Qp, diagonals: Diagonals<'_>, w: &mut [f64], v: &mut [f64]) {
         self.refine(kkt, qp, diagonals, (w, v), Measure::Norm);
     }
 
@@ -200,9 +193,8 @@ impl Refiner {
         }
         let sizes = (&mut self.size_r[..], &mut self.size_s[..]);
         add_magnitudes(qp, diagonals, (w, v), sizes, (&mut self.magnitudes, &mut self.rank));
-        let error = |me: &Self| {
-            nan_max(relative(&me.r, &me.size_r, diagonals.0), relative(&me.s, &me.size_s, diagonals.1))
-        };
+        let error =
+            |me: &Self| nan_max(relative(&me.r, &me.size_r, diagonals.0), relative(&me.s, &me.size_s, diagonals.1));
         let plain = error(self);
         if !self.scaled && plain <= TARGET {
             return plain;

@@ -106,13 +106,13 @@ impl Hessian {
         match self {
             Hessian::Zero(n) => out.resize(*n, 0.0),
             Hessian::Dense(m) => out.extend((0..m.ncols()).map(|i| m[(i, i)])),
-            Hessian::Sparse(m) => out.extend(
-                (0..m.ncols()).map(|j| m.column(j).find(|&(i, _)| i == j).map_or(0.0, |(_, v)| v)),
-            ),
+            Hessian::Sparse(m) => {
+                out.extend((0..m.ncols()).map(|j| m.column(j).find(|&(i, _)| i == j).map_or(0.0, |(_, v)| v)))
+            }
             Hessian::Diagonal(d) => out.extend_from_slice(d),
-            Hessian::LowRank { d, f } => out.extend(
-                (0..d.len()).map(|i| d[i] + (0..f.ncols()).map(|k| f[(i, k)] * f[(i, k)]).sum::<f64>()),
-            ),
+            Hessian::LowRank { d, f } => {
+                out.extend((0..d.len()).map(|i| d[i] + (0..f.ncols()).map(|k| f[(i, k)] * f[(i, k)]).sum::<f64>()))
+            }
         }
     }
 
