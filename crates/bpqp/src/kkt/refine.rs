@@ -23,6 +23,7 @@ const TARGET: f64 = 1e-13;
 const SETTLED: f64 = 1e-9;
 /// Where the pivots are known to be above this multiple of the largest, a small backward error is enough.
 const WELL_CONDITIONED: f64 = 1e-6;
+
 /// What a residual is compared with.
 #[derive(Clone, Copy, PartialEq)]
 enum Measure {
