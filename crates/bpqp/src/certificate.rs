@@ -196,7 +196,11 @@ fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
     let (mut pd, mut size) = (zeros(qp.n()), zeros(qp.n()));
     qp.p.mul_add(1.0, &d, &mut pd, &mut Vec::new());
     qp.p.magnitudes_add(&length, &mut size, &mut Vec::new());
-    let mut violation = relative(&pd, &size);
+    // curvature is quadratic in what the direction is off by: its root tells little of it from none
+    let terms = dot(&length, &size);
+    let curvature = dot(&d, &pd) - d.len() as f64 * f64::EPSILON * terms;
+    let curved = if curvature > 0.0 { (curvature / terms).sqrt() } else { 0.0 };
+    let mut violation = nan_max(relative(&pd, &size), curved);
     let (mut ad, mut size) = (zeros(qp.n_equality()), zeros(qp.n_equality()));
     qp.a.mul_add(1.0, &d, &mut ad);
     qp.a.magnitudes_add(&length, &mut size);

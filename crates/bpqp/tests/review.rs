@@ -533,4 +533,11 @@ fn certificates_are_the_same_in_all_units() {
         let status = qp.solve(&Settings::with_solver(solver)).expect("valid").status;
         assert_ne!(status, Status::PrimalInfeasible, "{}", solver.name());
     }
+    // curvature of 5e-7 of the terms is curvature: x is near 1e6
+    let qp = dense(mat![[1.0, 1.0], [1.0, 1.000001]], &[1.0, -1.0]);
+    assert!(!Certificate::DualInfeasible(vec![-1.0, 1.0]).verify(&qp));
+    for solver in Solver::ALL {
+        let status = qp.solve(&Settings::with_solver(solver)).expect("valid").status;
+        assert_ne!(status, Status::DualInfeasible, "{}", solver.name());
+    }
 }
