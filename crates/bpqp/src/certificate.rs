@@ -1,8 +1,9 @@
 //! Proofs that a problem has no solution; checked from the data, whoever found them.
 
 use crate::Qp;
-use crate::matrix::{Matrix, dot, norm_inf};
-use crate::residuals::Point;
+use crate::kkt::Units;
+use crate::matrix::{dot, norm_inf};
+use crate::residuals::{Point, nan_max};
 
 /// A proof that there is no solution.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,8 +21,9 @@ pub enum Certificate {
 const ACCEPT: f64 = 1e-6;
 
 impl Certificate {
-    /// How well the certificate proves its claim: its violation relative to the size of what it proves. Below about
-    /// 1e-6 it is accepted; infinite if it proves nothing.
+    /// How well the certificate proves its claim, the same in all units of rows, variables and objective: the largest
+    /// violation of one of its equations or inequalities relative to the terms of that one, over the value that proves the
+    /// claim relative to its terms. Below about 1e-6 it is accepted; infinite if it proves nothing.
     pub fn violation(&self, qp: &Qp) -> f64 {
         match self {
             Certificate::PrimalInfeasible(p) => primal_violation(qp, p),
@@ -30,30 +32,70 @@ impl Certificate {
         }
     }
 
-    /// The certificate with entries that are small against the largest one set to zero, where that proves more: what an
-    /// interior point leaves of an inactive multiplier is not zero.
-    pub(crate) fn cleaned(self, qp: &Qp) -> Self {
+    /// The certificate without what cannot be part of a proof, and with entries that are small against the largest one
+    /// set to zero, as they are and in equilibrated units, where that proves more: what an iteration leaves of an inactive
+    /// multiplier is not zero.
+    pub(crate) fn cleaned(mut self, qp: &Qp) -> Self {
+        self.clip(qp);
         let mut best = (self.violation(qp), self);
+        let mut units = Units::default();
+        let dc = qp.b.iter().map(|_| 0.0).chain(qp.h.iter().map(|&h| if h.is_finite() { 0.0 } else { h }));
+        units.load(qp, (&vec![0.0; qp.n()], &dc.collect::<Vec<_>>()));
         for relative in CLEAN {
-            let mut candidate = best.1.clone();
-            let vectors = match &mut candidate {
-                Certificate::PrimalInfeasible(p) => vec![&mut p.y, &mut p.z, &mut p.z_box],
-                Certificate::DualInfeasible(d) | Certificate::NonConvex(d) => vec![d],
-            };
-            let size = vectors.iter().fold(0.0_f64, |m, v| m.max(norm_inf(v)));
-            for v in vectors.into_iter().flatten() {
-                if v.abs() < relative * size {
-                    *v = 0.0;
-                }
-            }
-            for candidate in [candidate.clone(), candidate.balanced(qp)] {
-                let violation = candidate.violation(qp);
-                if violation < best.0 {
-                    best = (violation, candidate);
+            for equilibrated in [false, true] {
+                let mut candidate = best.1.clone();
+                candidate.drop_small(relative, equilibrated.then_some(&units));
+                for candidate in [candidate.clone(), candidate.balanced(qp)] {
+                    let violation = candidate.violation(qp);
+                    if violation < best.0 {
+                        best = (violation, candidate);
+                    }
                 }
             }
         }
         best.1
+    }
+
+    /// Entries of the wrong sign vanish, and those that rest on what is infinite.
+    fn clip(&mut self, qp: &Qp) {
+        match self {
+            Certificate::PrimalInfeasible(p) => {
+                p.z.iter_mut().zip(qp.h.iter()).for_each(|(z, &h)| *z = multiplier(*z, h));
+                for (i, z) in p.z_box.iter_mut().enumerate() {
+                    *z = box_multiplier(*z, qp.lb[i], qp.ub[i]);
+                }
+            }
+            Certificate::DualInfeasible(d) => {
+                for (i, d) in d.iter_mut().enumerate() {
+                    *d = inside(*d, qp.lb[i], qp.ub[i]);
+                }
+            }
+            Certificate::NonConvex(_) => {}
+        }
+    }
+
+    /// Entries below `relative` of the largest one vanish. A multiplier is measured by the force of its row, a direction
+    /// by its length, both in units of the equilibrated problem if there are any.
+    fn drop_small(&mut self, relative: f64, units: Option<&Units>) {
+        let one = |units: Option<f64>| units.filter(|u| u.is_finite()).unwrap_or(1.0);
+        let unit_w = |i: usize| one(units.map(|u| u.w[i]));
+        let unit_v = |i: usize| one(units.map(|u| u.v[i]));
+        let mut entries: Vec<(f64, &mut f64)> = match self {
+            Certificate::PrimalInfeasible(p) => {
+                let bounds = p.z_box.iter_mut().enumerate().map(|(i, z)| (*z * unit_w(i), z));
+                let rows = p.y.iter_mut().chain(&mut p.z).enumerate().map(|(i, z)| (*z / unit_v(i), z));
+                rows.chain(bounds).collect()
+            }
+            Certificate::DualInfeasible(d) | Certificate::NonConvex(d) => {
+                d.iter_mut().enumerate().map(|(i, d)| (*d / unit_w(i), d)).collect()
+            }
+        };
+        let largest = entries.iter().fold(0.0_f64, |m, (size, _)| m.max(size.abs()));
+        for (size, entry) in &mut entries {
+            if size.abs() < relative * largest {
+                **entry = 0.0;
+            }
+        }
     }
 
     /// Farkas multipliers with those of the bounds chosen so that `A'y + G'z + z_box = 0` wherever there is a bound.
@@ -81,83 +123,100 @@ impl Certificate {
 /// Entries below these multiples of the largest one may be remnants.
 const CLEAN: [f64; 4] = [0.0, 1e-7, 1e-5, 1e-3];
 
-/// With `r = A'y + G'z + z_box` and value `-v < 0`, every feasible x would give `r'x <= -v`: a contradiction for all x
-/// with `|x| < v / |r|_1`. The violation is measured as `|r|_inf` and wrong signs over `v` and over the multipliers, and is at
-/// least the rounding error of `v` over `v`.
+/// The part of a multiplier of an inequality that counts in a proof.
+fn multiplier(z: f64, h: f64) -> f64 {
+    if h.is_finite() { z.max(0.0) } else { 0.0 }
+}
+
+/// The same of a bound.
+fn box_multiplier(z: f64, lb: f64, ub: f64) -> f64 {
+    let bound = if z > 0.0 { ub } else { lb };
+    if bound.is_finite() { z } else { 0.0 }
+}
+
+/// The part of a direction that stays inside the bounds for ever.
+fn inside(d: f64, lb: f64, ub: f64) -> f64 {
+    let leaves = (d > 0.0 && ub.is_finite()) || (d < 0.0 && lb.is_finite());
+    if leaves { 0.0 } else { d }
+}
+
+/// The largest entry relative to the terms that it is the sum of.
+fn relative(sums: &[f64], terms: &[f64]) -> f64 {
+    sums.iter().zip(terms).fold(0.0, |m, (r, terms)| if *r == 0.0 { m } else { nan_max(m, r.abs() / terms) })
+}
+
+/// A violation relative to its terms over a value relative to its own. A value that is the rounding error of its terms
+/// proves nothing: a feasible set of one point has such.
+fn over(violation: f64, value: f64, terms: f64) -> f64 {
+    // also where a number is NaN
+    if value > 0.0 { nan_max(violation, f64::EPSILON) * (terms / value) } else { f64::INFINITY }
+}
+
+fn magnitudes(v: &[f64]) -> Vec<f64> {
+    v.iter().map(|v| v.abs()).collect()
+}
+
+/// With `r = A'y + G'z + z_box` and value `-v < 0`, every feasible x would give `r'x <= -v`. A contradiction where the terms
+/// of `x_j r_j` stay below those of the value over the violation: for all x but those that are huge in the units of every
+/// row.
 fn primal_violation(qp: &Qp, p: &Point) -> f64 {
     let n = qp.n();
     if p.y.len() != qp.n_equality() || p.z.len() != qp.n_inequality() || p.z_box.len() != n {
         return f64::INFINITY;
     }
-    let mut r = p.z_box.clone();
+    let z: Vec<f64> = p.z.iter().zip(qp.h.iter()).map(|(&z, &h)| multiplier(z, h)).collect();
+    let mut r: Vec<f64> = (0..n).map(|i| box_multiplier(p.z_box[i], qp.lb[i], qp.ub[i])).collect();
+    let (mut value, mut terms) = (0.0, 0.0);
+    let mut add = |term: f64| {
+        value -= term;
+        terms += term.abs();
+    };
+    qp.b.iter().zip(&p.y).for_each(|(b, y)| add(b * y));
+    qp.h.iter().zip(&z).filter(|(_, z)| **z != 0.0).for_each(|(h, z)| add(h * z));
+    for (i, &z) in r.iter().enumerate().filter(|(_, z)| **z != 0.0) {
+        add(z * if z > 0.0 { qp.ub[i] } else { qp.lb[i] });
+    }
+    let mut size = magnitudes(&r);
     qp.a.tmul_add(1.0, &p.y, &mut r);
-    qp.g.tmul_add(1.0, &p.z, &mut r);
-    let mut wrong = norm_inf(&r);
-    let mut value = dot(&qp.b, &p.y);
-    // a value that is the rounding error of its terms proves nothing: a feasible set of one point has such
-    let mut terms: f64 = qp.b.iter().zip(&p.y).map(|(b, y)| (b * y).abs()).sum();
-    for i in 0..p.z.len() {
-        if qp.h[i].is_finite() {
-            value += qp.h[i] * p.z[i];
-            terms += (qp.h[i] * p.z[i]).abs();
-            wrong = wrong.max(-p.z[i]);
-        } else {
-            wrong = wrong.max(p.z[i].abs());
-        }
-    }
-    for i in 0..n {
-        let bound = if p.z_box[i] > 0.0 { qp.ub[i] } else { qp.lb[i] };
-        if bound.is_finite() {
-            value += bound * p.z_box[i];
-            terms += (bound * p.z_box[i]).abs();
-        } else {
-            wrong = wrong.max(p.z_box[i].abs());
-        }
-    }
-    let size = norm_inf(&p.y).max(norm_inf(&p.z)).max(norm_inf(&p.z_box));
-    ratio(wrong, -value, size).max(f64::EPSILON * terms / -value)
+    qp.g.tmul_add(1.0, &z, &mut r);
+    qp.a.transposed_magnitudes_add(&magnitudes(&p.y), &mut size);
+    qp.g.transposed_magnitudes_add(&z, &mut size);
+    over(relative(&r, &size), value, terms)
 }
 
+/// Along an approximate direction the objective falls until a row or the curvature stops it; that is as far out in the units
+/// of each as its terms are larger than their sum.
 fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
     if d.len() != qp.n() {
         return f64::INFINITY;
     }
-    let mut pd = vec![0.0; d.len()];
-    qp.p.mul_add(1.0, d, &mut pd, &mut Vec::new());
-    // in the units of the data where these are small: curvature or a row of 1e-8 is there, it only binds far out
-    let curvature = qp.p.diagonal().into_iter().fold(0.0, f64::max);
-    let mut wrong = norm_inf(&pd) / if curvature > 0.0 { curvature.min(1.0) } else { 1.0 };
-    let mut ad = vec![0.0; qp.n_equality()];
-    qp.a.mul_add(1.0, d, &mut ad);
-    for (r, unit) in ad.iter().zip(units(&qp.a)) {
-        wrong = wrong.max(r.abs() / unit);
-    }
-    let mut gd = vec![0.0; qp.n_inequality()];
-    qp.g.mul_add(1.0, d, &mut gd);
-    for ((r, unit), h) in gd.iter().zip(units(&qp.g)).zip(qp.h.iter()) {
-        if h.is_finite() {
-            wrong = wrong.max(r / unit);
+    let d: Vec<f64> = d.iter().enumerate().map(|(i, &d)| inside(d, qp.lb[i], qp.ub[i])).collect();
+    let length = magnitudes(&d);
+    let zeros = |n: usize| vec![0.0; n];
+    let (mut pd, mut size) = (zeros(qp.n()), zeros(qp.n()));
+    qp.p.mul_add(1.0, &d, &mut pd, &mut Vec::new());
+    qp.p.magnitudes_add(&length, &mut size, &mut Vec::new());
+    // curvature is quadratic in what the direction is off by: its root tells little of it from none
+    let terms = dot(&length, &size);
+    let curvature = dot(&d, &pd) - d.len() as f64 * f64::EPSILON * terms;
+    let curved = if curvature > 0.0 { (curvature / terms).sqrt() } else { 0.0 };
+    let mut violation = nan_max(relative(&pd, &size), curved);
+    let (mut ad, mut size) = (zeros(qp.n_equality()), zeros(qp.n_equality()));
+    qp.a.mul_add(1.0, &d, &mut ad);
+    qp.a.magnitudes_add(&length, &mut size);
+    violation = nan_max(violation, relative(&ad, &size));
+    let (mut gd, mut size) = (zeros(qp.n_inequality()), zeros(qp.n_inequality()));
+    qp.g.mul_add(1.0, &d, &mut gd);
+    qp.g.magnitudes_add(&length, &mut size);
+    for (r, h) in gd.iter_mut().zip(qp.h.iter()) {
+        // falling rows and those without a bound stop nothing
+        if *r < 0.0 || !h.is_finite() {
+            *r = 0.0;
         }
     }
-    for i in 0..d.len() {
-        if qp.ub[i].is_finite() {
-            wrong = wrong.max(d[i]);
-        }
-        if qp.lb[i].is_finite() {
-            wrong = wrong.max(-d[i]);
-        }
-    }
-    let value = -dot(&qp.q, d);
-    let terms: f64 = qp.q.iter().zip(d).map(|(q, d)| (q * d).abs()).sum();
-    ratio(wrong, value, norm_inf(d)).max(f64::EPSILON * terms / value)
-}
-
-/// The largest magnitude in each row, at most 1; 1 for a row of zeros.
-fn units(m: &Matrix) -> Vec<f64> {
-    let mut out = vec![0.0_f64; m.nrows()];
-    m.for_each(|i, _, v| out[i] = out[i].max(v.abs()));
-    out.iter_mut().for_each(|v| *v = if *v > 0.0 { v.min(1.0) } else { 1.0 });
-    out
+    violation = nan_max(violation, relative(&gd, &size));
+    let terms = qp.q.iter().zip(&length).map(|(q, d)| q.abs() * d).sum();
+    over(violation, -dot(&qp.q, &d), terms)
 }
 
 fn curvature_violation(qp: &Qp, d: &[f64]) -> f64 {
@@ -175,10 +234,4 @@ fn curvature_violation(qp: &Qp, d: &[f64]) -> f64 {
         return f64::INFINITY;
     }
     norm_inf(&ad) / size
-}
-
-/// Violation against both the value that it has to prove and the size of the vector.
-fn ratio(wrong: f64, value: f64, size: f64) -> f64 {
-    let bad = wrong.is_nan() || value.is_nan() || value <= 0.0 || size == 0.0;
-    if bad { f64::INFINITY } else { (wrong / value).max(wrong / size) }
 }

@@ -1,6 +1,6 @@
 //! Stage 8: the user's object. Prepared once, then solved and differentiated many times.
 
-use crate::active::identify;
+use crate::active::{ActiveSet, RowCheck, Tolerance, identify};
 use crate::backward::{Accuracy, Differentiator};
 use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet};
 use crate::kkt::negative_curvature;
@@ -23,6 +23,10 @@ const AUTO_ROUNDS: usize = 15;
 const PLAIN: f64 = 1e-7;
 /// A result this much worse than asked for is still a solution, an inaccurate one.
 const INACCURATE: f64 = 1e3;
+/// A constraint that is off by this part of its own terms does not hold at all, however small it is beside others.
+const MISSED: f64 = 0.1;
+/// A sum is never larger than its terms.
+const ANY: f64 = 2.0;
 
 /// A solver, and its handle once it was needed.
 type Link = (Arc<dyn ForwardSolver>, Option<Box<dyn ForwardHandle>>);
@@ -52,6 +56,8 @@ pub struct Layer {
     solution: Solution,
     trial: Point,
     work: ResidualWork,
+    rows: RowCheck,
+    free: ActiveSet,
     gradient: Gradient,
     tangent: SolutionTangent,
     verdict: Verdict,
@@ -76,6 +82,8 @@ impl Layer {
             solution: Solution::blank(&qp, &settings),
             trial: Point::zeros(&qp),
             work: ResidualWork::default(),
+            rows: RowCheck::default(),
+            free: ActiveSet::default(),
             gradient: Gradient::default(),
             tangent: SolutionTangent::default(),
             verdict: Verdict::Untrusted,
@@ -328,6 +336,19 @@ impl Layer {
         Ok(())
     }
 
+    /// No constraint is missed altogether, in its own units: residuals relative to the largest terms of all rows can hide
+    /// that.
+    fn every_constraint_holds(&mut self) -> bool {
+        let solution = &self.solution;
+        residuals(&solution.qp, &solution.at, &mut self.work);
+        // violations only: what a poor point says is active may well have a slack
+        self.free.release(&solution.qp);
+        let absolute = INACCURATE * self.settings.eps_abs;
+        let tolerance = Tolerance { absolute, primal: MISSED, dual: ANY, homogeneous: MISSED };
+        let scales = &self.differentiator.polisher.scales;
+        self.rows.holds(&solution.qp, (&solution.at, &self.work), &self.free, scales, tolerance)
+    }
+
     /// Judges a solver's result; true if it settles the matter.
     fn accept(&mut self, outcome: Outcome) -> Result<bool, Error> {
         if let Some(certificate) = outcome.certificate {
@@ -344,9 +365,12 @@ impl Layer {
         }
         self.polish_trial(REPAIR_ROUNDS)?;
         let (eps_abs, eps_rel) = (self.settings.eps_abs, self.settings.eps_rel);
+        let off = self.settings.polish && !self.solution.info.polished && !self.every_constraint_holds();
         let solution = &mut self.solution;
         // without the polish the caller wants the solver's own iterate, at the solver's own tolerance
-        solution.status = if solution.residuals.within(eps_abs, eps_rel, 1.0)
+        solution.status = if off {
+            if outcome.status.ok() { Status::NumericalFailure } else { outcome.status }
+        } else if solution.residuals.within(eps_abs, eps_rel, 1.0)
             || (!self.settings.polish && outcome.status == Status::Solved)
         {
             Status::Solved
@@ -379,7 +403,8 @@ fn plain(solution: &Solution) -> f64 {
     let finite = |v: &[f64]| v.iter().filter(|v| v.is_finite()).fold(0.0_f64, |m, v| m.max(v.abs()));
     let primal = finite(&qp.b).max(finite(&qp.h)).max(finite(&qp.lb)).max(finite(&qp.ub));
     let r = &solution.residuals;
-    (r.primal / (1.0 + primal)).max(r.dual / (1.0 + finite(&qp.q)))
+    let relative = |r: f64, data: f64| if data > 0.0 { r / data } else { r };
+    relative(r.primal, primal).max(relative(r.dual, finite(&qp.q)))
 }
 
 /// True if `a` is the one to keep.

@@ -166,7 +166,8 @@ pub fn residuals(qp: &Qp, point: &Point, work: &mut ResidualWork) -> (Residuals,
     (Residuals { primal, dual, complementarity, gap, primal_scale, dual_scale, gap_scale }, objective)
 }
 
-fn nan_max(a: f64, b: f64) -> f64 {
+/// The larger one; NaN if one of them is.
+pub(crate) fn nan_max(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 

@@ -247,12 +247,15 @@ impl Solution {
     }
 }
 
+/// Relative residual up to which a backward solve counts as exact.
+const ACCURATE: f64 = 1e-8;
+
 /// What the backward pass learned can only lower the trust.
 pub(crate) fn lower(verdict: Verdict, accuracy: Accuracy) -> Verdict {
+    // NaN is not
+    let accurate = accuracy.residual <= ACCURATE;
     match verdict {
-        Verdict::Exact | Verdict::OneOfSeveral if accuracy.residual > 1e-8 && !accuracy.iterative => {
-            Verdict::Regularized
-        }
+        Verdict::Exact | Verdict::OneOfSeveral if !accuracy.iterative && !accurate => Verdict::Regularized,
         Verdict::Exact if accuracy.deficient => Verdict::OneOfSeveral,
         other => other,
     }

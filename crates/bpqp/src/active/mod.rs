@@ -2,9 +2,13 @@
 
 mod identify;
 mod polish;
+mod rows;
 
 pub(crate) use identify::{RowScales, distance_scale, identify};
 pub(crate) use polish::{PolishReport, Polisher};
+pub(crate) use rows::{RowCheck, Tolerance};
+
+use crate::Qp;
 
 /// Where a variable stands between its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +70,17 @@ impl ActiveSet {
 }
 
 impl ActiveSet {
+    /// Nothing is active.
+    pub(crate) fn release(&mut self, qp: &Qp) {
+        let (n, rows) = (qp.n(), qp.n_inequality());
+        for (flags, len) in [(&mut self.g, rows), (&mut self.weak_g, rows), (&mut self.weak_bound, n)] {
+            flags.clear();
+            flags.resize(len, false);
+        }
+        self.bound.clear();
+        self.bound.resize(n, Side::Free);
+    }
+
     /// The diagonals that select this set in the KKT system: pinned variables, active rows.
     pub(crate) fn diagonals(&self, n_equality: usize, dx: &mut Vec<f64>, dc: &mut Vec<f64>) {
         dx.clear();

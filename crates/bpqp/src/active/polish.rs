@@ -7,7 +7,8 @@
 //! 2002), which is why the same loop, given more rounds, is also a forward solver.
 
 use super::identify::{RowScales, distance_scale};
-use super::{ActiveSet, Side};
+use super::rows::Tolerance;
+use super::{ActiveSet, RowCheck, Side};
 use crate::kkt::{KktFactor, factor_flat};
 use crate::matrix::norm_inf;
 use crate::residuals::{ResidualWork, residuals};
@@ -19,6 +20,8 @@ const TOLERANCE: f64 = 1e-10;
 const WEAK: f64 = 1e-8;
 /// The equations of the set hold if what is left of them is below this multiple of the scales of their rows.
 const HOLDS: f64 = 1e-8;
+/// The same of every single row.
+const BY_ROWS: Tolerance = Tolerance { absolute: 0.0, primal: HOLDS, dual: HOLDS, homogeneous: 1e-12 };
 /// Lengths below this are measured as if they were this long: a solution that vanishes has no length of its own.
 const SHORT: f64 = 1e-4;
 /// Residuals relative to the terms that cancel in them: rounding.
@@ -64,6 +67,7 @@ pub(crate) struct Polisher {
     trial: Point,
     before: Point,
     set: ActiveSet,
+    check: RowCheck,
 }
 
 impl Polisher {
@@ -88,14 +92,21 @@ impl Polisher {
             let Ok(face) = factor_flat(kkt, qp, (&self.dx, &self.dc), &mut self.w) else {
                 return self.give_up(qp, point, round, accuracy);
             };
-            let (first, residuals, objective) = self.correct(qp, kkt);
+            let (first, mut residuals, mut objective) = self.correct(qp, kkt, false);
             accuracy = first;
             if !objective.is_finite() {
                 return self.give_up(qp, point, round, accuracy);
             }
             if !self.repair(qp, round > BOLD_ROUNDS) {
                 if !self.holds(qp, &residuals) {
-                    return self.give_up(qp, point, round, accuracy);
+                    // small rows may still be off where the large ones are at rounding
+                    (_, residuals, objective) = self.correct(qp, kkt, true);
+                    if self.repair(qp, round > BOLD_ROUNDS) {
+                        continue;
+                    }
+                    if !self.holds(qp, &residuals) {
+                        return self.give_up(qp, point, round, accuracy);
+                    }
                 }
                 self.mark_weak(qp);
                 self.clip();
@@ -121,7 +132,7 @@ impl Polisher {
 
     /// The trial point satisfies the equations of its set, each in the units of its own row: the system of the set may be
     /// inconsistent, and a row of small entries must not drown in the residuals of the others.
-    fn holds(&self, qp: &Qp, report: &Residuals) -> bool {
+    fn holds(&mut self, qp: &Qp, report: &Residuals) -> bool {
         let force = HOLDS * report.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x));
         let length = HOLDS * distance_scale(qp, &self.trial.x).max(SHORT);
         let mut equalities = self.work.equality.iter().zip(&self.scales.equality);
@@ -130,6 +141,7 @@ impl Polisher {
         equalities.all(|(r, norm)| r.abs() <= length * norm)
             && rows.all(|((s, norm), &active)| !active || s.abs() <= length * norm)
             && stationarity.all(|(r, &side)| side != Side::Free || r.abs() <= force)
+            && self.check.holds(qp, (&self.trial, &self.work), &self.set, &self.scales, BY_ROWS)
     }
 
     /// Multipliers of the wrong sign by rounding only, which `repair` let pass, vanish.
@@ -176,8 +188,8 @@ impl Polisher {
     }
 
     /// Corrects the trial point on its set until its residual is at rounding level or stops falling, which takes one solve
-    /// with good factors. The first solve tells how good they are.
-    fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor) -> (f64, Residuals, f64) {
+    /// with good factors; or `to_the_end` of its solves, while it stays there. The first solve tells how good they are.
+    fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, to_the_end: bool) -> (f64, Residuals, f64) {
         let m = qp.n_equality();
         let (report, _) = residuals(qp, &self.trial, &mut self.work);
         let mut before = self.distance_to_set(qp, &report);
@@ -206,7 +218,7 @@ impl Polisher {
             }
             last = Some(now);
             // ill-conditioned or unknown factors: the worse block may be at rounding while the other still improves
-            let well = kkt.reciprocal_condition() > 0.0;
+            let well = !to_the_end && kkt.reciprocal_condition() > 0.0;
             if after == 0.0 || (well && (after <= ROUNDING || after > 0.1 * before)) || after > before.max(ROUNDING) {
                 break;
             }

@@ -20,7 +20,7 @@ const TO_BOUNDARY: f64 = 0.995;
 /// A certificate is looked for from this iteration on.
 const FIRST_CERTIFICATE: usize = 4;
 /// Violation at which a certificate ends the iteration, and at which one is taken where the iteration ended without
-/// a solution. A certificate of violation v excludes every feasible point of norm below 1/v.
+/// a solution.
 const SURE: f64 = 1e-8;
 const LAST_RESORT: f64 = 1e-6;
 /// Complementarity that vanished while the residuals did not: the iteration leads nowhere.

@@ -196,4 +196,23 @@ impl Csc {
             *o += alpha * sum;
         }
     }
+
+    /// `out += |self| x` for `x >= 0`.
+    pub(crate) fn magnitudes_add(&self, x: &[f64], out: &mut [f64]) {
+        for (j, &xj) in x.iter().enumerate() {
+            let range = self.indptr[j]..self.indptr[j + 1];
+            for (&i, v) in self.indices[range.clone()].iter().zip(&self.values[range]) {
+                out[i] += v.abs() * xj;
+            }
+        }
+    }
+
+    /// `out += |self|' y` for `y >= 0`.
+    pub(crate) fn transposed_magnitudes_add(&self, y: &[f64], out: &mut [f64]) {
+        for (j, o) in out.iter_mut().enumerate() {
+            let range = self.indptr[j]..self.indptr[j + 1];
+            let entries = self.indices[range.clone()].iter().zip(&self.values[range]);
+            *o += entries.map(|(&i, v)| v.abs() * y[i]).sum::<f64>();
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Dense kernels on slices, over faer's run-time dispatched ones.
 
 use faer::linalg::matmul::matmul;
-use faer::{Accum, ColMut, ColRef, MatRef, Par};
+use faer::{Accum, ColMut, ColRef, Mat, MatRef, Par};
 
 /// `out += alpha * m x`.
 pub(crate) fn gemv(alpha: f64, m: MatRef<'_, f64>, x: &[f64], out: &mut [f64]) {
@@ -12,6 +12,28 @@ pub(crate) fn gemv(alpha: f64, m: MatRef<'_, f64>, x: &[f64], out: &mut [f64]) {
 /// `out += alpha * m' y`.
 pub(crate) fn gemv_t(alpha: f64, m: MatRef<'_, f64>, y: &[f64], out: &mut [f64]) {
     gemv(alpha, m.transpose(), y, out);
+}
+
+/// `out += |m| x` for `x >= 0`.
+pub(crate) fn gemv_abs(m: &Mat<f64>, x: &[f64], out: &mut [f64]) {
+    for (j, x) in x.iter().enumerate().filter(|(_, x)| **x != 0.0) {
+        out.iter_mut().zip(m.col_as_slice(j)).for_each(|(o, v)| *o += v.abs() * x);
+    }
+}
+
+/// `out += |m|' y` for `y >= 0`.
+pub(crate) fn gemv_t_abs(m: &Mat<f64>, y: &[f64], out: &mut [f64]) {
+    for (j, o) in out.iter_mut().enumerate() {
+        let mut lanes = [0.0; LANES];
+        let (left, right) = (m.col_as_slice(j).chunks_exact(LANES), y.chunks_exact(LANES));
+        let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a.abs() * b).sum();
+        for (a, b) in left.zip(right) {
+            for k in 0..LANES {
+                lanes[k] += a[k].abs() * b[k];
+            }
+        }
+        *o += lanes.iter().sum::<f64>() + rest;
+    }
 }
 
 /// Accumulators that run side by side: a single one would wait for itself, four cycles per entry.

@@ -1,6 +1,6 @@
 //! The quadratic term.
 
-use super::{Csc, gemv, gemv_t};
+use super::{Csc, gemv, gemv_abs, gemv_t, gemv_t_abs};
 use crate::Error;
 use faer::Mat;
 
@@ -76,17 +76,42 @@ impl Hessian {
         }
     }
 
+    /// `out += |P| x` for `x >= 0`; for a factored P with `|d| + |F| |F'|`, the terms as they are computed.
+    pub(crate) fn magnitudes_add(&self, x: &[f64], out: &mut [f64], work: &mut Vec<f64>) {
+        match self {
+            Hessian::Zero(_) => {}
+            Hessian::Dense(m) => gemv_abs(m, x, out),
+            Hessian::Sparse(m) => m.magnitudes_add(x, out),
+            Hessian::Diagonal(d) => out.iter_mut().zip(d).zip(x).for_each(|((o, d), x)| *o += d.abs() * x),
+            Hessian::LowRank { d, f } => {
+                out.iter_mut().zip(d).zip(x).for_each(|((o, d), x)| *o += d.abs() * x);
+                work.clear();
+                work.resize(f.ncols(), 0.0);
+                gemv_t_abs(f, x, work);
+                gemv_abs(f, work, out);
+            }
+        }
+    }
+
     /// The diagonal of `P`.
     pub fn diagonal(&self) -> Vec<f64> {
+        let mut out = Vec::new();
+        self.diagonal_into(&mut out);
+        out
+    }
+
+    /// Writes the diagonal of `P`.
+    pub(crate) fn diagonal_into(&self, out: &mut Vec<f64>) {
+        out.clear();
         match self {
-            Hessian::Zero(n) => vec![0.0; *n],
-            Hessian::Dense(m) => (0..m.ncols()).map(|i| m[(i, i)]).collect(),
+            Hessian::Zero(n) => out.resize(*n, 0.0),
+            Hessian::Dense(m) => out.extend((0..m.ncols()).map(|i| m[(i, i)])),
             Hessian::Sparse(m) => {
-                (0..m.ncols()).map(|j| m.column(j).find(|&(i, _)| i == j).map_or(0.0, |(_, v)| v)).collect()
+                out.extend((0..m.ncols()).map(|j| m.column(j).find(|&(i, _)| i == j).map_or(0.0, |(_, v)| v)))
             }
-            Hessian::Diagonal(d) => d.clone(),
+            Hessian::Diagonal(d) => out.extend_from_slice(d),
             Hessian::LowRank { d, f } => {
-                (0..d.len()).map(|i| d[i] + (0..f.ncols()).map(|k| f[(i, k)] * f[(i, k)]).sum::<f64>()).collect()
+                out.extend((0..d.len()).map(|i| d[i] + (0..f.ncols()).map(|k| f[(i, k)] * f[(i, k)]).sum::<f64>()))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A constraint matrix.
 
-use super::{Csc, gemv, gemv_t};
+use super::{Csc, gemv, gemv_abs, gemv_t, gemv_t_abs};
 use crate::Error;
 use faer::Mat;
 
@@ -57,6 +57,22 @@ impl Matrix {
         match self {
             Matrix::Dense(m) => gemv_t(alpha, m.as_ref(), y, out),
             Matrix::Sparse(m) => m.tmul_add(alpha, y, out),
+        }
+    }
+
+    /// `out += |M| x` for `x >= 0`.
+    pub(crate) fn magnitudes_add(&self, x: &[f64], out: &mut [f64]) {
+        match self {
+            Matrix::Dense(m) => gemv_abs(m, x, out),
+            Matrix::Sparse(m) => m.magnitudes_add(x, out),
+        }
+    }
+
+    /// `out += |M|' y` for `y >= 0`.
+    pub(crate) fn transposed_magnitudes_add(&self, y: &[f64], out: &mut [f64]) {
+        match self {
+            Matrix::Dense(m) => gemv_t_abs(m, y, out),
+            Matrix::Sparse(m) => m.transposed_magnitudes_add(y, out),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Problems without a solution say so, with a proof that is checked here by other code than the library's.
 
-use bpqp::{Certificate, Cotangent, Error, Qp, Settings, Solution, Solver, Status, Wrt};
-use bpqp_testkit::{Family, hard};
+use bpqp::{Certificate, Cotangent, Error, Hessian, Qp, Settings, Solution, Solver, Status, Verdict, Wrt};
+use bpqp_testkit::{Family, Rng, hard};
+use faer::Mat;
 use std::time::Duration;
 
 const SOLVERS: [Solver; 4] = [Solver::Auto, Solver::InteriorPoint, Solver::Admm, Solver::Clarabel];
@@ -146,5 +147,102 @@ fn problems_without_variables_constraints_or_objective_are_solved() {
         let solution = feasibility.solve(&Settings::with_solver(solver)).expect("valid");
         assert!(solution.ok(), "{}: {}", solver.name(), solution.status);
         assert!(solution.x[0] >= 1.0 - 1e-8 && solution.x[0] <= 2.0 + 1e-8, "{}", solver.name());
+    }
+}
+
+/// What a problem was made to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Solvable,
+    Infeasible,
+    Unbounded,
+}
+
+/// A problem of a known kind whose rows, variables and cost have units spread over `10^-spread..10^spread`: powers of two,
+/// so that the kind survives to the last bit.
+fn of_all_scales(kind: Kind, spread: f64, rng: &mut Rng) -> Qp {
+    let n = 1 + rng.below(5);
+    let (m, rows) = (rng.below(n), 1 + rng.below(2 * n));
+    let rank = if rng.uniform() < 0.5 { 0 } else { rng.below(n + 1) };
+    let f = rng.normal_matrix(n, rank);
+    let mut p = Mat::from_fn(n, n, |i, j| (0..rank).map(|r| f[(i, r)] * f[(j, r)]).sum::<f64>());
+    let mut c = rng.normal_matrix(m + rows, n);
+    let (x, mut q) = (rng.normals(n), rng.normals(n));
+    if kind == Kind::Unbounded {
+        // along the first variable nothing resists
+        q[0] = -q[0].abs();
+        (0..n).for_each(|i| (p[(0, i)], p[(i, 0)]) = (0.0, 0.0));
+        for i in 0..m + rows {
+            c[(i, 0)] = if i < m || rng.uniform() < 0.5 { 0.0 } else { -c[(i, 0)].abs() };
+        }
+    }
+    let row = |c: &Mat<f64>, i: usize| (0..n).map(|j| c[(i, j)] * x[j]).sum::<f64>();
+    let mut right: Vec<f64> = (0..m + rows).map(|i| row(&c, i)).collect();
+    right[m..].iter_mut().for_each(|h| *h += rng.uniform());
+    let multipliers: Vec<f64> = (0..m + rows).map(|i| if i < m { rng.normal() } else { rng.uniform() }).collect();
+    match kind {
+        // stationary somewhere, with multipliers of the right sign: bounded from below
+        Kind::Solvable => {
+            for j in 0..n {
+                q[j] = -(0..n).map(|i| p[(i, j)] * x[i]).sum::<f64>();
+                q[j] -= (0..m + rows).map(|i| c[(i, j)] * multipliers[i]).sum::<f64>();
+            }
+        }
+        // the last row contradicts a combination of the others
+        Kind::Infeasible => {
+            let last = m + rows - 1;
+            (0..n).for_each(|j| c[(last, j)] = -(0..last).map(|i| c[(i, j)] * multipliers[i]).sum::<f64>());
+            right[last] = -(0..last).map(|i| right[i] * multipliers[i]).sum::<f64>() - 0.5;
+        }
+        Kind::Unbounded => {}
+    }
+    let unit = |rng: &mut Rng| 10f64.powf(rng.between(-spread, spread)).log2().round().exp2();
+    let (columns, cost): (Vec<f64>, f64) = ((0..n).map(|_| unit(rng)).collect(), unit(rng));
+    for (i, right) in right.iter_mut().enumerate() {
+        let own = unit(rng);
+        *right *= own;
+        (0..n).for_each(|j| c[(i, j)] *= own * columns[j]);
+    }
+    let p = match rank {
+        0 => Hessian::Zero(n),
+        _ => Hessian::Dense(Mat::from_fn(n, n, |i, j| p[(i, j)] * columns[i] * columns[j] * cost)),
+    };
+    let q: Vec<f64> = q.iter().zip(&columns).map(|(q, u)| q * u * cost).collect();
+    let (a, g) = (c.subrows(0, m).to_owned(), c.subrows(m, rows).to_owned());
+    Qp::new(p, q)
+        .and_then(|qp| qp.equality(a, &right[..m]))
+        .and_then(|qp| qp.inequality(g, &right[m..]))
+        .expect("valid")
+}
+
+#[test]
+fn no_scale_of_rows_variables_or_cost_makes_a_wrong_claim() {
+    let mut rng = Rng::new(1803);
+    for spread in [0.0, 2.0, 4.0, 6.0] {
+        let mut decided = 0;
+        let count = 600;
+        for k in 0..count {
+            let kind = [Kind::Solvable, Kind::Infeasible, Kind::Unbounded][k % 3];
+            let qp = of_all_scales(kind, spread, &mut rng);
+            for solver in SOLVERS {
+                let solution = qp.solve(&Settings::with_solver(solver)).expect("valid");
+                let (status, verdict) = (solution.status, solution.verdict());
+                let what = format!("{kind:?} {k} of spread {spread} by {}: {status}, {verdict:?}", solver.name());
+                let verified = solution.ok() && verdict != Verdict::Untrusted;
+                let wrong = match kind {
+                    Kind::Solvable => matches!(status, Status::PrimalInfeasible | Status::DualInfeasible),
+                    // an infeasible problem may well have a direction of descent without end, too
+                    Kind::Infeasible => verified,
+                    Kind::Unbounded => verified || status == Status::PrimalInfeasible,
+                };
+                assert!(!wrong, "{what}");
+                if solver == Solver::Auto {
+                    let none = matches!(status, Status::PrimalInfeasible | Status::DualInfeasible);
+                    decided += usize::from(if kind == Kind::Solvable { verified } else { none });
+                }
+            }
+        }
+        let least = if spread < 5.0 { 98 * count / 100 } else { 90 * count / 100 };
+        assert!(decided >= least, "spread {spread}: {decided} of {count} decided");
     }
 }

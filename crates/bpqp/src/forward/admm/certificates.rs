@@ -18,22 +18,24 @@ impl Prover {
         Prover { ray: Point { x: Vec::new(), ..Point::zeros(qp) }, direction: vec![0.0; qp.n()] }
     }
 
-    /// A verified proof, if the last step holds one.
+    /// A verified proof, if the last step holds one; `thorough` if what is left of vanishing entries may be dropped.
     pub fn look(
         &mut self,
         qp: &Qp,
         scaling: &Scaling,
         (now, last): (&State, &State),
         pinned: &[bool],
+        thorough: bool,
     ) -> Option<(Status, Certificate)> {
+        let clean = |proof: Certificate| if thorough { proof.cleaned(qp) } else { proof };
         if self.primal(qp, scaling, now, last) < 0.0 {
-            let proof = Certificate::PrimalInfeasible(self.ray.clone());
+            let proof = clean(Certificate::PrimalInfeasible(self.ray.clone()));
             if proof.verify(qp) {
                 return Some((Status::PrimalInfeasible, proof));
             }
         }
         if self.dual(qp, scaling, now, last, pinned) < 0.0 {
-            let proof = Certificate::DualInfeasible(self.direction.clone());
+            let proof = clean(Certificate::DualInfeasible(self.direction.clone()));
             if proof.verify(qp) {
                 return Some((Status::DualInfeasible, proof));
             }
