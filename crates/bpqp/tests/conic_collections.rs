@@ -8,8 +8,9 @@ use std::time::Duration;
 
 /// Relative accuracy of derivatives, unless flagged.
 const GRADIENT: f64 = 1e-5;
-/// Relative accuracy of one-sided derivatives at a kink of the optimal value.
-const ONE_SIDED: f64 = 1e-4;
+/// Relative accuracy of one-sided derivatives at a kink of the optimal value, and of those by a point that is the solver's own
+/// because the polish failed: they change with its last digits.
+const COARSE: f64 = 1e-4;
 
 /// The optimal value's derivatives are x and -y. Where they are not, x or y is only one of several solutions, which is
 /// flagged and shown: the derivatives to the left and to the right enclose its slope, and are those of other solutions of
@@ -18,10 +19,11 @@ fn check_optimal_value(run: &ConicRun) -> usize {
     let mut kinks = 0;
     for value in run.values.as_ref().expect("solved") {
         let what = || format!("{value:?}\n{}", run.line());
-        assert!(value.violation() <= AGREEMENT, "{:.1e} {}", value.violation(), what());
-        if value.error() > AGREEMENT || value.error().is_nan() {
+        let accuracy = if run.verdict == Verdict::Untrusted { COARSE } else { AGREEMENT };
+        assert!(value.violation() <= accuracy, "{:.1e} {}", value.violation(), what());
+        if value.error() > accuracy || value.error().is_nan() {
             assert_ne!(run.verdict, Verdict::Exact, "{}", what());
-            assert!(value.kink() <= ONE_SIDED, "{:.1e} {}", value.kink(), what());
+            assert!(value.kink() <= COARSE, "{:.1e} {}", value.kink(), what());
             // mra01: several y. nb: q on the boundary of the costs for which the problem is bounded, an unbounded set of x
             let known = [("mra01", Moved::B), ("nb.", Moved::Q)];
             assert!(known.iter().any(|(name, moved)| run.name.contains(name) && value.moved == *moved), "{}", what());
