@@ -3,10 +3,11 @@
 use crate::data::{Data, Problems};
 use crate::errors::Failure;
 use crate::pieces::{in_pieces, long, watched, work};
-use crate::solutions::{Solutions, restore};
+use crate::solutions::{List, Solutions, restore};
 use bpqp::{Batch, Error, Interrupt, Point, Qp, Settings, Solution};
 use pyo3::Python;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Iterations beyond which any solve may take long.
@@ -54,7 +55,7 @@ impl Engine {
     }
 
     /// Solutions to be differentiated on the threads of this engine.
-    pub fn solutions(&self, list: impl Into<Arc<Vec<Solution>>>) -> Solutions {
+    pub fn solutions(&self, list: impl Into<Arc<List>>) -> Solutions {
         Solutions::new(list, self.batch.clone())
     }
 
@@ -82,12 +83,27 @@ impl Engine {
             };
             Ok((qp, start.get(k).and_then(Option::as_ref)))
         };
-        let mut list = Vec::with_capacity(n);
+        let mut list: List = Vec::with_capacity(n);
+        let nv = problems.first().n();
+        let mut x = vec![0.0; n * nv];
+        let mut rest = &mut x[..];
+        let all_ok = AtomicBool::new(true);
         let piece = |range: Range<usize>| {
             // one call at a time: the layers of a thread belong to one problem
             let _busy = lock(&self.busy);
             self.interrupt.clear();
-            let solutions = self.batch.solve_made(range.len(), |k| make(range.start + k))?;
+            let rows: Vec<&mut [f64]> = range.clone().map(|_| rest.split_off_mut(..nv).unwrap_or_default()).collect();
+            // what the caller wants of a solution is copied where it was found, and the solution stays there
+            let take = |solution: &Solution, row: &mut [f64]| {
+                if solution.x.len() == row.len() {
+                    row.copy_from_slice(&solution.x);
+                }
+                if !solution.ok() {
+                    all_ok.store(false, Ordering::Relaxed);
+                }
+                Box::new(solution.clone())
+            };
+            let solutions = self.batch.solve_each(rows.into_iter(), |k| make(range.start + k), take)?;
             for (solution, k) in solutions.into_iter().zip(range) {
                 list.push(solution.map_err(|e| problems.fail(k, e))?);
             }
@@ -97,7 +113,7 @@ impl Engine {
             Some(py) if heavy => watched(py, n, &self.interrupt, piece)?,
             _ => in_pieces(py, n, each, piece)?,
         }
-        Ok(self.solutions(list))
+        Ok(Solutions::solved(list, x, all_ok.into_inner(), self.batch.clone()))
     }
 
     /// Solutions from elsewhere, ready to be differentiated; missing multipliers are recovered.
@@ -111,7 +127,7 @@ impl Engine {
         let mut list = Vec::with_capacity(qps.len());
         in_pieces(Some(py), qps.len(), work(problems.first()), |range| {
             for k in range {
-                list.push(bpqp::from_solution(qps[k].clone(), given[k].clone(), &self.settings)?);
+                list.push(Box::new(bpqp::from_solution(qps[k].clone(), given[k].clone(), &self.settings)?));
             }
             Ok(())
         })?;
@@ -135,7 +151,7 @@ impl Engine {
         let mut list = Vec::with_capacity(n);
         in_pieces(py, n, work(problems.first()), |range| {
             for k in range {
-                list.push(restore(&qps[k], &rows[k * width..(k + 1) * width], &self.settings)?);
+                list.push(Box::new(restore(&qps[k], &rows[k * width..(k + 1) * width], &self.settings)?));
             }
             Ok(())
         })?;

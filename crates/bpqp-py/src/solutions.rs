@@ -1,6 +1,7 @@
 //! The solutions of a batch and their derivatives, without the interpreter where there is none.
 
 use crate::data::Data;
+use crate::engine::lock;
 use crate::errors::Failure;
 use crate::gather::{Gather, Row, wrt};
 use crate::pieces::{in_pieces, work};
@@ -9,7 +10,7 @@ use bpqp::{
     SolutionTangent, Status, Tangent,
 };
 use pyo3::Python;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// What a derivative of an instance without a solution is: 0 an error, 1 NaN, 2 zero.
 pub type Policy = u8;
@@ -17,11 +18,17 @@ pub type Policy = u8;
 /// Failures named in a message.
 const LISTED: usize = 8;
 
+/// Each in a place of its own: they stay where the threads that found them put them.
+#[allow(clippy::vec_box)]
+pub type List = Vec<Box<Solution>>;
+
 /// The solutions of a batch.
 pub struct Solutions {
-    pub list: Arc<Vec<Solution>>,
+    pub list: Arc<List>,
     /// False for a single problem, whose errors then name no instance.
     pub batched: bool,
+    x: Mutex<Option<Vec<f64>>>,
+    all_ok: bool,
     /// Threads and layers for the derivatives.
     workers: Arc<Batch>,
 }
@@ -106,17 +113,54 @@ pub fn restore(qp: &Qp, row: &[f64], settings: &Settings) -> Result<Solution, Er
 pub type Rows = [Vec<f64>; 5];
 
 impl Solutions {
-    pub fn new(list: impl Into<Arc<Vec<Solution>>>, workers: Arc<Batch>) -> Self {
-        Solutions { list: list.into(), batched: true, workers }
+    pub fn new(list: impl Into<Arc<List>>, workers: Arc<Batch>) -> Self {
+        let list = list.into();
+        let all_ok = list.iter().all(|s| s.ok());
+        Solutions { list, batched: true, x: Mutex::new(None), all_ok, workers }
+    }
+
+    /// The same with what was seen of them when they were found: the rows `x` of all, and whether all are solutions.
+    pub fn solved(list: List, x: Vec<f64>, all_ok: bool, workers: Arc<Batch>) -> Self {
+        Solutions { list: list.into(), batched: true, x: Mutex::new(Some(x)), all_ok, workers }
+    }
+
+    /// The same solutions again.
+    pub fn share(&self) -> Self {
+        let (list, workers) = (self.list.clone(), self.workers.clone());
+        Solutions { list, batched: self.batched, x: Mutex::new(None), all_ok: self.all_ok, workers }
+    }
+
+    /// True if every instance has a solution.
+    pub fn all_ok(&self) -> bool {
+        self.all_ok
+    }
+
+    /// The rows `x` of all instances; with `nan`, those of instances without a solution are NaN.
+    pub fn x(&self, nan: bool) -> Vec<f64> {
+        let ready = lock(&self.x).take().filter(|_| self.all_ok || !nan);
+        ready.unwrap_or_else(|| self.rows(nan, self.list.first().map_or(0, |s| s.qp().n()), |s| &s.x))
+    }
+
+    /// The rows of an output of all instances, the same way.
+    pub fn rows(&self, nan: bool, width: usize, pick: impl Fn(&Solution) -> &[f64]) -> Vec<f64> {
+        let mut out = Vec::with_capacity(self.list.len() * width);
+        for s in self.list.iter() {
+            let end = out.len() + width;
+            if s.ok() || !nan {
+                out.extend_from_slice(pick(s));
+            }
+            out.resize(end, if nan { f64::NAN } else { 0.0 });
+        }
+        out
     }
 
     pub fn qp(&self) -> Result<&Qp, Failure> {
-        self.list.first().map(Solution::qp).ok_or_else(|| Failure::Misuse("the batch is empty".to_owned()))
+        self.list.first().map(|s| s.qp()).ok_or_else(|| Failure::Misuse("the batch is empty".to_owned()))
     }
 
     /// The elements without a solution in words, if there are any.
     pub fn failures(&self) -> Option<String> {
-        let failed: Vec<(usize, &Solution)> = self.list.iter().enumerate().filter(|(_, s)| !s.ok()).collect();
+        let failed: Vec<(usize, &Box<Solution>)> = self.list.iter().enumerate().filter(|(_, s)| !s.ok()).collect();
         if failed.is_empty() {
             return None;
         }
@@ -244,7 +288,6 @@ impl Solutions {
         (ask, summed): ([bool; 8], [bool; 9]),
         policy: Policy,
     ) -> Result<Gather, Failure> {
-        self.check_cotangents(cotangents)?;
         let ask = wrt(ask);
         let mut gather = Gather::new(self.qp()?, ask, summed, self.list.len(), 1, false);
         self.gather(py, policy, &mut gather, |layer, k, take| {

@@ -30,7 +30,7 @@ impl Solved {
     }
 
     fn column<'py>(&self, py: Python<'py>, f: impl Fn(&Solution) -> f64) -> Bound<'py, PyArray1<f64>> {
-        self.0.list.iter().map(f).collect::<Vec<_>>().into_pyarray(py)
+        self.0.list.iter().map(|s| f(s)).collect::<Vec<_>>().into_pyarray(py)
     }
 
     /// Cotangents of `x, y, z, z_box` and of the objective, one row for every instance; a missing one is zero.
@@ -89,32 +89,28 @@ impl Solved {
     /// `x` alone, as in `outputs`, without a batch dimension for a single problem. `None` if there is an instance without
     /// a solution and the policy is to raise.
     fn answer<'py>(&self, py: Python<'py>, policy: Policy) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if policy == 0 && !self.all_ok() {
+        if policy == 0 && !self.0.all_ok() {
             return Ok(None);
         }
         let n = self.0.qp()?.n();
-        let rows = self.rows(py, n, |s, row| match policy != 2 && !s.ok() {
-            true => row.resize(row.len() + n, f64::NAN),
-            false => row.extend(&s.x),
-        })?;
-        Ok(Some(if self.0.batched { rows.into_any() } else { rows.reshape([n])?.into_any() }))
+        let x = self.0.x(policy != 2).into_pyarray(py);
+        Ok(Some(if self.0.batched { x.reshape([self.0.list.len(), n])?.into_any() } else { x.into_any() }))
     }
 
     /// `(x, y, z, z_box, objective)`; with `nan`, those of instances without a solution are NaN.
     fn outputs<'py>(&self, py: Python<'py>, nan: bool) -> PyResult<Bound<'py, PyTuple>> {
         let qp = self.0.qp()?;
         let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
-        let push = |s: &Solution, v: &[f64], row: &mut Vec<f64>| match nan && !s.ok() {
-            true => row.resize(row.len() + v.len(), f64::NAN),
-            false => row.extend(v),
+        let shaped = |rows: Vec<f64>, width: usize| -> PyResult<Bound<'py, PyAny>> {
+            Ok(rows.into_pyarray(py).reshape([self.0.list.len(), width])?.into_any())
         };
         PyTuple::new(
             py,
             [
-                self.rows(py, n, |s, row| push(s, &s.x, row))?.into_any(),
-                self.rows(py, m, |s, row| push(s, &s.y, row))?.into_any(),
-                self.rows(py, mi, |s, row| push(s, &s.z, row))?.into_any(),
-                self.rows(py, n, |s, row| push(s, &s.z_box, row))?.into_any(),
+                shaped(self.0.x(nan), n)?,
+                shaped(self.0.rows(nan, m, |s| &s.y), m)?,
+                shaped(self.0.rows(nan, mi, |s| &s.z), mi)?,
+                shaped(self.0.rows(nan, n, |s| &s.z_box), n)?,
                 self.column(py, |s| if nan && !s.ok() { f64::NAN } else { s.objective }).into_any(),
             ],
         )
@@ -128,7 +124,7 @@ impl Solved {
 
     /// Per instance the code of the status, its place in `STATUSES`, and the iterations.
     fn codes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<i32>>> {
-        let codes: Vec<i32> = self.0.list.iter().flat_map(codes).collect();
+        let codes: Vec<i32> = self.0.list.iter().flat_map(|s| codes(s)).collect();
         codes.into_pyarray(py).reshape([self.0.list.len(), 2])
     }
 
@@ -139,12 +135,12 @@ impl Solved {
 
     /// True for every instance with a solution.
     fn ok<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<bool>> {
-        self.0.list.iter().map(Solution::ok).collect::<Vec<_>>().into_pyarray(py)
+        self.0.list.iter().map(|s| s.ok()).collect::<Vec<_>>().into_pyarray(py)
     }
 
     /// True if every instance has a solution.
     fn all_ok(&self) -> bool {
-        self.0.list.iter().all(Solution::ok)
+        self.0.all_ok()
     }
 
     fn status(&self) -> Vec<&'static str> {

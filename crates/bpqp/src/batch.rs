@@ -2,6 +2,7 @@
 
 use crate::threads::{count, drop_elsewhere, lock, share};
 use crate::{Cotangent, Error, Gradient, Layer, Point, Qp, Settings, Solution, Verdict, Wrt};
+use std::borrow::Borrow;
 use std::sync::Mutex;
 
 /// Per instance a gradient with the verdict on it, or why there is none.
@@ -103,48 +104,44 @@ impl Batch {
         Ok(solutions)
     }
 
-    /// Solves problems that are not instances of the batch, each from its own starting point, on the threads and with the
-    /// factorizations of the batch; nothing is remembered but those. A structure other than the last one starts afresh.
-    pub fn solve_each(&self, qps: &[Qp], warm: &[Option<Point>]) -> Result<Vec<Result<Solution, Error>>, Error> {
-        if warm.len() != qps.len() {
-            return Err(Error::length("warm", warm.len(), qps.len(), "one starting point, or None, per problem"));
-        }
-        self.solve_made(qps.len(), |k| Ok((qps[k].clone(), warm[k].as_ref())))
-    }
-
-    /// The same for `n` problems that are made on the threads, where they are needed.
-    pub fn solve_made<'a>(
+    /// Solves problems that are not instances of the batch, on the threads and with the factorizations of the batch, one for
+    /// each of `items`: `make(k)` makes the problem where it is needed, and a starting point; `take(solution, items[k])`
+    /// takes of the solution what is wanted. Nothing is remembered but the factorizations. A structure other than the last
+    /// one starts afresh. Results in order.
+    pub fn solve_each<'a, I: Send, T: Send>(
         &self,
-        n: usize,
+        items: impl DoubleEndedIterator<Item = I> + ExactSizeIterator + Send,
         make: impl Fn(usize) -> Result<(Qp, Option<&'a Point>), Error> + Sync,
-    ) -> Result<Vec<Result<Solution, Error>>, Error> {
-        self.workers.map(0..n, |slot, k, _| {
+        take: impl Fn(&Solution, I) -> T + Sync,
+    ) -> Result<Vec<Result<T, Error>>, Error> {
+        self.workers.map(items, |slot, k, item| {
             let (qp, warm) = make(k)?;
-            layer_for(slot, &qp, &self.settings)?.solve_from(warm).cloned()
+            Ok(take(layer_for(slot, &qp, &self.settings)?.solve_from(warm)?, item))
         })
     }
 
     /// `derive(layer, k, items[k])` on a layer that holds `solutions[k]`, on the threads: gradients, tangents, many
-    /// cotangents at one solution, second derivatives. The solutions need not be of this batch. Results in order.
-    pub fn derive<I: Send, T: Send>(
+    /// cotangents at one solution, second derivatives. The solutions need not be of this batch, but have its settings.
+    /// Results in order.
+    pub fn derive<S: Borrow<Solution> + Sync, I: Send, T: Send>(
         &self,
-        solutions: &[Solution],
+        solutions: &[S],
         items: impl DoubleEndedIterator<Item = I> + ExactSizeIterator + Send,
         derive: impl Fn(&mut Layer, usize, I) -> Result<T, Error> + Sync,
     ) -> Result<Vec<Result<T, Error>>, Error> {
         if items.len() != solutions.len() {
             return Err(Error::length("items", items.len(), solutions.len(), "one per solution"));
         }
-        self.workers.map(items, |slot, k, item| derive(adopt(slot, &solutions[k])?, k, item))
+        self.workers.map(items, |slot, k, item| derive(adopt(slot, solutions[k].borrow())?, k, item))
     }
 
     /// Drops solutions of small problems on another thread, while the caller goes on: each holds some twenty buffers.
     /// Large ones are dropped at once, so that their memory is there for the next solve.
-    pub fn discard(&self, solutions: Vec<Solution>) {
+    pub fn discard<S: Borrow<Solution> + Send + 'static>(&self, solutions: Vec<S>) {
         const MANY: usize = 16;
         const SMALL: usize = 1 << 20;
         let size = |s: &Solution| s.qp.n() * (s.qp.n() + s.qp.n_equality() + s.qp.n_inequality());
-        if solutions.len() >= MANY && solutions.len() * solutions.first().map_or(0, size) <= SMALL {
+        if solutions.len() >= MANY && solutions.len() * solutions.first().map_or(0, |s| size(s.borrow())) <= SMALL {
             drop_elsewhere(self.workers.layers.len(), solutions);
         }
     }

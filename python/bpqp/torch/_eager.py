@@ -100,6 +100,10 @@ class _Eager(torch.autograd.Function):
         return None, None, *grads
 
 
+# `_Eager.apply` where no transform is active
+_apply = super(torch.autograd.Function, _Eager).apply
+
+
 def to_tensor(array: Any, like: Any) -> torch.Tensor:
     """An array as a tensor of a device and a dtype; without them, as it is."""
     tensor = _from_numpy(array)
@@ -140,7 +144,7 @@ def outputs(kept: Any, x: Any, data: list[Any], differentiable: bool, full: bool
         if not solved.batched():
             arrays = tuple([a[0:1].reshape(a.shape[1:]) for a in arrays])
     if differentiable:
-        out = _Eager.apply(kept, arrays, *data)
+        out = _apply(kept, arrays, *data)
     else:
         out = tuple([to_tensor(a, like) for a in arrays]) if full else to_tensor(x, like)
     if not full:

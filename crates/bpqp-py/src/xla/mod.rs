@@ -34,7 +34,7 @@ impl Prepared {
     /// The solutions of these data that have this state.
     fn solutions(&self, frame: &Frame<'_>, data: &Slots<'_>, state: &[f64]) -> Result<Solutions, Failure> {
         match self.recent.find(data, state) {
-            Some(list) => Ok(self.engine.solutions(list)),
+            Some(solutions) => Ok(solutions),
             None => self.engine.restore(None, &data.data(frame.factored)?, state, frame.size),
         }
     }
@@ -74,29 +74,19 @@ impl Operation for Solve {
         }
         let (n, m, mi) = frame.widths;
         let nan = frame.policy != 2;
-        let column = |width: usize, pick: fn(&Solution) -> &[f64]| {
-            let mut out = Vec::with_capacity(solved.list.len() * width);
-            for s in solved.list.iter() {
-                match nan && !s.ok() {
-                    true => out.resize(out.len() + width, f64::NAN),
-                    false => out.extend(pick(s)),
-                }
-            }
-            out
-        };
-        frame.write_rows(0, &column(n, |s| &s.x), n)?;
-        frame.write_rows(1, &column(m, |s| &s.y), m)?;
-        frame.write_rows(2, &column(mi, |s| &s.z), mi)?;
-        frame.write_rows(3, &column(n, |s| &s.z_box), n)?;
+        frame.write_rows(0, &solved.x(nan), n)?;
+        frame.write_rows(1, &solved.rows(nan, m, |s| &s.y), m)?;
+        frame.write_rows(2, &solved.rows(nan, mi, |s| &s.z), mi)?;
+        frame.write_rows(3, &solved.rows(nan, n, |s| &s.z_box), n)?;
         let objective = |s: &Solution| if nan && !s.ok() { f64::NAN } else { s.objective };
-        frame.write(4, &solved.list.iter().map(objective).collect::<Vec<_>>(), &[frame.size])?;
+        frame.write(4, &solved.list.iter().map(|s| objective(s)).collect::<Vec<_>>(), &[frame.size])?;
         let width = state_width(n, m, mi);
         let mut state = Vec::with_capacity(frame.size * width);
         solved.list.iter().for_each(|s| push_state(s, &mut state));
         frame.write_words(5, &state, width)?;
-        let codes: Vec<i32> = solved.list.iter().flat_map(codes).collect();
+        let codes: Vec<i32> = solved.list.iter().flat_map(|s| codes(s)).collect();
         frame.write_integers(6, &codes, 2)?;
-        prepared.recent.keep(&data, state, &solved);
+        prepared.recent.keep(&data, state, solved);
         Ok(())
     }
 }

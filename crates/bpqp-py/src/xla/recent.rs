@@ -5,7 +5,6 @@
 
 use super::call::Slots;
 use crate::solutions::Solutions;
-use bpqp::Solution;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Batches kept.
@@ -16,7 +15,7 @@ const LARGEST: usize = 1 << 21;
 struct Entry {
     data: Slots<'static>,
     state: Vec<f64>,
-    list: Arc<Vec<Solution>>,
+    solutions: Solutions,
 }
 
 #[derive(Default)]
@@ -24,11 +23,11 @@ pub struct Recent(Mutex<Vec<Arc<Entry>>>);
 
 impl Recent {
     /// Keeps solutions of these data with this state.
-    pub fn keep(&self, data: &Slots<'_>, state: Vec<f64>, solutions: &Solutions) {
+    pub fn keep(&self, data: &Slots<'_>, state: Vec<f64>, solutions: Solutions) {
         if data.len() + state.len() > LARGEST {
             return;
         }
-        let entry = Arc::new(Entry { data: data.to_owned(), state, list: solutions.list.clone() });
+        let entry = Arc::new(Entry { data: data.to_owned(), state, solutions });
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KEPT {
             known.remove(0);
@@ -37,8 +36,8 @@ impl Recent {
     }
 
     /// The solutions of these data with this state, if they are still there.
-    pub fn find(&self, data: &Slots<'_>, state: &[f64]) -> Option<Arc<Vec<Solution>>> {
+    pub fn find(&self, data: &Slots<'_>, state: &[f64]) -> Option<Solutions> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        known.iter().rev().find(|e| e.state == state && e.data == *data).map(|e| e.list.clone())
+        known.iter().rev().find(|e| e.state == state && e.data == *data).map(|e| e.solutions.share())
     }
 }
