@@ -31,8 +31,6 @@ import numpy as np
 from bpqp import _bpqp
 
 N, M = 10, 5
-# after the call of a batch, so that what helpers still put away after it is not in the way of the next one
-PAUSE = 3e-4
 Row = tuple[str, float, float, str]
 
 
@@ -53,7 +51,7 @@ class Median:
     def __init__(self, repeat: int) -> None:
         self.repeat = repeat
 
-    def __call__(self, *calls: Callable[[], Any], pause: float = 0.0) -> list[float]:
+    def __call__(self, *calls: Callable[[], Any]) -> list[float]:
         times: list[list[float]] = [[] for _ in calls]
         gc.collect()
         gc.disable()
@@ -67,10 +65,7 @@ class Median:
             for k in order:
                 start = time.perf_counter()
                 calls[k]()
-                end = time.perf_counter()
-                times[k].append(end - start)
-                while time.perf_counter() < end + pause:
-                    pass
+                times[k].append(time.perf_counter() - start)
         gc.enable()
         return [1e6 * float(np.median(t)) for t in times]
 
@@ -126,8 +121,7 @@ def in_torch(median: Median) -> list[Row]:
         def nothing(leaves: Any = leaves, ones: Any = ones) -> None:
             torch.autograd.grad(Nothing.apply(*leaves), leaves, ones)
 
-        calls = ours, nothing, core(arrays, (0, 1, 2, 3))[1]
-        took, empty, floor = median(*calls, pause=PAUSE if batch > 1 else 0.0)
+        took, empty, floor = median(ours, nothing, core(arrays, (0, 1, 2, 3))[1])
         note = f"1.3 x no-op {empty:.1f} + core {floor:.1f}"
         out.append((f"torch, forward + backward, batch {batch}", took, 1.3 * empty + floor, note))
     return out
@@ -146,7 +140,7 @@ def in_jax(median: Median) -> list[Row]:
     gradient = jax.jit(jax.grad(lambda *d: bj.solve_qp(*d).sum(), argnums=(0, 1, 2, 3)))
     multiply = jax.jit(lambda *d: [v * 1.0001 for v in d])
     calls = [lambda f=f: jax.block_until_ready(f(*data)) for f in (forward, gradient, multiply)]
-    one, both, times, bare, bare_both = median(*calls, *core(arrays, (0, 1, 2, 3)), pause=PAUSE)
+    one, both, times, bare, bare_both = median(*calls, *core(arrays, (0, 1, 2, 3)))
     return [
         ("jax, jit, forward, batch 128", one, 2 * times + bare, f"2 x multiply {times:.1f} + core {bare:.1f}"),
         ("jax, jit, gradient, batch 128", both, 2 * times + bare_both, f"2 x multiply + core {bare_both:.1f}"),

@@ -3,8 +3,8 @@
 use crate::data::{Block, Data, Values};
 use crate::errors::raise;
 use bpqp::{Csc, Point};
-use numpy::ndarray::{Axis, Ix2};
-use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::ndarray::{ArrayD, Axis, Ix2};
+use numpy::{Element, IntoPyArray, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -107,6 +107,12 @@ impl<'py> Args<'py> {
         data.check()?;
         Ok(data)
     }
+}
+
+/// Numbers in C order as an array of that shape.
+pub fn shaped<'py, T: Element>(py: Python<'py>, values: Vec<T>, shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
+    let array = ArrayD::from_shape_vec(shape, values).map_err(|e| PyValueError::new_err(e.to_string()))?;
+    Ok(array.into_pyarray(py).into_any())
 }
 
 /// Arrays `x, y, z, z_box`, one row for every instance, or without rows for a single one; later ones may be missing.

@@ -103,7 +103,8 @@ impl Engine {
                 }
                 Box::new(solution.clone())
             };
-            let solutions = self.batch.solve_each(rows.into_iter(), |k| make(range.start + k), take)?;
+            let solutions =
+                self.batch.solve_each(problems.first(), rows.into_iter(), |k| make(range.start + k), take)?;
             for (solution, k) in solutions.into_iter().zip(range) {
                 list.push(solution.map_err(|e| problems.fail(k, e))?);
             }

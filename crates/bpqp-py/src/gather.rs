@@ -1,8 +1,8 @@
 //! Gradients of many instances gathered into arrays: one per instance, or their sum where the argument is shared.
 
+use crate::arrays::shaped;
 use bpqp::{Gradient, Hessian, Matrix, Qp, Wrt};
 use faer::Mat;
-use numpy::{IntoPyArray, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -54,7 +54,7 @@ impl Slot {
             shape.push(lead.1);
         }
         shape.extend(&self.shape);
-        Ok(self.values.into_pyarray(py).reshape(shape)?.into_any())
+        shaped(py, self.values, &shape)
     }
 }
 
@@ -99,6 +99,11 @@ impl Gather {
             }
         }
         Gather { slots, lead, many }
+    }
+
+    /// Cotangents of every instance.
+    pub fn cotangents(&self) -> usize {
+        self.lead.1
     }
 
     /// True if some argument is shared: its gradient is a sum over the instances.

@@ -208,11 +208,12 @@ impl Solutions {
         Ok(self.list.iter().enumerate().map(|(k, s)| data.tangent(s.qp(), k)).collect::<Result<_, _>>()?)
     }
 
-    /// Derivatives of every instance, with what is its own of `items`, in order; `None` where there is none.
+    /// Derivatives of every instance, `count` of each, with what is its own of `items`, in order; `None` where there is none.
     pub fn derive<I: Send, T: Send>(
         &self,
         py: Option<Python<'_>>,
         policy: Policy,
+        count: usize,
         items: Vec<I>,
         derive: impl Fn(&mut Layer, usize, I) -> Result<T, Error> + Sync + Send,
     ) -> Result<Vec<Option<T>>, Failure> {
@@ -222,7 +223,8 @@ impl Solutions {
             let start = range.start;
             let part: Vec<I> = items.by_ref().take(range.len()).collect();
             let derive = |layer: &mut Layer, k: usize, item: I| derive(layer, start + k, item);
-            for (k, result) in self.workers.derive(&self.list[range], part.into_iter(), derive)?.into_iter().enumerate()
+            for (k, result) in
+                self.workers.derive(&self.list[range], count, part.into_iter(), derive)?.into_iter().enumerate()
             {
                 out.push(match result {
                     Ok(value) => Some(value),
@@ -246,6 +248,7 @@ impl Solutions {
     ) -> Result<(), Failure> {
         let sums = gather.sums();
         let blank = if policy == 1 { f64::NAN } else { 0.0 };
+        let count = gather.cotangents();
         let mut rows = gather.rows();
         for (row, _) in rows.iter_mut().zip(self.list.iter()).filter(|(_, s)| !s.ok()) {
             row.fill(blank);
@@ -263,7 +266,7 @@ impl Solutions {
             }
             result.map(|()| shared)
         };
-        let parts = self.derive(py, policy, rows, each)?;
+        let parts = self.derive(py, policy, count, rows, each)?;
         if sums {
             // in order, whoever was first: the sum does not depend on the threads
             let mut total = gather.total();
@@ -321,7 +324,7 @@ impl Solutions {
                 Some(along) => layer.second_jvp(&tangents[k], &along[k]).cloned(),
             }
         };
-        let all = self.derive(py, policy, vec![(); self.list.len()], derive)?;
+        let all = self.derive(py, policy, 1, vec![(); self.list.len()], derive)?;
         for (k, tangent) in all.into_iter().enumerate() {
             if let Some(t) = tangent {
                 let objective = [t.objective];
@@ -331,14 +334,6 @@ impl Solutions {
             }
         }
         Ok(out)
-    }
-}
-
-impl Drop for Solutions {
-    fn drop(&mut self) {
-        if let Some(list) = Arc::get_mut(&mut self.list) {
-            self.workers.discard(std::mem::take(list));
-        }
     }
 }
 

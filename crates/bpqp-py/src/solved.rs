@@ -1,13 +1,13 @@
 //! The solutions of a batch, as Python sees them.
 
-use crate::arrays::{Args, points};
+use crate::arrays::{Args, points, shaped};
 use crate::data::Arguments;
 use crate::errors::raise;
 use crate::gather::{Gather, NAMES, wrt};
 use crate::solutions::{Policy, Rows, Solutions, codes, push_state, state_width};
 use bpqp::backward::Accuracy;
 use bpqp::{Certificate, Cotangent, Error, Solution, Verdict};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArrayDyn};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArrayDyn};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -17,18 +17,6 @@ use pyo3::types::{PyDict, PyTuple};
 pub struct Solved(pub Solutions, pub Arguments);
 
 impl Solved {
-    /// The rows `f` of `width` numbers of all solutions.
-    fn rows<'py>(
-        &self,
-        py: Python<'py>,
-        width: usize,
-        f: impl Fn(&Solution, &mut Vec<f64>),
-    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let mut values = Vec::with_capacity(width * self.0.list.len());
-        self.0.list.iter().for_each(|solution| f(solution, &mut values));
-        values.into_pyarray(py).reshape([self.0.list.len(), width])
-    }
-
     fn column<'py>(&self, py: Python<'py>, f: impl Fn(&Solution) -> f64) -> Bound<'py, PyArray1<f64>> {
         self.0.list.iter().map(|s| f(s)).collect::<Vec<_>>().into_pyarray(py)
     }
@@ -70,10 +58,10 @@ impl Solved {
         PyTuple::new(
             py,
             [
-                x.into_pyarray(py).reshape([batch, n])?.into_any(),
-                y.into_pyarray(py).reshape([batch, m])?.into_any(),
-                z.into_pyarray(py).reshape([batch, mi])?.into_any(),
-                z_box.into_pyarray(py).reshape([batch, n])?.into_any(),
+                shaped(py, x, &[batch, n])?,
+                shaped(py, y, &[batch, m])?,
+                shaped(py, z, &[batch, mi])?,
+                shaped(py, z_box, &[batch, n])?,
                 objective.into_pyarray(py).into_any(),
             ],
         )
@@ -93,39 +81,40 @@ impl Solved {
             return Ok(None);
         }
         let n = self.0.qp()?.n();
-        let x = self.0.x(policy != 2).into_pyarray(py);
-        Ok(Some(if self.0.batched { x.reshape([self.0.list.len(), n])?.into_any() } else { x.into_any() }))
+        let shape = [self.0.list.len(), n];
+        Ok(Some(shaped(py, self.0.x(policy != 2), if self.0.batched { &shape } else { &shape[1..] })?))
     }
 
     /// `(x, y, z, z_box, objective)`; with `nan`, those of instances without a solution are NaN.
     fn outputs<'py>(&self, py: Python<'py>, nan: bool) -> PyResult<Bound<'py, PyTuple>> {
         let qp = self.0.qp()?;
         let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
-        let shaped = |rows: Vec<f64>, width: usize| -> PyResult<Bound<'py, PyAny>> {
-            Ok(rows.into_pyarray(py).reshape([self.0.list.len(), width])?.into_any())
-        };
+        let batch = self.0.list.len();
         PyTuple::new(
             py,
             [
-                shaped(self.0.x(nan), n)?,
-                shaped(self.0.rows(nan, m, |s| &s.y), m)?,
-                shaped(self.0.rows(nan, mi, |s| &s.z), mi)?,
-                shaped(self.0.rows(nan, n, |s| &s.z_box), n)?,
+                shaped(py, self.0.x(nan), &[batch, n])?,
+                shaped(py, self.0.rows(nan, m, |s| &s.y), &[batch, m])?,
+                shaped(py, self.0.rows(nan, mi, |s| &s.z), &[batch, mi])?,
+                shaped(py, self.0.rows(nan, n, |s| &s.z_box), &[batch, n])?,
                 self.column(py, |s| if nan && !s.ok() { f64::NAN } else { s.objective }).into_any(),
             ],
         )
     }
 
     /// All that `Engine.restore` needs besides the data: the point at which the gradient is taken, the active set, `ok`.
-    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let qp = self.0.qp()?;
-        self.rows(py, state_width(qp.n(), qp.n_equality(), qp.n_inequality()), push_state)
+        let width = state_width(qp.n(), qp.n_equality(), qp.n_inequality());
+        let mut values = Vec::with_capacity(width * self.0.list.len());
+        self.0.list.iter().for_each(|solution| push_state(solution, &mut values));
+        shaped(py, values, &[self.0.list.len(), width])
     }
 
     /// Per instance the code of the status, its place in `STATUSES`, and the iterations.
-    fn codes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<i32>>> {
+    fn codes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let codes: Vec<i32> = self.0.list.iter().flat_map(|s| codes(s)).collect();
-        codes.into_pyarray(py).reshape([self.0.list.len(), 2])
+        shaped(py, codes, &[self.0.list.len(), 2])
     }
 
     /// The elements without a solution in words, or None.
@@ -189,7 +178,7 @@ impl Solved {
     /// Per instance: the verdict, an estimate of the condition of the backward system, the relative residual that its
     /// regularization left, and whether its rows are dependent. `("untrusted", nan, nan, False)` without a solution.
     fn examine(&self, py: Python<'_>) -> PyResult<Vec<(&'static str, f64, f64, bool)>> {
-        let found = self.0.derive(Some(py), 1, vec![(); self.0.list.len()], |layer, _, ()| layer.examine())?;
+        let found = self.0.derive(Some(py), 1, 1, vec![(); self.0.list.len()], |layer, _, ()| layer.examine())?;
         let row = |found: Option<(Accuracy, f64, Verdict)>| match found {
             Some((accuracy, reciprocal, verdict)) => {
                 let condition = if reciprocal > 0.0 { 1.0 / reciprocal } else { f64::NAN };

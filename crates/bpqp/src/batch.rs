@@ -1,6 +1,6 @@
 //! Many problems of one structure: threads, warm starts, and failures that stay with their instance.
 
-use crate::threads::{count, drop_elsewhere, lock, share};
+use crate::threads::{count, lock, share};
 use crate::{Cotangent, Error, Gradient, Layer, Point, Qp, Settings, Solution, Verdict, Wrt};
 use std::borrow::Borrow;
 use std::sync::Mutex;
@@ -28,14 +28,30 @@ impl Workers {
         Workers { layers: (0..count(threads)).map(|_| Mutex::new(None)).collect() }
     }
 
-    /// Applies `f` to the items on the threads, each with its own layer; results in order.
+    /// Applies `f` to the items on the threads, each with its own layer; results in order. `cost` is about what one takes,
+    /// in nanoseconds.
     fn map<I: Send, T: Send>(
         &self,
+        cost: f64,
         items: impl DoubleEndedIterator<Item = I> + ExactSizeIterator + Send,
         f: impl Fn(&mut Option<Layer>, usize, I) -> Result<T, Error> + Sync,
     ) -> Result<Vec<Result<T, Error>>, Error> {
-        share(self.layers.len(), items, |thread, i, item| f(&mut lock(&self.layers[thread]), i, item))
+        share(self.layers.len(), cost, items, |thread, i, item| f(&mut lock(&self.layers[thread]), i, item))
     }
+}
+
+/// About what a dense problem takes, in nanoseconds: enough to tell whether threads are worth waking.
+fn forward_cost(qp: &Qp) -> f64 {
+    5e3 + 0.05 * cube(qp)
+}
+
+/// The same of a gradient.
+fn backward_cost(qp: &Qp) -> f64 {
+    1e3 + 0.003 * cube(qp)
+}
+
+fn cube(qp: &Qp) -> f64 {
+    ((qp.n() + qp.n_equality() + qp.n_inequality()) as f64).powi(3)
 }
 
 /// The layer in `slot` with the numbers of `qp`; a new one if there is none, or it served another structure.
@@ -87,11 +103,15 @@ impl Batch {
         let (memory, settings) = (&self.memory, &self.settings);
         // the structure is that of the batch, not of whatever instance a thread meets first
         let structure = self.qps.first();
-        let solutions = self.workers.map(items.iter().zip(&qps), |slot, _, (&item, qp)| {
-            let layer = layer_for(slot, structure.unwrap_or(qp), settings)?;
-            layer.update(qp.clone())?;
-            layer.solve_from(memory[item].as_ref()).cloned()
-        })?;
+        let solutions = self.workers.map(
+            qps.first().map_or(0.0, forward_cost),
+            items.iter().zip(&qps),
+            |slot, _, (&item, qp)| {
+                let layer = layer_for(slot, structure.unwrap_or(qp), settings)?;
+                layer.update(qp.clone())?;
+                layer.solve_from(memory[item].as_ref()).cloned()
+            },
+        )?;
         for ((&item, solution), qp) in items.iter().zip(&solutions).zip(qps) {
             self.memory[item] = match solution {
                 Ok(solution) if solution.ok() => Some(solution.point()),
@@ -105,45 +125,37 @@ impl Batch {
     }
 
     /// Solves problems that are not instances of the batch, on the threads and with the factorizations of the batch, one for
-    /// each of `items`: `make(k)` makes the problem where it is needed, and a starting point; `take(solution, items[k])`
+    /// each of `items`, which are of about the size of `like`: `make(k)` makes the problem where it is needed, and a starting point; `take(solution, items[k])`
     /// takes of the solution what is wanted. Nothing is remembered but the factorizations. A structure other than the last
     /// one starts afresh. Results in order.
     pub fn solve_each<'a, I: Send, T: Send>(
         &self,
+        like: &Qp,
         items: impl DoubleEndedIterator<Item = I> + ExactSizeIterator + Send,
         make: impl Fn(usize) -> Result<(Qp, Option<&'a Point>), Error> + Sync,
         take: impl Fn(&Solution, I) -> T + Sync,
     ) -> Result<Vec<Result<T, Error>>, Error> {
-        self.workers.map(items, |slot, k, item| {
+        self.workers.map(forward_cost(like), items, |slot, k, item| {
             let (qp, warm) = make(k)?;
             Ok(take(layer_for(slot, &qp, &self.settings)?.solve_from(warm)?, item))
         })
     }
 
     /// `derive(layer, k, items[k])` on a layer that holds `solutions[k]`, on the threads: gradients, tangents, many
-    /// cotangents at one solution, second derivatives. The solutions need not be of this batch, but have its settings.
-    /// Results in order.
+    /// cotangents at one solution, second derivatives; about `count` for each. The solutions need not be of this batch, but
+    /// have its settings. Results in order.
     pub fn derive<S: Borrow<Solution> + Sync, I: Send, T: Send>(
         &self,
         solutions: &[S],
+        count: usize,
         items: impl DoubleEndedIterator<Item = I> + ExactSizeIterator + Send,
         derive: impl Fn(&mut Layer, usize, I) -> Result<T, Error> + Sync,
     ) -> Result<Vec<Result<T, Error>>, Error> {
         if items.len() != solutions.len() {
             return Err(Error::length("items", items.len(), solutions.len(), "one per solution"));
         }
-        self.workers.map(items, |slot, k, item| derive(adopt(slot, solutions[k].borrow())?, k, item))
-    }
-
-    /// Drops solutions of small problems on another thread, while the caller goes on: each holds some twenty buffers.
-    /// Large ones are dropped at once, so that their memory is there for the next solve.
-    pub fn discard<S: Borrow<Solution> + Send + 'static>(&self, solutions: Vec<S>) {
-        const MANY: usize = 16;
-        const SMALL: usize = 1 << 20;
-        let size = |s: &Solution| s.qp.n() * (s.qp.n() + s.qp.n_equality() + s.qp.n_inequality());
-        if solutions.len() >= MANY && solutions.len() * solutions.first().map_or(0, |s| size(s.borrow())) <= SMALL {
-            drop_elsewhere(self.workers.layers.len(), solutions);
-        }
+        let cost = count as f64 * solutions.first().map_or(0.0, |s| backward_cost(&s.borrow().qp));
+        self.workers.map(cost, items, |slot, k, item| derive(adopt(slot, solutions[k].borrow())?, k, item))
     }
 
     /// Solves every instance as it stands.
@@ -178,7 +190,8 @@ fn vjp_on(workers: &Workers, solutions: &[&Solution], cotangents: &[Cotangent], 
         let advice = "one cotangent per solution";
         return Err(Error::length("cotangents", cotangents.len(), solutions.len(), advice));
     }
-    workers.map(solutions.iter().zip(cotangents), |slot, _, (solution, cotangent)| {
+    let cost = solutions.first().map_or(0.0, |s| backward_cost(&s.qp));
+    workers.map(cost, solutions.iter().zip(cotangents), |slot, _, (solution, cotangent)| {
         let layer = adopt(slot, solution)?;
         let gradient = layer.vjp(cotangent, wrt)?.clone();
         Ok((gradient, layer.verdict()))

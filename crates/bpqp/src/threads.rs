@@ -37,17 +37,27 @@ fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>, Error> {
     Ok(pool)
 }
 
-/// `f(thread, i, items[i])` for all items, on the caller (thread 0) and its helpers; results in order.
+/// Work, in nanoseconds, below which the caller does not wake the others: that takes it some 50 microseconds, and they are
+/// in its way for as long before they sleep again.
+const ALONE: f64 = 250e3;
+/// What there should be for each of them.
+const EACH: f64 = 100e3;
+
+/// `f(thread, i, items[i])` for all items, on the caller (thread 0) and its helpers; results in order. `cost` is about
+/// what an item takes, in nanoseconds.
 ///
 /// The caller works from the front and the helpers from the back: with two threads, a second loop over the same items
 /// finds most of them in the cache of the core that had them in the first.
 pub(crate) fn share<I: Send, T: Send>(
     threads: usize,
+    cost: f64,
     items: impl DoubleEndedIterator<Item = I> + ExactSizeIterator + Send,
     f: impl Fn(usize, usize, I) -> T + Sync,
 ) -> Result<Vec<T>, Error> {
     let n = items.len();
-    let helpers = threads.min(n).saturating_sub(1);
+    let work = n as f64 * cost;
+    let most = if work < ALONE { 0 } else { (work / EACH) as usize };
+    let helpers = threads.min(n).saturating_sub(1).min(most);
     if helpers == 0 {
         return Ok(items.enumerate().map(|(i, item)| f(0, i, item)).collect());
     }
@@ -71,13 +81,4 @@ pub(crate) fn share<I: Send, T: Send>(
     });
     drop(queue);
     Ok(out.into_iter().flatten().collect())
-}
-
-/// Drops a value on a helper while the caller goes on; at once if there is none.
-pub(crate) fn drop_elsewhere<T: Send + 'static>(threads: usize, value: T) {
-    if let Some(helpers) = threads.checked_sub(1).filter(|helpers| *helpers > 0)
-        && let Ok(pool) = pool(helpers)
-    {
-        pool.spawn(move || drop(value));
-    }
 }

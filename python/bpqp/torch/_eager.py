@@ -90,9 +90,12 @@ class _Eager(torch.autograd.Function):
         if torch.is_grad_enabled() or _transforming():
             return None, None, *_differentiable(ctx, cotangents, needs)
         solved, policy, like = ctx.kept[:3]
-        rows = [None if c is None else _row(c) for c in cotangents]
-        if all([r is None for r in rows]):
-            return (None,) * (2 + len(needs))
+        if len(cotangents) == 1:
+            rows = [_row(cotangents[0])]
+        else:
+            rows = [None if c is None else _row(c) for c in cotangents]
+            if all([r is None for r in rows]):
+                return (None,) * (2 + len(needs))
         # the solution holds its own data: the tensors are not looked at
         grads = [None if a is None else _from_numpy(a) for a in solved.gradients(rows, needs, policy)]
         if like is not None:
@@ -110,11 +113,11 @@ def to_tensor(array: Any, like: Any) -> torch.Tensor:
     return tensor if like is None else tensor.to(*like)
 
 
-def _row(cotangent: Any) -> Any:
-    array = cotangent.numpy(force=True)
-    if array.dtype != np.float64 or not array.flags.c_contiguous:
-        array = np.ascontiguousarray(array, dtype=np.float64)
-    return array
+def _row(cotangent: torch.Tensor) -> Any:
+    """A cotangent as an array of doubles in C order."""
+    if cotangent.dtype is not torch.float64 or not cotangent.is_contiguous():
+        cotangent = cotangent.to(torch.float64).contiguous()
+    return cotangent.numpy(force=True)
 
 
 def _differentiable(ctx: Any, cotangents: Any, needs: Any) -> list[Any]:

@@ -11,6 +11,9 @@ pub type ConicGradients = Vec<Result<(ConicGradient, Verdict), Error>>;
 /// Per instance a tangent with the verdict on it, or why there is none.
 pub type ConicTangents = Vec<Result<(ConicSolutionTangent, Verdict), Error>>;
 
+/// What a conic program takes at least, in nanoseconds: threads are worth waking for a few.
+const COST: f64 = 50e3;
+
 /// A batch of conic programs of one structure. Every instance keeps a [`ConicLayer`] of its own, and with it its symbolic
 /// work and the factorization of its last solution.
 pub struct ConicBatch {
@@ -29,7 +32,7 @@ impl ConicBatch {
             return Err(Error::Structure { argument: "conics", reason });
         }
         let threads = count(settings.threads);
-        let layers = share(threads, conics.into_iter(), |_, _, conic| ConicLayer::new(conic, settings.clone()))?;
+        let layers = share(threads, COST, conics.into_iter(), |_, _, conic| ConicLayer::new(conic, settings.clone()))?;
         Ok(ConicBatch { layers: layers.into_iter().collect::<Result<_, _>>()?, threads })
     }
 
@@ -115,7 +118,7 @@ impl ConicBatch {
         &mut self,
         f: impl Fn(usize, &mut ConicLayer) -> Result<T, Error> + Sync,
     ) -> Result<Vec<Result<T, Error>>, Error> {
-        share(self.threads, self.layers.iter_mut(), |_, i, layer| f(i, layer))
+        share(self.threads, COST, self.layers.iter_mut(), |_, i, layer| f(i, layer))
     }
 
     fn check(&self, solutions: usize, inputs: usize) -> Result<(), Error> {
