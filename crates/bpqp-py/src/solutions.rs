@@ -6,7 +6,7 @@ use crate::errors::Failure;
 use crate::gather::{Gather, Row, wrt};
 use crate::pieces::{in_pieces, work};
 use bpqp::{
-    ActiveSet, Batch, Certificate, Cotangent, Error, Gradient, Layer, Point, Qp, Settings, Side, Solution,
+    ActiveSet, Batch, Certificate, Cotangent, Derivatives, Error, Gradient, Point, Qp, Settings, Side, Solution,
     SolutionTangent, Status, Tangent,
 };
 use pyo3::Python;
@@ -215,14 +215,14 @@ impl Solutions {
         policy: Policy,
         count: usize,
         items: Vec<I>,
-        derive: impl Fn(&mut Layer, usize, I) -> Result<T, Error> + Sync + Send,
+        derive: impl Fn(&mut Derivatives<'_>, usize, I) -> Result<T, Error> + Sync + Send,
     ) -> Result<Vec<Option<T>>, Failure> {
         let mut out = Vec::with_capacity(items.len());
         let mut items = items.into_iter();
         in_pieces(py, self.list.len(), self.list.first().map_or(0.0, |s| work(s.qp())), |range| {
             let start = range.start;
             let part: Vec<I> = items.by_ref().take(range.len()).collect();
-            let derive = |layer: &mut Layer, k: usize, item: I| derive(layer, start + k, item);
+            let derive = |at: &mut Derivatives<'_>, k: usize, item: I| derive(at, start + k, item);
             for (k, result) in
                 self.workers.derive(&self.list[range], count, part.into_iter(), derive)?.into_iter().enumerate()
             {
@@ -237,14 +237,14 @@ impl Solutions {
         Ok(out)
     }
 
-    /// The gradients of every instance into their places: `gradient(layer, k, take)` hands them over, with the number of
+    /// The gradients of every instance into their places: `gradient(at, k, take)` hands them over, with the number of
     /// the cotangent.
     pub fn gather(
         &self,
         py: Option<Python<'_>>,
         policy: Policy,
         gather: &mut Gather,
-        gradient: impl Fn(&mut Layer, usize, &mut dyn FnMut(usize, &Gradient)) -> Result<(), Error> + Sync + Send,
+        gradient: impl Fn(&mut Derivatives<'_>, usize, &mut dyn FnMut(usize, &Gradient)) -> Result<(), Error> + Sync + Send,
     ) -> Result<(), Failure> {
         let sums = gather.sums();
         let blank = if policy == 1 { f64::NAN } else { 0.0 };
@@ -253,9 +253,9 @@ impl Solutions {
         for (row, _) in rows.iter_mut().zip(self.list.iter()).filter(|(_, s)| !s.ok()) {
             row.fill(blank);
         }
-        let each = |layer: &mut Layer, k: usize, mut row: Row<'_>| {
+        let each = |at: &mut Derivatives<'_>, k: usize, mut row: Row<'_>| {
             let mut shared = Vec::new();
-            let result = gradient(layer, k, &mut |c, g| {
+            let result = gradient(at, k, &mut |c, g| {
                 row.add(c, g);
                 if sums {
                     shared.push(g.clone());
@@ -293,12 +293,12 @@ impl Solutions {
     ) -> Result<Gather, Failure> {
         let ask = wrt(ask);
         let mut gather = Gather::new(self.qp()?, ask, summed, self.list.len(), 1, false);
-        self.gather(py, policy, &mut gather, |layer, k, take| {
+        self.gather(py, policy, &mut gather, |at, k, take| {
             take(
                 0,
                 match along {
-                    None => layer.vjp(&cotangents[k], ask)?,
-                    Some(along) => layer.second_vjp(&cotangents[k], &along[k], ask)?,
+                    None => at.vjp(&cotangents[k], ask)?,
+                    Some(along) => at.second_vjp(&cotangents[k], &along[k], ask)?,
                 },
             );
             Ok(())
@@ -318,10 +318,10 @@ impl Solutions {
         let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
         let blank = if policy == 1 { f64::NAN } else { 0.0 };
         let mut out = [n, m, mi, n, 1].map(|width| vec![blank; self.list.len() * width]);
-        let derive = |layer: &mut Layer, k: usize, (): ()| -> Result<SolutionTangent, Error> {
+        let derive = |at: &mut Derivatives<'_>, k: usize, (): ()| -> Result<SolutionTangent, Error> {
             match along {
-                None => layer.jvp(&tangents[k]).cloned(),
-                Some(along) => layer.second_jvp(&tangents[k], &along[k]).cloned(),
+                None => at.jvp(&tangents[k]).cloned(),
+                Some(along) => at.second_jvp(&tangents[k], &along[k]).cloned(),
             }
         };
         let all = self.derive(py, policy, 1, vec![(); self.list.len()], derive)?;

@@ -178,7 +178,7 @@ impl Solved {
     /// Per instance: the verdict, an estimate of the condition of the backward system, the relative residual that its
     /// regularization left, and whether its rows are dependent. `("untrusted", nan, nan, False)` without a solution.
     fn examine(&self, py: Python<'_>) -> PyResult<Vec<(&'static str, f64, f64, bool)>> {
-        let found = self.0.derive(Some(py), 1, 1, vec![(); self.0.list.len()], |layer, _, ()| layer.examine())?;
+        let found = self.0.derive(Some(py), 1, 1, vec![(); self.0.list.len()], |at, _, ()| at.examine())?;
         let row = |found: Option<(Accuracy, f64, Verdict)>| match found {
             Some((accuracy, reciprocal, verdict)) => {
                 let condition = if reciprocal > 0.0 { 1.0 / reciprocal } else { f64::NAN };
@@ -313,9 +313,9 @@ impl Solved {
         };
         let ask = wrt(ask);
         let mut gather = Gather::new(qp, ask, [false; 9], self.0.list.len(), size, true);
-        self.0.gather(Some(py), policy, &mut gather, |layer, _, take| {
+        self.0.gather(Some(py), policy, &mut gather, |at, _, take| {
             (0..size).try_for_each(|i| {
-                take(i, layer.vjp(&unit(i), ask)?);
+                take(i, at.vjp(&unit(i), ask)?);
                 Ok(())
             })
         })?;

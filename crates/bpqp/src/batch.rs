@@ -1,7 +1,7 @@
 //! Many problems of one structure: threads, warm starts, and failures that stay with their instance.
 
 use crate::threads::{count, lock, share};
-use crate::{Cotangent, Error, Gradient, Layer, Point, Qp, Settings, Solution, Verdict, Wrt};
+use crate::{Cotangent, Derivatives, Error, Gradient, Layer, Point, Qp, Settings, Solution, Verdict, Wrt};
 use std::borrow::Borrow;
 use std::sync::Mutex;
 
@@ -141,7 +141,7 @@ impl Batch {
         })
     }
 
-    /// `derive(layer, k, items[k])` on a layer that holds `solutions[k]`, on the threads: gradients, tangents, many
+    /// `derive(derivatives of solutions[k], k, items[k])`, on the threads: gradients, tangents, many
     /// cotangents at one solution, second derivatives; about `count` for each. The solutions need not be of this batch, but
     /// have its settings. Results in order.
     pub fn derive<S: Borrow<Solution> + Sync, I: Send, T: Send>(
@@ -149,13 +149,13 @@ impl Batch {
         solutions: &[S],
         count: usize,
         items: impl DoubleEndedIterator<Item = I> + ExactSizeIterator + Send,
-        derive: impl Fn(&mut Layer, usize, I) -> Result<T, Error> + Sync,
+        derive: impl Fn(&mut Derivatives<'_>, usize, I) -> Result<T, Error> + Sync,
     ) -> Result<Vec<Result<T, Error>>, Error> {
         if items.len() != solutions.len() {
             return Err(Error::length("items", items.len(), solutions.len(), "one per solution"));
         }
         let cost = count as f64 * solutions.first().map_or(0.0, |s| backward_cost(&s.borrow().qp));
-        self.workers.map(cost, items, |slot, k, item| derive(adopt(slot, solutions[k].borrow())?, k, item))
+        self.workers.map(cost, items, |slot, k, item| derive(&mut derivatives(slot, solutions[k].borrow())?, k, item))
     }
 
     /// Solves every instance as it stands.
@@ -192,28 +192,24 @@ fn vjp_on(workers: &Workers, solutions: &[&Solution], cotangents: &[Cotangent], 
     }
     let cost = solutions.first().map_or(0.0, |s| backward_cost(&s.qp));
     workers.map(cost, solutions.iter().zip(cotangents), |slot, _, (solution, cotangent)| {
-        let layer = adopt(slot, solution)?;
-        let gradient = layer.vjp(cotangent, wrt)?.clone();
-        Ok((gradient, layer.verdict()))
+        let mut at = derivatives(slot, solution)?;
+        let gradient = at.vjp(cotangent, wrt)?.clone();
+        Ok((gradient, at.verdict()))
     })
 }
 
-/// The layer in `slot` at this solution; a new one if there is none, or it differentiates another way, or served another
-/// structure.
-fn adopt<'a>(slot: &'a mut Option<Layer>, solution: &Solution) -> Result<&'a mut Layer, Error> {
+/// The derivatives of a solution on the layer in `slot`; on a new one if there is none, or it differentiates another way, or
+/// served another structure.
+fn derivatives<'a>(slot: &'a mut Option<Layer>, solution: &'a Solution) -> Result<Derivatives<'a>, Error> {
     if !solution.ok() {
         return Err(Error::NoSolution { status: solution.status });
     }
-    let differs = |layer: &Layer| layer.settings().backward != solution.settings.backward;
-    if slot.as_mut().is_some_and(|layer| differs(layer) || layer.adopt(solution).is_err()) {
+    if slot.as_ref().is_some_and(|layer| !layer.serves(solution)) {
         *slot = None;
     }
-    match slot {
-        Some(layer) => Ok(layer),
-        None => {
-            let layer = slot.insert(Layer::new(solution.qp.clone(), solution.settings.clone())?);
-            layer.adopt(solution)?;
-            Ok(layer)
-        }
-    }
+    let layer = match slot {
+        Some(layer) => layer,
+        None => slot.insert(Layer::new(solution.qp.clone(), solution.settings.clone())?),
+    };
+    layer.derivatives_of(solution)
 }

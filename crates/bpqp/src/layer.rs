@@ -2,11 +2,11 @@
 
 use crate::active::{ActiveSet, RowCheck, Tolerance, identify};
 use crate::backward::{Accuracy, Differentiator};
+use crate::derivatives::{Derivatives, Workspace};
 use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet};
 use crate::kkt::negative_curvature;
 use crate::matrix::{Hessian, Matrix};
 use crate::residuals::{Point, ResidualWork, residuals};
-use crate::solution::lower;
 use crate::{
     Certificate, Cotangent, Error, Gradient, Qp, Settings, Solution, SolutionTangent, Solver, Status, Tangent, Verdict,
     Wrt,
@@ -49,7 +49,7 @@ type Link = (Arc<dyn ForwardSolver>, Option<Box<dyn ForwardHandle>>);
 pub struct Layer {
     settings: Settings,
     chain: Vec<Link>,
-    differentiator: Differentiator,
+    backward: Workspace,
     convex: Option<bool>,
     curvature: Option<Vec<f64>>,
     loaded: bool,
@@ -58,9 +58,6 @@ pub struct Layer {
     work: ResidualWork,
     rows: RowCheck,
     free: ActiveSet,
-    gradient: Gradient,
-    tangent: SolutionTangent,
-    verdict: Verdict,
 }
 
 impl Layer {
@@ -75,7 +72,7 @@ impl Layer {
         settings.validate()?;
         Ok(Layer {
             chain: solvers.into_iter().map(|solver| (solver, None)).collect(),
-            differentiator: Differentiator::new(&qp, &settings)?,
+            backward: Workspace::new(Differentiator::new(&qp, &settings)?),
             convex: None,
             curvature: None,
             loaded: false,
@@ -84,9 +81,6 @@ impl Layer {
             work: ResidualWork::default(),
             rows: RowCheck::default(),
             free: ActiveSet::default(),
-            gradient: Gradient::default(),
-            tangent: SolutionTangent::default(),
-            verdict: Verdict::Untrusted,
             settings,
         })
     }
@@ -109,8 +103,9 @@ impl Layer {
         Ok(())
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
+    /// True if the derivatives of that solution can be had here.
+    pub(crate) fn serves(&self, solution: &Solution) -> bool {
+        self.settings.backward == solution.settings.backward && check_structure(&self.solution.qp, &solution.qp).is_ok()
     }
 
     /// The problem at hand.
@@ -140,57 +135,51 @@ impl Layer {
 
     /// The gradient of a loss at the last solution, with these cotangents; it stays valid until the next call.
     pub fn vjp(&mut self, cotangent: &Cotangent, wrt: Wrt) -> Result<&Gradient, Error> {
-        self.check_solved()?;
-        let accuracy = self.differentiator.vjp(self.solution.at(), cotangent, wrt, &mut self.gradient)?;
-        self.verdict = lower(self.solution.verdict(), accuracy);
-        Ok(&self.gradient)
+        self.derivatives()?.vjp(cotangent, wrt)?;
+        Ok(&self.backward.gradient)
     }
 
     /// The change of the last solution along a direction of the data.
     pub fn jvp(&mut self, tangent: &Tangent) -> Result<&SolutionTangent, Error> {
-        self.check_solved()?;
-        let accuracy = self.differentiator.jvp(self.solution.at(), tangent, &mut self.tangent)?;
-        self.verdict = lower(self.solution.verdict(), accuracy);
-        Ok(&self.tangent)
+        self.derivatives()?.jvp(tangent)?;
+        Ok(&self.backward.tangent)
     }
 
     /// The derivative of the gradient `vjp(cotangent, wrt)` along a direction of the data, the cotangent held: the product
     /// of the direction with the (symmetric) Hessian of `<cotangent, outputs>` with respect to the data.
     pub fn second_vjp(&mut self, cotangent: &Cotangent, along: &Tangent, wrt: Wrt) -> Result<&Gradient, Error> {
-        self.check_solved()?;
-        let at = self.solution.at();
-        let accuracy = self.differentiator.second_vjp(at, cotangent, along, wrt, &mut self.gradient)?;
-        self.verdict = lower(self.solution.verdict(), accuracy);
-        Ok(&self.gradient)
+        self.derivatives()?.second_vjp(cotangent, along, wrt)?;
+        Ok(&self.backward.gradient)
     }
 
-    /// The second derivative of the solution along two directions of the data.
+    /// The second derivative of the last solution along two directions of the data.
     pub fn second_jvp(&mut self, tangent: &Tangent, along: &Tangent) -> Result<&SolutionTangent, Error> {
-        self.check_solved()?;
-        let accuracy = self.differentiator.second_jvp(self.solution.at(), tangent, along, &mut self.tangent)?;
-        self.verdict = lower(self.solution.verdict(), accuracy);
-        Ok(&self.tangent)
+        self.derivatives()?.second_jvp(tangent, along)?;
+        Ok(&self.backward.tangent)
     }
 
     /// What the backward system of the last solution is worth: the accuracy of one solve with it, an estimate of its
     /// reciprocal condition (0 where it had to be regularized, or is not known), and the verdict on gradients.
     pub fn examine(&mut self) -> Result<(Accuracy, f64, Verdict), Error> {
-        self.check_solved()?;
-        let ones = Cotangent { x: vec![1.0; self.qp().n()], ..Cotangent::default() };
-        let accuracy = self.differentiator.vjp(self.solution.at(), &ones, Wrt::Q, &mut self.gradient)?;
-        Ok((accuracy, self.differentiator.reciprocal_condition(), lower(self.solution.verdict(), accuracy)))
+        self.derivatives()?.examine()
     }
 
     /// How far the last derivative may be trusted.
     pub fn verdict(&self) -> Verdict {
-        self.verdict
+        self.backward.verdict
     }
 
-    fn check_solved(&self) -> Result<(), Error> {
-        match self.solution.ok() {
-            true => Ok(()),
-            false => Err(Error::NoSolution { status: self.solution.status }),
-        }
+    fn derivatives(&mut self) -> Result<Derivatives<'_>, Error> {
+        Derivatives::new(&self.solution, &mut self.backward)
+    }
+
+    /// The derivatives of a solution from elsewhere that this layer [serves](Layer::serves). It is not copied; what was loaded
+    /// here for the last solution is lost.
+    pub(crate) fn derivatives_of<'a>(&'a mut self, solution: &'a Solution) -> Result<Derivatives<'a>, Error> {
+        self.loaded = false;
+        self.solution.status = Status::NumericalFailure;
+        self.backward.differentiator.load(&solution.qp, solution.core.as_ref())?;
+        Derivatives::new(solution, &mut self.backward)
     }
 
     pub(crate) fn into_solution(mut self) -> Result<Solution, Error> {
@@ -202,14 +191,14 @@ impl Layer {
     pub(crate) fn adopt(&mut self, solution: &Solution) -> Result<(), Error> {
         check_structure(&self.solution.qp, &solution.qp)?;
         self.solution.assign(solution);
-        self.differentiator.load(&solution.qp, solution.core.as_ref())?;
+        self.backward.differentiator.load(&solution.qp, solution.core.as_ref())?;
         self.loaded = true;
         Ok(())
     }
 
     fn load(&mut self) -> Result<(), Error> {
         let core = self.chain.iter().find_map(|(_, handle)| handle.as_ref().and_then(|h| h.core()));
-        self.differentiator.load(&self.solution.qp, core.as_ref())?;
+        self.backward.differentiator.load(&self.solution.qp, core.as_ref())?;
         self.loaded = true;
         Ok(())
     }
@@ -300,8 +289,8 @@ impl Layer {
         }
         let solution = &mut self.solution;
         let (raw, objective) = residuals(&solution.qp, &self.trial, &mut self.work);
-        self.differentiator.polisher.scales.load(&solution.qp);
-        let scales = &self.differentiator.polisher.scales;
+        self.backward.differentiator.polisher.scales.load(&solution.qp);
+        let scales = &self.backward.differentiator.polisher.scales;
         identify(&solution.qp, &self.trial, &self.work, scales, &mut solution.active);
         solution.info.raw = Some(raw);
         solution.at.clone_from(&self.trial);
@@ -310,12 +299,13 @@ impl Layer {
         solution.info.dependent_rows = false;
         solution.info.flat_face = false;
         if self.settings.polish {
-            let report = self.differentiator.polish(&solution.qp, rounds, &mut solution.at, &mut solution.active);
+            let report =
+                self.backward.differentiator.polish(&solution.qp, rounds, &mut solution.at, &mut solution.active);
             solution.info.polish_rounds = report.rounds;
             let better = report.residuals.within(self.settings.eps_abs, self.settings.eps_rel, 1.0)
                 || report.residuals.relative() <= raw.relative();
             solution.info.polished = report.verified && better;
-            solution.exact_factors = solution.info.polished && self.differentiator.exact_factors();
+            solution.exact_factors = solution.info.polished && self.backward.differentiator.exact_factors();
             if solution.info.polished {
                 (solution.residuals, solution.objective) = (report.residuals, report.objective);
                 solution.info.dependent_rows = report.dependent;
@@ -324,7 +314,7 @@ impl Layer {
                 solution.info.moved = moved.fold(0.0, |m, (a, b)| m.max((a - b).abs()));
             } else {
                 solution.at.clone_from(&self.trial);
-                let scales = &self.differentiator.polisher.scales;
+                let scales = &self.backward.differentiator.polisher.scales;
                 identify(&solution.qp, &self.trial, &self.work, scales, &mut solution.active);
             }
         } else {
@@ -332,7 +322,7 @@ impl Layer {
             general_point(solution);
         }
         solution.publish();
-        solution.core = if self.settings.keep_factor { self.differentiator.core() } else { None };
+        solution.core = if self.settings.keep_factor { self.backward.differentiator.core() } else { None };
         Ok(())
     }
 
@@ -345,7 +335,7 @@ impl Layer {
         self.free.release(&solution.qp);
         let absolute = INACCURATE * self.settings.eps_abs;
         let tolerance = Tolerance { absolute, primal: MISSED, dual: ANY, homogeneous: MISSED };
-        let scales = &self.differentiator.polisher.scales;
+        let scales = &self.backward.differentiator.polisher.scales;
         self.rows.holds(&solution.qp, (&solution.at, &self.work), &self.free, scales, tolerance)
     }
 

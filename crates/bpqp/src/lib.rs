@@ -51,6 +51,7 @@ pub mod certificate;
 pub mod check;
 pub mod cones;
 pub mod conic;
+mod derivatives;
 mod error;
 pub mod forward;
 mod gradient;
@@ -74,6 +75,7 @@ pub use conic::{
     Conic, ConicBatch, ConicCertificate, ConicCotangent, ConicGradient, ConicInfo, ConicLayer, ConicSolution,
     ConicSolutionTangent, ConicTangent, ConicWrt, check_conic_gradient,
 };
+pub use derivatives::Derivatives;
 pub use error::Error;
 pub use forward::from_solution;
 pub use gradient::{Cotangent, Gradient, SolutionTangent, Tangent, Wrt};

@@ -68,14 +68,15 @@ def solve(values: Any, solver: str, settings: dict[str, Any], on_failure: str, f
 
 
 class _Eager(torch.autograd.Function):
-    """Inputs: what is kept, the outputs as arrays, the data that are present. Outputs: as tensors.
+    """Inputs: what is kept and the outputs as arrays, the data that are present. Outputs: as tensors.
 
     Kept are: the solution, the policy for failures, device and dtype if not those of NumPy; and for a derivative of the
     derivative engine, solver and settings.
     """
 
     @staticmethod
-    def forward(ctx: Any, kept: Any, arrays: Any, *data: Any) -> Any:
+    def forward(ctx: Any, made: Any, *data: Any) -> Any:
+        kept, arrays = made
         ctx.kept = kept
         ctx.save_for_backward(*data)
         like = kept[2]
@@ -86,21 +87,21 @@ class _Eager(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
-        needs = ctx.needs_input_grad[2:]
+        needs = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled() or _transforming():
-            return None, None, *_differentiable(ctx, cotangents, needs)
+            return None, *_differentiable(ctx, cotangents, needs)
         solved, policy, like = ctx.kept[:3]
         if len(cotangents) == 1:
             rows = [_row(cotangents[0])]
         else:
             rows = [None if c is None else _row(c) for c in cotangents]
             if all([r is None for r in rows]):
-                return (None,) * (2 + len(needs))
+                return (None,) * (1 + len(needs))
         # the solution holds its own data: the tensors are not looked at
         grads = [None if a is None else _from_numpy(a) for a in solved.gradients(rows, needs, policy)]
         if like is not None:
             grads = [None if g is None else g.to(*like) for g in grads]
-        return None, None, *grads
+        return None, *grads
 
 
 # `_Eager.apply` where no transform is active
@@ -147,7 +148,7 @@ def outputs(kept: Any, x: Any, data: list[Any], differentiable: bool, full: bool
         if not solved.batched():
             arrays = tuple([a[0:1].reshape(a.shape[1:]) for a in arrays])
     if differentiable:
-        out = _apply(kept, arrays, *data)
+        out = _apply((kept, arrays), *data)
     else:
         out = tuple([to_tensor(a, like) for a in arrays]) if full else to_tensor(x, like)
     if not full:
