@@ -82,3 +82,36 @@ pub(crate) fn share<I: Send, T: Send>(
     drop(queue);
     Ok(out.into_iter().flatten().collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn every_item_is_done_once_and_results_are_in_order() {
+        for threads in [1, 2, 3, 8] {
+            for n in [0, 1, 2, 3, 100] {
+                let calls: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
+                let squares = share(threads, f64::INFINITY, 0..n, |thread, i, item| {
+                    assert!(thread < threads && i == item);
+                    calls[i].fetch_add(1, Ordering::Relaxed);
+                    item * item
+                });
+                assert_eq!(squares.expect("a pool"), (0..n).map(|i| i * i).collect::<Vec<_>>());
+                assert!(calls.iter().all(|c| c.load(Ordering::Relaxed) == 1), "{threads} threads, {n} items");
+            }
+        }
+    }
+
+    #[test]
+    fn helpers_take_part_where_the_work_is_worth_it() {
+        // each of two waits for the other: one thread alone would wait for ever
+        let both = std::sync::Barrier::new(2);
+        let meet = |_: usize, _: usize, _: usize| both.wait().is_leader();
+        let leaders = share(2, ALONE, 0..2, meet).expect("a pool");
+        assert_eq!(leaders.iter().filter(|leader| **leader).count(), 1);
+        let threads = share(2, 1.0, 0..100, |thread, _, _| thread).expect("no pool");
+        assert!(threads.iter().all(|thread| *thread == 0));
+    }
+}

@@ -10,19 +10,24 @@ fn on(threads: usize) -> Settings {
     Settings { threads, ..Settings::default() }
 }
 
+/// Instances for which solves are worth threads, and gradients too.
+const SOLVES: u64 = 60;
+const GRADIENTS: u64 = 300;
+
 /// Batches of one structure: every matrix new (dense data), or only q new (matrices shared).
 fn batches() -> Vec<(String, Vec<Qp>)> {
     let mut out = Vec::new();
     for family in Family::all().into_iter().filter(|f| f.hessian != HessianKind::Linear) {
+        let many = if out.is_empty() { GRADIENTS } else { SOLVES };
         let base = family.instance(12, 61).qp;
         let mut rng = Rng::new(61);
-        let shared = (0..7).map(|_| {
+        let shared = (0..many).map(|_| {
             let q: Vec<f64> = base.q().iter().map(|v| v + 0.5 * rng.normal()).collect();
             base.clone().with_q(q).expect("valid")
         });
         out.push((format!("{} with q new", family.name()), shared.collect()));
         if !family.sparse_rows && family.hessian != HessianKind::Sparse {
-            let fresh = (0..7).map(|seed| family.instance(12, seed).qp).collect();
+            let fresh = (0..many).map(|seed| family.instance(12, seed).qp).collect();
             out.push((format!("{} all new", family.name()), fresh));
         }
     }
