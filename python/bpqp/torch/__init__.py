@@ -8,7 +8,8 @@ Tensors in, tensors out, in the dtype and on the device of `q`; the arithmetic i
 from .._core import Factored
 from . import _compiled as _compiled  # registers the operators
 from ._cvxpy import CvxpyLayer
-from ._functions import Solution, solve_qp
 from ._layer import QpLayer
+from ._solution import Solution
+from ._solve import solve_qp
 
 __all__ = ["CvxpyLayer", "Factored", "QpLayer", "Solution", "solve_qp"]

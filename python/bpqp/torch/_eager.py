@@ -13,7 +13,8 @@ import torch
 from torch.autograd import forward_ad
 
 from .. import _core
-from ._functions import Call, Solution, _scatter, _shared, _Vjp
+from ._functions import Call, _scatter, _shared, _Vjp
+from ._solution import Solution
 
 Tensors = tuple[Any, ...]
 _transforming = torch._C._are_functorch_transforms_active

@@ -11,7 +11,7 @@ import torch
 from .. import _bpqp, _core
 from .._core import Factored
 from .._errors import ArgumentError
-from ._functions import collect, compiled, run
+from ._solve import collect, compiled, run
 
 NAMES = _core.NAMES
 

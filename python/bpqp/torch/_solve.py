@@ -1,0 +1,237 @@
+"""The call of a user: arguments checked and taken apart, and the way that is chosen for them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, overload
+
+import numpy as np
+import torch
+
+from .. import _bpqp, _core
+from .._core import Factored
+from .._errors import ArgumentError, DtypeError
+from .._qpsolvers import OURS
+from . import _eager
+from ._functions import RANKS, SLOTS, Call, _numpy, _Solve, solve
+from ._solution import Solution
+
+
+def _tensor(name: str, value: Any, like: torch.Tensor) -> torch.Tensor:
+    """A dense tensor in the dtype of `like`."""
+    if not isinstance(value, torch.Tensor):
+        try:
+            value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DtypeError(f"{name} is a {type(value).__name__}: pass a dense tensor") from error
+    if value.layout != torch.strided:
+        raise DtypeError(f"{name} is a sparse tensor: pass a dense one (bpqp.solve_qp takes scipy.sparse)")
+    if value.dtype not in (torch.float32, torch.float64):
+        raise DtypeError(f"{name} has dtype {value.dtype}: pass float32 or float64, for instance {name}.float()")
+    tensor: torch.Tensor = value.to(like.dtype)
+    return tensor
+
+
+def collect(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) -> tuple[list[Any], bool, int | None]:
+    """The nine slots, whether P is factored, and the size of the batch."""
+    if not isinstance(q, torch.Tensor):
+        raise DtypeError(f"q is a {type(q).__name__}: it decides dtype and device, so pass a tensor")
+    if q.dtype not in (torch.float32, torch.float64):
+        raise DtypeError(f"q has dtype {q.dtype}: pass float32 or float64, for instance q.float()")
+    factored = isinstance(P, Factored)
+    slots = [P.d, P.F] if isinstance(P, Factored) else [P, None]
+    slots += [q, G, h, A, b, lb, ub]
+    names = ("P.d", "P.F", *SLOTS[2:]) if factored else SLOTS
+    dtype, device = q.dtype, q.device
+    batch, owner = None, ""
+    for k, (value, name, rank) in enumerate(zip(slots, names, RANKS[factored], strict=True)):
+        if value is None:
+            continue
+        tensor = value
+        if not (isinstance(value, torch.Tensor) and value.dtype is dtype and value.layout is torch.strided):
+            tensor = _tensor(name, value, q)
+        if tensor.device != device:
+            raise ArgumentError(f"{name} is on {tensor.device}, but q is on {device}: move one of them")
+        more = tensor.dim() - rank
+        if more not in (0, 1):
+            raise ArgumentError(
+                f"{name} has shape {tuple(tensor.shape)}: "
+                f"it needs {rank} dimensions, or {rank + 1} with a batch dimension first"
+            )
+        if k > 2 and tensor.numel() == 0:
+            slots[k] = None
+            continue
+        if more:
+            size = tensor.shape[0]
+            if batch is None:
+                batch, owner = size, name
+            elif batch != size:
+                raise ArgumentError(f"{name} has a batch of {size}, but {owner} has one of {batch}: batches must agree")
+        slots[k] = tensor
+    if factored and (slots[0] is None or slots[1] is None):
+        raise ArgumentError("a Factored P needs both d and F")
+    if batch == 0:
+        raise ArgumentError(f"{owner} has a batch of 0: a batch needs at least one element")
+    for m, v in ((3, 4), (5, 6)):
+        if (slots[m] is None) != (slots[v] is None):
+            given, missing = (SLOTS[m], SLOTS[v]) if slots[v] is None else (SLOTS[v], SLOTS[m])
+            raise ArgumentError(f"{missing} is missing: {given} was given, and the two come together")
+    return slots, factored, batch
+
+
+def run(
+    slots: list[Any],
+    factored: bool,
+    batch: int | None,
+    *,
+    engine: _bpqp.Engine,
+    solver: str,
+    settings: dict[str, Any],
+    on_failure: str,
+    warm: Any = None,
+    full: bool = False,
+) -> tuple[Any, Call]:
+    """Solves, and gives what the user asked for."""
+    call = Call(batch or 1, factored, _core.policy_code(on_failure), engine, solver, settings, warm)
+    try:
+        if _eager.applies():
+            solve(call, tuple(slots))
+            data = [s for s in slots if s is not None]
+            like = (slots[2].device, slots[2].dtype)
+            differentiable = torch.is_grad_enabled() and any([v.requires_grad for v in data])
+            kept = (call.solved, call.policy, like, engine, solver, settings)
+            return _eager.outputs(kept, call.solved.answer(call.policy), data, differentiable, full), call
+        *outputs, state = _Solve.apply(call, *slots)
+    except ValueError as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(str(error)) from None
+    if not full:
+        return outputs[0] if batch is not None else outputs[0][0], call
+    ok = state[:, -1] != 0
+    if batch is None:
+        outputs, ok = [v[0] for v in outputs], ok[0]
+    status: Any = call.status
+    if status is not None and len(status) == call.size:
+        status = status[0] if batch is None else np.array(status)
+    else:
+        status = None
+    x, y, z, z_box, objective = outputs
+    return Solution(x, y, z, z_box, objective, ok, status), call
+
+
+def compiled(
+    slots: list[Any], factored: bool, batch: int | None, solver: str, on_failure: str, settings: Any, full: bool
+) -> Any:
+    """The same as one operator in the graph of torch.compile."""
+    policy = _core.policy_code(on_failure)
+    spec = f"({solver!r}, {policy}, {factored}, {[(k, v) for k, v in settings.items()]!r})"
+    *outputs, state = torch.ops.bpqp.solve(*slots, spec)
+    ok = state[:, -1] != 0
+    if batch is None:
+        outputs, ok = [v[0] for v in outputs], ok[0]
+    x, y, z, z_box, objective = outputs
+    return Solution(x, y, z, z_box, objective, ok, None) if full else x
+
+
+@overload
+def solve_qp(
+    P: Any,
+    q: Any,
+    G: Any = None,
+    h: Any = None,
+    A: Any = None,
+    b: Any = None,
+    lb: Any = None,
+    ub: Any = None,
+    *,
+    full: Literal[False] = False,
+    solver: str = "auto",
+    warm_start: Any = None,
+    on_failure: str = "raise",
+    **settings: Any,
+) -> torch.Tensor: ...
+
+
+@overload
+def solve_qp(
+    P: Any,
+    q: Any,
+    G: Any = None,
+    h: Any = None,
+    A: Any = None,
+    b: Any = None,
+    lb: Any = None,
+    ub: Any = None,
+    *,
+    full: Literal[True],
+    solver: str = "auto",
+    warm_start: Any = None,
+    on_failure: str = "raise",
+    **settings: Any,
+) -> Solution: ...
+
+
+def solve_qp(
+    P: Any,
+    q: Any,
+    G: Any = None,
+    h: Any = None,
+    A: Any = None,
+    b: Any = None,
+    lb: Any = None,
+    ub: Any = None,
+    *,
+    full: bool = False,
+    solver: str = "auto",
+    warm_start: Any = None,
+    on_failure: str = "raise",
+    **settings: Any,
+) -> Any:
+    """The minimizer of `1/2 x'P x + q'x  s.t.  G x <= h, A x = b, lb <= x <= ub`, differentiable in all its arguments.
+
+    Any argument may carry a batch dimension first; those that do not are shared by the batch, and their gradient is the
+    sum. `P` may be None (a linear program) or `Factored(d, F)`. First and second derivatives, in reverse and forward
+    mode, and the transforms of torch.func. A CUDA tensor is solved on the CPU and comes back.
+
+    Args:
+        P, q, G, h, A, b, lb, ub: dense tensors, in the shapes of `bpqp.solve_qp`, on one device; `q`, float32 or
+            float64, decides dtype and device.
+        full: return a `Solution` with the multipliers and the objective, differentiable too, `ok` and `status`.
+        solver, warm_start, on_failure, settings: as for `bpqp.solve_qp`.
+
+    Returns:
+        `x`, of shape (n,) or (batch, n); or a `Solution`.
+
+    Raises:
+        ArgumentError, DtypeError, SolveError: as `bpqp.solve_qp`.
+        UnsupportedError: third derivatives, or second ones with `smoothing`.
+    """
+    theirs = solver.startswith("qpsolvers:")
+    if warm_start is None and not theirs and _eager.applies():
+        out = _eager.solve((P, q, G, h, A, b, lb, ub), solver, settings, on_failure, full)
+        if out is not None:
+            return out
+    slots, factored, batch = collect(P, q, G, h, A, b, lb, ub)
+    if torch.compiler.is_compiling() and solver in _bpqp.SOLVERS and warm_start is None:
+        return compiled(slots, factored, batch, solver, on_failure, settings, full)
+    ours = {k: v for k, v in settings.items() if k in OURS} if theirs else settings
+    numbers = (batch or 1) * q.shape[-1] ** 2
+    prepared = _core.kept_engine("auto" if theirs else solver, ours, q.dtype == torch.float32, numbers)
+    warm = None
+    if warm_start is not None:
+        given = warm_start if isinstance(warm_start, dict) else {k: getattr(warm_start, k, None) for k in _core.OUTPUTS}
+        for name in _core.OUTPUTS:
+            if given.get(name) is None:
+                raise ArgumentError(f"warm_start has no {name}: pass a solution, or a dict with x, y, z and z_box")
+        warm = tuple(np.atleast_2d(_numpy(torch.as_tensor(given[name]))) for name in _core.OUTPUTS)
+    return run(
+        slots,
+        factored,
+        batch,
+        engine=prepared,
+        solver=solver,
+        settings=settings,
+        on_failure=on_failure,
+        warm=warm,
+        full=full,
+    )[0]
