@@ -2,8 +2,8 @@
 
 use crate::Qp;
 
-/// Sweeps; each halves what the exponents are off by.
-const SWEEPS: usize = 8;
+/// Sweeps; each halves what the exponents are off by. Within a power of ten is enough to tell rounding from numbers.
+const SWEEPS: usize = 4;
 /// Where the solution vanishes the terms of a row are rounding, and so is what is left of them: no row is measured against
 /// less than this part of the largest one.
 const NOISE: f64 = 1e-5;

@@ -131,10 +131,21 @@ impl Refiner {
         let mut best = f64::INFINITY;
         for step in 0..=STEPS {
             let terms = self.subtract(qp, diagonals, w, v);
-            let error = match measure {
+            let mut error = match measure {
                 Measure::Norm => norm_inf(&self.r).max(norm_inf(&self.s)) / size.max(terms),
                 Measure::Rows => self.row_error(qp, diagonals, w, v),
             };
+            // where refinement helps no more, rows may be left in which everything is rounding
+            let stalls = error > TARGET && (error >= 0.5 * best || step == STEPS);
+            if stalls && measure == Measure::Rows && !self.scaled {
+                if error > best {
+                    w.copy_from_slice(&self.best_w);
+                    v.copy_from_slice(&self.best_v);
+                    self.subtract(qp, diagonals, w, v);
+                }
+                self.load_units(qp, diagonals);
+                error = self.row_error(qp, diagonals, w, v);
+            }
             if error.is_nan() || error > best.max(TARGET) {
                 w.copy_from_slice(&self.best_w);
                 v.copy_from_slice(&self.best_v);
@@ -194,35 +205,36 @@ impl Refiner {
         }
         let sizes = (&mut self.size_r[..], &mut self.size_s[..]);
         add_magnitudes(qp, diagonals, (w, v), sizes, (&mut self.magnitudes, &mut self.rank));
-        let error =
-            |me: &Self| nan_max(relative(&me.r, &me.size_r, diagonals.0), relative(&me.s, &me.size_s, diagonals.1));
-        let plain = error(self);
-        if !self.scaled && plain <= TARGET {
-            return plain;
+        if self.scaled {
+            self.units.raise((&mut self.size_r, &mut self.size_s), diagonals);
         }
-        self.raise(qp, diagonals);
-        error(self)
+        nan_max(relative(&self.r, &self.size_r, diagonals.0), relative(&self.s, &self.size_s, diagonals.1))
     }
 
-    /// Raises the sizes of rows in which everything is rounding.
-    fn raise(&mut self, qp: &Qp, diagonals: Diagonals<'_>) {
-        if !self.scaled {
-            self.units.load(qp, diagonals);
-            self.scaled = true;
-        }
-        self.units.raise((&mut self.size_r, &mut self.size_s), diagonals);
+    /// From here on, rows in which everything is rounding are measured against the others.
+    fn load_units(&mut self, qp: &Qp, diagonals: Diagonals<'_>) {
+        self.units.load(qp, diagonals);
+        self.scaled = true;
     }
 
     /// The magnitudes of the terms of the correction relative to those of the solution; without its multipliers where they
     /// are one choice of several.
     fn correction(&mut self, qp: &Qp, diagonals: Diagonals<'_>, variables_only: bool) -> f64 {
-        self.raise(qp, diagonals);
         zeros(&mut self.part_r, self.w.len());
         zeros(&mut self.part_s, self.v.len());
         let parts = (&mut self.part_r[..], &mut self.part_s[..]);
         let v = if variables_only { &[] } else { &self.v[..] };
         add_magnitudes(qp, diagonals, (&self.w, v), parts, (&mut self.magnitudes, &mut self.rank));
-        nan_max(relative(&self.part_r, &self.size_r, diagonals.0), relative(&self.part_s, &self.size_s, diagonals.1))
+        let size = |me: &Self| {
+            nan_max(relative(&me.part_r, &me.size_r, diagonals.0), relative(&me.part_s, &me.size_s, diagonals.1))
+        };
+        let plain = size(self);
+        if plain <= SETTLED || self.scaled {
+            return plain;
+        }
+        self.load_units(qp, diagonals);
+        self.units.raise((&mut self.size_r, &mut self.size_s), diagonals);
+        size(self)
     }
 }
 
