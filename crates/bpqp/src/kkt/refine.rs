@@ -19,6 +19,8 @@ use crate::residuals::nan_max;
 const STEPS: usize = 6;
 /// Backward error at which refinement stops.
 const TARGET: f64 = 1e-13;
+/// Backward error that is good enough without asking which rows are rounding.
+const GOOD: f64 = 1e-10;
 /// Relative size of a correction at which the solution needs no other.
 const SETTLED: f64 = 1e-9;
 /// Where the pivots are known to be above this multiple of the largest, a small backward error is enough.
@@ -136,7 +138,7 @@ impl Refiner {
                 Measure::Rows => self.row_error(qp, diagonals, w, v),
             };
             // where refinement helps no more, rows may be left in which everything is rounding
-            let stalls = error > TARGET && (error >= 0.5 * best || step == STEPS);
+            let stalls = error > GOOD && (error >= 0.5 * best || step == STEPS);
             if stalls && measure == Measure::Rows && !self.scaled {
                 if error > best {
                     w.copy_from_slice(&self.best_w);
