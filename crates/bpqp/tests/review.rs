@@ -541,3 +541,25 @@ fn certificates_are_the_same_in_all_units() {
         assert_ne!(status, Status::DualInfeasible, "{}", solver.name());
     }
 }
+
+#[test]
+fn a_batch_solves_by_its_own_settings_after_derivatives_of_solutions_from_elsewhere() {
+    let qp = dense(mat![[2.0, 0.5], [0.5, 1.0]], &[1.0, -1.0]);
+    let interrupt = bpqp::Interrupt::default();
+    let own = Settings { interrupt: Some(interrupt), threads: 1, ..Settings::default() };
+    for theirs in [
+        Settings::default(),
+        Settings { polish: false, ..Settings::with_solver(Solver::Admm) },
+        Settings { backward: Backward::FirstOrder, ..Settings::default() },
+    ] {
+        let foreign = qp.solve(&theirs).expect("valid");
+        let mut batch = Batch::new(vec![qp.clone()], own.clone()).expect("valid");
+        let gradients = batch.vjp(&[&foreign], &[Cotangent::x(&[1.0, 0.0])], Wrt::Q).expect("threads");
+        let (gradient, _) = gradients[0].as_ref().expect("solved");
+        close(gradient.q.as_deref().expect("asked for"), &[-4.0 / 7.0, 2.0 / 7.0], "dq");
+        let solutions = batch.solve_all().expect("threads");
+        assert_eq!(solutions[0].as_ref().expect("valid").settings(), &own);
+        let solutions = batch.solve_each(&qp, 0..1, |_| Ok((qp.clone(), None)), |s, _| s.settings().clone());
+        assert_eq!(solutions.expect("threads")[0].as_ref().expect("valid"), &own);
+    }
+}
