@@ -563,3 +563,34 @@ fn a_batch_solves_by_its_own_settings_after_derivatives_of_solutions_from_elsewh
         assert_eq!(solutions.expect("threads")[0].as_ref().expect("valid"), &own);
     }
 }
+
+#[test]
+fn a_solve_after_one_of_other_scales_equals_a_fresh_one() {
+    // no point satisfies the rows; the problem before was the same in other units
+    let p = mat![[1.5264613383860234e-03, -2.7517739964741650e-01], [-2.7517739964741650e-01, 4.9606628987261438e+01]];
+    let g = mat![
+        [-3.8097713535085161e-09, 1.4943738963965564e-07],
+        [5.2877081132695626e-06, 7.9790168714824958e-02],
+        [6.3568032075471592e+02, -2.4934411796498229e+04]
+    ];
+    let h = [5.2380231498627917e-06, 2.3636418951911275e-02, -8.8203736511624686e+05];
+    let q = [0.1415031902121921, -50.18691502029985];
+    let rows = [2.4715045756838158e-06, 5.1097209015301827e-02, 4.1238349382058898e+05];
+    let (columns, objective) = ([0.00583997356626022, 1.7342828420199585], 29.87299733901996);
+    let other = dense(
+        Mat::from_fn(2, 2, |i, j| p[(i, j)] / (columns[i] * columns[j] * objective)),
+        &[q[0] / (columns[0] * objective), q[1] / (columns[1] * objective)],
+    )
+    .inequality(
+        Mat::from_fn(3, 2, |i, j| g[(i, j)] / (rows[i] * columns[j])),
+        [h[0] / rows[0], h[1] / rows[1], h[2] / rows[2]],
+    )
+    .expect("valid");
+    let qp = dense(p, &q).inequality(g, h).expect("valid");
+    let fresh = qp.solve(&Settings::default()).expect("valid");
+    assert_eq!(fresh.status, Status::PrimalInfeasible);
+    let mut layer = Layer::new(other, Settings::default()).expect("valid");
+    layer.solve().expect("valid");
+    layer.update(qp).expect("one structure");
+    assert_eq!(layer.solve().expect("valid").status, fresh.status);
+}
