@@ -54,9 +54,10 @@ fn cube(qp: &Qp) -> f64 {
     ((qp.n() + qp.n_equality() + qp.n_inequality()) as f64).powi(3)
 }
 
-/// The layer in `slot` with the numbers of `qp`; a new one if there is none, or it served another structure.
+/// The layer in `slot` with the numbers of `qp`; a new one if there is none, or it served another structure, or solutions
+/// from elsewhere with settings of their own.
 fn layer_for<'a>(slot: &'a mut Option<Layer>, qp: &Qp, settings: &Settings) -> Result<&'a mut Layer, Error> {
-    if slot.as_mut().is_some_and(|layer| layer.update(qp.clone()).is_err()) {
+    if slot.as_mut().is_some_and(|layer| layer.settings() != settings || layer.update(qp.clone()).is_err()) {
         *slot = None;
     }
     match slot {
@@ -155,7 +156,9 @@ impl Batch {
             return Err(Error::length("items", items.len(), solutions.len(), "one per solution"));
         }
         let cost = count as f64 * solutions.first().map_or(0.0, |s| backward_cost(&s.borrow().qp));
-        self.workers.map(cost, items, |slot, k, item| derive(&mut derivatives(slot, solutions[k].borrow())?, k, item))
+        self.workers.map(cost, items, |slot, k, item| {
+            derive(&mut derivatives(slot, solutions[k].borrow(), Some(&self.settings))?, k, item)
+        })
     }
 
     /// Solves every instance as it stands.
@@ -171,7 +174,7 @@ impl Batch {
 
     /// Gradients of solutions of this batch, with the verdict on each.
     pub fn vjp(&self, solutions: &[&Solution], cotangents: &[Cotangent], wrt: Wrt) -> Result<Gradients, Error> {
-        vjp_on(&self.workers, solutions, cotangents, wrt)
+        vjp_on(&self.workers, Some(&self.settings), solutions, cotangents, wrt)
     }
 }
 
@@ -182,25 +185,36 @@ pub fn vjp_batch(
     wrt: Wrt,
     threads: usize,
 ) -> Result<Gradients, Error> {
-    vjp_on(&Workers::new(threads), solutions, cotangents, wrt)
+    vjp_on(&Workers::new(threads), None, solutions, cotangents, wrt)
 }
 
-fn vjp_on(workers: &Workers, solutions: &[&Solution], cotangents: &[Cotangent], wrt: Wrt) -> Result<Gradients, Error> {
+fn vjp_on(
+    workers: &Workers,
+    settings: Option<&Settings>,
+    solutions: &[&Solution],
+    cotangents: &[Cotangent],
+    wrt: Wrt,
+) -> Result<Gradients, Error> {
     if solutions.len() != cotangents.len() {
         let advice = "one cotangent per solution";
         return Err(Error::length("cotangents", cotangents.len(), solutions.len(), advice));
     }
     let cost = solutions.first().map_or(0.0, |s| backward_cost(&s.qp));
     workers.map(cost, solutions.iter().zip(cotangents), |slot, _, (solution, cotangent)| {
-        let mut at = derivatives(slot, solution)?;
+        let mut at = derivatives(slot, solution, settings)?;
         let gradient = at.vjp(cotangent, wrt)?.clone();
         Ok((gradient, at.verdict()))
     })
 }
 
 /// The derivatives of a solution on the layer in `slot`; on a new one if there is none, or it differentiates another way, or
-/// served another structure.
-fn derivatives<'a>(slot: &'a mut Option<Layer>, solution: &'a Solution) -> Result<Derivatives<'a>, Error> {
+/// served another structure. A new one has the settings of the batch, if there is one: it is to solve there too, and can be
+/// interrupted.
+fn derivatives<'a>(
+    slot: &'a mut Option<Layer>,
+    solution: &'a Solution,
+    settings: Option<&Settings>,
+) -> Result<Derivatives<'a>, Error> {
     if !solution.ok() {
         return Err(Error::NoSolution { status: solution.status });
     }
@@ -209,7 +223,11 @@ fn derivatives<'a>(slot: &'a mut Option<Layer>, solution: &'a Solution) -> Resul
     }
     let layer = match slot {
         Some(layer) => layer,
-        None => slot.insert(Layer::new(solution.qp.clone(), solution.settings.clone())?),
+        None => {
+            let own = &solution.settings;
+            let settings = settings.filter(|s| s.backward == own.backward).unwrap_or(own);
+            slot.insert(Layer::new(solution.qp.clone(), settings.clone())?)
+        }
     };
     layer.derivatives_of(solution)
 }

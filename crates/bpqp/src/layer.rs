@@ -108,6 +108,10 @@ impl Layer {
         self.settings.backward == solution.settings.backward && check_structure(&self.solution.qp, &solution.qp).is_ok()
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The problem at hand.
     pub fn qp(&self) -> &Qp {
         &self.solution.qp

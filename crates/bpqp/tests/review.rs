@@ -541,3 +541,56 @@ fn certificates_are_the_same_in_all_units() {
         assert_ne!(status, Status::DualInfeasible, "{}", solver.name());
     }
 }
+
+#[test]
+fn a_batch_solves_by_its_own_settings_after_derivatives_of_solutions_from_elsewhere() {
+    let qp = dense(mat![[2.0, 0.5], [0.5, 1.0]], &[1.0, -1.0]);
+    let interrupt = bpqp::Interrupt::default();
+    let own = Settings { interrupt: Some(interrupt), threads: 1, ..Settings::default() };
+    for theirs in [
+        Settings::default(),
+        Settings { polish: false, ..Settings::with_solver(Solver::Admm) },
+        Settings { backward: Backward::FirstOrder, ..Settings::default() },
+    ] {
+        let foreign = qp.solve(&theirs).expect("valid");
+        let mut batch = Batch::new(vec![qp.clone()], own.clone()).expect("valid");
+        let gradients = batch.vjp(&[&foreign], &[Cotangent::x(&[1.0, 0.0])], Wrt::Q).expect("threads");
+        let (gradient, _) = gradients[0].as_ref().expect("solved");
+        close(gradient.q.as_deref().expect("asked for"), &[-4.0 / 7.0, 2.0 / 7.0], "dq");
+        let solutions = batch.solve_all().expect("threads");
+        assert_eq!(solutions[0].as_ref().expect("valid").settings(), &own);
+        let solutions = batch.solve_each(&qp, 0..1, |_| Ok((qp.clone(), None)), |s, _| s.settings().clone());
+        assert_eq!(solutions.expect("threads")[0].as_ref().expect("valid"), &own);
+    }
+}
+
+#[test]
+fn a_solve_after_one_of_other_scales_equals_a_fresh_one() {
+    // no point satisfies the rows; the problem before was the same in other units
+    let p = mat![[0.0015264613383860234, -0.2751773996474165], [-0.2751773996474165, 49.60662898726144]];
+    let g = mat![
+        [-3.809771353508516e-09, 1.4943738963965564e-07],
+        [5.287708113269563e-06, 0.07979016871482496],
+        [635.6803207547159, -24934.41179649823]
+    ];
+    let h = [5.238023149862792e-06, 0.023636418951911275, -882037.3651162469];
+    let q = [0.1415031902121921, -50.18691502029985];
+    let rows = [2.4715045756838158e-06, 0.05109720901530183, 412383.493820589];
+    let (columns, objective) = ([0.00583997356626022, 1.7342828420199585], 29.87299733901996);
+    let other = dense(
+        Mat::from_fn(2, 2, |i, j| p[(i, j)] / (columns[i] * columns[j] * objective)),
+        &[q[0] / (columns[0] * objective), q[1] / (columns[1] * objective)],
+    )
+    .inequality(
+        Mat::from_fn(3, 2, |i, j| g[(i, j)] / (rows[i] * columns[j])),
+        [h[0] / rows[0], h[1] / rows[1], h[2] / rows[2]],
+    )
+    .expect("valid");
+    let qp = dense(p, &q).inequality(g, h).expect("valid");
+    let fresh = qp.solve(&Settings::default()).expect("valid");
+    assert_eq!(fresh.status, Status::PrimalInfeasible);
+    let mut layer = Layer::new(other, Settings::default()).expect("valid");
+    layer.solve().expect("valid");
+    layer.update(qp).expect("one structure");
+    assert_eq!(layer.solve().expect("valid").status, fresh.status);
+}

@@ -11,6 +11,7 @@ use super::{ForwardHandle, ForwardSolver, Outcome, dual::DualHandle};
 use crate::kkt::{self, DenseKkt, KktCore, KktFactor};
 use crate::matrix::{Hessian, dot, norm_inf};
 use crate::{Certificate, Error, Point, Qp, Settings, Status};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Iterations before it gives up.
@@ -160,7 +161,14 @@ impl General {
         if !unchanged {
             return false;
         }
-        self.scaling.update(&self.qp, qp, &mut self.scaled);
+        let old = &self.qp;
+        if Arc::ptr_eq(&old.p, &qp.p) && Arc::ptr_eq(&old.a, &qp.a) && Arc::ptr_eq(&old.g, &qp.g) {
+            self.scaling.update(qp, &mut self.scaled);
+        } else {
+            // factors of other matrices may hide rows of these
+            self.scaling = Scaling::of(qp);
+            self.scaled = self.scaling.apply(qp);
+        }
         self.qp = qp.clone();
         self.kkt.load(&self.scaled).is_ok()
     }

@@ -146,21 +146,11 @@ impl Scaling {
         }
     }
 
-    /// Makes `scaled`, the scaled form of `old`, that of `qp`: matrices that did not change are kept, vectors are written
-    /// in place.
-    pub fn update(&self, old: &Qp, qp: &Qp, scaled: &mut Qp) {
+    /// Makes `scaled` the scaled form of `qp`, which has the same matrices: vectors are written in place.
+    pub fn update(&self, qp: &Qp, scaled: &mut Qp) {
         if self.identity {
             scaled.clone_from(qp);
             return;
-        }
-        if !Arc::ptr_eq(&old.p, &qp.p) {
-            scaled.p = Arc::new(self.scaled_hessian(&qp.p));
-        }
-        if !Arc::ptr_eq(&old.a, &qp.a) {
-            scaled.a = Arc::new(self.scaled_rows(&qp.a, &self.ea));
-        }
-        if !Arc::ptr_eq(&old.g, &qp.g) {
-            scaled.g = Arc::new(self.scaled_rows(&qp.g, &self.eg));
         }
         rewrite(&mut scaled.q, qp.q.iter().zip(&self.d).map(|(q, d)| self.cost * q * d));
         rewrite(&mut scaled.b, qp.b.iter().zip(&self.ea).map(|(v, e)| v * e));
