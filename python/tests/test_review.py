@@ -36,3 +36,15 @@ def test_a_warm_start_without_multipliers_is_named_in_torch_too() -> None:
 
     with pytest.raises(bpqp.ArgumentError, match="warm_start has no y"):
         bt.solve_qp(torch.eye(2), torch.ones(2), warm_start={"x": torch.zeros(2)})
+
+
+def test_the_older_vmap_of_torch_is_refused_with_advice() -> None:
+    torch = pytest.importorskip("torch")
+    import bpqp.torch as bt
+
+    q = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    x = bt.solve_qp(torch.eye(3, dtype=torch.float64), q)
+    with pytest.raises(bpqp.UnsupportedError, match=r"is_grads_batched.*torch\.func\.jacrev"):
+        torch.autograd.grad(x, q, torch.eye(3, dtype=torch.float64), is_grads_batched=True)
+    jacobian = torch.func.jacrev(lambda q: bt.solve_qp(torch.eye(3, dtype=torch.float64), q))(q.detach())
+    torch.testing.assert_close(jacobian, -torch.eye(3, dtype=torch.float64))

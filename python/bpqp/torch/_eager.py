@@ -13,6 +13,7 @@ import torch
 from torch.autograd import forward_ad
 
 from .. import _core
+from .._errors import UnsupportedError
 from ._functions import Call, _scatter, _shared, _Vjp
 from ._solution import Solution
 
@@ -117,9 +118,15 @@ def to_tensor(array: Any, like: Any) -> torch.Tensor:
 
 def _row(cotangent: torch.Tensor) -> Any:
     """A cotangent as an array of doubles in C order."""
-    if cotangent.dtype is not torch.float64 or not cotangent.is_contiguous():
-        cotangent = cotangent.to(torch.float64).contiguous()
-    return cotangent.numpy(force=True)
+    try:
+        if cotangent.dtype is not torch.float64 or not cotangent.is_contiguous():
+            cotangent = cotangent.to(torch.float64).contiguous()
+        return cotangent.numpy(force=True)
+    except RuntimeError as error:
+        raise UnsupportedError(
+            f"the cotangent is no tensor with numbers of its own ({error}): is_grads_batched=True and "
+            "jacobian(vectorize=True) are torch's older vmap; use torch.func.vmap, torch.func.jacrev"
+        ) from error
 
 
 def _differentiable(ctx: Any, cotangents: Any, needs: Any) -> list[Any]:
