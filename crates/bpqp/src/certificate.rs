@@ -23,7 +23,8 @@ const ACCEPT: f64 = 1e-6;
 impl Certificate {
     /// How well the certificate proves its claim, the same in all units of rows, variables and objective: the largest
     /// violation of one of its equations or inequalities relative to the terms of that one, over the value that proves the
-    /// claim relative to its terms. Below about 1e-6 it is accepted; infinite if it proves nothing.
+    /// claim relative to its terms. Below about 1e-6 it is accepted; infinite if it proves nothing. The constraints that a
+    /// direction of negative curvature must not leave are measured against its length, in the units of the problem.
     pub fn violation(&self, qp: &Qp) -> f64 {
         match self {
             Certificate::PrimalInfeasible(p) => primal_violation(qp, p),
