@@ -125,10 +125,10 @@ impl Batch {
         Ok(solutions)
     }
 
-    /// Solves problems that are not instances of the batch, on the threads and with the factorizations of the batch, one for
-    /// each of `items`, which are of about the size of `like`: `make(k)` makes the problem where it is needed, and a starting point; `take(solution, items[k])`
-    /// takes of the solution what is wanted. Nothing is remembered but the factorizations. A structure other than the last
-    /// one starts afresh. Results in order.
+    /// Solves problems that are not instances of the batch, on its threads and with its factorizations, one for each of
+    /// `items` and about as large as `like`: `make(k)` makes the problem and a starting point, `take(solution, items[k])` takes
+    /// of the solution what is wanted, both on the thread that solves. Nothing is remembered but the factorizations. A
+    /// structure other than the last one starts afresh. Results in order.
     pub fn solve_each<'a, I: Send, T: Send>(
         &self,
         like: &Qp,
@@ -157,7 +157,7 @@ impl Batch {
         }
         let cost = count as f64 * solutions.first().map_or(0.0, |s| backward_cost(&s.borrow().qp));
         self.workers.map(cost, items, |slot, k, item| {
-            derive(&mut derivatives(slot, solutions[k].borrow(), Some(&self.settings))?, k, item)
+            derive(&mut derivatives(slot, solutions[k].borrow(), &self.settings)?, k, item)
         })
     }
 
@@ -174,7 +174,14 @@ impl Batch {
 
     /// Gradients of solutions of this batch, with the verdict on each.
     pub fn vjp(&self, solutions: &[&Solution], cotangents: &[Cotangent], wrt: Wrt) -> Result<Gradients, Error> {
-        vjp_on(&self.workers, Some(&self.settings), solutions, cotangents, wrt)
+        if solutions.len() != cotangents.len() {
+            let advice = "one cotangent per solution";
+            return Err(Error::length("cotangents", cotangents.len(), solutions.len(), advice));
+        }
+        self.derive(solutions, 1, cotangents.iter(), |at, _, cotangent| {
+            let gradient = at.vjp(cotangent, wrt)?.clone();
+            Ok((gradient, at.verdict()))
+        })
     }
 }
 
@@ -185,35 +192,16 @@ pub fn vjp_batch(
     wrt: Wrt,
     threads: usize,
 ) -> Result<Gradients, Error> {
-    vjp_on(&Workers::new(threads), None, solutions, cotangents, wrt)
-}
-
-fn vjp_on(
-    workers: &Workers,
-    settings: Option<&Settings>,
-    solutions: &[&Solution],
-    cotangents: &[Cotangent],
-    wrt: Wrt,
-) -> Result<Gradients, Error> {
-    if solutions.len() != cotangents.len() {
-        let advice = "one cotangent per solution";
-        return Err(Error::length("cotangents", cotangents.len(), solutions.len(), advice));
-    }
-    let cost = solutions.first().map_or(0.0, |s| backward_cost(&s.qp));
-    workers.map(cost, solutions.iter().zip(cotangents), |slot, _, (solution, cotangent)| {
-        let mut at = derivatives(slot, solution, settings)?;
-        let gradient = at.vjp(cotangent, wrt)?.clone();
-        Ok((gradient, at.verdict()))
-    })
+    let settings = solutions.first().map_or_else(Settings::default, |s| s.settings.clone());
+    Batch::new(Vec::new(), Settings { threads, ..settings })?.vjp(solutions, cotangents, wrt)
 }
 
 /// The derivatives of a solution on the layer in `slot`; on a new one if there is none, or it differentiates another way, or
-/// served another structure. A new one has the settings of the batch, if there is one: it is to solve there too, and can be
-/// interrupted.
+/// served another structure. A new one has the settings of the batch: it is to solve there too, and can be interrupted.
 fn derivatives<'a>(
     slot: &'a mut Option<Layer>,
     solution: &'a Solution,
-    settings: Option<&Settings>,
+    settings: &Settings,
 ) -> Result<Derivatives<'a>, Error> {
     if !solution.ok() {
         return Err(Error::NoSolution { status: solution.status });
@@ -225,7 +213,7 @@ fn derivatives<'a>(
         Some(layer) => layer,
         None => {
             let own = &solution.settings;
-            let settings = settings.filter(|s| s.backward == own.backward).unwrap_or(own);
+            let settings = if settings.backward == own.backward { settings } else { own };
             slot.insert(Layer::new(solution.qp.clone(), settings.clone())?)
         }
     };
