@@ -41,7 +41,7 @@ impl Certificate {
         let mut best = (self.violation(qp), self);
         let mut units = Units::default();
         let dc = qp.b.iter().map(|_| 0.0).chain(qp.h.iter().map(|&h| if h.is_finite() { 0.0 } else { h }));
-        units.load(qp, (&vec![0.0; qp.n()], &dc.collect::<Vec<_>>()));
+        units.load(qp.kkt(), (&vec![0.0; qp.n()], &dc.collect::<Vec<_>>()));
         for relative in CLEAN {
             for equilibrated in [false, true] {
                 let mut candidate = best.1.clone();

@@ -376,8 +376,8 @@ impl Solution {
     /// The barrier solution that the gradient belongs to, with smoothing.
     fn barrier_point(&self) -> Result<Option<Point>, Error> {
         let Some(mu) = self.settings.smoothing else { return Ok(None) };
-        let mut kkt = kkt::prepare(&self.qp)?;
-        kkt.load(&self.qp)?;
+        let mut kkt = kkt::prepare(self.qp.kkt())?;
+        kkt.load(self.qp.kkt())?;
         Ok(Some(Smoothed::solve(&self.qp, &mut *kkt, &self.at, mu)?.point))
     }
 }

@@ -268,7 +268,7 @@ impl Layer {
         *self.convex.get_or_insert_with(|| {
             // a positive definite P that a solver factored needs no other proof of convexity
             let proved = self.chain.iter().any(|(_, handle)| handle.as_ref().is_some_and(|h| h.core().is_some()));
-            self.curvature = if proved { None } else { negative_curvature(&self.solution.qp) };
+            self.curvature = if proved { None } else { negative_curvature(&self.solution.qp.p, &self.solution.qp.a) };
             self.curvature.is_none()
         })
     }
@@ -477,11 +477,18 @@ fn check_structure(old: &Qp, new: &Qp) -> Result<(), Error> {
     Ok(())
 }
 
+impl Qp {
+    /// Solves the problem once. For many problems of one structure build a [`Layer`] or a [`Batch`](crate::Batch).
+    pub fn solve(&self, settings: &Settings) -> Result<Solution, Error> {
+        Layer::new(self.clone(), settings.clone())?.into_solution()
+    }
+}
+
 impl Layer {
     /// Polishes a point that someone else computed and makes it the solution.
     pub(crate) fn differentiate_given(mut self, point: Point) -> Result<Solution, Error> {
         self.trial = point;
-        if let Some(direction) = negative_curvature(&self.solution.qp) {
+        if let Some(direction) = negative_curvature(&self.solution.qp.p, &self.solution.qp.a) {
             self.finish_without(Status::NonConvex, Some(Certificate::NonConvex(direction)))?;
             return Ok(self.solution);
         }

@@ -54,6 +54,7 @@ pub mod conic;
 mod derivatives;
 mod error;
 pub mod forward;
+mod given;
 mod gradient;
 mod interrupt;
 pub mod kkt;
@@ -77,7 +78,7 @@ pub use conic::{
 };
 pub use derivatives::Derivatives;
 pub use error::Error;
-pub use forward::from_solution;
+pub use given::from_solution;
 pub use gradient::{Cotangent, Gradient, SolutionTangent, Tangent, Wrt};
 pub use interrupt::Interrupt;
 pub use layer::Layer;

@@ -89,7 +89,7 @@ impl Polisher {
             self.place();
             self.snap(qp);
             self.set.diagonals(qp.n_equality(), &mut self.dx, &mut self.dc);
-            let Ok(face) = factor_flat(kkt, qp, (&self.dx, &self.dc), &mut self.w) else {
+            let Ok(face) = factor_flat(kkt, qp.kkt(), (&self.dx, &self.dc), &mut self.w) else {
                 return self.give_up(qp, point, round, accuracy);
             };
             let (first, mut residuals, mut objective) = self.correct(qp, kkt, false);

@@ -69,11 +69,11 @@ impl RowCheck {
         self.s.clear();
         self.s.extend(qp.b.iter().chain(qp.h.iter()).map(|b| if b.is_finite() { b.abs() } else { 0.0 }));
         let (diagonals, sizes) = ((&self.dx[..], &self.dc[..]), (&mut self.r[..], &mut self.s[..]));
-        add_magnitudes(qp, diagonals, (&point.x, &self.v), sizes, (&mut self.magnitudes, &mut self.rank));
+        add_magnitudes(qp.kkt(), diagonals, (&point.x, &self.v), sizes, (&mut self.magnitudes, &mut self.rank));
         if within(qp, at, set, scales, (&self.r, &self.s), tolerance) {
             return true;
         }
-        self.units.load(qp, diagonals);
+        self.units.load(qp.kkt(), diagonals);
         self.units.raise((&mut self.r, &mut self.s), diagonals);
         within(qp, at, set, scales, (&self.r, &self.s), tolerance)
     }

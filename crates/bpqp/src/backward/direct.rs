@@ -19,7 +19,7 @@ pub(crate) struct Direct {
 impl Direct {
     pub fn new(qp: &Qp) -> Result<Self, Error> {
         Ok(Direct {
-            kkt: kkt::prepare(qp)?,
+            kkt: kkt::prepare(qp.kkt())?,
             refiner: Refiner::default(),
             ready: None,
             face: None,
@@ -34,7 +34,7 @@ impl Direct {
         if let Some(core) = core {
             self.kkt.adopt(core);
         }
-        self.kkt.load(qp)
+        self.kkt.load(qp.kkt())
     }
 
     /// The polish left the factors of the system in place; `exact` if it saw residuals at rounding level with them.
@@ -74,7 +74,7 @@ impl BackwardSolver for Direct {
 
     fn prepare(&mut self, system: &BackwardQp<'_>, _core: Option<&KktCore>) -> Result<(), Error> {
         if self.ready.is_none() {
-            self.face = factor_flat(&mut *self.kkt, system.qp, (system.dx, system.dc), &mut self.shifted)
+            self.face = factor_flat(&mut *self.kkt, system.qp.kkt(), (system.dx, system.dc), &mut self.shifted)
                 .map_err(|why| Error::Backward { reason: why.to_string() })?;
             self.ready = Some(false);
         }
@@ -84,14 +84,14 @@ impl BackwardSolver for Direct {
     fn solve(&mut self, system: &BackwardQp<'_>, w: &mut [f64], v: &mut [f64]) -> Result<Accuracy, Error> {
         if let Some(delta) = self.face {
             let at = (delta, (system.dx, system.dc));
-            let residual = self.flat.solve(&mut *self.kkt, &mut self.refiner, system.qp, at, (w, v));
+            let residual = self.flat.solve(&mut *self.kkt, &mut self.refiner, system.qp.kkt(), at, (w, v));
             return Ok(Accuracy { residual, deficient: true, iterative: false });
         }
         let residual = if self.ready == Some(true) {
             self.kkt.solve(w, v);
             0.0
         } else {
-            self.refiner.solve(&mut *self.kkt, system.qp, (system.dx, system.dc), w, v)
+            self.refiner.solve(&mut *self.kkt, system.qp.kkt(), (system.dx, system.dc), w, v)
         };
         Ok(Accuracy { residual, deficient: self.kkt.deficient(), iterative: false })
     }

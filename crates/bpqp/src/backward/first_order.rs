@@ -2,7 +2,7 @@
 
 use super::{Accuracy, BackwardQp, BackwardSolver};
 use crate::forward::{Admm, ForwardHandle, ForwardSolver};
-use crate::kkt::KktCore;
+use crate::kkt::{KktCore, KktData};
 use crate::matrix::{Csc, Matrix, norm_inf};
 use crate::{Error, Point, Qp, Settings};
 
@@ -23,29 +23,26 @@ impl FirstOrder {
     }
 }
 
-/// The rows of `[A; G]` in `kept` (indices into the stack).
-fn gather(qp: &Qp, kept: &[usize]) -> Result<Matrix, Error> {
-    let m = qp.n_equality();
-    if qp.a.is_sparse() || qp.g.is_sparse() {
-        let mut position = vec![usize::MAX; m + qp.n_inequality()];
-        kept.iter().enumerate().for_each(|(k, &row)| position[row] = k);
+/// The rows in `kept` (indices into the stack of all blocks).
+fn gather(data: KktData<'_>, kept: &[usize]) -> Result<Matrix, Error> {
+    let mut position = vec![usize::MAX; data.m()];
+    kept.iter().enumerate().for_each(|(k, &row)| position[row] = k);
+    if data.has_sparse_rows() {
         let mut triplets = Vec::new();
-        for (offset, rows) in [(0, &qp.a), (m, &qp.g)] {
-            rows.for_each(|i, j, v| {
-                if position[offset + i] != usize::MAX {
-                    triplets.push((position[offset + i], j, v));
-                }
-            });
-        }
-        return Ok(Matrix::Sparse(Csc::from_triplets(kept.len(), qp.n(), &triplets)?));
+        data.for_each_row_entry(|i, j, v| {
+            if position[i] != usize::MAX {
+                triplets.push((position[i], j, v));
+            }
+        });
+        return Ok(Matrix::Sparse(Csc::from_triplets(kept.len(), data.n(), &triplets)?));
     }
-    let dense = |rows: &Matrix| rows.to_dense();
-    let (a, g) = (dense(&qp.a), dense(&qp.g));
-    let entry = |k: usize, j: usize| {
-        let row = kept[k];
-        if row < m { a[(row, j)] } else { g[(row - m, j)] }
-    };
-    Ok(Matrix::Dense(faer::Mat::from_fn(kept.len(), qp.n(), entry)))
+    let mut out = faer::Mat::zeros(kept.len(), data.n());
+    data.for_each_row_entry(|i, j, v| {
+        if position[i] != usize::MAX {
+            out[(position[i], j)] = v;
+        }
+    });
+    Ok(Matrix::Dense(out))
 }
 
 impl BackwardSolver for FirstOrder {
@@ -66,7 +63,7 @@ impl BackwardSolver for FirstOrder {
             system.dx.iter().map(|&d| if d == f64::INFINITY { 0.0 } else { sign * f64::INFINITY }).collect()
         };
         let mut problem = qp.clone().with_q(vec![0.0; qp.n()])?.bounds(side(-1.0), side(1.0))?;
-        problem = problem.equality(gather(qp, &self.rows)?, vec![0.0; self.rows.len()])?;
+        problem = problem.equality(gather(qp.kkt(), &self.rows)?, vec![0.0; self.rows.len()])?;
         problem = problem.inequality(Matrix::empty(qp.n()), Vec::new())?;
         self.handle = Some(Admm.prepare(&problem, &self.settings)?);
         self.problem = Some(problem);

@@ -367,7 +367,7 @@ fn convexity(conic: &Conic) -> Convexity {
         equal.extend(conic.a.triplets().filter_map(|(i, j, v)| row[i].map(|i| (i, j, v))));
         let a = Csc::from_triplets(count, conic.n(), &equal)?;
         let qp = Qp::new(Hessian::Sparse(p), vec![0.0; conic.n()])?.equality(a, vec![0.0; count])?;
-        Ok(crate::kkt::negative_curvature(&qp))
+        Ok(crate::kkt::negative_curvature(&qp.p, &qp.a))
     };
     match direction() {
         Ok(Some(direction)) => Convexity::Not(direction),

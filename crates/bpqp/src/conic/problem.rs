@@ -1,7 +1,7 @@
 //! What is solved.
 
 use crate::error::check_finite;
-use crate::kkt::SharedAnalysis;
+use crate::problem::Keep;
 use crate::{Cone, Csc, Error};
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct Conic {
     pub(crate) b: Arc<[f64]>,
     pub(crate) cones: Arc<[Cone]>,
     /// Of the backward system: shared by all that came from one problem.
-    pub(crate) analysis: SharedAnalysis,
+    pub(crate) analysis: Keep,
 }
 
 impl Conic {
@@ -59,7 +59,7 @@ impl Conic {
                 symmetric(p)?;
             }
         }
-        let analysis = SharedAnalysis::default();
+        let analysis = Keep::default();
         Ok(Conic { p: p.map(Arc::new), upper, q: q.into(), a: Arc::new(a), b: b.into(), cones: cones.into(), analysis })
     }
 

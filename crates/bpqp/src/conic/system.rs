@@ -17,8 +17,9 @@
 use super::Conic;
 use crate::backward::Accuracy;
 use crate::cones::Basis;
-use crate::kkt::{self, Breakdown, FlatSolver, KktFactor, Refiner, SparseKkt, factor_flat};
-use crate::{Cone, Csc, Error, Hessian, Matrix, Qp};
+use crate::kkt::{self, Breakdown, FlatSolver, KktData, KktFactor, Refiner, SparseKkt, factor_flat};
+use crate::problem::Keep;
+use crate::{Cone, Csc, Error, Hessian, Matrix};
 use std::f64::consts::FRAC_1_SQRT_2;
 use std::sync::Arc;
 
@@ -70,8 +71,11 @@ pub(crate) struct System {
     segments: Vec<Segment>,
     /// First entry of the columns behind those of A, in the rotated matrix.
     extra_at: usize,
-    /// The data of the system: `P` extended by zeros, the rotated rows as equalities.
-    qp: Qp,
+    /// `P` extended by zeros, the rotated rows, and no others.
+    extended: Arc<Hessian>,
+    rotated: Arc<Matrix>,
+    empty: Arc<Matrix>,
+    analysis: Keep,
     p: Option<Arc<Csc>>,
     kkt: Box<dyn KktFactor>,
     /// The first choice of factorization broke down on these matrices.
@@ -90,6 +94,13 @@ pub(crate) struct System {
     entries: Vec<(usize, f64)>,
     /// As many independent equations as variables: `w` is determined by them alone.
     vertex: bool,
+}
+
+/// The matrices of the system; a macro, for the fields beside them are borrowed mutably.
+macro_rules! data {
+    ($me:expr) => {
+        KktData { p: &$me.extended, rows: [&$me.rotated, &$me.empty, &$me.empty], analysis: &$me.analysis }
+    };
 }
 
 impl std::fmt::Debug for System {
@@ -157,26 +168,21 @@ impl System {
         // numbers that are not zero: a dense factorization is chosen by their count
         let values = vec![1.0; indices.len()];
         let rotated = Csc::new(m, extra, indptr, indices, values)?;
-        let qp = Qp {
-            p: Arc::new(extended(conic, extra)?),
-            q: vec![0.0; extra].into(),
-            a: Arc::new(Matrix::Sparse(rotated)),
-            b: vec![0.0; m].into(),
-            g: Arc::new(Matrix::empty(extra)),
-            h: Arc::new([]),
-            lb: vec![f64::NEG_INFINITY; extra].into(),
-            ub: vec![f64::INFINITY; extra].into(),
-            analysis: conic.analysis.clone(),
-        };
+        let (rotated, empty) = (Arc::new(Matrix::Sparse(rotated)), Arc::new(Matrix::empty(extra)));
+        let extended = Arc::new(extended(conic, extra)?);
+        let data = KktData { p: &extended, rows: [&rotated, &empty, &empty], analysis: &conic.analysis };
         Ok(System {
             n,
             starts,
             shapes,
             segments,
             extra_at,
-            kkt: kkt::prepare(&qp)?,
+            kkt: kkt::prepare(data)?,
             robust: false,
-            qp,
+            extended,
+            rotated,
+            empty,
+            analysis: conic.analysis.clone(),
             p: conic.p.clone(),
             refiner: Refiner::default(),
             face: None,
@@ -201,15 +207,16 @@ impl System {
             _ => false,
         };
         if !same {
-            self.qp.p = Arc::new(extended(conic, self.dx.len())?);
+            self.extended = Arc::new(extended(conic, self.dx.len())?);
             self.p = conic.p.clone();
         }
         let rotated = self.rotate(conic, faces);
-        self.qp.a = Arc::new(Matrix::Sparse(rotated));
+        self.rotated = Arc::new(Matrix::Sparse(rotated));
         self.diagonals(faces);
-        self.kkt.load(&self.qp)?;
+        let data = data!(self);
+        self.kkt.load(data)?;
         let diagonals = (&self.dx[..], &self.dc[..]);
-        match factor_flat(&mut *self.kkt, &self.qp, diagonals, &mut self.shifted) {
+        match factor_flat(&mut *self.kkt, data, diagonals, &mut self.shifted) {
             Ok(face) => self.face = face,
             // nearly singular: regularized, and the residual tells
             Err(Breakdown::Inertia | Breakdown::Rank) if !self.robust => self.make_robust()?,
@@ -222,10 +229,11 @@ impl System {
 
     /// From now on the regularized factorization, whatever the size.
     fn make_robust(&mut self) -> Result<(), Error> {
-        self.kkt = Box::new(SparseKkt::new(&self.qp)?);
+        let data = data!(self);
+        self.kkt = Box::new(SparseKkt::new(data)?);
         self.robust = true;
         let diagonals = (&self.dx[..], &self.dc[..]);
-        self.face = factor_flat(&mut *self.kkt, &self.qp, diagonals, &mut self.shifted).map_err(broken)?;
+        self.face = factor_flat(&mut *self.kkt, data, diagonals, &mut self.shifted).map_err(broken)?;
         Ok(())
     }
 
@@ -235,10 +243,10 @@ impl System {
         self.w.iter_mut().zip(l).for_each(|(w, l)| *w = -l);
         self.v.copy_from_slice(s);
         let (w, v) = (&mut self.w[..], &mut self.v[..]);
-        let diagonals = (&self.dx[..], &self.dc[..]);
+        let (data, diagonals) = (data!(self), (&self.dx[..], &self.dc[..]));
         match self.face {
-            Some(delta) => self.flat.solve(&mut *self.kkt, &mut self.refiner, &self.qp, (delta, diagonals), (w, v)),
-            None => self.refiner.solve(&mut *self.kkt, &self.qp, diagonals, w, v),
+            Some(delta) => self.flat.solve(&mut *self.kkt, &mut self.refiner, data, (delta, diagonals), (w, v)),
+            None => self.refiner.solve(&mut *self.kkt, data, diagonals, w, v),
         }
     }
 
@@ -267,7 +275,7 @@ impl System {
 
     /// The rows of A along the directions of the cones.
     fn rotate(&mut self, conic: &Conic, faces: &Faces) -> Csc {
-        let Some(old) = sparse(&self.qp.a) else { unreachable!("the rotated rows are sparse") };
+        let Some(old) = sparse(&self.rotated) else { unreachable!("the rotated rows are sparse") };
         let mut out = old.clone();
         let (rows, data) = (conic.a.indices(), conic.a.values());
         let values = out.values_mut();

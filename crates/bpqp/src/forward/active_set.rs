@@ -42,7 +42,7 @@ impl ForwardSolver for PrimalDualActiveSet {
     fn prepare(&self, qp: &Qp, settings: &Settings) -> Result<Box<dyn ForwardHandle>, Error> {
         Ok(Box::new(Handle {
             qp: qp.clone(),
-            kkt: kkt::prepare(qp)?,
+            kkt: kkt::prepare(qp.kkt())?,
             polisher: Polisher::default(),
             set: ActiveSet::default(),
             work: ResidualWork::default(),
@@ -54,7 +54,7 @@ impl ForwardSolver for PrimalDualActiveSet {
 impl ForwardHandle for Handle {
     fn update(&mut self, qp: &Qp) -> Result<(), Error> {
         self.qp = qp.clone();
-        self.kkt.load(qp)
+        self.kkt.load(qp.kkt())
     }
 
     fn solve(&mut self, warm: Option<&Point>, out: &mut Point) -> Outcome {

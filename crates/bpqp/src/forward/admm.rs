@@ -103,7 +103,7 @@ impl Handle {
         let scaling = Scaling::new(qp);
         let scaled = scale(qp, &scaling, None);
         let (n, m) = (qp.n(), qp.n_equality() + qp.n_inequality());
-        let kkt = kkt::prepare(&scaled)?;
+        let kkt = kkt::prepare(scaled.kkt())?;
         let state = || State { x: vec![0.0; n], c: vec![0.0; m], y: vec![0.0; m], b: vec![0.0; n], y_b: vec![0.0; n] };
         let mut handle = Handle {
             qp: qp.clone(),
@@ -348,6 +348,7 @@ fn scale(qp: &Qp, scaling: &Scaling, matrices: Option<&Qp>) -> Qp {
         q: times(&qp.q, &|i| c * d[i]),
         b: times(&qp.b, &|i| e[i]),
         h: times(&qp.h, &|i| e[m_eq + i]),
+        c: qp.c.clone(),
         lb: times(&qp.lb, &|i| 1.0 / d[i]),
         ub: times(&qp.ub, &|i| 1.0 / d[i]),
         analysis: qp.analysis.clone(),
@@ -362,7 +363,7 @@ impl ForwardHandle for Handle {
         } else {
             let scaling = Scaling::new(qp);
             let scaled = scale(qp, &scaling, None);
-            self.kkt.load(&scaled)?;
+            self.kkt.load(scaled.kkt())?;
             (self.scaling, self.scaled, self.factored) = (scaling, scaled, None);
         }
         // which bounds are finite decides where the penalty sits

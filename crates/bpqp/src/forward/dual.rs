@@ -11,7 +11,7 @@
 //! end, and its stationarity is exact by construction.
 
 use super::Outcome;
-use crate::kkt::{CholeskyScratch, KktCore, RangeSpace, solve_lower, solve_lower_transposed};
+use crate::kkt::{CholeskyScratch, KktCore, Matrices, RangeSpace, solve_lower, solve_lower_transposed};
 use crate::matrix::{dot, gemv, gemv_t, norm_inf};
 use crate::{Certificate, Interrupt, Point, Qp, Settings, Status};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
@@ -129,10 +129,10 @@ impl DualHandle {
         if qp.has_bounds() {
             return false;
         }
-        if self.core.is_of(qp) {
+        if self.core.is_of(qp.kkt()) {
             return true;
         }
-        let Ok(core) = RangeSpace::new(qp, &mut self.scratch) else { return false };
+        let Ok(core) = RangeSpace::new(Matrices::of(qp.kkt()), &mut self.scratch) else { return false };
         let Some(reduced) = Reduced::new(&core, qp.n_equality(), &mut self.scratch) else { return false };
         (self.core, self.reduced) = (Arc::new(core), Arc::new(reduced));
         true

@@ -8,7 +8,7 @@
 use super::newton::PrimalDual;
 use super::scaling::Scaling;
 use super::{ForwardHandle, ForwardSolver, Outcome, dual::DualHandle};
-use crate::kkt::{self, DenseKkt, KktCore, KktFactor};
+use crate::kkt::{self, DenseKkt, KktCore, KktFactor, Matrices};
 use crate::matrix::{Hessian, dot, norm_inf};
 use crate::{Certificate, Error, Point, Qp, Settings, Status};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl ForwardSolver for InteriorPoint {
     fn prepare(&self, qp: &Qp, settings: &Settings) -> Result<Box<dyn ForwardHandle>, Error> {
         let dense = matches!(&*qp.p, Hessian::Dense(_));
         if dense && !qp.has_bounds() && qp.n_equality() <= qp.n() && qp.n_inequality() <= 2 * qp.n() {
-            let mut kkt = DenseKkt::new(qp);
+            let mut kkt = DenseKkt::new(Matrices::of(qp.kkt()));
             if let Some(core) = kkt.range_space()
                 && let Some(handle) = DualHandle::new(qp, core.clone(), settings)
             {
@@ -145,7 +145,7 @@ impl General {
     fn new(qp: &Qp) -> Result<Self, Error> {
         let scaling = Scaling::of(qp);
         let scaled = scaling.apply(qp);
-        let kkt = kkt::prepare(&scaled)?;
+        let kkt = kkt::prepare(scaled.kkt())?;
         let it = PrimalDual::new(&scaled);
         Ok(General { qp: qp.clone(), scaling, scaled, kkt, it, iterations: 0, limit: 0 })
     }
@@ -170,7 +170,7 @@ impl General {
             self.scaled = self.scaling.apply(qp);
         }
         self.qp = qp.clone();
-        self.kkt.load(&self.scaled).is_ok()
+        self.kkt.load(self.scaled.kkt()).is_ok()
     }
 
     fn solve(&mut self, settings: &Settings, out: &mut Point) -> Outcome {

@@ -4,7 +4,6 @@ mod active_set;
 mod admm;
 mod clarabel;
 mod dual;
-mod given;
 mod interior_point;
 pub(crate) mod newton;
 mod scaling;
@@ -12,7 +11,6 @@ mod scaling;
 pub use active_set::PrimalDualActiveSet;
 pub use admm::Admm;
 pub use clarabel::Clarabel;
-pub use given::from_solution;
 pub use interior_point::InteriorPoint;
 
 use crate::kkt::KktCore;

@@ -210,7 +210,7 @@ impl PrimalDual {
         if kkt.refines() {
             kkt.solve(&mut self.w, &mut self.v);
         } else {
-            self.refiner.step(kkt, qp, diagonals, &mut self.w, &mut self.v);
+            self.refiner.step(kkt, qp.kkt(), diagonals, &mut self.w, &mut self.v);
         }
         for k in 0..self.g.index.len() {
             let f = &mut self.g;

@@ -140,6 +140,7 @@ impl Scaling {
             q: qp.q.iter().zip(&self.d).map(|(q, d)| self.cost * q * d).collect(),
             b: times(&qp.b, &self.ea),
             h: times(&qp.h, &self.eg),
+            c: qp.c.clone(),
             lb: qp.lb.iter().zip(&self.d).map(|(v, d)| v / d).collect(),
             ub: qp.ub.iter().zip(&self.d).map(|(v, d)| v / d).collect(),
             analysis: qp.analysis.clone(),

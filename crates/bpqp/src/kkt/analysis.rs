@@ -2,65 +2,38 @@
 //! the structure of the problem only and is made once for it: forward solver, polish and backward pass share it.
 
 use super::ldl::{LdlPattern, sort_by_column};
-use crate::{Error, Hessian, Matrix, Qp};
-use std::sync::{Arc, OnceLock};
+use super::{KktData, Matrices};
+use crate::{Error, Hessian, Matrix};
+use std::sync::Arc;
 
 /// Position of entries below the diagonal, which are not stored.
 pub(super) const SKIP: usize = usize::MAX;
 
-/// Kept beside the blocks of a problem, and shared by its clones.
-#[derive(Clone, Default)]
-pub(crate) struct SharedAnalysis(Arc<OnceLock<Arc<Analysis>>>);
-
-impl std::fmt::Debug for SharedAnalysis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.get().is_some() { "analysed" } else { "not analysed" })
-    }
-}
-
-/// Where the entries of P, A and G, in the order of their `for_each`, go in the values of the factorization; and the
-/// diagonal.
+/// Where the entries of P, then those of the rows, in the order of their `for_each`, go in the values of the
+/// factorization; and the diagonal.
 pub(super) struct Analysis {
-    p: Arc<Hessian>,
-    a: Arc<Matrix>,
-    g: Arc<Matrix>,
+    of: Matrices,
     pub ldl: Arc<LdlPattern>,
-    pub p_at: Vec<usize>,
-    pub a_at: Vec<usize>,
-    pub g_at: Vec<usize>,
+    pub at: Vec<usize>,
     pub diagonal_at: Vec<usize>,
 }
 
 impl Analysis {
-    /// The analysis kept with `qp` if it is one of its structure; else a new one, which is kept if there was none.
-    pub fn of(qp: &Qp) -> Result<Arc<Self>, Error> {
-        if let Some(kept) = qp.analysis.0.get()
-            && kept.fits(qp)
+    /// The analysis kept with `data` if it is one of its structure; else a new one, which is kept if there was none.
+    pub fn of(data: KktData<'_>) -> Result<Arc<Self>, Error> {
+        if let Some(kept) = data.analysis.get::<Self>()
+            && kept.of.differs(data).is_none()
         {
-            return Ok(kept.clone());
+            return Ok(kept);
         }
-        let new = Arc::new(Self::new(qp)?);
-        // another thread may have been faster with the same
-        let _ = qp.analysis.0.set(new.clone());
+        let new = Arc::new(Self::new(data)?);
+        data.analysis.set(&new);
         Ok(new)
     }
 
-    /// Spares `qp`, which was found to be of this structure, an analysis of its own.
-    pub fn keep_with(self: &Arc<Self>, qp: &Qp) {
-        // it may have one already
-        let _ = qp.analysis.0.set(self.clone());
-    }
-
-    fn fits(&self, qp: &Qp) -> bool {
-        (Arc::ptr_eq(&self.p, &qp.p) || same_hessian(&self.p, &qp.p))
-            && (Arc::ptr_eq(&self.a, &qp.a) || same_matrix(&self.a, &qp.a))
-            && (Arc::ptr_eq(&self.g, &qp.g) || same_matrix(&self.g, &qp.g))
-    }
-
-    fn new(qp: &Qp) -> Result<Self, Error> {
-        let (n, m_eq) = (qp.n(), qp.n_equality());
-        let m = m_eq + qp.n_inequality();
-        let dim = n + m + extension(&qp.p);
+    fn new(data: KktData<'_>) -> Result<Self, Error> {
+        let (n, m) = (data.n(), data.m());
+        let dim = n + m + extension(data.p);
         // the upper triangle, source by source; those below the diagonal of P are skipped
         let (mut rows, mut cols, mut at) = (Vec::new(), Vec::new(), Vec::new());
         let mut push = |i: usize, j: usize| {
@@ -70,9 +43,8 @@ impl Analysis {
                 cols.push(j);
             }
         };
-        for_each_p(&qp.p, n + m, |i, j, _| push(i, j));
-        qp.a.for_each(|i, j, _| push(j, n + i));
-        qp.g.for_each(|i, j, _| push(j, n + m_eq + i));
+        for_each_p(data.p, n + m, |i, j, _| push(i, j));
+        data.for_each_row_entry(|i, j, _| push(j, n + i));
         for i in 0..dim {
             push(i, i);
         }
@@ -93,19 +65,22 @@ impl Analysis {
         for j in 0..dim {
             col_ptr[j + 1] += col_ptr[j];
         }
-        let diagonal = positive_diagonal(&qp.p).then_some(n);
+        let diagonal = positive_diagonal(data.p).then_some(n);
         let (ldl, position) =
             LdlPattern::new(dim, &col_ptr, &row_idx, diagonal).map_err(|reason| too_large(dim, reason))?;
         at.iter_mut().filter(|k| **k != SKIP).for_each(|k| *k = position[stored_at[*k]]);
         let diagonal_at = at.split_off(at.len() - dim);
-        let mut p_count = 0;
-        for_each_p(&qp.p, n + m, |_, _, _| p_count += 1);
-        let mut a_count = 0;
-        qp.a.for_each(|_, _, _| a_count += 1);
-        let g_at = at.split_off(p_count + a_count);
-        let a_at = at.split_off(p_count);
-        let (p, a, g) = (qp.p.clone(), qp.a.clone(), qp.g.clone());
-        Ok(Analysis { p, a, g, ldl: Arc::new(ldl), p_at: at, a_at, g_at, diagonal_at })
+        Ok(Analysis { of: Matrices::of(data), ldl: Arc::new(ldl), at, diagonal_at })
+    }
+}
+
+impl Matrices {
+    /// The block of `data` that has another structure, if there is one.
+    pub(super) fn differs(&self, data: KktData<'_>) -> Option<&'static str> {
+        let same = Arc::ptr_eq(&self.p, data.p) || same_hessian(&self.p, data.p);
+        let pairs = self.rows.iter().zip(data.rows).zip(["A", "G", "C"]);
+        let mut changed = pairs.filter(|((own, other), _)| !(Arc::ptr_eq(own, other) || same_matrix(own, other)));
+        if same { changed.next().map(|(_, name)| name) } else { Some("P") }
     }
 }
 
@@ -150,7 +125,7 @@ fn extension(p: &Hessian) -> usize {
     if let Hessian::LowRank { f, .. } = p { f.ncols() } else { 0 }
 }
 
-pub(super) fn same_hessian(a: &Hessian, b: &Hessian) -> bool {
+fn same_hessian(a: &Hessian, b: &Hessian) -> bool {
     match (a, b) {
         (Hessian::Zero(n), Hessian::Zero(m)) => n == m,
         (Hessian::Dense(a), Hessian::Dense(b)) => a.ncols() == b.ncols(),
@@ -161,7 +136,7 @@ pub(super) fn same_hessian(a: &Hessian, b: &Hessian) -> bool {
     }
 }
 
-pub(super) fn same_matrix(a: &Matrix, b: &Matrix) -> bool {
+fn same_matrix(a: &Matrix, b: &Matrix) -> bool {
     match (a, b) {
         (Matrix::Dense(a), Matrix::Dense(b)) => a.shape() == b.shape(),
         (Matrix::Sparse(a), Matrix::Sparse(b)) => a.same_pattern(b),

@@ -1,9 +1,9 @@
 //! Is `P` positive semidefinite on the null space of the equalities? If not: a direction that proves it.
 
 use super::sparse::{DELTAS, SparseKkt};
-use super::{KktFactor, SharedAnalysis};
-use crate::Qp;
+use super::{KktData, KktFactor};
 use crate::matrix::{Csc, Hessian, Matrix, dot, norm_inf};
+use crate::problem::Keep;
 use faer::Mat;
 use faer::Par;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -20,31 +20,23 @@ const ON_NULL_SPACE: f64 = 1e-10;
 /// A direction `d` with `A d = 0` and `d'P d < 0`, of largest entry 1; `None` if `P` is positive semidefinite on the null
 /// space of `A`, up to rounding. Costs nothing for a diagonal or factored `P` and one factorization of a convex `P`;
 /// only what fails it is searched for a direction.
-pub fn negative_curvature(qp: &Qp) -> Option<Vec<f64>> {
-    let metric = match &*qp.p {
+pub fn negative_curvature(p: &Arc<Hessian>, a: &Arc<Matrix>) -> Option<Vec<f64>> {
+    let metric = match &**p {
         // validated: d >= 0
         Hessian::Zero(_) | Hessian::Diagonal(_) | Hessian::LowRank { .. } => return None,
         Hessian::Dense(m) => {
-            let metric = row_norms(qp);
+            let metric = row_norms(p);
             if positive_definite(m, &metric) {
                 return None;
             }
             metric
         }
         Hessian::Sparse(m) if diagonally_dominant(m) => return None,
-        Hessian::Sparse(_) => row_norms(qp),
+        Hessian::Sparse(_) => row_norms(p),
     };
-    let n = qp.n();
-    let hessian_and_equalities = Qp {
-        g: Arc::new(Matrix::empty(n)),
-        h: Arc::new([]),
-        lb: vec![f64::NEG_INFINITY; n].into(),
-        ub: vec![f64::INFINITY; n].into(),
-        analysis: SharedAnalysis::default(),
-        ..qp.clone()
-    };
-    let mut kkt = SparseKkt::new(&hessian_and_equalities).ok()?;
-    search(qp, &mut kkt, &metric)
+    let empty = Arc::new(Matrix::empty(p.n()));
+    let mut kkt = SparseKkt::new(KktData { p, rows: [a, &empty, &empty], analysis: &Keep::default() }).ok()?;
+    search(p, a, &mut kkt, &metric)
 }
 
 /// Every diagonal entry is at least the sum of the magnitudes beside it: positive semidefinite (Gershgorin).
@@ -57,9 +49,9 @@ fn diagonally_dominant(m: &Csc) -> bool {
 }
 
 /// Largest magnitude in each row of `P`: the scale of its rounding errors (`|P_ij| <= sqrt(P_ii P_jj)` if convex).
-fn row_norms(qp: &Qp) -> Vec<f64> {
-    let mut norms = vec![0.0_f64; qp.n()];
-    match &*qp.p {
+fn row_norms(p: &Hessian) -> Vec<f64> {
+    let mut norms = vec![0.0_f64; p.n()];
+    match p {
         Hessian::Dense(m) => {
             for (j, norm) in norms.iter_mut().enumerate() {
                 *norm = norm_inf(m.col_as_slice(j));
@@ -89,8 +81,8 @@ fn positive_definite(p: &Mat<f64>, metric: &[f64]) -> bool {
 
 /// Inverse iteration with the smallest shift `s * metric` (up to a factor of 4) that makes the Hessian positive definite
 /// on the null space: it converges to the direction of most negative curvature, and every solve stays on the null space.
-fn search(qp: &Qp, kkt: &mut SparseKkt, metric: &[f64]) -> Option<Vec<f64>> {
-    let (n, m) = (qp.n(), qp.n_equality());
+fn search(p: &Hessian, a: &Matrix, kkt: &mut SparseKkt, metric: &[f64]) -> Option<Vec<f64>> {
+    let (n, m) = (p.n(), a.nrows());
     let dc = vec![0.0; m];
     let mut dx: Vec<f64> = metric.iter().map(|v| ROUNDING * v).collect();
     let first = &DELTAS[..1];
@@ -122,12 +114,12 @@ fn search(qp: &Qp, kkt: &mut SparseKkt, metric: &[f64]) -> Option<Vec<f64>> {
         }
         d.iter_mut().for_each(|v| *v /= size);
         pd.fill(0.0);
-        qp.p.mul_add(1.0, &d, &mut pd, &mut work);
+        p.mul_add(1.0, &d, &mut pd, &mut work);
         ad.fill(0.0);
-        qp.a.mul_add(1.0, &d, &mut ad);
+        a.mul_add(1.0, &d, &mut ad);
         let weight: f64 = d.iter().zip(metric).map(|(d, w)| d * d * w).sum();
         let curvature = dot(&d, &pd) / weight;
-        let proves = curvature < -ROUNDING && norm_inf(&ad) <= ON_NULL_SPACE * largest(&qp.a);
+        let proves = curvature < -ROUNDING && norm_inf(&ad) <= ON_NULL_SPACE * largest(a);
         if proves && best.as_ref().is_none_or(|(c, _)| curvature < *c) {
             let done = best.as_ref().is_some_and(|(c, _)| curvature > 1.01 * c);
             best = Some((curvature, d.clone()));
@@ -148,10 +140,10 @@ fn largest(m: &Matrix) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Certificate;
+    use crate::{Certificate, Qp};
 
     fn check(qp: &Qp, expected: bool) {
-        let found = negative_curvature(qp);
+        let found = negative_curvature(&qp.p, &qp.a);
         assert_eq!(found.is_some(), expected);
         if let Some(d) = found {
             assert!(Certificate::NonConvex(d).verify(qp));

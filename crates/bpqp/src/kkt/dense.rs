@@ -8,10 +8,10 @@
 
 use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept};
 use super::kernels::{solve_lower, solve_lower_transposed};
-use super::range_space::{RangeSpace, transposed_rows};
-use super::{Breakdown, KktCore, KktFactor};
-use crate::matrix::{Hessian, Matrix, gemv, gemv_t};
-use crate::{Error, Qp};
+use super::range_space::RangeSpace;
+use super::{Breakdown, KktCore, KktData, KktFactor, Matrices};
+use crate::Error;
+use crate::matrix::{Hessian, gemv, gemv_t};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Accum, Mat, Par};
@@ -37,12 +37,11 @@ enum Form {
 
 /// Factorizations of dense data.
 pub(crate) struct DenseKkt {
-    qp: Qp,
+    of: Matrices,
     core: Option<Arc<RangeSpace>>,
     range_failed: bool,
-    /// C', n x k, of the matrices in `rows_of`; for the primal form.
+    /// C', n x k, for the primal form; empty until it is needed.
     rows: Mat<f64>,
-    rows_of: Option<(Arc<Matrix>, Arc<Matrix>)>,
     form: Form,
     dc: Vec<f64>,
     free: Vec<usize>,
@@ -67,14 +66,13 @@ pub(crate) struct DenseKkt {
 }
 
 impl DenseKkt {
-    pub fn new(qp: &Qp) -> Self {
+    pub fn new(of: Matrices) -> Self {
         let empty = || Mat::zeros(0, 0);
         DenseKkt {
-            qp: qp.clone(),
+            of,
             core: None,
             range_failed: false,
             rows: empty(),
-            rows_of: None,
             form: Form::None,
             dc: Vec::new(),
             free: Vec::new(),
@@ -99,20 +97,12 @@ impl DenseKkt {
     /// The range-space factors of the data, computed at the first call; `None` if P is not safely positive definite.
     pub fn range_space(&mut self) -> Option<&Arc<RangeSpace>> {
         if self.core.is_none() && !self.range_failed {
-            match RangeSpace::new(&self.qp, &mut self.scratch) {
+            match RangeSpace::new(self.of.clone(), &mut self.scratch) {
                 Ok(core) => self.core = Some(Arc::new(core)),
                 Err(_) => self.range_failed = true,
             }
         }
         self.core.as_ref()
-    }
-
-    fn load_rows(&mut self) {
-        let same = self.rows_of.as_ref().is_some_and(|(a, g)| Arc::ptr_eq(a, &self.qp.a) && Arc::ptr_eq(g, &self.qp.g));
-        if !same {
-            self.rows = transposed_rows(&self.qp);
-            self.rows_of = Some((self.qp.a.clone(), self.qp.g.clone()));
-        }
     }
 
     /// `S = block + diag(dc)`, factored; regularized if the rows of the block are dependent.
@@ -183,7 +173,9 @@ impl DenseKkt {
     }
 
     fn factor_primal(&mut self, dx: &[f64]) -> Result<(), Breakdown> {
-        self.load_rows();
+        if self.rows.nrows() != dx.len() {
+            self.rows = self.of.transposed_rows();
+        }
         self.free.clear();
         self.free.extend((0..dx.len()).filter(|&i| dx[i].is_finite()));
         let f = self.free.len();
@@ -247,7 +239,7 @@ impl DenseKkt {
 
     fn fill_hessian(&mut self, dx: &[f64]) {
         let all = self.free.len() == dx.len();
-        match &*self.qp.p {
+        match &*self.of.p {
             Hessian::Dense(p) => {
                 for (j, &col) in self.free.iter().enumerate() {
                     let (source, target) = (p.col_as_slice(col), self.k.col_as_slice_mut(j));
@@ -383,17 +375,18 @@ impl DenseKkt {
 }
 
 impl KktFactor for DenseKkt {
-    fn load(&mut self, qp: &Qp) -> Result<(), Error> {
-        if !self.core.as_ref().is_some_and(|core| core.is_of(qp)) {
-            let same =
-                Arc::ptr_eq(&self.qp.p, &qp.p) && Arc::ptr_eq(&self.qp.a, &qp.a) && Arc::ptr_eq(&self.qp.g, &qp.g);
+    fn load(&mut self, data: KktData<'_>) -> Result<(), Error> {
+        let same = self.of.are(data);
+        if !self.core.as_ref().is_some_and(|core| core.is_of(data)) {
             self.core = None;
             self.range_failed &= same;
         }
-        // the matrices only: whoever owns the vectors may rewrite them in place
-        self.qp.p.clone_from(&qp.p);
-        self.qp.a.clone_from(&qp.a);
-        self.qp.g.clone_from(&qp.g);
+        if !same {
+            if !self.of.have_rows(data) {
+                self.rows = Mat::zeros(0, 0);
+            }
+            self.of = Matrices::of(data);
+        }
         self.form = Form::None;
         Ok(())
     }

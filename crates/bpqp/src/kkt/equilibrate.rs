@@ -1,6 +1,6 @@
 //! The units of a system: factors of its rows and columns that bring their largest entries near 1.
 
-use crate::Qp;
+use super::KktData;
 
 /// Sweeps; each halves what the exponents are off by. Within a power of ten is enough to tell rounding from numbers.
 const SWEEPS: usize = 4;
@@ -26,24 +26,21 @@ fn refill(v: &mut Vec<f64>, n: usize, value: f64) {
 impl Units {
     /// Equilibrates the rows and columns that are kept (Ruiz, "A scaling algorithm to equilibrate both rows and columns
     /// norms", 2001). The diagonal of P stands for its columns: `|P_ij| <= sqrt(P_ii P_jj)`.
-    pub fn load(&mut self, qp: &Qp, (dx, dc): (&[f64], &[f64])) {
-        qp.p.diagonal_into(&mut self.diagonal);
+    pub fn load(&mut self, data: KktData<'_>, (dx, dc): (&[f64], &[f64])) {
+        data.p.diagonal_into(&mut self.diagonal);
         refill(&mut self.w, dx.len(), 1.0);
         refill(&mut self.v, dc.len(), 1.0);
         let Units { w, v, largest_w, largest_v, diagonal } = self;
         for _ in 0..SWEEPS {
             refill(largest_w, dx.len(), 0.0);
             refill(largest_v, dc.len(), 0.0);
-            for (matrix, first) in [(&qp.a, 0), (&qp.g, qp.n_equality())] {
-                matrix.for_each(|i, j, entry| {
-                    let i = first + i;
-                    if dc[i].is_finite() && dx[j].is_finite() {
-                        let entry = (entry * v[i] * w[j]).abs();
-                        largest_w[j] = largest_w[j].max(entry);
-                        largest_v[i] = largest_v[i].max(entry);
-                    }
-                });
-            }
+            data.for_each_row_entry(|i, j, entry| {
+                if dc[i].is_finite() && dx[j].is_finite() {
+                    let entry = (entry * v[i] * w[j]).abs();
+                    largest_w[j] = largest_w[j].max(entry);
+                    largest_v[i] = largest_v[i].max(entry);
+                }
+            });
             for (j, largest) in largest_w.iter_mut().enumerate().filter(|(j, _)| dx[*j].is_finite()) {
                 *largest = largest.max((diagonal[j] + dx[j]) * w[j] * w[j]);
             }

@@ -4,8 +4,7 @@
 //! that is taken: the limit, as `delta` vanishes, of `delta/2 |w|^2` in the objective of the backward QP. Both the limit
 //! and the projection on the face come from the factors of `P + delta I`.
 
-use super::{Breakdown, KktFactor, Refiner};
-use crate::Qp;
+use super::{Breakdown, KktData, KktFactor, Refiner};
 
 /// `delta` relative to the largest curvature along a variable. What is flatter than that counts as curved only where the
 /// factorization itself says so.
@@ -18,7 +17,7 @@ const STEPS: usize = 8;
 /// Returns that `delta`; `shifted` is scratch.
 pub(crate) fn factor_flat(
     kkt: &mut dyn KktFactor,
-    qp: &Qp,
+    data: KktData<'_>,
     (dx, dc): (&[f64], &[f64]),
     shifted: &mut Vec<f64>,
 ) -> Result<Option<f64>, Breakdown> {
@@ -27,7 +26,7 @@ pub(crate) fn factor_flat(
         Ok(()) | Err(Breakdown::Inertia) => {}
         Err(other) => return Err(other),
     }
-    let curvature = largest_curvature(qp, dc);
+    let curvature = largest_curvature(data, dc);
     let delta = if curvature > 0.0 { DELTA * curvature } else { 1.0 };
     shifted.clear();
     shifted.extend(dx.iter().map(|d| d + delta));
@@ -35,16 +34,13 @@ pub(crate) fn factor_flat(
 }
 
 /// Largest diagonal entry of P, or of what a soft row adds to it.
-fn largest_curvature(qp: &Qp, dc: &[f64]) -> f64 {
-    let mut largest = qp.p.diagonal().into_iter().fold(0.0, f64::max);
-    for (rows, first) in [(&qp.a, 0), (&qp.g, qp.n_equality())] {
-        rows.for_each(|i, _, v| {
-            let d = dc[first + i];
-            if d > 0.0 {
-                largest = largest.max(v * v / d);
-            }
-        });
-    }
+fn largest_curvature(data: KktData<'_>, dc: &[f64]) -> f64 {
+    let mut largest = data.p.diagonal().into_iter().fold(0.0, f64::max);
+    data.for_each_row_entry(|i, _, v| {
+        if dc[i] > 0.0 {
+            largest = largest.max(v * v / dc[i]);
+        }
+    });
     largest
 }
 
@@ -63,12 +59,12 @@ impl FlatSolver {
         &mut self,
         kkt: &mut dyn KktFactor,
         refiner: &mut Refiner,
-        qp: &Qp,
+        data: KktData<'_>,
         (delta, diagonals): (f64, (&[f64], &[f64])),
         (w, v): (&mut [f64], &mut [f64]),
     ) -> f64 {
         self.leave_face(kkt, delta, w, v.len());
-        let residual = refiner.solve(kkt, qp, diagonals, w, v);
+        let residual = refiner.solve(kkt, data, diagonals, w, v);
         // what rounding left of that part was divided by delta
         self.leave_face(kkt, delta, w, v.len());
         residual

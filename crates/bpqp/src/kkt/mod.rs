@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! [ P + diag(dx)   C'        ] [w]   [r]
-//! [ C             -diag(dc)  ] [v] = [s]        C = [A; G], equality rows first
+//! [ C             -diag(dc)  ] [v] = [s]        C: the blocks of rows, in order
 //! ```
 //!
 //! Every pass is an instance of it:
@@ -20,6 +20,7 @@
 mod analysis;
 mod cholesky;
 mod convexity;
+mod data;
 mod dense;
 mod equilibrate;
 mod flat;
@@ -31,10 +32,11 @@ mod sparse;
 mod structured;
 
 pub use convexity::negative_curvature;
+pub use data::KktData;
 pub use sparse::SparseKkt;
 
-pub(crate) use analysis::SharedAnalysis;
 pub(crate) use cholesky::{CholeskyScratch, pivot_ratio};
+pub(crate) use data::Matrices;
 pub(crate) use dense::DenseKkt;
 pub(crate) use equilibrate::Units;
 pub(crate) use flat::{FlatSolver, factor_flat};
@@ -43,8 +45,8 @@ pub(crate) use range_space::RangeSpace;
 pub(crate) use refine::{Refiner, add_magnitudes};
 pub(crate) use structured::StructuredKkt;
 
+use crate::Error;
 use crate::matrix::Hessian;
-use crate::{Error, Qp};
 use std::sync::Arc;
 
 /// What a factorization can share with others of the same matrices.
@@ -53,11 +55,11 @@ pub struct KktCore(pub(crate) Arc<RangeSpace>);
 
 /// A factorization of the system, prepared for one structure of problem.
 pub trait KktFactor: Send {
-    /// Takes the numbers of `qp`, which has the structure (shapes, sparsity patterns) that was prepared. Blocks at the
+    /// Takes the numbers of `data`, which has the structure (shapes, sparsity patterns) that was prepared. Blocks at the
     /// same address as before are taken as unchanged, and what was computed from them is kept.
-    fn load(&mut self, qp: &Qp) -> Result<(), Error>;
+    fn load(&mut self, data: KktData<'_>) -> Result<(), Error>;
 
-    /// Factors for these diagonals (`dx` of n entries, `dc` of the equality rows, then the inequality rows).
+    /// Factors for these diagonals (`dx` of n entries, `dc` of the rows of all blocks in order).
     fn factor(&mut self, dx: &[f64], dc: &[f64]) -> Result<(), Breakdown>;
 
     /// Solves in place: right-hand sides in, `w` and `v` out. Pinned entries and removed rows come out as 0.
@@ -113,33 +115,30 @@ pub enum Breakdown {
     NotFinite,
 }
 
-/// Prepares the factorization that fits the structure of `qp`.
-pub fn prepare(qp: &Qp) -> Result<Box<dyn KktFactor>, Error> {
-    let (n, k) = (qp.n(), qp.n_equality() + qp.n_inequality());
-    let sparse_rows = (qp.a.is_sparse() && qp.n_equality() > 0) || (qp.g.is_sparse() && qp.n_inequality() > 0);
-    Ok(match &*qp.p {
+/// Prepares the factorization that fits the structure of `data`.
+pub fn prepare(data: KktData<'_>) -> Result<Box<dyn KktFactor>, Error> {
+    let (n, k, sparse_rows) = (data.n(), data.m(), data.has_sparse_rows());
+    Ok(match &**data.p {
         // rows pass through a dense Schur complement: worth it while they are few, or dense themselves
         Hessian::Diagonal(_) | Hessian::LowRank { .. } if k <= 64 || (!sparse_rows && k <= n / 2) => {
-            Box::new(StructuredKkt::new(qp))
+            Box::new(StructuredKkt::new(data))
         }
-        Hessian::Dense(_) if !(sparse_rows && n + k > 400) => Box::new(DenseKkt::new(qp)),
-        _ if n + k <= 40 || (n <= 400 && !is_sparse(qp)) => Box::new(DenseKkt::new(qp)),
-        _ => Box::new(SparseKkt::new(qp)?),
+        Hessian::Dense(_) if !(sparse_rows && n + k > 400) => Box::new(DenseKkt::new(Matrices::of(data))),
+        _ if n + k <= 40 || (n <= 400 && !is_sparse(data)) => Box::new(DenseKkt::new(Matrices::of(data))),
+        _ => Box::new(SparseKkt::new(data)?),
     })
 }
 
 /// True if at most a tenth of the entries are stored.
-fn is_sparse(qp: &Qp) -> bool {
-    let n = qp.n();
-    let mut stored = match &*qp.p {
+fn is_sparse(data: KktData<'_>) -> bool {
+    let n = data.n();
+    let mut stored = match &**data.p {
         Hessian::Zero(_) => 0,
         Hessian::Dense(_) => n * n,
         Hessian::Sparse(m) => m.nnz(),
         Hessian::Diagonal(_) => n,
         Hessian::LowRank { f, .. } => n * (1 + f.ncols()),
     };
-    for rows in [&qp.a, &qp.g] {
-        rows.for_each(|_, _, v| stored += usize::from(v != 0.0));
-    }
-    10 * stored <= n * (n + qp.n_equality() + qp.n_inequality())
+    data.for_each_row_entry(|_, _, v| stored += usize::from(v != 0.0));
+    10 * stored <= n * (n + data.m())
 }

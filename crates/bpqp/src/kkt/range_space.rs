@@ -3,21 +3,18 @@
 
 use super::cholesky::{CholeskyScratch, NotPositive, pivot_ratio};
 use super::kernels::{solve_lower, solve_lower_transposed};
-use crate::Qp;
-use crate::matrix::{Hessian, Matrix};
+use super::{KktData, Matrices};
+use crate::matrix::Hessian;
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Accum, Mat, Par};
-use std::sync::Arc;
 
-/// `P = L L'`, `Y = L^-1 C'` (n x k) and `M = Y'Y = C P^-1 C'`, with C = [A; G] all constraint rows.
+/// `P = L L'`, `Y = L^-1 C'` (n x k) and `M = Y'Y = C P^-1 C'`, with C all constraint rows.
 ///
 /// Cost `n^3/3 + n^2 k + n k^2` flops; everything after it lives in the k-dimensional space of the multipliers.
 #[derive(Debug)]
 pub(crate) struct RangeSpace {
-    p: Arc<Hessian>,
-    a: Arc<Matrix>,
-    g: Arc<Matrix>,
+    of: Matrices,
     /// Cholesky factor of P; the strict upper triangle is not used.
     pub l: Mat<f64>,
     /// Smallest over largest squared pivot of L.
@@ -33,8 +30,8 @@ const SAFE: f64 = 1e-12;
 
 impl RangeSpace {
     /// Computes the factors; fails if P is not safely positive definite.
-    pub fn new(qp: &Qp, scratch: &mut CholeskyScratch) -> Result<Self, NotPositive> {
-        let l = match &*qp.p {
+    pub fn new(of: Matrices, scratch: &mut CholeskyScratch) -> Result<Self, NotPositive> {
+        let l = match &*of.p {
             Hessian::Dense(p) => scratch.factor_of(p),
             other => scratch.factor_of(&other.to_dense()),
         }?;
@@ -42,7 +39,7 @@ impl RangeSpace {
         if pivot_ratio < SAFE {
             return Err(NotPositive);
         }
-        let mut y = transposed_rows(qp);
+        let mut y = of.transposed_rows();
         solve_lower_triangular_in_place(l.as_ref(), y.as_mut(), Par::Seq);
         let k = y.ncols();
         let mut m = Mat::zeros(k, k);
@@ -57,12 +54,12 @@ impl RangeSpace {
             1.0,
             Par::Seq,
         );
-        Ok(RangeSpace { p: qp.p.clone(), a: qp.a.clone(), g: qp.g.clone(), l, pivot_ratio, y, m })
+        Ok(RangeSpace { of, l, pivot_ratio, y, m })
     }
 
-    /// True if these are the factors of the matrices of `qp`.
-    pub fn is_of(&self, qp: &Qp) -> bool {
-        Arc::ptr_eq(&self.p, &qp.p) && Arc::ptr_eq(&self.a, &qp.a) && Arc::ptr_eq(&self.g, &qp.g)
+    /// True if these are the factors of the matrices of `data`.
+    pub fn is_of(&self, data: KktData<'_>) -> bool {
+        self.of.are(data)
     }
 
     /// `x = L^-1 x`.
@@ -74,17 +71,4 @@ impl RangeSpace {
     pub fn solve_upper(&self, x: &mut [f64]) {
         solve_lower_transposed(self.l.as_ref(), x);
     }
-}
-
-/// `C' = [A' G']`, n x k.
-pub(crate) fn transposed_rows(qp: &Qp) -> Mat<f64> {
-    let (m, k) = (qp.n_equality(), qp.n_equality() + qp.n_inequality());
-    let mut out = Mat::zeros(qp.n(), k);
-    for (offset, rows) in [(0, &qp.a), (m, &qp.g)] {
-        match &**rows {
-            Matrix::Dense(d) => out.as_mut().subcols_mut(offset, d.nrows()).copy_from(d.transpose()),
-            Matrix::Sparse(s) => s.triplets().for_each(|(i, j, v)| out[(j, offset + i)] = v),
-        }
-    }
-    out
 }

@@ -9,9 +9,8 @@
 //! seen from the correction `d` that another step makes, by the same measure: `|K| |d| / (|K| |z| + |rhs|)`. Where K is
 //! singular to rounding, corrections are as large as the solution itself.
 
-use super::KktFactor;
 use super::equilibrate::Units;
-use crate::Qp;
+use super::{KktData, KktFactor};
 use crate::matrix::norm_inf;
 use crate::residuals::nan_max;
 
@@ -92,24 +91,31 @@ impl Refiner {
     pub fn solve(
         &mut self,
         kkt: &mut dyn KktFactor,
-        qp: &Qp,
+        data: KktData<'_>,
         diagonals: Diagonals<'_>,
         w: &mut [f64],
         v: &mut [f64],
     ) -> f64 {
-        self.refine(kkt, qp, diagonals, (w, v), Measure::Rows)
+        self.refine(kkt, data, diagonals, (w, v), Measure::Rows)
     }
 
     /// Solves for `(w, v)` in place and refines until the residual is small against the largest term, for a step of an
     /// iteration that corrects itself.
-    pub fn step(&mut self, kkt: &mut dyn KktFactor, qp: &Qp, diagonals: Diagonals<'_>, w: &mut [f64], v: &mut [f64]) {
-        self.refine(kkt, qp, diagonals, (w, v), Measure::Norm);
+    pub fn step(
+        &mut self,
+        kkt: &mut dyn KktFactor,
+        data: KktData<'_>,
+        diagonals: Diagonals<'_>,
+        w: &mut [f64],
+        v: &mut [f64],
+    ) {
+        self.refine(kkt, data, diagonals, (w, v), Measure::Norm);
     }
 
     fn refine(
         &mut self,
         kkt: &mut dyn KktFactor,
-        qp: &Qp,
+        data: KktData<'_>,
         diagonals: Diagonals<'_>,
         (w, v): (&mut [f64], &mut [f64]),
         measure: Measure,
@@ -132,10 +138,10 @@ impl Refiner {
         let mut correction = if trusted { 0.0 } else { f64::INFINITY };
         let mut best = f64::INFINITY;
         for step in 0..=STEPS {
-            let terms = self.subtract(qp, diagonals, w, v);
+            let terms = self.subtract(data, diagonals, w, v);
             let mut error = match measure {
                 Measure::Norm => norm_inf(&self.r).max(norm_inf(&self.s)) / size.max(terms),
-                Measure::Rows => self.row_error(qp, diagonals, w, v),
+                Measure::Rows => self.row_error(data, diagonals, w, v),
             };
             // where refinement helps no more, rows may be left in which everything is rounding
             let stalls = error > GOOD && (error >= 0.5 * best || step == STEPS);
@@ -143,10 +149,10 @@ impl Refiner {
                 if error > best {
                     w.copy_from_slice(&self.best_w);
                     v.copy_from_slice(&self.best_v);
-                    self.subtract(qp, diagonals, w, v);
+                    self.subtract(data, diagonals, w, v);
                 }
-                self.load_units(qp, diagonals);
-                error = self.row_error(qp, diagonals, w, v);
+                self.load_units(data, diagonals);
+                error = self.row_error(data, diagonals, w, v);
             }
             if error.is_nan() || error > best.max(TARGET) {
                 w.copy_from_slice(&self.best_w);
@@ -166,7 +172,7 @@ impl Refiner {
             kkt.solve(&mut self.w, &mut self.v);
             if !trusted {
                 let before = correction;
-                correction = self.correction(qp, diagonals, kkt.deficient());
+                correction = self.correction(data, diagonals, kkt.deficient());
                 if rounding && (correction.is_nan() || correction >= 0.5 * before) {
                     break;
                 }
@@ -179,17 +185,14 @@ impl Refiner {
 
     /// `r = rhs - (P + dx) w - C'v`, `s = rhs - C w + dc v` on the rows and columns that are kept; zero elsewhere. Returns
     /// the largest entry before the terms of the constraints are subtracted.
-    fn subtract(&mut self, qp: &Qp, (dx, dc): Diagonals<'_>, w: &[f64], v: &[f64]) -> f64 {
-        let m = qp.n_equality();
+    fn subtract(&mut self, data: KktData<'_>, (dx, dc): Diagonals<'_>, w: &[f64], v: &[f64]) -> f64 {
         copy(&mut self.r, &self.rhs_w);
         copy(&mut self.s, &self.rhs_v);
         let (r, s) = (&mut self.r, &mut self.s);
-        qp.p.mul_add(-1.0, w, r, &mut self.rank);
+        data.p.mul_add(-1.0, w, r, &mut self.rank);
         let size = kept(r, dx);
-        qp.a.tmul_add(-1.0, &v[..m], r);
-        qp.g.tmul_add(-1.0, &v[m..], r);
-        qp.a.mul_add(-1.0, w, &mut s[..m]);
-        qp.g.mul_add(-1.0, w, &mut s[m..]);
+        data.tmul_add(-1.0, v, r);
+        data.mul_add(-1.0, w, s);
         for (r, (&d, &w)) in r.iter_mut().zip(dx.iter().zip(w)) {
             *r = if d == f64::INFINITY { 0.0 } else { *r - d * w };
         }
@@ -200,13 +203,13 @@ impl Refiner {
     }
 
     /// The componentwise backward error; leaves the magnitudes of the rows in `size_r` and `size_s`.
-    fn row_error(&mut self, qp: &Qp, diagonals: Diagonals<'_>, w: &[f64], v: &[f64]) -> f64 {
+    fn row_error(&mut self, data: KktData<'_>, diagonals: Diagonals<'_>, w: &[f64], v: &[f64]) -> f64 {
         for (size, rhs) in [(&mut self.size_r, &self.rhs_w), (&mut self.size_s, &self.rhs_v)] {
             size.clear();
             size.extend(rhs.iter().map(|rhs| rhs.abs()));
         }
         let sizes = (&mut self.size_r[..], &mut self.size_s[..]);
-        add_magnitudes(qp, diagonals, (w, v), sizes, (&mut self.magnitudes, &mut self.rank));
+        add_magnitudes(data, diagonals, (w, v), sizes, (&mut self.magnitudes, &mut self.rank));
         if self.scaled {
             self.units.raise((&mut self.size_r, &mut self.size_s), diagonals);
         }
@@ -214,19 +217,19 @@ impl Refiner {
     }
 
     /// From here on, rows in which everything is rounding are measured against the others.
-    fn load_units(&mut self, qp: &Qp, diagonals: Diagonals<'_>) {
-        self.units.load(qp, diagonals);
+    fn load_units(&mut self, data: KktData<'_>, diagonals: Diagonals<'_>) {
+        self.units.load(data, diagonals);
         self.scaled = true;
     }
 
     /// The magnitudes of the terms of the correction relative to those of the solution; without its multipliers where they
     /// are one choice of several.
-    fn correction(&mut self, qp: &Qp, diagonals: Diagonals<'_>, variables_only: bool) -> f64 {
+    fn correction(&mut self, data: KktData<'_>, diagonals: Diagonals<'_>, variables_only: bool) -> f64 {
         zeros(&mut self.part_r, self.w.len());
         zeros(&mut self.part_s, self.v.len());
         let parts = (&mut self.part_r[..], &mut self.part_s[..]);
         let v = if variables_only { &[] } else { &self.v[..] };
-        add_magnitudes(qp, diagonals, (&self.w, v), parts, (&mut self.magnitudes, &mut self.rank));
+        add_magnitudes(data, diagonals, (&self.w, v), parts, (&mut self.magnitudes, &mut self.rank));
         let size = |me: &Self| {
             nan_max(relative(&me.part_r, &me.size_r, diagonals.0), relative(&me.part_s, &me.size_s, diagonals.1))
         };
@@ -234,7 +237,7 @@ impl Refiner {
         if plain <= SETTLED || self.scaled {
             return plain;
         }
-        self.load_units(qp, diagonals);
+        self.load_units(data, diagonals);
         self.units.raise((&mut self.size_r, &mut self.size_s), diagonals);
         size(self)
     }
@@ -242,23 +245,20 @@ impl Refiner {
 
 /// Adds the magnitudes of the terms of `(P + dx) w + C'v` and `C w - dc v`; without those of `v` if it is empty.
 pub(crate) fn add_magnitudes(
-    qp: &Qp,
+    data: KktData<'_>,
     (dx, dc): Diagonals<'_>,
     (w, v): (&[f64], &[f64]),
     (r, s): (&mut [f64], &mut [f64]),
     (magnitudes, rank): (&mut Vec<f64>, &mut Vec<f64>),
 ) {
-    let m = qp.n_equality();
     magnitudes.clear();
     magnitudes.extend(w.iter().map(|w| w.abs()));
-    qp.p.magnitudes_add(magnitudes, r, rank);
-    qp.a.magnitudes_add(magnitudes, &mut s[..m]);
-    qp.g.magnitudes_add(magnitudes, &mut s[m..]);
+    data.p.magnitudes_add(magnitudes, r, rank);
+    data.magnitudes_add(magnitudes, s);
     if !v.is_empty() {
         magnitudes.clear();
         magnitudes.extend(v.iter().map(|v| v.abs()));
-        qp.a.transposed_magnitudes_add(&magnitudes[..m], r);
-        qp.g.transposed_magnitudes_add(&magnitudes[m..], r);
+        data.transposed_magnitudes_add(magnitudes, r);
         add_diagonal(dc, v, s);
     }
     add_diagonal(dx, w, r);

@@ -9,10 +9,10 @@
 //! multipliers with a tiny step, which converges to a solution (Friedlander & Orban, "A primal-dual regularized
 //! interior-point method for convex quadratic programs", Math. Prog. Comp. 2012).
 
-use super::analysis::{Analysis, SKIP, for_each_p, same_hessian, same_matrix, too_large};
+use super::analysis::{Analysis, SKIP, for_each_p, too_large};
 use super::ldl::{Ldl, PivotError, Pivots};
-use super::{Breakdown, KktFactor};
-use crate::{Error, Hessian, Matrix, Qp};
+use super::{Breakdown, KktData, KktFactor, Matrices};
+use crate::Error;
 use std::sync::Arc;
 
 /// Regularizations tried in turn, relative to the equilibrated matrix. The first is the square root of the rounding
@@ -51,9 +51,7 @@ enum Sharp {
 pub struct SparseKkt {
     n: usize,
     m: usize,
-    p: Arc<Hessian>,
-    a: Arc<Matrix>,
-    g: Arc<Matrix>,
+    of: Matrices,
     ldl: Ldl,
     analysis: Arc<Analysis>,
     /// Equilibration, in original order.
@@ -78,17 +76,15 @@ pub struct SparseKkt {
 }
 
 impl SparseKkt {
-    /// Loads the numbers of `qp`, with the analysis of its structure that is kept beside it, or else a new one.
-    pub fn new(qp: &Qp) -> Result<Self, Error> {
-        let analysis = Analysis::of(qp)?;
-        let (n, m) = (qp.n(), qp.n_equality() + qp.n_inequality());
+    /// Loads the numbers of `data`, with the analysis of its structure that is kept beside it, or else a new one.
+    pub fn new(data: KktData<'_>) -> Result<Self, Error> {
+        let analysis = Analysis::of(data)?;
+        let (n, m) = (data.n(), data.m());
         let (dim, stored) = (analysis.diagonal_at.len(), analysis.ldl.stored());
         let mut kkt = SparseKkt {
             n,
             m,
-            p: qp.p.clone(),
-            a: qp.a.clone(),
-            g: qp.g.clone(),
+            of: Matrices::of(data),
             ldl: Ldl::new(&analysis.ldl).map_err(|reason| too_large(dim, reason))?,
             analysis,
             scale: vec![1.0; dim],
@@ -113,15 +109,13 @@ impl SparseKkt {
 
     /// Writes the numbers of the blocks, equilibrated.
     fn rewrite(&mut self) {
-        let (n, m, m_eq) = (self.n, self.m, self.a.nrows());
         let data = &mut self.data;
         data.fill(0.0);
-        let mut at = self.analysis.p_at.iter();
-        for_each_p(&self.p, n + m, |_, _, v| put(data, at.next(), v));
-        let mut at = self.analysis.a_at.iter();
-        self.a.for_each(|_, _, v| put(data, at.next(), v));
-        let mut at = self.analysis.g_at.iter();
-        self.g.for_each(|_, _, v| put(data, at.next(), v));
+        let mut at = self.analysis.at.iter();
+        for_each_p(&self.of.p, self.n + self.m, |_, _, v| put(data, at.next(), v));
+        for (_, block) in self.of.blocks() {
+            block.for_each(|_, _, v| put(data, at.next(), v));
+        }
 
         // Ruiz: divide rows and columns by the square roots of their largest entries, until all are near 1
         let (place, col_ptr, row_idx) = (self.ldl.place(), self.ldl.col_ptr(), self.ldl.row_idx());
@@ -150,7 +144,6 @@ impl SparseKkt {
                 data[k] *= s[row_idx[k]] * s[j];
             }
         }
-        debug_assert!(m_eq <= m);
         for (i, scale) in self.scale.iter_mut().enumerate() {
             *scale = s[place[i]];
         }
@@ -292,26 +285,17 @@ fn put(data: &mut [f64], at: Option<&usize>, v: f64) {
 }
 
 impl KktFactor for SparseKkt {
-    fn load(&mut self, qp: &Qp) -> Result<(), Error> {
-        let same_p = Arc::ptr_eq(&self.p, &qp.p);
-        let same_a = Arc::ptr_eq(&self.a, &qp.a);
-        let same_g = Arc::ptr_eq(&self.g, &qp.g);
-        if same_p && same_a && same_g {
-            self.analysis.keep_with(qp);
+    fn load(&mut self, data: KktData<'_>) -> Result<(), Error> {
+        let same = self.of.are(data);
+        if !same && let Some(argument) = self.of.differs(data) {
+            return Err(Error::Structure { argument, reason: "its kind, shape or sparsity pattern is different" });
+        }
+        // spares it an analysis of its own
+        data.analysis.set(&self.analysis);
+        if same {
             return Ok(());
         }
-        let changed = |argument, reason| Err(Error::Structure { argument, reason });
-        if !same_p && !same_hessian(&self.p, &qp.p) {
-            return changed("P", "its kind, size or sparsity pattern is different");
-        }
-        if !same_a && !same_matrix(&self.a, &qp.a) {
-            return changed("A", "its kind, shape or sparsity pattern is different");
-        }
-        if !same_g && !same_matrix(&self.g, &qp.g) {
-            return changed("G", "its kind, shape or sparsity pattern is different");
-        }
-        (self.p, self.a, self.g) = (qp.p.clone(), qp.a.clone(), qp.g.clone());
-        self.analysis.keep_with(qp);
+        self.of = Matrices::of(data);
         self.sharp = Sharp::Untried;
         self.rewrite();
         Ok(())

@@ -13,13 +13,11 @@
 use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept};
 use super::dense::DenseKkt;
 use super::kernels::{solve_lower, solve_lower_transposed};
-use super::range_space::transposed_rows;
-use super::{Breakdown, KktFactor};
-use crate::matrix::{Hessian, Matrix};
-use crate::{Error, Qp};
+use super::{Breakdown, KktData, KktFactor, Matrices};
+use crate::Error;
+use crate::matrix::Hessian;
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
 use faer::{Accum, Mat, Par};
-use std::sync::Arc;
 
 /// Smallest to largest entry of E below which it counts as singular.
 const SINGULAR_E: f64 = 1e-14;
@@ -30,11 +28,10 @@ const REGULARIZE_S: f64 = 1e-8;
 
 /// Factorizations of diagonal-plus-low-rank data.
 pub(crate) struct StructuredKkt {
-    qp: Qp,
+    of: Matrices,
     d: Vec<f64>,
     /// `[F C']`, n x (r + k).
     rows: Mat<f64>,
-    rows_of: Option<(Arc<Hessian>, Arc<Matrix>, Arc<Matrix>)>,
     rank: usize,
     dx: Vec<f64>,
     dc: Vec<f64>,
@@ -59,12 +56,11 @@ pub(crate) struct StructuredKkt {
 }
 
 impl StructuredKkt {
-    pub fn new(qp: &Qp) -> Self {
+    pub fn new(data: KktData<'_>) -> Self {
         let mut out = StructuredKkt {
-            qp: qp.clone(),
+            of: Matrices::of(data),
             d: Vec::new(),
             rows: Mat::zeros(0, 0),
-            rows_of: None,
             rank: 0,
             dx: Vec::new(),
             dc: Vec::new(),
@@ -82,25 +78,19 @@ impl StructuredKkt {
             dense: None,
             use_dense: false,
         };
-        out.load_rows(qp);
+        out.write();
         out
     }
 
-    fn load_rows(&mut self, qp: &Qp) {
-        let same = self
-            .rows_of
-            .as_ref()
-            .is_some_and(|(p, a, g)| Arc::ptr_eq(p, &qp.p) && Arc::ptr_eq(a, &qp.a) && Arc::ptr_eq(g, &qp.g));
-        if same {
-            return;
-        }
+    /// Writes `d` and `[F C']`.
+    fn write(&mut self) {
         self.d.clear();
-        let rows = transposed_rows(qp);
-        match &*qp.p {
+        let rows = self.of.transposed_rows();
+        match &*self.of.p {
             Hessian::LowRank { d, f } => {
                 self.d.extend_from_slice(d);
                 self.rank = f.ncols();
-                self.rows = Mat::zeros(qp.n(), self.rank + rows.ncols());
+                self.rows = Mat::zeros(d.len(), self.rank + rows.ncols());
                 self.rows.as_mut().subcols_mut(0, self.rank).copy_from(f);
                 self.rows.as_mut().subcols_mut(self.rank, rows.ncols()).copy_from(&rows);
             }
@@ -113,7 +103,6 @@ impl StructuredKkt {
                 (self.rank, self.rows) = (0, rows);
             }
         }
-        self.rows_of = Some((qp.p.clone(), qp.a.clone(), qp.g.clone()));
     }
 
     /// Fills the lower triangle of S, with its diagonal raised by a factor `1 + shift`; returns the largest entry.
@@ -141,16 +130,19 @@ impl StructuredKkt {
 
     fn factor_dense(&mut self) -> Result<(), Breakdown> {
         self.use_dense = true;
-        let dense = self.dense.get_or_insert_with(|| DenseKkt::new(&self.qp));
-        dense.load(&self.qp).map_err(|_| Breakdown::NotFinite)?;
-        dense.factor(&self.dx, &self.dc)
+        self.dense.get_or_insert_with(|| DenseKkt::new(self.of.clone())).factor(&self.dx, &self.dc)
     }
 }
 
 impl KktFactor for StructuredKkt {
-    fn load(&mut self, qp: &Qp) -> Result<(), Error> {
-        self.load_rows(qp);
-        self.qp = qp.clone();
+    fn load(&mut self, data: KktData<'_>) -> Result<(), Error> {
+        if !self.of.are(data) {
+            self.of = Matrices::of(data);
+            self.write();
+            if let Some(dense) = &mut self.dense {
+                dense.load(data)?;
+            }
+        }
         Ok(())
     }
 

@@ -1,10 +1,9 @@
 //! Convex quadratic programs.
 
-use super::validate;
+use super::{Keep, validate};
+use crate::Error;
 use crate::error::check_finite;
-use crate::kkt::SharedAnalysis;
 use crate::matrix::{Hessian, Matrix};
-use crate::{Error, Layer, Settings, Solution};
 use std::sync::Arc;
 
 /// The quadratic program
@@ -26,10 +25,12 @@ pub struct Qp {
     pub(crate) b: Arc<[f64]>,
     pub(crate) g: Arc<Matrix>,
     pub(crate) h: Arc<[f64]>,
+    /// The rows of curved cones: none yet.
+    pub(crate) c: Arc<Matrix>,
     pub(crate) lb: Arc<[f64]>,
     pub(crate) ub: Arc<[f64]>,
-    /// Of the KKT system, where it is sparse.
-    pub(crate) analysis: SharedAnalysis,
+    /// The analysis of the KKT system, where it is sparse.
+    pub(crate) analysis: Keep,
 }
 
 impl Qp {
@@ -42,16 +43,18 @@ impl Qp {
             return Err(Error::length("q", q.len(), n, "q has one entry per column of P"));
         }
         check_finite("q", &q)?;
+        let empty = Arc::new(Matrix::empty(n));
         Ok(Qp {
             p: Arc::new(p),
             q: q.into(),
-            a: Arc::new(Matrix::empty(n)),
+            a: empty.clone(),
             b: Arc::new([]),
-            g: Arc::new(Matrix::empty(n)),
+            g: empty.clone(),
             h: Arc::new([]),
+            c: empty,
             lb: vec![f64::NEG_INFINITY; n].into(),
             ub: vec![f64::INFINITY; n].into(),
-            analysis: SharedAnalysis::default(),
+            analysis: Keep::default(),
         })
     }
 
@@ -70,7 +73,7 @@ impl Qp {
         }
         check_finite("b", &b)?;
         (self.a, self.b) = (Arc::new(a), b.into());
-        self.analysis = SharedAnalysis::default();
+        self.analysis = Keep::default();
         Ok(self)
     }
 
@@ -83,7 +86,7 @@ impl Qp {
         }
         validate::upper("h", &h)?;
         (self.g, self.h) = (Arc::new(g), h.into());
-        self.analysis = SharedAnalysis::default();
+        self.analysis = Keep::default();
         Ok(self)
     }
 
@@ -115,7 +118,7 @@ impl Qp {
             return Err(Error::Shape { argument: "P", found, expected, advice: "P has one column per entry of q" });
         }
         self.p = Arc::new(p);
-        self.analysis = SharedAnalysis::default();
+        self.analysis = Keep::default();
         Ok(self)
     }
 
@@ -169,11 +172,6 @@ impl Qp {
             }
         }
         self
-    }
-
-    /// Solves the problem once. For many problems of one structure build a [`Layer`] or a [`Batch`](crate::Batch).
-    pub fn solve(&self, settings: &Settings) -> Result<Solution, Error> {
-        Layer::new(self.clone(), settings.clone())?.into_solution()
     }
 
     /// Number of variables.

@@ -1,7 +1,7 @@
 //! Against a dense LU of the system that was asked for.
 
 use super::*;
-use crate::{Csc, matrix::norm_inf};
+use crate::{Csc, Hessian, Matrix, Qp, matrix::norm_inf};
 use faer::prelude::*;
 use faer::{Col, Mat};
 
@@ -111,7 +111,7 @@ fn agrees_with_dense_lu_for_every_hessian() {
         for p in hessians(&mut rng, n) {
             let qp = problem(&mut rng, p, n / 4, n / 2);
             let m = n / 4 + n / 2;
-            let mut kkt = SparseKkt::new(&qp).unwrap();
+            let mut kkt = SparseKkt::new(qp.kkt()).unwrap();
             // a splitting, an interior point, an active set: on one analysis
             check(&mut kkt, &qp, &mut rng, &vec![1e-3; n], &vec![0.1; m], 1e-9);
             let wide = |rng: &mut Rng| 10f64.powf(8.0 * rng.unit() - 4.0);
@@ -138,15 +138,15 @@ fn new_numbers_on_the_same_pattern() {
     let mut rng = Rng(2);
     let p = hessians(&mut rng, 20).swap_remove(2);
     let qp = problem(&mut rng, p, 5, 5);
-    let mut kkt = SparseKkt::new(&qp).unwrap();
+    let mut kkt = SparseKkt::new(qp.kkt()).unwrap();
     let Hessian::Sparse(p) = &*qp.p else { unreachable!() };
     let mut p = p.clone();
     p.values_mut().iter_mut().for_each(|v| *v *= 1e5);
     let next = qp.clone().with_p(p).unwrap();
-    kkt.load(&next).unwrap();
+    kkt.load(next.kkt()).unwrap();
     check(&mut kkt, &next, &mut rng, &[0.1; 20], &[0.2; 10], 1e-9);
     let other = problem(&mut rng, Hessian::Zero(20), 5, 5);
-    assert!(matches!(kkt.load(&other), Err(Error::Structure { argument: "P", .. })));
+    assert!(matches!(kkt.load(other.kkt()), Err(Error::Structure { argument: "P", .. })));
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn dependent_rows_with_a_consistent_right_hand_side() {
             continue;
         }
         let qp = Qp::new(p, vec![0.0; n]).unwrap().equality(Csc::from_dense(&c), vec![0.0; 5]).unwrap();
-        let mut kkt = SparseKkt::new(&qp).unwrap();
+        let mut kkt = SparseKkt::new(qp.kkt()).unwrap();
         kkt.factor(&vec![0.0; n], &[0.0; 5]).unwrap();
         let truth = rng.vec(n);
         let mut v = vec![0.0; 5];
@@ -188,7 +188,7 @@ fn a_singular_hessian_with_a_consistent_right_hand_side() {
     // min 1/2 x1^2 over (x1, x2, x3) with x1 + x2 = 1: x2 = 1 - x1 is determined, x3 is not and keeps its start 0
     let qp = Qp::new(Hessian::Diagonal(vec![1.0, 0.0, 0.0]), vec![0.0; 3]).unwrap();
     let qp = qp.equality(Matrix::from_rows(1, 3, &[1.0, 1.0, 0.0]).unwrap(), vec![1.0]).unwrap();
-    let mut kkt = SparseKkt::new(&qp).unwrap();
+    let mut kkt = SparseKkt::new(qp.kkt()).unwrap();
     kkt.factor(&[0.0; 3], &[0.0]).unwrap();
     let (mut w, mut v) = (vec![0.0; 3], vec![1.0]);
     kkt.solve(&mut w, &mut v);
@@ -201,14 +201,14 @@ fn inertia() {
     // x1^2 - x2^2 has negative curvature, but none on {x2 = x1 / 2}
     let p = Mat::from_fn(2, 2, |i, j| if i == j { [1.0, -1.0][i] } else { 0.0 });
     let free = Qp::new(Hessian::Dense(p), vec![0.0; 2]).unwrap();
-    let mut kkt = SparseKkt::new(&free).unwrap();
+    let mut kkt = SparseKkt::new(free.kkt()).unwrap();
     assert_eq!(kkt.factor(&[0.0; 2], &[]), Err(Breakdown::Inertia));
     assert_eq!(kkt.factor(&[0.0, 2.0], &[]), Ok(()));
     assert_eq!(kkt.factor(&[0.0, f64::INFINITY], &[]), Ok(()));
     assert_eq!(kkt.factor(&[f64::NAN, 0.0], &[]), Err(Breakdown::NotFinite));
     for (slope, expected) in [(0.5, Ok(())), (2.0, Err(Breakdown::Inertia))] {
         let qp = free.clone().equality(Matrix::from_rows(1, 2, &[slope, -1.0]).unwrap(), vec![0.0]).unwrap();
-        assert_eq!(SparseKkt::new(&qp).unwrap().factor(&[0.0; 2], &[0.0]), expected);
+        assert_eq!(SparseKkt::new(qp.kkt()).unwrap().factor(&[0.0; 2], &[0.0]), expected);
     }
 }
 
@@ -221,7 +221,7 @@ fn badly_scaled_data() {
     let s: Vec<f64> = (0..n).map(|_| 10f64.powf(6.0 * rng.unit() - 3.0)).collect();
     let scaled = Mat::from_fn(n, n, |i, j| p[(i, j)] * s[i] * s[j] + if i == j { 1e-3 * s[i] * s[i] } else { 0.0 });
     let qp = problem(&mut rng, Hessian::Dense(scaled), 8, 8);
-    let mut kkt = SparseKkt::new(&qp).unwrap();
+    let mut kkt = SparseKkt::new(qp.kkt()).unwrap();
     kkt.factor(&vec![0.0; n], &[0.0; 16]).unwrap();
     let (mut w, mut v) = (rng.vec(n), rng.vec(16));
     let b = [w.clone(), v.clone()].concat();
@@ -247,7 +247,7 @@ fn curvature_far_below_the_regularization() {
     entries.push((n, n - 1, 1.0));
     let a = Csc::from_triplets(n + 1, 2 * n, &entries).unwrap();
     let qp = Qp::new(Hessian::Diagonal(d), vec![0.0; 2 * n]).unwrap().equality(a, vec![0.0; n + 1]).unwrap();
-    let mut kkt = SparseKkt::new(&qp).unwrap();
+    let mut kkt = SparseKkt::new(qp.kkt()).unwrap();
     kkt.factor(&vec![0.0; 2 * n], &vec![0.0; n + 1]).unwrap();
     let (mut w, mut v) = (vec![0.0; 2 * n], vec![0.0; n + 1]);
     v[n] = 1.0;
