@@ -1,6 +1,7 @@
 //! Proofs that a problem has no solution; checked from the data, whoever found them.
 
 use crate::Qp;
+use crate::cones::blocks;
 use crate::kkt::Units;
 use crate::matrix::{dot, norm_inf};
 use crate::residuals::{Point, nan_max};
@@ -8,10 +9,11 @@ use crate::residuals::{Point, nan_max};
 /// A proof that there is no solution.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Certificate {
-    /// Multipliers with `A'y + G'z + z_box = 0`, `z >= 0` and `b'y + h'z + ub'z_box+ - lb'z_box- < 0`:
-    /// no point satisfies the constraints (Farkas). `x` is empty.
+    /// Multipliers with `A'y + G'z + C'y_cone + z_box = 0`, `z >= 0`, `y_cone` in the dual cones and
+    /// `b'y + h'z + d'y_cone + ub'z_box+ - lb'z_box- < 0`: no point satisfies the constraints (Farkas). `x` and `s` are empty.
     PrimalInfeasible(Point),
-    /// A direction with `P d = 0`, `A d = 0`, `G d <= 0`, `d` inside the recession cone of the bounds, and `q'd < 0`.
+    /// A direction with `P d = 0`, `A d = 0`, `G d <= 0`, `-C d` in the cones, `d` inside the recession cone of the bounds,
+    /// and `q'd < 0`.
     DualInfeasible(Vec<f64>),
     /// A direction with `A d = 0` and `d'P d < 0`.
     NonConvex(Vec<f64>),
@@ -41,11 +43,13 @@ impl Certificate {
         let mut best = (self.violation(qp), self);
         let mut units = Units::default();
         let dc = qp.b.iter().map(|_| 0.0).chain(qp.h.iter().map(|&h| if h.is_finite() { 0.0 } else { h }));
+        let dc = dc.chain(qp.d.iter().map(|_| 0.0));
         units.load(qp.kkt(), (&vec![0.0; qp.n()], &dc.collect::<Vec<_>>()));
         for relative in CLEAN {
             for equilibrated in [false, true] {
                 let mut candidate = best.1.clone();
                 candidate.drop_small(relative, equilibrated.then_some(&units));
+                candidate.into_dual_cones(qp);
                 for candidate in [candidate.clone(), candidate.balanced(qp)] {
                     let violation = candidate.violation(qp);
                     if violation < best.0 {
@@ -75,6 +79,18 @@ impl Certificate {
         }
     }
 
+    /// Multipliers of curved cones are moved into the dual cones.
+    fn into_dual_cones(&mut self, qp: &Qp) {
+        if let Certificate::PrimalInfeasible(p) = self {
+            for (k, rows) in blocks(&qp.cones) {
+                if let (Some(dual), Some(y)) = (qp.cones[k].dual(), p.y_cone.get_mut(rows)) {
+                    let projected = dual.projection(y);
+                    y.copy_from_slice(&projected);
+                }
+            }
+        }
+    }
+
     /// Entries below `relative` of the largest one vanish. A multiplier is measured by the force of its row, a direction
     /// by its length, both in units of the equilibrated problem if there are any.
     fn drop_small(&mut self, relative: f64, units: Option<&Units>) {
@@ -84,7 +100,7 @@ impl Certificate {
         let mut entries: Vec<(f64, &mut f64)> = match self {
             Certificate::PrimalInfeasible(p) => {
                 let bounds = p.z_box.iter_mut().enumerate().map(|(i, z)| (*z * unit_w(i), z));
-                let rows = p.y.iter_mut().chain(&mut p.z).enumerate().map(|(i, z)| (*z / unit_v(i), z));
+                let rows = p.y.iter_mut().chain(&mut p.z).chain(&mut p.y_cone).enumerate().map(|(i, z)| (*z / unit_v(i), z));
                 rows.chain(bounds).collect()
             }
             Certificate::DualInfeasible(d) | Certificate::NonConvex(d) => {
@@ -105,6 +121,7 @@ impl Certificate {
             p.z_box.fill(0.0);
             qp.a.tmul_add(-1.0, &p.y, &mut p.z_box);
             qp.g.tmul_add(-1.0, &p.z, &mut p.z_box);
+            qp.c.tmul_add(-1.0, &p.y_cone, &mut p.z_box);
             for (i, z) in p.z_box.iter_mut().enumerate() {
                 let bound = if *z > 0.0 { qp.ub[i] } else { qp.lb[i] };
                 if !bound.is_finite() {
@@ -117,7 +134,12 @@ impl Certificate {
 
     /// True if the certificate proves its claim.
     pub fn verify(&self, qp: &Qp) -> bool {
-        self.violation(qp) <= ACCEPT
+        Self::accepted(self.violation(qp))
+    }
+
+    /// True if a violation is that of a proof.
+    pub(crate) fn accepted(violation: f64) -> bool {
+        violation <= ACCEPT
     }
 }
 
@@ -146,6 +168,11 @@ fn relative(sums: &[f64], terms: &[f64]) -> f64 {
     sums.iter().zip(terms).fold(0.0, |m, (r, terms)| if *r == 0.0 { m } else { nan_max(m, r.abs() / terms) })
 }
 
+/// A part of a whole; nothing of nothing is nothing.
+fn share(part: f64, whole: f64) -> f64 {
+    if part == 0.0 { 0.0 } else { part / whole }
+}
+
 /// A violation relative to its terms over a value relative to its own. A value that is the rounding error of its terms
 /// proves nothing: a feasible set of one point has such.
 fn over(violation: f64, value: f64, terms: f64) -> f64 {
@@ -162,7 +189,8 @@ fn magnitudes(v: &[f64]) -> Vec<f64> {
 /// row.
 fn primal_violation(qp: &Qp, p: &Point) -> f64 {
     let n = qp.n();
-    if p.y.len() != qp.n_equality() || p.z.len() != qp.n_inequality() || p.z_box.len() != n {
+    let lengths = (p.y.len(), p.z.len(), p.z_box.len(), p.y_cone.len());
+    if lengths != (qp.n_equality(), qp.n_inequality(), n, qp.n_cone()) {
         return f64::INFINITY;
     }
     let z: Vec<f64> = p.z.iter().zip(qp.h.iter()).map(|(&z, &h)| multiplier(z, h)).collect();
@@ -174,6 +202,7 @@ fn primal_violation(qp: &Qp, p: &Point) -> f64 {
     };
     qp.b.iter().zip(&p.y).for_each(|(b, y)| add(b * y));
     qp.h.iter().zip(&z).filter(|(_, z)| **z != 0.0).for_each(|(h, z)| add(h * z));
+    qp.d.iter().zip(&p.y_cone).for_each(|(d, y)| add(d * y));
     for (i, &z) in r.iter().enumerate().filter(|(_, z)| **z != 0.0) {
         add(z * if z > 0.0 { qp.ub[i] } else { qp.lb[i] });
     }
@@ -182,7 +211,16 @@ fn primal_violation(qp: &Qp, p: &Point) -> f64 {
     qp.g.tmul_add(1.0, &z, &mut r);
     qp.a.transposed_magnitudes_add(&magnitudes(&p.y), &mut size);
     qp.g.transposed_magnitudes_add(&z, &mut size);
-    over(relative(&r, &size), value, terms)
+    qp.c.tmul_add(1.0, &p.y_cone, &mut r);
+    qp.c.transposed_magnitudes_add(&magnitudes(&p.y_cone), &mut size);
+    let mut violation = relative(&r, &size);
+    for (k, rows) in blocks(&qp.cones) {
+        if let Some(dual) = qp.cones[k].dual() {
+            let y = &p.y_cone[rows];
+            violation = nan_max(violation, share(dual.distance(y), norm_inf(y)));
+        }
+    }
+    over(violation, value, terms)
 }
 
 /// Along an approximate direction the objective falls until a row or the curvature stops it; that is as far out in the units
@@ -216,6 +254,12 @@ fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
         }
     }
     violation = nan_max(violation, relative(&gd, &size));
+    let (mut cd, mut size) = (zeros(qp.n_cone()), zeros(qp.n_cone()));
+    qp.c.mul_add(-1.0, &d, &mut cd);
+    qp.c.magnitudes_add(&length, &mut size);
+    for (k, rows) in blocks(&qp.cones) {
+        violation = nan_max(violation, share(qp.cones[k].distance(&cd[rows.clone()]), norm_inf(&size[rows])));
+    }
     let terms = qp.q.iter().zip(&length).map(|(q, d)| q.abs() * d).sum();
     over(violation, -dot(&qp.q, &d), terms)
 }

@@ -7,7 +7,7 @@ use crate::{Error, Layer, Point, Qp, Settings, Solution, Status};
 /// Slack below this multiple of the scales makes a row active when its multiplier was not given.
 const NEAR: f64 = 1e-6;
 /// Relative residuals up to this count as a solution of another solver, an inaccurate one.
-const INACCURATE: f64 = 1e-4;
+pub(crate) const INACCURATE: f64 = 1e-4;
 
 /// A solution of `qp` from elsewhere, ready to be differentiated.
 ///
@@ -20,32 +20,40 @@ pub fn from_solution(qp: Qp, given: Point, settings: &Settings) -> Result<Soluti
         ("y", given.y.len(), qp.n_equality(), true),
         ("z", given.z.len(), qp.n_inequality(), true),
         ("z_box", given.z_box.len(), qp.n(), true),
+        ("s", given.s.len(), qp.n_cone(), true),
+        ("y_cone", given.y_cone.len(), qp.n_cone(), false),
     ];
     for (argument, found, expected, optional) in lengths {
         if found != expected && !(optional && found == 0) {
-            let advice = "a given solution has the shapes of the problem; only multipliers may be left out";
+            let advice = "a given solution has the shapes of the problem; only slacks and multipliers of linear constraints may be left out";
             return Err(Error::length(argument, found, expected, advice));
         }
     }
-    for (argument, v) in [("x", &given.x), ("y", &given.y), ("z", &given.z), ("z_box", &given.z_box)] {
+    for (argument, v) in ["x", "y", "z", "z_box", "s", "y_cone"].into_iter().zip(given.parts()) {
         crate::error::check_finite(argument, v)?;
     }
     let missing = (given.y.is_empty() && qp.n_equality() > 0)
         || (given.z.is_empty() && qp.n_inequality() > 0)
         || (given.z_box.is_empty() && qp.has_bounds());
-    let mut point = Point { x: given.x.clone(), ..Point::zeros(&qp) };
-    for (to, from) in [(&mut point.y, &given.y), (&mut point.z, &given.z), (&mut point.z_box, &given.z_box)] {
+    let mut point = Point::zeros(&qp);
+    for (to, from) in point.parts_mut().into_iter().zip(given.parts()) {
         if !from.is_empty() {
             to.copy_from_slice(from);
         }
     }
+    if given.s.is_empty() && qp.n_cone() > 0 {
+        point.s.copy_from_slice(&qp.d);
+        qp.c.mul_add(-1.0, &point.x, &mut point.s);
+    }
+    let slack = point.s.clone();
     if missing {
         mark_near(&qp, &mut point);
     }
-    let layer = Layer::new(qp, settings.clone())?;
+    let layer = Layer::for_given(qp, settings.clone())?;
     let mut solution = layer.differentiate_given(point)?;
-    let mut shown = Point { x: given.x, ..solution.point() };
-    for (to, from) in [(&mut shown.y, given.y), (&mut shown.z, given.z), (&mut shown.z_box, given.z_box)] {
+    let mut shown = Point { x: given.x, s: slack, ..solution.point() };
+    let Point { y, z, z_box, y_cone, .. } = &mut shown;
+    for (to, from) in [(y, given.y), (z, given.z), (z_box, given.z_box), (y_cone, given.y_cone)] {
         if !from.is_empty() {
             *to = from;
         }
@@ -61,7 +69,7 @@ pub fn from_solution(qp: Qp, given: Point, settings: &Settings) -> Result<Soluti
     let moved = solution.at.x.iter().zip(&shown.x).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
     solution.info.moved = moved;
     (solution.residuals, solution.objective) = (own, objective);
-    (solution.x, solution.y, solution.z, solution.z_box) = (shown.x, shown.y, shown.z, shown.z_box);
+    solution.show(&shown);
     Ok(solution)
 }
 

@@ -7,6 +7,8 @@
 //! dL/dq = -w          dL/dP = -1/2 (w x' + x w')        dL/dd = -w * x      dL/dF = -(w (F'x)' + x (F'w)')
 //! dL/db = u_y         dL/dA = -(y w' + u_y x')          dL/dh = u_z         dL/dG = -(z w' + u_z x')
 //! ```
+//!
+//! and the same with C and d for the rows of curved cones.
 
 use crate::matrix::{Csc, Hessian, Matrix, dot};
 use crate::{Error, Qp};
@@ -23,6 +25,10 @@ pub struct Cotangent {
     pub z: Vec<f64>,
     /// With respect to `z_box`.
     pub z_box: Vec<f64>,
+    /// With respect to the slacks of the curved cones.
+    pub s: Vec<f64>,
+    /// With respect to the multipliers of the curved cones.
+    pub y_cone: Vec<f64>,
     /// With respect to the optimal objective.
     pub objective: f64,
 }
@@ -40,6 +46,8 @@ impl Cotangent {
             ("cotangent of y", &self.y, qp.n_equality()),
             ("cotangent of z", &self.z, qp.n_inequality()),
             ("cotangent of z_box", &self.z_box, qp.n()),
+            ("cotangent of s", &self.s, qp.n_cone()),
+            ("cotangent of y_cone", &self.y_cone, qp.n_cone()),
         ];
         for (argument, v, expected) in blocks {
             if !v.is_empty() && v.len() != expected {
@@ -61,15 +69,17 @@ pub struct Wrt {
     pub b: bool,
     pub g: bool,
     pub h: bool,
+    pub c: bool,
+    pub d: bool,
     pub lb: bool,
     pub ub: bool,
 }
 
 impl Wrt {
     /// Nothing.
-    pub const NONE: Wrt = Wrt { p: false, q: false, a: false, b: false, g: false, h: false, lb: false, ub: false };
+    pub const NONE: Wrt = Wrt { p: false, q: false, a: false, b: false, g: false, h: false, c: false, d: false, lb: false, ub: false };
     /// Every block.
-    pub const ALL: Wrt = Wrt { p: true, q: true, a: true, b: true, g: true, h: true, lb: true, ub: true };
+    pub const ALL: Wrt = Wrt { p: true, q: true, a: true, b: true, g: true, h: true, c: true, d: true, lb: true, ub: true };
     /// `q` only: the usual case of predict-then-optimize.
     pub const Q: Wrt = Wrt { q: true, ..Wrt::NONE };
 
@@ -84,10 +94,12 @@ impl Wrt {
                 "b" => wrt.b = true,
                 "G" => wrt.g = true,
                 "h" => wrt.h = true,
+                "C" => wrt.c = true,
+                "d" => wrt.d = true,
                 "lb" => wrt.lb = true,
                 "ub" => wrt.ub = true,
                 _ => {
-                    let advice = "name any of P, q, G, h, A, b, lb, ub";
+                    let advice = "name any of P, q, G, h, A, b, C, d, lb, ub";
                     return Err(Error::Setting { name: "wrt", value: name.to_owned(), advice });
                 }
             }
@@ -107,6 +119,8 @@ pub struct Gradient {
     pub b: Option<Vec<f64>>,
     pub g: Option<Matrix>,
     pub h: Option<Vec<f64>>,
+    pub c: Option<Matrix>,
+    pub d: Option<Vec<f64>>,
     pub lb: Option<Vec<f64>>,
     pub ub: Option<Vec<f64>>,
 }
@@ -125,6 +139,10 @@ pub struct SolutionTangent {
     pub z: Vec<f64>,
     /// Of `z_box`.
     pub z_box: Vec<f64>,
+    /// Of the slacks of the curved cones.
+    pub s: Vec<f64>,
+    /// Of the multipliers of the curved cones.
+    pub y_cone: Vec<f64>,
     /// Of the optimal objective.
     pub objective: f64,
 }
@@ -135,6 +153,7 @@ pub(crate) struct Adjoint {
     pub w: Vec<f64>,
     pub y: Vec<f64>,
     pub z: Vec<f64>,
+    pub cone: Vec<f64>,
     pub lb: Vec<f64>,
     pub ub: Vec<f64>,
 }
@@ -267,7 +286,11 @@ pub(crate) fn assemble(
     } else {
         out.p = None;
     }
-    for (ask, m, v, u, slot) in [(wrt.a, &qp.a, y, &adjoint.y, &mut out.a), (wrt.g, &qp.g, z, &adjoint.z, &mut out.g)] {
+    for (ask, m, v, u, slot) in [
+        (wrt.a, &qp.a, y, &adjoint.y, &mut out.a),
+        (wrt.g, &qp.g, z, &adjoint.z, &mut out.g),
+        (wrt.c, &qp.c, &point.y_cone, &adjoint.cone, &mut out.c),
+    ] {
         if ask {
             matrix_gradient(m, (v, u, t), w, x, slot);
         } else {
@@ -278,6 +301,7 @@ pub(crate) fn assemble(
     fill(wrt.q, &mut out.q, n, |i| explicit * x[i] - w[i]);
     fill(wrt.b, &mut out.b, y.len(), |i| adjoint.y[i] - t * y[i]);
     fill(wrt.h, &mut out.h, z.len(), |i| adjoint.z[i] - t * z[i]);
+    fill(wrt.d, &mut out.d, qp.n_cone(), |i| adjoint.cone[i] - t * point.y_cone[i]);
     fill(wrt.lb, &mut out.lb, n, |i| adjoint.lb[i] - t * point.z_box[i].min(0.0));
     fill(wrt.ub, &mut out.ub, n, |i| adjoint.ub[i] - t * point.z_box[i].max(0.0));
 }

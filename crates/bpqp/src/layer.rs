@@ -1,6 +1,6 @@
 //! Stage 8: the user's object. Prepared once, then solved and differentiated many times.
 
-use crate::active::{ActiveSet, RowCheck, Tolerance, identify};
+use crate::active::{ActiveSet, RowCheck, Tolerance, identify, merit};
 use crate::backward::{Accuracy, Differentiator};
 use crate::derivatives::{Derivatives, Workspace};
 use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet};
@@ -8,7 +8,7 @@ use crate::kkt::negative_curvature;
 use crate::matrix::{Hessian, Matrix};
 use crate::residuals::{Point, ResidualWork, residuals};
 use crate::{
-    Certificate, Cotangent, Error, Gradient, Qp, Settings, Solution, SolutionTangent, Solver, Status, Tangent, Verdict,
+    Certificate, Cotangent, Error, Gradient, Qp, Residuals, Settings, Solution, SolutionTangent, Solver, Status, Tangent, Verdict,
     Wrt,
 };
 use std::sync::Arc;
@@ -67,9 +67,17 @@ impl Layer {
         Self::with_solvers(qp, solvers, settings)
     }
 
+    /// Prepares for a solution that is given: nothing solves.
+    pub(crate) fn for_given(qp: Qp, settings: Settings) -> Result<Self, Error> {
+        Self::with_solvers(qp, Vec::new(), settings)
+    }
+
     /// The same with forward solvers of your own, tried in this order (`settings.solver` is not looked at).
     pub fn with_solvers(qp: Qp, solvers: Vec<Arc<dyn ForwardSolver>>, settings: Settings) -> Result<Self, Error> {
         settings.validate()?;
+        if !qp.cones.is_empty() {
+            check_cones(&solvers, &settings)?;
+        }
         Ok(Layer {
             chain: solvers.into_iter().map(|solver| (solver, None)).collect(),
             backward: Workspace::new(Differentiator::new(&qp, &settings)?),
@@ -173,7 +181,7 @@ impl Layer {
         self.backward.verdict
     }
 
-    fn derivatives(&mut self) -> Result<Derivatives<'_>, Error> {
+    pub(crate) fn derivatives(&mut self) -> Result<Derivatives<'_>, Error> {
         Derivatives::new(&self.solution, &mut self.backward)
     }
 
@@ -214,7 +222,7 @@ impl Layer {
         self.solution.status = Status::NumericalFailure;
         if let Some(warm) = warm
             && self.settings.polish
-            && matches!(self.settings.solver, Solver::Auto | Solver::ActiveSet)
+            && (self.curved() || matches!(self.settings.solver, Solver::Auto | Solver::ActiveSet))
             && self.is_convex()
             && self.try_active_set(warm)?
         {
@@ -241,12 +249,20 @@ impl Layer {
             if self.accept(outcome.clone())? || self.settings.interrupted() {
                 return Ok(());
             }
+            let first = (self.curved() && self.solution.ok()).then(|| self.solution.clone());
             if self.settings.polish
                 && let Some(outcome) = self.chain[k].1.as_mut().and_then(|h| h.tighten(&mut self.trial))
             {
-                self.solution.info.iterations = outcome.iterations;
+                let iterations = outcome.iterations;
+                self.solution.info.iterations = iterations;
                 if self.accept(outcome)? {
                     return Ok(());
+                }
+                let eps_abs = self.settings.eps_abs;
+                let worth = |s: &Solution| (s.status != Status::Solved, loss(&s.residuals, eps_abs));
+                if let Some(first) = first.filter(|f| !self.solution.ok() || worth(f) <= worth(&self.solution)) {
+                    self.adopt(&first)?;
+                    self.solution.info.iterations = iterations;
                 }
             }
             if let Some(best) = best.take_if(|best| better(best, &self.solution)) {
@@ -273,6 +289,11 @@ impl Layer {
         })
     }
 
+    /// True if there are curved cones.
+    fn curved(&self) -> bool {
+        !self.solution.qp.cones.is_empty()
+    }
+
     /// Solves from the active set of a similar problem; false if that does not lead to a verified solution.
     fn try_active_set(&mut self, warm: &Point) -> Result<bool, Error> {
         self.trial.clone_from(warm);
@@ -295,7 +316,10 @@ impl Layer {
         let (raw, objective) = residuals(&solution.qp, &self.trial, &mut self.work);
         self.backward.differentiator.polisher.scales.load(&solution.qp);
         let scales = &self.backward.differentiator.polisher.scales;
-        identify(&solution.qp, &self.trial, &self.work, scales, &mut solution.active);
+        let curved = !solution.qp.cones.is_empty();
+        if !curved {
+            identify(&solution.qp, &self.trial, &self.work, scales, &mut solution.active);
+        }
         solution.info.raw = Some(raw);
         solution.at.clone_from(&self.trial);
         (solution.residuals, solution.objective) = (raw, objective);
@@ -316,6 +340,16 @@ impl Layer {
                 solution.info.flat_face = report.flat;
                 let moved = solution.at.x.iter().zip(&self.trial.x);
                 solution.info.moved = moved.fold(0.0, |m, (a, b)| m.max((a - b).abs()));
+            } else if curved {
+                // derivatives are taken at the point that the polish came to; what is shown is the better of the two
+                (solution.residuals, solution.objective) = (report.residuals, report.objective);
+                solution.publish();
+                if loss(&raw, self.settings.eps_abs) < loss(&report.residuals, self.settings.eps_abs) {
+                    (solution.residuals, solution.objective) = (raw, objective);
+                    solution.show(&self.trial);
+                }
+                solution.core = None;
+                return Ok(());
             } else {
                 solution.at.clone_from(&self.trial);
                 let scales = &self.backward.differentiator.polisher.scales;
@@ -323,7 +357,13 @@ impl Layer {
             }
         } else {
             solution.exact_factors = false;
-            general_point(solution);
+            if curved {
+                let Solution { qp, at, active, .. } = solution;
+                self.backward.differentiator.place(qp, at, active);
+                (solution.residuals, solution.objective) = residuals(&solution.qp, &solution.at, &mut self.work);
+            } else {
+                general_point(solution);
+            }
         }
         solution.publish();
         solution.core = if self.settings.keep_factor { self.backward.differentiator.core() } else { None };
@@ -383,12 +423,15 @@ impl Layer {
         solution.status = status;
         solution.info.certificate = certificate;
         solution.objective = f64::NAN;
-        for v in [&mut solution.at.x, &mut solution.at.y, &mut solution.at.z, &mut solution.at.z_box] {
-            v.fill(f64::NAN);
-        }
+        solution.at.parts_mut().into_iter().for_each(|v| v.fill(f64::NAN));
         solution.publish();
         Ok(())
     }
+}
+
+/// The largest relative residual of a point, to which all that is missing in complementarity counts.
+fn loss(r: &Residuals, eps_abs: f64) -> f64 {
+    merit(r, eps_abs).max(r.complementarity.max(r.gap) / r.gap_scale.max(eps_abs))
 }
 
 /// Residuals relative to the data alone, not to the terms that cancel in them: huge multipliers can hide a poor point.
@@ -430,6 +473,9 @@ fn chain(qp: &Qp, settings: &Settings) -> Vec<Arc<dyn ForwardSolver>> {
         // nothing to iterate on, and not every solver takes it
         return vec![forward::solver(Solver::ActiveSet)];
     }
+    if !qp.cones.is_empty() && settings.solver == Solver::Auto {
+        return vec![forward::solver(Solver::Clarabel)];
+    }
     if settings.solver != Solver::Auto {
         return vec![forward::solver(settings.solver)];
     }
@@ -443,6 +489,30 @@ fn chain(qp: &Qp, settings: &Settings) -> Vec<Arc<dyn ForwardSolver>> {
     }
     chain.extend([Solver::InteriorPoint, Solver::Clarabel, Solver::Admm].map(forward::solver));
     chain
+}
+
+/// Refuses solvers and modes that know no curved cones.
+fn check_cones(solvers: &[Arc<dyn ForwardSolver>], settings: &Settings) -> Result<(), Error> {
+    if let Some(solver) = solvers.iter().find(|solver| !solver.takes_cones()) {
+        return Err(Error::Setting {
+            name: "solver",
+            value: solver.name().to_owned(),
+            advice: "for cones beyond linear constraints name auto or clarabel",
+        });
+    }
+    if settings.smoothing.is_some() {
+        return Err(Error::Unsupported {
+            what: "smoothing with cones beyond linear constraints".to_owned(),
+            advice: "add a quadratic term to the objective instead",
+        });
+    }
+    if settings.backward == crate::Backward::FirstOrder {
+        return Err(Error::Unsupported {
+            what: "the first-order backward solver with cones beyond linear constraints".to_owned(),
+            advice: "use the direct one",
+        });
+    }
+    Ok(())
 }
 
 fn check_structure(old: &Qp, new: &Qp) -> Result<(), Error> {
@@ -465,7 +535,10 @@ fn check_structure(old: &Qp, new: &Qp) -> Result<(), Error> {
         (a, b) if std::mem::discriminant(a) != std::mem::discriminant(b) => return changed("P", "kind of matrix"),
         _ => {}
     }
-    for (argument, a, b) in [("A", &old.a, &new.a), ("G", &old.g, &new.g)] {
+    if old.cones != new.cones {
+        return changed("cones", "other cones");
+    }
+    for (argument, a, b) in [("A", &old.a, &new.a), ("G", &old.g, &new.g), ("C", &old.c, &new.c)] {
         match (&**a, &**b) {
             (Matrix::Sparse(a), Matrix::Sparse(b)) if !a.same_pattern(b) => {
                 return changed(argument, "sparsity pattern");

@@ -1,6 +1,7 @@
 //! What a point is worth, computed from the problem alone and never by the solver that found it.
 
 use crate::Qp;
+use crate::cones::blocks;
 use crate::matrix::{dot, norm_inf};
 
 /// A primal-dual point: what every forward solver returns and the backward pass starts from.
@@ -14,12 +15,18 @@ pub struct Point {
     pub z: Vec<f64>,
     /// Multipliers of the bounds, positive at the upper one, negative at the lower one.
     pub z_box: Vec<f64>,
+    /// Slacks of the curved cones, in the cones.
+    pub s: Vec<f64>,
+    /// Multipliers of the curved cones, in their dual cones.
+    pub y_cone: Vec<f64>,
 }
 
 // by hand: a derived `clone_from` allocates anew
 impl Clone for Point {
     fn clone(&self) -> Self {
-        Point { x: self.x.clone(), y: self.y.clone(), z: self.z.clone(), z_box: self.z_box.clone() }
+        let mut out = Point::default();
+        out.clone_from(self);
+        out
     }
 
     fn clone_from(&mut self, source: &Self) {
@@ -27,46 +34,63 @@ impl Clone for Point {
         self.y.clone_from(&source.y);
         self.z.clone_from(&source.z);
         self.z_box.clone_from(&source.z_box);
+        self.s.clone_from(&source.s);
+        self.y_cone.clone_from(&source.y_cone);
     }
 }
 
 impl Point {
     /// All zeros, in the shape of `qp`.
     pub fn zeros(qp: &Qp) -> Self {
-        let n = qp.n();
-        Point { x: vec![0.0; n], y: vec![0.0; qp.n_equality()], z: vec![0.0; qp.n_inequality()], z_box: vec![0.0; n] }
+        let mut out = Point::default();
+        out.reset(qp);
+        out
     }
 
     /// Becomes all zeros, in the shape of `qp`, in its own buffers.
     pub(crate) fn reset(&mut self, qp: &Qp) {
-        let lengths = [qp.n(), qp.n_equality(), qp.n_inequality(), qp.n()];
-        for (v, n) in [&mut self.x, &mut self.y, &mut self.z, &mut self.z_box].into_iter().zip(lengths) {
+        for (v, n) in self.parts_mut().into_iter().zip(Self::lengths(qp)) {
             refill(v, n);
         }
     }
 
+    fn lengths(qp: &Qp) -> [usize; 6] {
+        [qp.n(), qp.n_equality(), qp.n_inequality(), qp.n(), qp.n_cone(), qp.n_cone()]
+    }
+
+    /// `x, y, z, z_box, s, y_cone`.
+    pub(crate) fn parts(&self) -> [&Vec<f64>; 6] {
+        [&self.x, &self.y, &self.z, &self.z_box, &self.s, &self.y_cone]
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn parts_mut(&mut self) -> [&mut Vec<f64>; 6] {
+        [&mut self.x, &mut self.y, &mut self.z, &mut self.z_box, &mut self.s, &mut self.y_cone]
+    }
+
     /// True if it has the shapes of `qp`.
     pub(crate) fn fits(&self, qp: &Qp) -> bool {
-        (self.x.len(), self.y.len(), self.z.len()) == (qp.n(), qp.n_equality(), qp.n_inequality())
-            && self.z_box.len() == qp.n()
+        self.parts().map(Vec::len) == Self::lengths(qp)
     }
 
     /// True if every entry is finite.
     pub fn is_finite(&self) -> bool {
-        [&self.x, &self.y, &self.z, &self.z_box].iter().all(|v| v.iter().all(|e| e.is_finite()))
+        self.parts().iter().all(|v| v.iter().all(|e| e.is_finite()))
     }
 }
 
 /// Residuals of the optimality conditions in the units of the problem.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Residuals {
-    /// Largest violation of a constraint: `|A x - b|`, `(G x - h)+`, `(lb - x)+`, `(x - ub)+`.
+    /// Largest violation of a constraint: `|A x - b|`, `(G x - h)+`, `(lb - x)+`, `(x - ub)+`, `|C x + s - d|`, and the
+    /// distance of `s` from its cones.
     pub primal: f64,
-    /// Largest entry of `P x + q + A'y + G'z + z_box`, or violation of the sign of a multiplier.
+    /// Largest entry of `P x + q + A'y + G'z + C'y_cone + z_box`, or violation of the sign of a multiplier, or distance of
+    /// `y_cone` from its dual cones.
     pub dual: f64,
-    /// Largest product of a multiplier and the slack of its constraint.
+    /// Largest product of a multiplier and the slack of its constraint; of a cone, of its block.
     pub complementarity: f64,
-    /// `|x'P x + q'x + b'y + h'z + ub'z_box+ - lb'z_box-|`: the duality gap.
+    /// `|x'P x + q'x + b'y + h'z + d'y_cone + ub'z_box+ - lb'z_box-|`: the duality gap.
     pub gap: f64,
     /// What `primal` is relative to: the largest of `|A x|, |b|, |G x|, |h|`, the active bounds.
     pub primal_scale: f64,
@@ -87,6 +111,8 @@ pub struct ResidualWork {
     pub equality: Vec<f64>,
     /// `h - G x`, filled by [`residuals`].
     pub slack: Vec<f64>,
+    /// `d - C x - s`, filled by [`residuals`].
+    pub cone: Vec<f64>,
     transposed: Vec<f64>,
     rank: Vec<f64>,
 }
@@ -96,15 +122,27 @@ fn refill(v: &mut Vec<f64>, n: usize) {
     v.resize(n, 0.0);
 }
 
-/// Residuals and objective of a point.
+/// Residuals and objective of a point; the violations of `s in K` and `y_cone in K*` count with the primal and the dual.
 pub fn residuals(qp: &Qp, point: &Point, work: &mut ResidualWork) -> (Residuals, f64) {
-    let (n, Point { x, y, z, z_box }) = (qp.n(), point);
+    let (mut out, objective) = equations(qp, point, work);
+    for (k, rows) in blocks(&qp.cones) {
+        out.primal = nan_max(out.primal, qp.cones[k].distance(&point.s[rows.clone()]));
+        if let Some(dual) = qp.cones[k].dual() {
+            out.dual = nan_max(out.dual, dual.distance(&point.y_cone[rows]));
+        }
+    }
+    (out, objective)
+}
+
+/// The same of a point whose `s` and `y_cone` are in their cones.
+pub(crate) fn equations(qp: &Qp, point: &Point, work: &mut ResidualWork) -> (Residuals, f64) {
+    let (n, Point { x, y, z, z_box, s, y_cone }) = (qp.n(), point);
     refill(&mut work.px, n);
     qp.p.mul_add(1.0, x, &mut work.px, &mut work.rank);
     let mut dual_scale = norm_inf(&work.px).max(norm_inf(&qp.q)).max(norm_inf(z_box));
     work.stationarity.clear();
     work.stationarity.extend((0..n).map(|i| work.px[i] + qp.q[i] + z_box[i]));
-    for (m, v) in [(&qp.a, y), (&qp.g, z)] {
+    for (m, v) in [(&qp.a, y), (&qp.g, z), (&qp.c, y_cone)] {
         if !v.is_empty() {
             refill(&mut work.transposed, n);
             m.tmul_add(1.0, v, &mut work.transposed);
@@ -158,6 +196,19 @@ pub fn residuals(qp: &Qp, point: &Point, work: &mut ResidualWork) -> (Residuals,
             } else {
                 dual = nan_max(dual, z_box[i].abs());
             }
+        }
+    }
+    refill(&mut work.cone, s.len());
+    if !s.is_empty() {
+        qp.c.mul_add(-1.0, x, &mut work.cone);
+        primal_scale = primal_scale.max(norm_inf(&work.cone)).max(norm_inf(&qp.d)).max(norm_inf(s));
+        for i in 0..s.len() {
+            work.cone[i] += qp.d[i] - s[i];
+            primal = nan_max(primal, work.cone[i].abs());
+        }
+        dual_terms += dot(&qp.d, y_cone);
+        for (_, rows) in blocks(&qp.cones) {
+            complementarity = nan_max(complementarity, dot(&s[rows.clone()], &y_cone[rows]).abs());
         }
     }
     let objective = 0.5 * quadratic + linear;

@@ -1,6 +1,7 @@
 //! Stage 3: the meeting point. All that the backward pass knows of the forward pass.
 
-use crate::active::ActiveSet;
+use crate::active::{ActiveSet, Newton};
+use crate::cones::blocks;
 use crate::backward::{Accuracy, At, Differentiator};
 use crate::kkt::KktCore;
 use crate::residuals::{ResidualWork, residuals};
@@ -47,6 +48,10 @@ pub struct Solution {
     pub z: Vec<f64>,
     /// Multipliers of the bounds, positive at the upper one, negative at the lower one.
     pub z_box: Vec<f64>,
+    /// Slacks of the curved cones, in the order of their rows; [`Solution::cone`] has those of one.
+    pub s: Vec<f64>,
+    /// Multipliers of the curved cones.
+    pub y_cone: Vec<f64>,
     /// `1/2 x'P x + q'x`.
     pub objective: f64,
     /// How the solve ended.
@@ -82,6 +87,8 @@ impl Solution {
             y: Vec::new(),
             z: Vec::new(),
             z_box: Vec::new(),
+            s: Vec::new(),
+            y_cone: Vec::new(),
             objective: f64::NAN,
             status: Status::NumericalFailure,
             residuals: nan,
@@ -106,6 +113,8 @@ impl Solution {
             ("y", point.y.len(), qp.n_equality()),
             ("z", point.z.len(), mi),
             ("z_box", point.z_box.len(), n),
+            ("s", point.s.len(), qp.n_cone()),
+            ("y_cone", point.y_cone.len(), qp.n_cone()),
             ("active.g", active.g.len(), mi),
             ("active.weak_g", active.weak_g.len(), mi),
             ("active.bound", active.bound.len(), n),
@@ -114,6 +123,10 @@ impl Solution {
             if found != expected {
                 return Err(Error::length(argument, found, expected, advice));
             }
+        }
+        let (mut point, mut active) = (point, active);
+        if !qp.cones.is_empty() {
+            Newton::default().polish(&qp, None, &mut point, &mut active, settings.eps_abs);
         }
         let (residuals, objective) = residuals(&qp, &point, &mut ResidualWork::default());
         let mut solution = Solution::blank(&qp, settings);
@@ -136,9 +149,9 @@ impl Solution {
 
     /// Becomes a copy of another solution, in the buffers at hand.
     pub(crate) fn assign(&mut self, other: &Solution) {
-        let Solution { x, y, z, z_box, objective, status, residuals, info, .. } = other;
+        let Solution { objective, status, residuals, info, .. } = other;
         let Solution { qp, at, active, core, exact_factors, settings, .. } = other;
-        for (own, v) in [(&mut self.x, x), (&mut self.y, y), (&mut self.z, z), (&mut self.z_box, z_box)] {
+        for (own, v) in self.outputs_mut().into_iter().zip(other.outputs()) {
             own.clone_from(v);
         }
         (self.objective, self.status, self.residuals, self.info) = (*objective, *status, *residuals, info.clone());
@@ -152,10 +165,31 @@ impl Solution {
 
     /// Publishes `at` as the solution.
     pub(crate) fn publish(&mut self) {
-        self.x.clone_from(&self.at.x);
-        self.y.clone_from(&self.at.y);
-        self.z.clone_from(&self.at.z);
-        self.z_box.clone_from(&self.at.z_box);
+        let Solution { x, y, z, z_box, s, y_cone, at, .. } = self;
+        for (own, v) in [x, y, z, z_box, s, y_cone].into_iter().zip(at.parts()) {
+            own.clone_from(v);
+        }
+    }
+
+    /// Shows another point than the one at which derivatives are taken.
+    pub(crate) fn show(&mut self, point: &Point) {
+        for (own, v) in self.outputs_mut().into_iter().zip(point.parts()) {
+            own.clone_from(v);
+        }
+    }
+
+    fn outputs(&self) -> [&Vec<f64>; 6] {
+        [&self.x, &self.y, &self.z, &self.z_box, &self.s, &self.y_cone]
+    }
+
+    fn outputs_mut(&mut self) -> [&mut Vec<f64>; 6] {
+        [&mut self.x, &mut self.y, &mut self.z, &mut self.z_box, &mut self.s, &mut self.y_cone]
+    }
+
+    /// Slack and multiplier of the curved cone `k`; `None` if there is no such cone, or no point.
+    pub fn cone(&self, k: usize) -> Option<(&[f64], &[f64])> {
+        let (_, rows) = blocks(&self.qp.cones).nth(k)?;
+        Some((self.s.get(rows.clone())?, self.y_cone.get(rows)?))
     }
 
     /// True if there is a solution that may be used.
@@ -175,7 +209,9 @@ impl Solution {
 
     /// The point `(x, y, z, z_box)`, to warm-start another solve.
     pub fn point(&self) -> Point {
-        Point { x: self.x.clone(), y: self.y.clone(), z: self.z.clone(), z_box: self.z_box.clone() }
+        let mut out = Point::default();
+        out.parts_mut().into_iter().zip(self.outputs()).for_each(|(to, from)| to.clone_from(from));
+        out
     }
 
     /// How far a gradient taken here may be trusted, as far as the forward pass knows; the backward pass can only lower it.

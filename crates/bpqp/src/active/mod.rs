@@ -1,14 +1,18 @@
-//! Stage 4: what is binding. Identified from a point, polished to it exactly, verified, repaired.
+//! Stage 4: what is binding. Identified from a point, polished to it exactly, verified, repaired: by exchange of linear
+//! constraints (`polish.rs`), or by Newton's method where there are curved cones (`newton.rs`).
 
 mod identify;
+mod newton;
 mod polish;
 mod rows;
 
 pub(crate) use identify::{RowScales, distance_scale, identify};
+pub(crate) use newton::{Newton, merit};
 pub(crate) use polish::{PolishReport, Polisher};
 pub(crate) use rows::{RowCheck, Tolerance};
 
 use crate::Qp;
+use crate::cones::{Cone, Face, Faces, blocks};
 
 /// Where a variable stands between its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub struct ActiveSet {
     pub weak_g: Vec<bool>,
     /// Per variable: the same of its bound.
     pub weak_bound: Vec<bool>,
+    /// The faces on which the curved cones are.
+    pub(crate) faces: Faces,
 }
 
 // by hand: a derived `clone_from` allocates anew
@@ -49,6 +55,7 @@ impl Clone for ActiveSet {
         self.bound.clone_from(&source.bound);
         self.weak_g.clone_from(&source.weak_g);
         self.weak_bound.clone_from(&source.weak_bound);
+        self.faces.clone_from(&source.faces);
     }
 }
 
@@ -65,7 +72,17 @@ impl ActiveSet {
 
     /// True if some constraint is weakly active.
     pub fn any_weak(&self) -> bool {
-        self.weak_g.iter().chain(&self.weak_bound).any(|&w| w)
+        self.weak_g.iter().chain(&self.weak_bound).chain(&self.faces.weak).any(|&w| w)
+    }
+
+    /// Per curved cone: it is on a kink, where the solution is only directionally differentiable.
+    pub fn weak_cone(&self) -> &[bool] {
+        &self.faces.weak
+    }
+
+    /// Where each of these curved cones is, the cones of the problem.
+    pub fn cone_faces<'a>(&'a self, cones: &'a [Cone]) -> impl Iterator<Item = Face> + 'a {
+        blocks(cones).map(|(_, rows)| self.faces.curvature.get(rows).map_or(Face::Interior, Faces::of))
     }
 }
 
@@ -79,6 +96,7 @@ impl ActiveSet {
         }
         self.bound.clear();
         self.bound.resize(n, Side::Free);
+        self.faces.release(&qp.cones);
     }
 
     /// The diagonals that select this set in the KKT system: pinned variables, active rows.

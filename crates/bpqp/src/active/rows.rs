@@ -6,6 +6,8 @@
 use super::identify::{RowScales, distance_scale};
 use super::{ActiveSet, Side};
 use crate::kkt::{Units, add_magnitudes};
+use crate::cones::blocks;
+use crate::matrix::norm_inf;
 use crate::residuals::ResidualWork;
 use crate::{Point, Qp};
 
@@ -64,10 +66,13 @@ impl RowCheck {
         self.v.clear();
         self.v.extend_from_slice(&point.y);
         self.v.extend_from_slice(&point.z);
+        self.v.extend_from_slice(&point.y_cone);
+        self.dc.resize(self.v.len(), 0.0);
         self.r.clear();
         self.r.extend(qp.q.iter().zip(&point.z_box).map(|(q, z)| q.abs() + z.abs()));
         self.s.clear();
         self.s.extend(qp.b.iter().chain(qp.h.iter()).map(|b| if b.is_finite() { b.abs() } else { 0.0 }));
+        self.s.extend(qp.d.iter().zip(&point.s).map(|(d, s)| d.abs() + s.abs()));
         let (diagonals, sizes) = ((&self.dx[..], &self.dc[..]), (&mut self.r[..], &mut self.s[..]));
         add_magnitudes(qp.kkt(), diagonals, (&point.x, &self.v), sizes, (&mut self.magnitudes, &mut self.rank));
         if within(qp, at, set, scales, (&self.r, &self.s), tolerance) {
@@ -104,6 +109,13 @@ fn within(
         let off = if set.g[i] { work.slack[i].abs() } else { -work.slack[i] };
         constraint(off, s[m + i], qp.h[i], scales.norms[i])
     };
+    // the rows of a cone have one size: its projection mixes them
+    let first = m + qp.n_inequality();
+    let cone = |rows: std::ops::Range<usize>| {
+        let size = norm_inf(&s[first + rows.start..first + rows.end]);
+        let constant = norm_inf(&qp.d[rows.clone()]);
+        constraint(norm_inf(&work.cone[rows]), size, constant, 1.0)
+    };
     let bounds = |j: usize| {
         let (x, lb, ub) = (point.x[j], qp.lb[j], qp.ub[j]);
         constraint(lb - x, x.abs(), lb, 1.0) && constraint(x - ub, x.abs(), ub, 1.0)
@@ -111,6 +123,7 @@ fn within(
     (0..qp.n()).all(|j| (set.bound[j] != Side::Free || stationarity(j)) && bounds(j))
         && (0..m).all(equality)
         && (0..qp.n_inequality()).all(row)
+        && blocks(&qp.cones).all(|(_, rows)| cone(rows))
 }
 
 /// What can be seen without another product with the data: every residual is small against the vectors of the problem in
@@ -126,5 +139,8 @@ fn plain(qp: &Qp, (point, work): (&Point, &ResidualWork), set: &ActiveSet, toler
     let rows: usize = rows.map(|((s, h), &active)| small(if active { s.abs() } else { -s }, *h)).sum();
     let bounds = point.x.iter().zip(qp.lb.iter().zip(qp.ub.iter()));
     let bounds: usize = bounds.map(|(x, (lb, ub))| small(lb - x, *x) & small(x - ub, *x)).sum();
-    (stationarity, equalities, rows, bounds) == (qp.n(), qp.n_equality(), qp.n_inequality(), qp.n())
+    let cones = blocks(&qp.cones).all(|(_, rows)| {
+        small(norm_inf(&work.cone[rows.clone()]), norm_inf(&qp.d[rows.clone()]).max(norm_inf(&point.s[rows]))) == 1
+    });
+    cones && (stationarity, equalities, rows, bounds) == (qp.n(), qp.n_equality(), qp.n_inequality(), qp.n())
 }

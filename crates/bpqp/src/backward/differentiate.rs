@@ -1,10 +1,12 @@
 //! From cotangents to gradients and from tangents to tangents, through a backward solver.
 
+use super::curved::{combine, rotate, spread};
 use super::direct::Direct;
 use super::first_order::FirstOrder;
 use super::smoothed::Smoothed;
 use super::{Accuracy, At, BackwardQp, BackwardSolver};
-use crate::active::{PolishReport, Polisher, Side};
+use crate::active::{Newton, PolishReport, Polisher, Side};
+use crate::cones::Rotation;
 use crate::gradient::{Adjoint, Envelope, assemble};
 use crate::kkt::KktCore;
 use crate::matrix::{Hessian, Matrix, dot, gemv, gemv_t};
@@ -21,6 +23,10 @@ const WELL_CONDITIONED: f64 = 1e-6;
 /// Owns the workspaces of polish and backward pass; one per thread.
 pub(crate) struct Differentiator {
     pub polisher: Polisher,
+    /// Where there are curved cones: how their rows stand in the system.
+    pub(super) rotation: Option<Rotation>,
+    newton: Newton,
+    eps_abs: f64,
     direct: Direct,
     first_order: Option<FirstOrder>,
     smoothed: Option<Smoothed>,
@@ -32,14 +38,25 @@ pub(crate) struct Differentiator {
     pub(super) pinned: Vec<f64>,
     pub(super) u_box: Vec<f64>,
     pub(super) adjoint: Adjoint,
+    /// The known part of the multipliers of curved cones.
+    pub(super) known: Vec<f64>,
+    /// What the right-hand side of the curved cones moves by.
+    moved: Vec<f64>,
+    parts: [Vec<f64>; 3],
     rank: Vec<f64>,
 }
 
 impl Differentiator {
     pub fn new(qp: &Qp, settings: &Settings) -> Result<Self, Error> {
+        let rotation = Rotation::new(qp)?;
+        let data = rotation.as_ref().map_or(qp.kkt(), Rotation::data);
+        let direct = Direct::new(data, rotation.is_some())?;
         Ok(Differentiator {
             polisher: Polisher::default(),
-            direct: Direct::new(qp)?,
+            rotation,
+            newton: Newton::default(),
+            eps_abs: settings.eps_abs,
+            direct,
             first_order: (settings.backward == Backward::FirstOrder).then(|| FirstOrder::new(settings)),
             smoothed: None,
             prepared: false,
@@ -50,6 +67,9 @@ impl Differentiator {
             pinned: Vec::new(),
             u_box: Vec::new(),
             adjoint: Adjoint::default(),
+            known: Vec::new(),
+            moved: Vec::new(),
+            parts: Default::default(),
             rank: Vec::new(),
         })
     }
@@ -58,7 +78,15 @@ impl Differentiator {
     pub fn load(&mut self, qp: &Qp, core: Option<&KktCore>) -> Result<(), Error> {
         self.prepared = false;
         self.smoothed = None;
-        self.direct.load(qp, core)
+        match &mut self.rotation {
+            None => self.direct.load(qp.kkt(), core),
+            Some(rotation) => {
+                // the rows are rotated where the solution is known
+                rotation.load(qp);
+                self.direct.forget();
+                Ok(())
+            }
+        }
     }
 
     /// The factorization, to be shared.
@@ -79,6 +107,11 @@ impl Differentiator {
     /// Polishes with the factorization that the backward pass will use, and leaves it in place.
     pub fn polish(&mut self, qp: &Qp, rounds: usize, point: &mut Point, active: &mut ActiveSet) -> PolishReport {
         self.prepared = false;
+        if let Some(rotation) = &mut self.rotation {
+            self.direct.forget();
+            let system = Some((rotation, &mut self.direct.solver));
+            return self.newton.polish(qp, system, point, active, self.eps_abs);
+        }
         let report = self.polisher.polish(qp, self.direct.kkt(), rounds, point, active);
         if report.factored {
             let well = self.direct.kkt().reciprocal_condition() > WELL_CONDITIONED;
@@ -86,6 +119,14 @@ impl Differentiator {
             self.direct.factored(clear && well);
         }
         report
+    }
+
+    /// Makes a point complementary and says where it is, where there are curved cones; false without them.
+    pub fn place(&mut self, qp: &Qp, point: &mut Point, active: &mut ActiveSet) -> bool {
+        if self.rotation.is_some() {
+            self.newton.polish(qp, None, point, active, self.eps_abs);
+        }
+        self.rotation.is_some()
     }
 
     fn prepare(&mut self, at: At<'_>) -> Result<(), Error> {
@@ -102,7 +143,13 @@ impl Differentiator {
                 self.smoothed = Some(smoothed);
             }
         }
-        let system = BackwardQp { qp: at.qp, dx: &self.dx, dc: &self.dc };
+        if let Some(rotation) = &mut self.rotation {
+            rotation.rotate(&at.qp.c, &at.active.faces);
+            rotation.diagonals(&at.active.faces, &mut self.dx, &mut self.dc);
+            self.direct.load(rotation.data(), None)?;
+        }
+        let data = self.rotation.as_ref().map_or(at.qp.kkt(), Rotation::data);
+        let system = BackwardQp { data, dx: &self.dx, dc: &self.dc };
         match &mut self.first_order {
             Some(solver) => solver.prepare(&system, at.core)?,
             None => {
@@ -119,15 +166,17 @@ impl Differentiator {
     /// Solves the system for `r` in `self.w`, `s` in `self.v`, and prescribed values of the pinned variables in
     /// `self.pinned`; leaves the multipliers of the pins in `self.u_box`.
     pub(super) fn solve(&mut self, qp: &Qp) -> Result<Accuracy, Error> {
-        let m = qp.n_equality();
+        let data = self.rotation.as_ref().map_or(qp.kkt(), Rotation::data);
+        // the system may have more variables than the problem
+        self.w.resize(data.n(), 0.0);
+        self.pinned.resize(data.n(), 0.0);
         let any_pin = self.pinned.iter().any(|&t| t != 0.0);
         self.u_box.clone_from(&self.w);
         if any_pin {
-            qp.p.mul_add(-1.0, &self.pinned, &mut self.w, &mut self.rank);
-            qp.a.mul_add(-1.0, &self.pinned, &mut self.v[..m]);
-            qp.g.mul_add(-1.0, &self.pinned, &mut self.v[m..]);
+            data.p.mul_add(-1.0, &self.pinned, &mut self.w, &mut self.rank);
+            data.mul_add(-1.0, &self.pinned, &mut self.v);
         }
-        let system = BackwardQp { qp, dx: &self.dx, dc: &self.dc };
+        let system = BackwardQp { data, dx: &self.dx, dc: &self.dc };
         let solver: &mut dyn BackwardSolver = match &mut self.first_order {
             Some(solver) => solver,
             None => &mut self.direct,
@@ -149,15 +198,16 @@ impl Differentiator {
         }
         // the multiplier of a pin is what its row of the stationarity lacks
         if self.dx.contains(&f64::INFINITY) {
-            qp.p.mul_add(-1.0, &self.w, &mut self.u_box, &mut self.rank);
-            qp.a.tmul_add(-1.0, &self.v[..m], &mut self.u_box);
-            qp.g.tmul_add(-1.0, &self.v[m..], &mut self.u_box);
+            data.p.mul_add(-1.0, &self.w, &mut self.u_box, &mut self.rank);
+            data.tmul_add(-1.0, &self.v, &mut self.u_box);
         }
         self.u_box.iter_mut().zip(&self.dx).for_each(|(u, d)| {
             if *d != f64::INFINITY {
                 *u = 0.0;
             }
         });
+        self.w.truncate(qp.n());
+        self.u_box.truncate(qp.n());
         Ok(accuracy)
     }
 
@@ -166,7 +216,8 @@ impl Differentiator {
         cot.validate(at.qp)?;
         self.prepare(at)?;
         let (n, m, mi) = (at.qp.n(), at.qp.n_equality(), at.qp.n_inequality());
-        let fill = |v: &mut Vec<f64>, parts: [(&[f64], usize); 2]| {
+        let mk = at.qp.n_cone();
+        let fill = |v: &mut Vec<f64>, parts: [(&[f64], usize); 3]| {
             v.clear();
             for (part, len) in parts {
                 match part.is_empty() {
@@ -175,9 +226,16 @@ impl Differentiator {
                 }
             }
         };
-        fill(&mut self.w, [(&cot.x, n), (&[], 0)]);
-        fill(&mut self.v, [(&cot.y, m), (&cot.z, mi)]);
-        fill(&mut self.pinned, [(&cot.z_box, n), (&[], 0)]);
+        fill(&mut self.w, [(&cot.x, n), (&[], 0), (&[], 0)]);
+        fill(&mut self.v, [(&cot.y, m), (&cot.z, mi), (&[], mk)]);
+        fill(&mut self.pinned, [(&cot.z_box, n), (&[], 0), (&[], 0)]);
+        self.known.clear();
+        self.known.resize(mk, 0.0);
+        if !(cot.s.is_empty() && cot.y_cone.is_empty()) {
+            let out = (&mut self.v[m + mi..], &mut self.known[..]);
+            spread(&at.qp.cones, &at.active.faces, (&cot.s, &cot.y_cone), out, &mut self.parts);
+            at.qp.c.tmul_add(-1.0, &self.known, &mut self.w);
+        }
         for (v, d) in self.v.iter_mut().zip(&self.dc) {
             if *d == f64::INFINITY {
                 *v = 0.0;
@@ -200,7 +258,9 @@ impl Differentiator {
         self.adjoint.y.clear();
         self.adjoint.y.extend_from_slice(&self.v[..m]);
         self.adjoint.z.clear();
-        self.adjoint.z.extend_from_slice(&self.v[m..]);
+        self.adjoint.z.extend_from_slice(&self.v[m..m + mi]);
+        self.adjoint.cone.clone_from(&self.known);
+        combine(&at.qp.cones, &at.active.faces, &self.v[m + mi..], &mut self.adjoint.cone, &mut self.parts[0]);
         self.adjoint.lb.clear();
         self.adjoint.ub.clear();
         for i in 0..n {
@@ -226,13 +286,13 @@ impl Differentiator {
     pub fn jvp(&mut self, at: At<'_>, t: &Tangent, out: &mut SolutionTangent) -> Result<Accuracy, Error> {
         validate_tangent(at.qp, t)?;
         self.prepare(at)?;
-        let (n, m) = (at.qp.n(), at.qp.n_equality());
+        let (n, m, mi) = (at.qp.n(), at.qp.n_equality(), at.qp.n_inequality());
         let smoothed = self.smoothed.take();
         let point = smoothed.as_ref().map_or(at.point, |s| &s.point);
         self.w.clear();
         self.w.resize(n, 0.0);
         self.v.clear();
-        self.v.resize(m + at.qp.n_inequality(), 0.0);
+        self.v.resize(m + mi + at.qp.n_cone(), 0.0);
         if let Some(p) = &t.p {
             tangent_hessian(&at.qp.p, p, &point.x, &mut self.w);
         }
@@ -242,7 +302,7 @@ impl Differentiator {
             self.w.iter_mut().zip(q).for_each(|(w, q)| *w -= q);
             objective += dot(q, &point.x);
         }
-        let blocks = [(&t.a, &t.b, &point.y, 0), (&t.g, &t.h, &point.z, m)];
+        let blocks = [(&t.a, &t.b, &point.y, 0), (&t.g, &t.h, &point.z, m), (&t.c, &t.d, &point.y_cone, m + mi)];
         for (matrix, rhs, multiplier, offset) in blocks {
             let v = &mut self.v[offset..offset + multiplier.len()];
             if let Some(matrix) = matrix {
@@ -256,6 +316,9 @@ impl Differentiator {
                 objective -= dot(v, multiplier);
             }
         }
+        self.moved.clear();
+        self.moved.extend_from_slice(&self.v[m + mi..]);
+        rotate(&at.qp.cones, &at.active.faces, &mut self.v[m + mi..], &mut self.parts[0]);
         for (v, d) in self.v.iter_mut().zip(&self.dc) {
             if *d == f64::INFINITY {
                 *v = 0.0;
@@ -281,8 +344,13 @@ impl Differentiator {
         out.y.clear();
         out.y.extend_from_slice(&self.v[..m]);
         out.z.clear();
-        out.z.extend_from_slice(&self.v[m..]);
+        out.z.extend_from_slice(&self.v[m..m + mi]);
         out.z_box.clone_from(&self.u_box);
+        out.s.clone_from(&self.moved);
+        at.qp.c.mul_add(-1.0, &out.x, &mut out.s);
+        out.y_cone.clear();
+        out.y_cone.resize(self.moved.len(), 0.0);
+        combine(&at.qp.cones, &at.active.faces, &self.v[m + mi..], &mut out.y_cone, &mut self.parts[0]);
         out.objective = objective;
         if let Some(s) = &smoothed {
             for i in 0..n {
@@ -300,7 +368,7 @@ impl Differentiator {
 
 /// How the derivative of an active bound is split between `lb` and `ub`. Where `lb = ub` only the sum is defined: it
 /// goes to the side of the multiplier, half each where that is 0.
-pub(super) fn shares(side: Side, z_box: f64) -> (f64, f64) {
+pub(crate) fn shares(side: Side, z_box: f64) -> (f64, f64) {
     match side {
         Side::Lower => (1.0, 0.0),
         Side::Upper => (0.0, 1.0),
@@ -343,6 +411,7 @@ fn validate_tangent(qp: &Qp, t: &Tangent) -> Result<(), Error> {
         ("tangent of q", &t.q, n),
         ("tangent of b", &t.b, m),
         ("tangent of h", &t.h, mi),
+        ("tangent of d", &t.d, qp.n_cone()),
         ("tangent of lb", &t.lb, n),
         ("tangent of ub", &t.ub, n),
     ] {
@@ -363,7 +432,7 @@ fn validate_tangent(qp: &Qp, t: &Tangent) -> Result<(), Error> {
             return Err(Error::Shape { argument: "tangent of P", found: (p.n(), p.n()), expected: (n, n), advice });
         }
     }
-    for (argument, v, rows) in [("tangent of A", &t.a, m), ("tangent of G", &t.g, mi)] {
+    for (argument, v, rows) in [("tangent of A", &t.a, m), ("tangent of G", &t.g, mi), ("tangent of C", &t.c, qp.n_cone())] {
         if let Some(v) = v
             && (v.nrows(), v.ncols()) != (rows, n)
         {

@@ -51,20 +51,19 @@ impl BackwardSolver for FirstOrder {
     }
 
     fn prepare(&mut self, system: &BackwardQp<'_>, _core: Option<&KktCore>) -> Result<(), Error> {
-        let qp = system.qp;
+        let n = system.data.n();
         let soft = |d: &f64| d.is_finite() && *d != 0.0;
         if system.dx.iter().any(soft) || system.dc.iter().any(soft) {
-            let what = "smoothing with the first-order backward solver".to_owned();
-            return Err(Error::Unsupported { what, advice: "use the direct backward solver for smoothing" });
+            let what = "smoothing, or a curved cone, with the first-order backward solver".to_owned();
+            return Err(Error::Unsupported { what, advice: "use the direct backward solver" });
         }
         self.rows.clear();
         self.rows.extend((0..system.dc.len()).filter(|&i| system.dc[i] == 0.0));
         let side = |sign: f64| -> Vec<f64> {
             system.dx.iter().map(|&d| if d == f64::INFINITY { 0.0 } else { sign * f64::INFINITY }).collect()
         };
-        let mut problem = qp.clone().with_q(vec![0.0; qp.n()])?.bounds(side(-1.0), side(1.0))?;
-        problem = problem.equality(gather(qp.kkt(), &self.rows)?, vec![0.0; self.rows.len()])?;
-        problem = problem.inequality(Matrix::empty(qp.n()), Vec::new())?;
+        let mut problem = Qp::of_shared(system.data.p.clone(), vec![0.0; n]).bounds(side(-1.0), side(1.0))?;
+        problem = problem.equality(gather(system.data, &self.rows)?, vec![0.0; self.rows.len()])?;
         self.handle = Some(Admm.prepare(&problem, &self.settings)?);
         self.problem = Some(problem);
         Ok(())

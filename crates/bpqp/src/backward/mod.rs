@@ -12,28 +12,33 @@
 //! | vjp | `g_x` | `(g_y, g_z)` on F | `g_zbox` on B | `(w, u_y, u_z, u_box)` of [`gradient`](crate::gradient) |
 //! | jvp | `-(dP x + dq + dA'y + dG'z)` | `(db - dA x, dh - dG x)` on F | `d(bound)` on B | `(dx, dy, dz, dz_box)` |
 //!
+//! Rows of curved cones are rotated into the directions of their faces (see [`cones`](crate::cones)): what is pinned is a
+//! row of F, what is curved a row with `dc = 1/curvature`. With `d` the eigenvalue of the projection along a direction, the
+//! cotangents of slack and multiplier are the right-hand side and a known part `e` of the multiplier: `curved.rs`.
+//!
 //! The paper's `g_x'w` is this with `w` negated. The barrier solution `x(mu)` (smoothing) has no active set: every
 //! inequality contributes curvature instead, `dc = s/z` and `dx = z_l/s_l + z_u/s_u` in the system of [`kkt`](crate::kkt).
 
+mod curved;
 mod differentiate;
 mod direct;
 mod first_order;
 mod second;
 mod smoothed;
 
-pub(crate) use differentiate::Differentiator;
+pub(crate) use differentiate::{Differentiator, shares};
 pub(crate) use smoothed::Smoothed;
 
 use crate::active::ActiveSet;
-use crate::kkt::{KktCore, KktFactor};
+use crate::kkt::{KktCore, KktData, KktFactor};
 use crate::{Error, Qp};
 
 /// The equality-constrained QP of a backward pass: the data of the problem, with the diagonals that select its active
 /// set (see [`kkt`](crate::kkt)).
 #[derive(Debug, Clone, Copy)]
 pub struct BackwardQp<'a> {
-    /// The problem that was solved.
-    pub qp: &'a Qp,
+    /// The matrices of the problem that was solved, curved rows rotated.
+    pub data: KktData<'a>,
     /// Added to the diagonal of P; `inf` pins a variable.
     pub dx: &'a [f64],
     /// `F w - dc v = s`; `inf` removes a row. Equality rows first.

@@ -13,10 +13,23 @@
 //!
 //! Three solves with one matrix, no new factorization. The active set is constant near a point with strict
 //! complementarity; at a weakly active row the result is the second derivative of the chosen piece.
+//!
+//! The boundary of a curved cone turns as the solution moves, and D with it. With `v = s - y_cone` and `D = D Pi(v)` the
+//! adjoint satisfies `P w + C'u = g_x` and `-D u - (D - I) C w = -(D g_s + (D - I) g_y)`; along a direction of the data (a
+//! dot; the cotangent is held) v moves by `dv = ds - dy`, and
+//!
+//! ```text
+//! P w. + C'u. = c_x,     -D u. - (D - I) C w. = -(h + (D - I)(-dC w)),     h = D^2 Pi(v)[dv, g_s + g_y - C w - u]
+//! ```
+//!
+//! which is the same system with the cotangents `c_s = h`, `c_y = -dC w - h`, since `D h - (D - I) h = h`. Every block is
+//! scaled on its own, `v = s - unit y` with `unit = |s|/|y|`, so that nothing is lost where s and y differ in size:
+//! `g_s - u + (g_y - C w)/unit`, and the last cotangent is `-dC w - unit h`. Cones inside or at their apex have `h = 0`.
 
 use super::differentiate::{Differentiator, shares, tangent_hessian};
 use super::{Accuracy, At};
 use crate::active::Side;
+use crate::cones::{Basis, Cone, Face, Faces, blocks};
 use crate::gradient::{Adjoint, Envelope, assemble, hessian_gradient};
 use crate::matrix::{Hessian, Matrix, dot};
 use crate::{Cotangent, Error, Gradient, Point, Qp, SolutionTangent, Tangent, Wrt};
@@ -29,6 +42,73 @@ fn refuse_smoothing(at: At<'_>) -> Result<(), Error> {
             advice: "take second derivatives of the solution itself (smoothing = None)",
         }),
     }
+}
+
+/// Refuses the first cone that has no second derivative where it is.
+fn refuse_cones(at: At<'_>) -> Result<(), Error> {
+    let faces = &at.active.faces;
+    for (k, rows) in blocks(&at.qp.cones) {
+        let cone = &at.qp.cones[k];
+        let name = cone.name();
+        let refused = |reason: &str, advice| {
+            Err(Error::Unsupported { what: format!("a second derivative with cones[{k}], {name}, {reason}"), advice })
+        };
+        let constant = Faces::of(&faces.curvature[rows]) != Face::Boundary;
+        match cone {
+            Cone::Zero(_) | Cone::Nonnegative(_) => {}
+            Cone::PsdTriangle(_) => {
+                return refused("whose eigenvectors move", "take central differences of vjp instead");
+            }
+            Cone::SecondOrder(_)
+            | Cone::Exponential
+            | Cone::DualExponential
+            | Cone::Power(_)
+            | Cone::DualPower(_)
+                if faces.weak[k] =>
+            {
+                return refused("on a kink", "move the data off the kink, or take central differences of vjp");
+            }
+            Cone::Power(_) | Cone::DualPower(_) if faces.bases[k] == Basis::Rows && !constant => {
+                return refused("on its edge z = 0", "move the data off the edge, or take central differences of vjp");
+            }
+            Cone::SecondOrder(_)
+            | Cone::Exponential
+            | Cone::DualExponential
+            | Cone::Power(_)
+            | Cone::DualPower(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Adds to the cotangents `c` what the turning boundaries of the cones contribute, for the adjoint `u` of the cotangent
+/// `cot` and the tangent `moved` of the solution.
+fn through_cones(at: At<'_>, cot: &Cotangent, u: &Adjoint, moved: &SolutionTangent, c: &mut Cotangent) -> Result<(), Error> {
+    let (qp, p, faces) = (at.qp, at.point, &at.active.faces);
+    c.s = vec![0.0; qp.n_cone()];
+    let mut cw = vec![0.0; qp.n_cone()];
+    qp.c.mul_add(1.0, &u.w, &mut cw);
+    let entry = |v: &[f64], i: usize| v.get(i).copied().unwrap_or(0.0);
+    for (k, rows) in blocks(&qp.cones) {
+        if !matches!(faces.bases[k], Basis::SecondOrder(_) | Basis::Three(_)) {
+            continue;
+        }
+        let norm = |v: &[f64]| dot(v, v).sqrt();
+        let (s, y) = (&p.s[rows.clone()], &p.y_cone[rows.clone()]);
+        let unit = norm(s) / norm(y);
+        let y: Vec<f64> = y.iter().map(|y| unit * y).collect();
+        let v: Vec<f64> = rows.clone().map(|i| moved.s[i] - unit * moved.y_cone[i]).collect();
+        let along = |i: usize| entry(&cot.s, i) - u.cone[i] + (entry(&cot.y_cone, i) - cw[i]) / unit;
+        let along: Vec<f64> = rows.clone().map(along).collect();
+        // row 0 is pinned or free, the next one is curved
+        let curvature = unit * faces.curvature[rows.start + 1];
+        qp.cones[k].second_projection((s, &y), curvature, (&v, &along), &mut c.s[rows.clone()]);
+        rows.for_each(|i| c.y_cone[i] -= unit * c.s[i]);
+    }
+    if c.s.iter().chain(&c.y_cone).any(|e| !e.is_finite()) {
+        return Err(Error::Backward { reason: "a number overflowed in a second derivative".to_owned() });
+    }
+    Ok(())
 }
 
 fn worse(a: Accuracy, b: Accuracy) -> Accuracy {
@@ -68,6 +148,7 @@ fn through_point(at: At<'_>, t: &Tangent, u: &Adjoint, g: f64) -> Cotangent {
     let (qp, p) = (at.qp, at.point);
     let shifted = |u: &[f64], s: &[f64]| -> Vec<f64> { u.iter().zip(s).map(|(u, s)| u - g * s).collect() };
     let (w, uy, uz) = (shifted(&u.w, &p.x), shifted(&u.y, &p.y), shifted(&u.z, &p.z));
+    let uc = shifted(&u.cone, &p.y_cone);
     let scaled = |v: &Option<Vec<f64>>, len: usize, g: f64| match v {
         Some(v) => v.iter().map(|v| g * v).collect(),
         None => vec![0.0; len],
@@ -77,6 +158,8 @@ fn through_point(at: At<'_>, t: &Tangent, u: &Adjoint, g: f64) -> Cotangent {
         y: scaled(&t.b, p.y.len(), -g),
         z: scaled(&t.h, p.z.len(), -g),
         z_box: (0..qp.n()).map(|i| -g * bound_tangent(qp, at, t, i)).collect(),
+        s: Vec::new(),
+        y_cone: scaled(&t.d, p.y_cone.len(), -g),
         objective: 0.0,
     };
     if let Some(dp) = &t.p {
@@ -84,31 +167,11 @@ fn through_point(at: At<'_>, t: &Tangent, u: &Adjoint, g: f64) -> Cotangent {
     }
     tsub(t.a.as_ref(), &uy, &mut c.x);
     tsub(t.g.as_ref(), &uz, &mut c.x);
+    tsub(t.c.as_ref(), &uc, &mut c.x);
+    sub(t.c.as_ref(), &w, &mut c.y_cone);
     sub(t.a.as_ref(), &w, &mut c.y);
     sub(t.g.as_ref(), &w, &mut c.z);
     c
-}
-
-/// `to += from`, block by block.
-fn add(to: &mut Gradient, from: &Gradient) {
-    let vector = |to: &mut [f64], from: &[f64]| to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
-    match (&mut to.p, &from.p) {
-        (Some(Hessian::Dense(to)), Some(Hessian::Dense(from))) => *to += from,
-        (Some(Hessian::Sparse(to)), Some(Hessian::Sparse(from))) => vector(to.values_mut(), from.values()),
-        (Some(Hessian::Diagonal(to)), Some(Hessian::Diagonal(from))) => vector(to, from),
-        (Some(Hessian::LowRank { d, f }), Some(Hessian::LowRank { d: dd, f: df })) => {
-            vector(d, dd);
-            *f += df;
-        }
-        _ => {}
-    }
-    for (to, from) in [(&mut to.a, &from.a), (&mut to.g, &from.g)] {
-        match (to, from) {
-            (Some(Matrix::Dense(to)), Some(Matrix::Dense(from))) => *to += from,
-            (Some(Matrix::Sparse(to)), Some(Matrix::Sparse(from))) => vector(to.values_mut(), from.values()),
-            _ => {}
-        }
-    }
 }
 
 impl Differentiator {
@@ -123,18 +186,23 @@ impl Differentiator {
         out: &mut Gradient,
     ) -> Result<Accuracy, Error> {
         refuse_smoothing(at)?;
+        refuse_cones(at)?;
         let first = self.vjp(at, cot, Wrt::NONE, out)?;
         let u = self.adjoint.clone();
         let mut moved = SolutionTangent::default();
         let second = self.jvp(at, t, &mut moved)?;
-        let c = through_point(at, t, &u, cot.objective);
+        let mut c = through_point(at, t, &u, cot.objective);
+        if !at.qp.cones.is_empty() {
+            through_cones(at, cot, &u, &moved, &mut c)?;
+        }
         let third = self.vjp(at, &c, wrt, out)?;
         let n = at.qp.n();
-        let tangent = Point { x: moved.x, y: moved.y, z: moved.z, z_box: vec![0.0; n] };
-        let matrices = Wrt { p: wrt.p, a: wrt.a, g: wrt.g, ..Wrt::NONE };
+        let SolutionTangent { x, y, z, s, y_cone, .. } = moved;
+        let tangent = Point { x, y, z, z_box: vec![0.0; n], s, y_cone };
+        let matrices = Wrt { p: wrt.p, a: wrt.a, g: wrt.g, c: wrt.c, ..Wrt::NONE };
         let mut through_k = Gradient::default();
         assemble(at.qp, &tangent, &u, matrices, Envelope::default(), &mut through_k);
-        add(out, &through_k);
+        out.add(&through_k);
         // a factored P is quadratic in F: the direction itself moves with F
         if let (true, Some(dp @ Hessian::LowRank { .. })) = (wrt.p, &t.p) {
             let w: Vec<f64> = u.w.iter().zip(&at.point.x).map(|(w, x)| w - 0.5 * cot.objective * x).collect();
@@ -156,6 +224,12 @@ impl Differentiator {
         out: &mut SolutionTangent,
     ) -> Result<Accuracy, Error> {
         refuse_smoothing(at)?;
+        if let Some(cone) = at.qp.cones.first() {
+            return Err(Error::Unsupported {
+                what: format!("a second derivative of the tangent with cones[0], {}", cone.name()),
+                advice: "take the second derivative of a gradient (second_vjp)",
+            });
+        }
         let (mut a, mut b) = (SolutionTangent::default(), SolutionTangent::default());
         let first = self.jvp(at, t, &mut a)?;
         let second = self.jvp(at, along, &mut b)?;

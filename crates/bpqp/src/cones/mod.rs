@@ -14,12 +14,18 @@
 //! `1/c`. Where `v` is on a kink one of the derivatives nearby is taken (stated in each file) and the block is *weak*.
 
 mod exponential;
+mod faces;
 mod nonnegative;
 mod power;
 pub(crate) mod psd;
+mod rotation;
 mod second;
 mod second_order;
 mod zero;
+
+pub use faces::Face;
+pub(crate) use faces::Faces;
+pub(crate) use rotation::{Rotation, blocks};
 
 use crate::Error;
 use faer::Mat;

@@ -13,6 +13,10 @@ pub struct ConicCotangent<'a> {
     pub s: &'a [f64],
     /// With respect to the multipliers `y`.
     pub y: &'a [f64],
+    /// With respect to the multipliers of the bounds.
+    pub z_box: &'a [f64],
+    /// With respect to the optimal objective.
+    pub objective: f64,
 }
 
 impl<'a> ConicCotangent<'a> {
@@ -23,15 +27,18 @@ impl<'a> ConicCotangent<'a> {
 
     pub(crate) fn validate(&self, conic: &Conic) -> Result<(), Error> {
         let (n, m) = (conic.n(), conic.m());
-        for (argument, v, expected) in
-            [("cotangent of x", self.x, n), ("cotangent of s", self.s, m), ("cotangent of y", self.y, m)]
-        {
+        for (argument, v, expected) in [
+            ("cotangent of x", self.x, n),
+            ("cotangent of s", self.s, m),
+            ("cotangent of y", self.y, m),
+            ("cotangent of z_box", self.z_box, n),
+        ] {
             if !v.is_empty() && v.len() != expected {
                 return Err(Error::length(argument, v.len(), expected, "it has the shape of its output, or is empty"));
             }
             check_finite(argument, v)?;
         }
-        Ok(())
+        check_finite("cotangent of objective", &[self.objective])
     }
 }
 
@@ -43,13 +50,15 @@ pub struct ConicWrt {
     pub q: bool,
     pub a: bool,
     pub b: bool,
+    pub lb: bool,
+    pub ub: bool,
 }
 
 impl ConicWrt {
     /// Nothing.
-    pub const NONE: ConicWrt = ConicWrt { p: false, q: false, a: false, b: false };
+    pub const NONE: ConicWrt = ConicWrt { p: false, q: false, a: false, b: false, lb: false, ub: false };
     /// Every block.
-    pub const ALL: ConicWrt = ConicWrt { p: true, q: true, a: true, b: true };
+    pub const ALL: ConicWrt = ConicWrt { p: true, q: true, a: true, b: true, lb: true, ub: true };
 
     /// The blocks of that name.
     pub fn from_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
@@ -60,8 +69,10 @@ impl ConicWrt {
                 "q" => wrt.q = true,
                 "A" => wrt.a = true,
                 "b" => wrt.b = true,
+                "lb" => wrt.lb = true,
+                "ub" => wrt.ub = true,
                 _ => {
-                    let advice = "name any of P, q, A, b";
+                    let advice = "name any of P, q, A, b, lb, ub";
                     return Err(Error::Setting { name: "wrt", value: name.to_owned(), advice });
                 }
             }
@@ -80,19 +91,8 @@ pub struct ConicGradient {
     pub q: Option<Vec<f64>>,
     pub a: Option<Vec<f64>>,
     pub b: Option<Vec<f64>>,
-}
-
-impl ConicGradient {
-    /// `self += other`, of the blocks that both have.
-    pub(crate) fn add(&mut self, other: &ConicGradient) {
-        let blocks =
-            [(&mut self.p, &other.p), (&mut self.q, &other.q), (&mut self.a, &other.a), (&mut self.b, &other.b)];
-        for (to, from) in blocks {
-            if let (Some(to), Some(from)) = (to, from) {
-                to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
-            }
-        }
-    }
+    pub lb: Option<Vec<f64>>,
+    pub ub: Option<Vec<f64>>,
 }
 
 /// A direction in the data, on its patterns; `None` stands for zeros.
@@ -103,6 +103,8 @@ pub struct ConicTangent<'a> {
     pub q: Option<&'a [f64]>,
     pub a: Option<&'a [f64]>,
     pub b: Option<&'a [f64]>,
+    pub lb: Option<&'a [f64]>,
+    pub ub: Option<&'a [f64]>,
 }
 
 impl ConicTangent<'_> {
@@ -113,6 +115,8 @@ impl ConicTangent<'_> {
             ("tangent of q", self.q, conic.n()),
             ("tangent of A", self.a, conic.a().nnz()),
             ("tangent of b", self.b, conic.m()),
+            ("tangent of lb", self.lb, conic.n()),
+            ("tangent of ub", self.ub, conic.n()),
         ] {
             if let Some(v) = v {
                 if v.len() != expected {
@@ -135,4 +139,8 @@ pub struct ConicSolutionTangent {
     pub s: Vec<f64>,
     /// Of `y`.
     pub y: Vec<f64>,
+    /// Of the multipliers of the bounds.
+    pub z_box: Vec<f64>,
+    /// Of the optimal objective.
+    pub objective: f64,
 }

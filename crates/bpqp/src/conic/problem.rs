@@ -1,8 +1,9 @@
 //! What is solved.
 
+use super::form::Form;
 use crate::error::check_finite;
 use crate::problem::Keep;
-use crate::{Cone, Csc, Error};
+use crate::{Certificate, Cone, Csc, Error, Qp};
 use std::sync::Arc;
 
 /// Asymmetry above this multiple of the largest entry is refused.
@@ -12,8 +13,12 @@ const ASYMMETRY: f64 = 1e-5;
 ///
 /// ```text
 /// minimize    1/2 x'P x + q'x
-/// subject to  A x + s = b,   s in K         multipliers y in K*,   P x + q + A'y = 0,   s'y = 0
+/// subject to  A x + s = b,   s in K         multipliers y in K*,   P x + q + A'y + z_box = 0,   s'y = 0
+///             lb <= x <= ub                 multipliers z_box, > 0 at ub and < 0 at lb
 /// ```
+///
+/// the form in which cone programs are often given. It is solved as a [`Qp`](crate::Qp): rows of one entry in a nonnegative
+/// cone are bounds there, full matrices are dense, and the answers are those of the rows given here.
 ///
 /// Matrices are sparse, blocks are shared behind an [`Arc`]: clones are cheap.
 #[derive(Debug, Clone)]
@@ -25,7 +30,9 @@ pub struct Conic {
     pub(crate) a: Arc<Csc>,
     pub(crate) b: Arc<[f64]>,
     pub(crate) cones: Arc<[Cone]>,
-    /// Of the backward system: shared by all that came from one problem.
+    pub(crate) lb: Arc<[f64]>,
+    pub(crate) ub: Arc<[f64]>,
+    /// The analysis of the KKT system: shared by all that came from one problem.
     pub(crate) analysis: Keep,
 }
 
@@ -40,10 +47,11 @@ impl Conic {
             return Err(Error::Shape { argument: "A", found: (a.nrows(), a.ncols()), expected: (m, n), advice });
         }
         cones.iter().try_for_each(Cone::validate)?;
-        let rows: usize = cones.iter().map(Cone::rows).sum();
-        if rows != m {
+        // a sum that does not fit is not the number of rows
+        let rows = cones.iter().try_fold(0_usize, |sum, cone| sum.checked_add(cone.rows()));
+        if rows != Some(m) {
             let advice = "the rows of the cones add up to the rows of A (a PSD cone of order n takes n (n + 1) / 2)";
-            return Err(Error::length("cones", rows, m, advice));
+            return Err(Error::length("cones", rows.unwrap_or(usize::MAX), m, advice));
         }
         check_finite("q", &q)?;
         check_finite("b", &b)?;
@@ -60,7 +68,16 @@ impl Conic {
             }
         }
         let analysis = Keep::default();
-        Ok(Conic { p: p.map(Arc::new), upper, q: q.into(), a: Arc::new(a), b: b.into(), cones: cones.into(), analysis })
+        let (lb, ub) = (vec![f64::NEG_INFINITY; n].into(), vec![f64::INFINITY; n].into());
+        let (p, a, cones) = (p.map(Arc::new), Arc::new(a), cones.into());
+        Ok(Conic { p, upper, q: q.into(), a, b: b.into(), cones, lb, ub, analysis })
+    }
+
+    /// With the bounds `lb <= x <= ub`; entries may be infinite, and an empty vector means none.
+    pub fn bounds(mut self, lb: impl Into<Vec<f64>>, ub: impl Into<Vec<f64>>) -> Result<Self, Error> {
+        let checked = Qp::linear(self.q.to_vec())?.bounds(lb, ub)?;
+        (self.lb, self.ub) = (checked.lb, checked.ub);
+        Ok(self)
     }
 
     /// Number of variables.
@@ -94,6 +111,23 @@ impl Conic {
     /// The cones.
     pub fn cones(&self) -> &[Cone] {
         &self.cones
+    }
+    /// Lower bounds, `-inf` where there is none.
+    pub fn lb(&self) -> &[f64] {
+        &self.lb
+    }
+    /// Upper bounds, `inf` where there is none.
+    pub fn ub(&self) -> &[f64] {
+        &self.ub
+    }
+    /// How well a proof in the rows of this problem (all of their multipliers in `y`, in order) proves its claim: see
+    /// [`Certificate::violation`].
+    pub fn violation(&self, certificate: &Certificate) -> f64 {
+        Form::violation(self, certificate)
+    }
+    /// True if a proof in the rows of this problem proves its claim.
+    pub fn verifies(&self, certificate: &Certificate) -> bool {
+        Certificate::accepted(self.violation(certificate))
     }
     /// True if every cone is one of linear constraints: the problem is a quadratic program.
     pub fn is_polyhedral(&self) -> bool {
@@ -132,6 +166,13 @@ impl Conic {
             }
         }
         Ok(out)
+    }
+
+    /// The largest entry of `A x + s - b`.
+    pub(crate) fn primal_residual(&self, x: &[f64], s: &[f64]) -> f64 {
+        let mut r: Vec<f64> = self.b.iter().zip(s).map(|(b, s)| b - s).collect();
+        self.a.mul_add(-1.0, x, &mut r);
+        crate::matrix::norm_inf(&r)
     }
 
     /// `out += alpha * P x`, whichever way `P` was given.

@@ -1,16 +1,11 @@
 //! The meeting point: all that the backward pass knows of the forward pass.
 
-use super::differentiate::{At, jvp, vjp};
-use super::polyhedral::Split;
-use super::second::second_vjp;
-use super::system::System;
-use super::{
-    Conic, ConicCertificate, ConicCotangent, ConicGradient, ConicLayer, ConicSolutionTangent, ConicTangent, ConicWrt,
-};
-use crate::backward::Accuracy;
-use crate::solution::lower;
-use crate::{Error, Residuals, Settings, Solution, Status, Verdict};
-use std::sync::{Arc, Mutex};
+use super::form::Form;
+use super::{Conic, ConicCotangent, ConicGradient, ConicLayer, ConicSolutionTangent, ConicTangent, ConicWrt};
+use crate::backward::{Accuracy, Differentiator};
+use crate::derivatives::Workspace;
+use crate::{Certificate, Derivatives, Error, Residuals, Settings, Solution, Status, Verdict};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How a solution was found.
@@ -22,8 +17,9 @@ pub struct ConicInfo {
     pub iterations: usize,
     /// Wall-clock time of the forward pass, polish included.
     pub time: Duration,
-    /// The proof that there is no solution, where the status says so.
-    pub certificate: Option<ConicCertificate>,
+    /// The proof that there is no solution, where the status says so; multipliers of all rows are in `y`, see
+    /// [`Conic::verifies`].
+    pub certificate: Option<Certificate>,
     /// The polish ended with residuals that are small against the data.
     pub polished: bool,
     /// Newton steps of the polish.
@@ -34,15 +30,10 @@ pub struct ConicInfo {
     pub moved: f64,
     /// The active rows are linearly dependent.
     pub dependent_rows: bool,
+    /// The solution is one point of an optimal face: along some directions nothing changes.
+    pub flat_face: bool,
     /// Per cone: its block sits on a kink, where the solution map has several generalized derivatives.
     pub weakly_active: Vec<bool>,
-}
-
-/// A quadratic program's solution behind that of a polyhedral problem.
-#[derive(Debug, Clone)]
-pub(crate) struct Quadratic {
-    pub split: Arc<Split>,
-    pub solution: Arc<Solution>,
 }
 
 /// A solution, or the reason why there is none. See [`ConicSolution::status`].
@@ -54,6 +45,8 @@ pub struct ConicSolution {
     pub s: Vec<f64>,
     /// Multipliers, in K*.
     pub y: Vec<f64>,
+    /// Multipliers of the bounds, positive at the upper one, negative at the lower one.
+    pub z_box: Vec<f64>,
     /// `1/2 x'P x + q'x`.
     pub objective: f64,
     /// How the solve ended.
@@ -65,39 +58,62 @@ pub struct ConicSolution {
     pub info: ConicInfo,
     pub(crate) conic: Conic,
     pub(crate) settings: Settings,
-    /// The point at which derivatives are taken.
-    pub(crate) at: Arc<At>,
-    pub(crate) quadratic: Option<Quadratic>,
-    /// The system of the backward pass, factored at `at`; shared by clones.
-    pub(crate) prepared: Arc<Mutex<Option<System>>>,
+    /// `x, s, y, z_box` at the point at which derivatives are taken.
+    pub(crate) at: Arc<[Vec<f64>; 4]>,
+    pub(crate) form: Arc<Form>,
+    /// In the form of a quadratic program; `None` without a solution.
+    pub(crate) inner: Option<Arc<Solution>>,
+    /// The workspaces of the backward pass, loaded for this solution; shared by clones.
+    pub(crate) prepared: Arc<Mutex<Option<Workspace>>>,
 }
 
 impl ConicSolution {
     /// A solution that says nothing yet.
-    pub(crate) fn blank(conic: &Conic, settings: &Settings) -> Self {
-        let nan = f64::NAN;
+    pub(crate) fn blank(conic: &Conic, form: &Arc<Form>, settings: &Settings) -> Self {
         ConicSolution {
             x: Vec::new(),
             s: Vec::new(),
             y: Vec::new(),
-            objective: nan,
+            z_box: Vec::new(),
+            objective: f64::NAN,
             status: Status::NumericalFailure,
-            residuals: Residuals {
-                primal: nan,
-                dual: nan,
-                complementarity: nan,
-                gap: nan,
-                primal_scale: nan,
-                dual_scale: nan,
-                gap_scale: nan,
-            },
+            residuals: Residuals::UNKNOWN,
             info: ConicInfo::default(),
             conic: conic.clone(),
             settings: settings.clone(),
-            at: Arc::new(At::default()),
-            quadratic: None,
-            prepared: Arc::new(Mutex::new(None)),
+            at: Arc::default(),
+            form: form.clone(),
+            inner: None,
+            prepared: Arc::default(),
         }
+    }
+
+    /// The solution of the quadratic program, in the rows of the caller.
+    pub(crate) fn of(conic: &Conic, form: &Arc<Form>, inner: &Solution) -> Self {
+        let mut out = Self::blank(conic, form, &inner.settings);
+        out.status = inner.status;
+        out.objective = inner.objective;
+        out.residuals = inner.residuals;
+        out.info = ConicInfo {
+            solver: inner.info.solver,
+            iterations: inner.info.iterations,
+            time: inner.info.time,
+            certificate: inner.info.certificate.as_ref().map(|c| form.certificate(conic, c)),
+            polished: inner.info.polished,
+            polish_rounds: inner.info.polish_rounds,
+            raw: inner.info.raw,
+            moved: inner.info.moved,
+            dependent_rows: inner.info.dependent_rows,
+            flat_face: inner.info.flat_face,
+            weakly_active: form.weak(conic, &inner.active),
+        };
+        let has_point = !inner.x.is_empty() && inner.x.iter().all(|x| x.is_finite());
+        if has_point {
+            [out.x, out.s, out.y, out.z_box] = form.outputs(conic, &inner.point(), &inner.active);
+            out.at = Arc::new(form.outputs(conic, &inner.at, &inner.active));
+        }
+        out.inner = Some(Arc::new(inner.clone()));
+        out
     }
 
     /// True if there is a solution that may be used.
@@ -118,22 +134,12 @@ impl ConicSolution {
     /// The slacks and multipliers at which derivatives are taken: complementary, and those of the solution unless
     /// someone else's point was polished.
     pub fn at_point(&self) -> (&[f64], &[f64], &[f64]) {
-        (&self.at.x, &self.at.s, &self.at.y)
+        (&self.at[0], &self.at[1], &self.at[2])
     }
 
     /// How far a gradient taken here may be trusted, as far as the forward pass knows; the backward pass can only lower it.
     pub fn verdict(&self) -> Verdict {
-        if let Some(quadratic) = &self.quadratic {
-            return quadratic.solution.verdict();
-        }
-        if !self.settings.polish {
-            return Verdict::Approximate { tol: self.residuals.relative() };
-        }
-        if !self.info.polished {
-            return Verdict::Untrusted;
-        }
-        let several = self.info.dependent_rows || self.info.weakly_active.contains(&true);
-        if several { Verdict::OneOfSeveral } else { Verdict::Exact }
+        self.inner.as_ref().map_or(Verdict::Untrusted, |inner| inner.verdict())
     }
 
     /// The gradient of a loss with these cotangents with respect to the blocks in `wrt`. Fails if there is no solution.
@@ -148,25 +154,18 @@ impl ConicSolution {
         cotangents: &[ConicCotangent<'_>],
         wrt: ConicWrt,
     ) -> Result<(Vec<ConicGradient>, Verdict), Error> {
-        self.check()?;
-        if let Some(Quadratic { split, solution }) = &self.quadratic {
-            let inner: Vec<_> = cotangents.iter().map(|c| split.cotangent(&self.conic, c)).collect::<Result<_, _>>()?;
-            let (gradients, verdict) = solution.vjps(&inner, split.wrt(wrt))?;
-            let pairs = gradients.iter().zip(cotangents);
-            let x = &solution.at_point().x;
-            return Ok((pairs.map(|(g, c)| split.gradient(&self.conic, x, c, g)).collect(), verdict));
-        }
-        let mut verdict = self.verdict();
-        let out = self.with_system(|system| {
+        self.with_derivatives(|at| {
+            let mut verdict = self.verdict();
             let mut out = Vec::with_capacity(cotangents.len());
             for cotangent in cotangents {
-                let (gradient, accuracy) = vjp(&self.conic, &self.at, system, cotangent, wrt)?;
-                verdict = lower(verdict, accuracy);
-                out.push(gradient);
+                let inner = self.form.cotangent(&self.conic, at.solution(), cotangent)?;
+                let gradient = at.vjp(&inner, self.form.wrt(wrt))?;
+                let point = (&self.at[0][..], &self.at[2][..]);
+                out.push(self.form.gradient(&self.conic, point, cotangent, wrt, gradient));
+                verdict = verdict.worse(at.verdict());
             }
-            Ok(out)
-        })?;
-        Ok((out, verdict))
+            Ok((out, verdict))
+        })
     }
 
     /// The change of the solution along a direction of the data. Fails if there is no solution.
@@ -177,26 +176,17 @@ impl ConicSolution {
 
     /// Tangents for many directions, with one factorization; and what is known of their accuracy.
     pub fn jvps(&self, tangents: &[ConicTangent<'_>]) -> Result<(Vec<ConicSolutionTangent>, Verdict), Error> {
-        self.check()?;
-        let mut verdict = self.verdict();
-        if let Some(Quadratic { split, solution }) = &self.quadratic {
+        self.with_derivatives(|at| {
+            let mut verdict = self.verdict();
             let mut out = Vec::with_capacity(tangents.len());
             for t in tangents {
-                let inner = solution.jvp(&split.tangent(&self.conic, t)?)?;
-                out.push(split.outputs_tangent(&self.conic, &solution.at_point().x, t, &inner));
+                let inner = self.form.tangent(&self.conic, t)?;
+                let moved = at.jvp(&inner)?.clone();
+                out.push(self.form.outputs_tangent(&self.conic, at.solution(), &self.at[2], t, &moved));
+                verdict = verdict.worse(at.verdict());
             }
-            return Ok((out, verdict));
-        }
-        let out = self.with_system(|system| {
-            let mut out = Vec::with_capacity(tangents.len());
-            for t in tangents {
-                let (tangent, accuracy) = jvp(&self.conic, &self.at, system, t)?;
-                verdict = lower(verdict, accuracy);
-                out.push(tangent);
-            }
-            Ok(out)
-        })?;
-        Ok((out, verdict))
+            Ok((out, verdict))
+        })
     }
 
     /// The derivative of the gradient `vjp(cotangent)` along the direction `along` of the data, the cotangent held: the
@@ -224,48 +214,35 @@ impl ConicSolution {
         along: &ConicTangent<'_>,
         wrt: ConicWrt,
     ) -> Result<ConicGradient, Error> {
-        self.check()?;
-        if let Some(Quadratic { split, solution }) = &self.quadratic {
-            let mut layer = crate::Layer::new(solution.qp.clone(), solution.settings.clone())?;
-            layer.adopt(solution)?;
-            return split.second_vjp(&self.conic, &mut layer, cotangent, along, wrt);
-        }
-        self.with_system(|system| Ok(second_vjp(&self.conic, &self.at, system, cotangent, along, wrt)?.0))
+        self.with_derivatives(|at| {
+            self.form.second_vjp(&self.conic, at, &self.at[2], (cotangent, along), wrt)
+        })
     }
 
-    /// What the backward system is worth: the accuracy of one solve with it, and the verdict on gradients.
-    pub fn examine(&self) -> Result<(Accuracy, Verdict), Error> {
-        self.check()?;
-        if let Some(Quadratic { solution, .. }) = &self.quadratic {
-            let mut layer = crate::Layer::new(solution.qp.clone(), solution.settings.clone())?;
-            layer.adopt(solution)?;
-            let (accuracy, _, verdict) = layer.examine()?;
-            return Ok((accuracy, verdict));
-        }
-        let ones = vec![1.0; self.conic.n()];
-        let cotangent = ConicCotangent::x(&ones);
-        let accuracy =
-            self.with_system(|system| Ok(vjp(&self.conic, &self.at, system, &cotangent, ConicWrt::NONE)?.1))?;
-        Ok((accuracy, lower(self.verdict(), accuracy)))
+    /// What the backward system is worth: the accuracy of one solve with it, an estimate of its reciprocal condition (0 where
+    /// it had to be regularized, or is not known), and the verdict on gradients.
+    pub fn examine(&self) -> Result<(Accuracy, f64, Verdict), Error> {
+        self.with_derivatives(|at| at.examine())
     }
 
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        match self.ok() {
-            true => Ok(()),
-            false => Err(Error::NoSolution { status: self.status }),
+    pub(crate) fn check(&self) -> Result<&Arc<Solution>, Error> {
+        match &self.inner {
+            Some(inner) if self.ok() => Ok(inner),
+            _ => Err(Error::NoSolution { status: self.status }),
         }
     }
 
-    fn with_system<T>(&self, f: impl FnOnce(&mut System) -> Result<T, Error>) -> Result<T, Error> {
-        let mut guard = self.prepared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    fn with_derivatives<T>(&self, f: impl FnOnce(&mut Derivatives<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        let inner = self.check()?;
+        let mut guard: MutexGuard<'_, _> = self.prepared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if guard.is_none() {
-            let mut system = System::new(&self.conic)?;
-            system.factor(&self.conic, &self.at.faces)?;
-            *guard = Some(system);
+            let mut differentiator = Differentiator::new(&inner.qp, &inner.settings)?;
+            differentiator.load(&inner.qp, inner.core.as_ref())?;
+            *guard = Some(Workspace::new(differentiator));
         }
         match guard.as_mut() {
-            Some(system) => f(system),
-            None => Err(Error::Backward { reason: "no system".to_owned() }),
+            Some(work) => f(&mut Derivatives::new(inner, work)?),
+            None => Err(Error::Backward { reason: "no workspace".to_owned() }),
         }
     }
 }
@@ -287,6 +264,6 @@ impl Conic {
         y: Vec<f64>,
         settings: &Settings,
     ) -> Result<ConicSolution, Error> {
-        ConicLayer::without_solver(self.clone(), settings.clone())?.given(x, s, y)
+        ConicLayer::given(self, [x, s, y, Vec::new()], settings)
     }
 }

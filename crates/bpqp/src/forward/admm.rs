@@ -349,6 +349,8 @@ fn scale(qp: &Qp, scaling: &Scaling, matrices: Option<&Qp>) -> Qp {
         b: times(&qp.b, &|i| e[i]),
         h: times(&qp.h, &|i| e[m_eq + i]),
         c: qp.c.clone(),
+        d: qp.d.clone(),
+        cones: qp.cones.clone(),
         lb: times(&qp.lb, &|i| 1.0 / d[i]),
         ub: times(&qp.ub, &|i| 1.0 / d[i]),
         analysis: qp.analysis.clone(),

@@ -11,17 +11,33 @@
 //! | `G x <= h`, finite `h` only | nonnegative | `z` |
 //! | `x_i <= ub_i`, finite | nonnegative | `z_box` |
 //! | `-x_i <= -lb_i`, finite | nonnegative | `-z_box` |
+//! | `C x + s = d` | its cones | `y_cone` |
+//!
+//! It has no dual cones: their rows are mapped by `(u, v, w) -> (-v, -u, e w)` and `(u/a, v/(1 - a), w)`, which take the
+//! dual exponential and power cones onto the primal ones. Where there are cones the solver is set up once per structure.
 
 use super::{ForwardHandle, ForwardSolver, Outcome};
 use crate::residuals::Point;
-use crate::{Certificate, Csc, Error, Hessian, Interrupt, Qp, Settings, Status};
+use crate::{Certificate, Cone, Csc, Error, Hessian, Qp, Settings, Status};
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
+use std::time::Instant;
 
-/// Tightest tolerance asked of Clarabel: below it, it mostly stalls.
+/// Tightest tolerance asked of Clarabel at first: below it, it mostly stalls.
 const TIGHTEST: f64 = 1e-10;
+/// Tolerances of a run that is to end where it stalls, at its last digits. Residuals have a looser one: a run also ends
+/// where they grow to 100 times the tolerance.
+const LAST_DIGITS: Tolerance = Tolerance { gap: 1e-13, residual: 1e-12, iterations: 100 };
 /// Tolerance at which a stalled run still counts as inaccurately solved. The layer measures the point anyway.
 const REDUCED: f64 = 1e-6;
+
+/// Where a run ends.
+#[derive(Debug, Clone, Copy)]
+struct Tolerance {
+    gap: f64,
+    residual: f64,
+    iterations: u32,
+}
 
 /// The Clarabel [`ForwardSolver`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,37 +48,95 @@ impl ForwardSolver for Clarabel {
         "clarabel"
     }
 
+    fn takes_cones(&self) -> bool {
+        true
+    }
+
     fn prepare(&self, qp: &Qp, settings: &Settings) -> Result<Box<dyn ForwardHandle>, Error> {
         settings.validate()?;
         // the layer measures in absolute units too: ask for more than the tolerance
-        let tol = (0.01 * settings.eps_abs.max(settings.eps_rel)).clamp(TIGHTEST, 1e-9);
-        let interrupt = settings.interrupt.clone();
-        let settings = DefaultSettings {
-            verbose: false,
-            max_threads: 1,
-            max_iter: settings.max_iter.map_or(200, |k| u32::try_from(k).unwrap_or(u32::MAX)),
-            time_limit: settings.time_limit.map_or(f64::INFINITY, |t| t.as_secs_f64()),
-            tol_gap_abs: tol,
-            tol_gap_rel: tol,
-            tol_feas: tol,
-            reduced_tol_gap_abs: REDUCED,
-            reduced_tol_gap_rel: REDUCED,
-            reduced_tol_feas: REDUCED,
-            ..DefaultSettings::default()
-        };
-        Ok(Box::new(Handle { qp: qp.clone(), settings, interrupt }))
+        let tolerance = (0.01 * settings.eps_abs.max(settings.eps_rel)).clamp(TIGHTEST, 1e-9);
+        let iterations = settings.max_iter.map_or(200, |k| u32::try_from(k).unwrap_or(u32::MAX));
+        let mut cone_rows = Vec::with_capacity(qp.n_cone());
+        for cone in qp.cones.iter() {
+            let start = cone_rows.len();
+            match *cone {
+                Cone::DualExponential => {
+                    cone_rows.extend([(start + 1, -1.0), (start, -1.0), (start + 2, std::f64::consts::E)]);
+                }
+                Cone::DualPower(a) => {
+                    cone_rows.extend([(start, 1.0 / a), (start + 1, 1.0 / (1.0 - a)), (start + 2, 1.0)]);
+                }
+                Cone::Zero(_)
+                | Cone::Nonnegative(_)
+                | Cone::SecondOrder(_)
+                | Cone::PsdTriangle(_)
+                | Cone::Exponential
+                | Cone::Power(_) => cone_rows.extend((0..cone.rows()).map(|i| (start + i, 1.0))),
+            }
+        }
+        Ok(Box::new(Handle {
+            qp: qp.clone(),
+            settings: settings.clone(),
+            usual: Tolerance { gap: tolerance, residual: tolerance, iterations },
+            cones: qp.cones.iter().map(|&c| supported(c)).collect::<Result<_, _>>()?,
+            cone_rows,
+            kept: None,
+            start: Instant::now(),
+            succeeded: false,
+            iterations: 0,
+        }))
     }
 }
 
-/// Clarabel keeps its own copy of everything, so that a handle holds only the problem.
+fn supported(cone: Cone) -> Result<SupportedConeT<f64>, Error> {
+    Ok(match cone {
+        Cone::Zero(n) => SupportedConeT::ZeroConeT(n),
+        Cone::Nonnegative(n) => SupportedConeT::NonnegativeConeT(n),
+        Cone::SecondOrder(n) => SupportedConeT::SecondOrderConeT(n),
+        Cone::Exponential | Cone::DualExponential => SupportedConeT::ExponentialConeT(),
+        Cone::Power(a) | Cone::DualPower(a) => SupportedConeT::PowerConeT(a),
+        #[cfg(feature = "sdp")]
+        Cone::PsdTriangle(n) => SupportedConeT::PSDTriangleConeT(n),
+        // of order 1: a nonnegative number
+        #[cfg(not(feature = "sdp"))]
+        Cone::PsdTriangle(n) if n <= 1 => SupportedConeT::NonnegativeConeT(n),
+        #[cfg(not(feature = "sdp"))]
+        Cone::PsdTriangle(n) => {
+            return Err(Error::Unsupported {
+                what: format!("solving with a PSD cone of order {n} in this build"),
+                advice: "build with the feature `sdp` (it needs a LAPACK), or hand in a solution with from_solution",
+            });
+        }
+    })
+}
+
 struct Handle {
     qp: Qp,
-    settings: DefaultSettings<f64>,
-    interrupt: Option<Interrupt>,
+    settings: Settings,
+    usual: Tolerance,
+    cones: Vec<SupportedConeT<f64>>,
+    /// Per row of C: where it stands in the rows of the solver's cones, and its factor.
+    cone_rows: Vec<(usize, f64)>,
+    /// Where there are cones: the last solver, with the rows it was set up for.
+    kept: Option<Kept>,
+    start: Instant,
+    /// The last run found a point.
+    succeeded: bool,
+    iterations: usize,
+}
+
+/// A solver that is given new numbers.
+struct Kept {
+    rows: Rows,
+    solver: DefaultSolver<f64>,
+    a: CscMatrix<f64>,
+    /// Place in the values of `a` of each entry, in the order in which they are listed.
+    order: Vec<usize>,
 }
 
 /// The rows that are not `A` or the extension, by the index of their inequality or variable.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Rows {
     fixed: Vec<usize>,
     inequality: Vec<usize>,
@@ -114,12 +188,10 @@ fn hessian(p: &Hessian) -> Result<CscMatrix<f64>, Error> {
 }
 
 impl Handle {
-    fn build(&self, rows: &Rows) -> Result<DefaultSolver<f64>, Error> {
-        let Qp { p, q, a, b, g, h, lb, ub, .. } = &self.qp;
+    /// The matrix of all rows as triplets, their right-hand side, and how many of them are equalities and inequalities.
+    fn rows(&self, rows: &Rows) -> (Vec<(usize, usize, f64)>, Vec<f64>, usize, usize) {
+        let Qp { q, a, b, g, h, c, d, lb, ub, .. } = &self.qp;
         let (n, m_eq) = (q.len(), b.len());
-        let p = hessian(p)?;
-        let mut q = q.to_vec();
-        q.resize(p.n, 0.0);
         let mut entries = Vec::new();
         let mut rhs = b.to_vec();
         a.for_each(|i, j, v| entries.push((i, j, v)));
@@ -153,29 +225,133 @@ impl Handle {
             entries.push((rhs.len(), i, -1.0));
             rhs.push(-lb[i]);
         }
-        let m = csc(Csc::from_triplets(rhs.len(), p.n, &entries)?);
-        let cones = [SupportedConeT::ZeroConeT(equalities), SupportedConeT::NonnegativeConeT(rhs.len() - equalities)];
-        DefaultSolver::new(&p, &q, &m, &rhs, &cones, self.settings.clone()).map_err(|e| Error::Unsupported {
-            what: format!("this problem in Clarabel ({e})"),
-            advice: "choose another solver",
-        })
+        let linear = rhs.len();
+        rhs.resize(linear + d.len(), 0.0);
+        for (&(to, factor), d) in self.cone_rows.iter().zip(d.iter()) {
+            rhs[linear + to] = factor * d;
+        }
+        c.for_each(|i, j, v| {
+            let (to, factor) = self.cone_rows[i];
+            entries.push((linear + to, j, factor * v));
+        });
+        (entries, rhs, equalities, linear - equalities)
     }
 
-    /// Multipliers of the rows into those of the problem.
-    fn duals(&self, rows: &Rows, v: &[f64], out: &mut Point) {
+    /// The settings of a run.
+    fn settings(&self, tolerance: Tolerance) -> DefaultSettings<f64> {
+        let left = self.settings.time_limit.map(|limit| limit.saturating_sub(self.start.elapsed()));
+        DefaultSettings {
+            verbose: false,
+            max_threads: 1,
+            max_iter: tolerance.iterations,
+            time_limit: left.map_or(f64::INFINITY, |t| t.as_secs_f64()),
+            tol_gap_abs: tolerance.gap,
+            tol_gap_rel: tolerance.gap,
+            tol_feas: tolerance.residual,
+            reduced_tol_gap_abs: REDUCED,
+            reduced_tol_gap_rel: REDUCED,
+            reduced_tol_feas: REDUCED,
+            // a solver that is to be given new numbers keeps all rows and entries
+            presolve_enable: self.cones.is_empty(),
+            input_sparse_dropzeros: false,
+            #[cfg(feature = "sdp")]
+            chordal_decomposition_enable: false,
+            ..DefaultSettings::default()
+        }
+    }
+
+    /// The solver with the numbers of the problem at hand; `None` if Clarabel refuses them.
+    fn set_up(&mut self, rows: Rows, tolerance: Tolerance) -> Option<Kept> {
+        let (entries, rhs, equalities, inequalities) = self.rows(&rows);
+        let p = hessian(&self.qp.p).ok()?;
+        let mut q = self.qp.q.to_vec();
+        q.resize(p.n, 0.0);
+        let settings = self.settings(tolerance);
+        if let Some(mut kept) = self.kept.take().filter(|kept| kept.rows == rows) {
+            for ((_, _, v), &at) in entries.iter().zip(&kept.order) {
+                kept.a.nzval[at] = *v;
+            }
+            let updated = kept.solver.update_data(&p, &q, &kept.a, &rhs).is_ok();
+            if updated && kept.solver.update_settings(settings.clone()).is_ok() {
+                return Some(kept);
+            }
+        }
+        let numbered: Vec<_> = entries.iter().enumerate().map(|(k, &(i, j, _))| (i, j, k as f64)).collect();
+        let mut a = csc(Csc::from_triplets(rhs.len(), p.n, &numbered).ok()?);
+        let mut order = vec![0; entries.len()];
+        for (at, v) in a.nzval.iter_mut().enumerate() {
+            let k = *v as usize;
+            order[k] = at;
+            *v = entries[k].2;
+        }
+        let mut cones = vec![SupportedConeT::ZeroConeT(equalities), SupportedConeT::NonnegativeConeT(inequalities)];
+        cones.extend(self.cones.iter().cloned());
+        let mut solver = DefaultSolver::new(&p, &q, &a, &rhs, &cones, settings).ok()?;
+        if let Some(interrupt) = self.settings.interrupt.clone() {
+            solver.set_termination_callback(move |_: &_| interrupt.requested());
+        }
+        Some(Kept { rows, solver, a, order })
+    }
+
+    /// What the rows of the solver say of the slacks and multipliers of the problem.
+    fn read(&self, rows: &Rows, (s, v): (&[f64], &[f64]), out: &mut Point) {
         let n = self.qp.n();
         let m_eq = self.qp.n_equality();
-        let extension = if let Hessian::LowRank { f, .. } = &*self.qp.p { f.ncols() } else { 0 };
+        let linear = v.len() - self.qp.n_cone();
+        let of_bounds = rows.fixed.len() + rows.inequality.len() + rows.upper.len() + rows.lower.len();
         refill(&mut out.z, self.qp.n_inequality());
         refill(&mut out.z_box, n);
         out.y.clear();
         out.y.extend_from_slice(&v[..m_eq]);
-        let mut rest = v[m_eq + extension..].iter();
+        let mut rest = v[linear - of_bounds..linear].iter();
         let mut next = || rest.next().copied().unwrap_or(f64::NAN);
         rows.fixed.iter().for_each(|&i| out.z_box[i] = next());
         rows.inequality.iter().for_each(|&i| out.z[i] = next().max(0.0));
         rows.upper.iter().for_each(|&i| out.z_box[i] = next());
         rows.lower.iter().for_each(|&i| out.z_box[i] -= next());
+        out.s.clear();
+        out.s.extend(self.cone_rows.iter().map(|&(to, factor)| s[linear + to] / factor));
+        out.y_cone.clear();
+        out.y_cone.extend(self.cone_rows.iter().map(|&(to, factor)| v[linear + to] * factor));
+    }
+
+    fn run(&mut self, tolerance: Tolerance, out: &mut Point) -> Outcome {
+        let n = self.qp.n();
+        self.succeeded = false;
+        let Some(mut kept) = self.set_up(Rows::new(&self.qp), tolerance) else {
+            *out = Point::zeros(&self.qp);
+            return Outcome { status: Status::NumericalFailure, iterations: 0, certificate: None };
+        };
+        kept.solver.solve();
+        let solution = &kept.solver.solution;
+        out.x.clear();
+        out.x.extend_from_slice(&solution.x[..n]);
+        self.read(&kept.rows, (&solution.s, &solution.z), out);
+        let mut certificate = None;
+        let status = match solution.status {
+            SolverStatus::Solved => Status::Solved,
+            SolverStatus::AlmostSolved => Status::SolvedInaccurate,
+            SolverStatus::PrimalInfeasible | SolverStatus::AlmostPrimalInfeasible => {
+                let mut ray = out.clone();
+                ray.x.clear();
+                ray.s.clear();
+                certificate = Some(Certificate::PrimalInfeasible(ray).cleaned(&self.qp));
+                Status::PrimalInfeasible
+            }
+            SolverStatus::DualInfeasible | SolverStatus::AlmostDualInfeasible => {
+                certificate = Some(Certificate::DualInfeasible(out.x.clone()).cleaned(&self.qp));
+                Status::DualInfeasible
+            }
+            SolverStatus::MaxIterations => Status::IterationLimit,
+            SolverStatus::MaxTime => Status::TimeLimit,
+            _ => Status::NumericalFailure,
+        };
+        self.succeeded = status.ok();
+        self.iterations += solution.iterations as usize;
+        if !self.cones.is_empty() {
+            self.kept = Some(kept);
+        }
+        Outcome { status, iterations: self.iterations, certificate }
     }
 }
 
@@ -191,39 +367,16 @@ impl ForwardHandle for Handle {
     }
 
     fn solve(&mut self, _warm: Option<&Point>, out: &mut Point) -> Outcome {
-        let n = self.qp.n();
-        let rows = Rows::new(&self.qp);
-        let Ok(mut solver) = self.build(&rows) else {
-            *out = Point::zeros(&self.qp);
-            return Outcome { status: Status::NumericalFailure, iterations: 0, certificate: None };
-        };
-        if let Some(interrupt) = self.interrupt.clone() {
-            solver.set_termination_callback(move |_: &_| interrupt.requested());
-        }
-        solver.solve();
-        let solution = &solver.solution;
-        out.x.clear();
-        out.x.extend_from_slice(&solution.x[..n]);
-        self.duals(&rows, &solution.z, out);
-        let mut certificate = None;
-        let status = match solution.status {
-            SolverStatus::Solved => Status::Solved,
-            SolverStatus::AlmostSolved => Status::SolvedInaccurate,
-            SolverStatus::PrimalInfeasible | SolverStatus::AlmostPrimalInfeasible => {
-                let mut ray = out.clone();
-                ray.x.clear();
-                certificate = Some(Certificate::PrimalInfeasible(ray).cleaned(&self.qp));
-                Status::PrimalInfeasible
-            }
-            SolverStatus::DualInfeasible | SolverStatus::AlmostDualInfeasible => {
-                certificate = Some(Certificate::DualInfeasible(out.x.clone()).cleaned(&self.qp));
-                Status::DualInfeasible
-            }
-            SolverStatus::MaxIterations => Status::IterationLimit,
-            SolverStatus::MaxTime => Status::TimeLimit,
-            _ => Status::NumericalFailure,
-        };
-        Outcome { status, iterations: solution.iterations as usize, certificate }
+        self.start = Instant::now();
+        self.iterations = 0;
+        self.run(self.usual, out)
+    }
+
+    /// Its last digits may tell active cones from others.
+    fn tighten(&mut self, out: &mut Point) -> Option<Outcome> {
+        // who limits the iterations did not ask for more of them
+        let may = !self.cones.is_empty() && self.settings.max_iter.is_none() && !self.settings.late(self.start);
+        (may && self.succeeded).then(|| self.run(LAST_DIGITS, out))
     }
 }
 

@@ -362,7 +362,7 @@ fn certificate(qp: &Qp, point: &Point, accept: f64) -> Option<Certificate> {
     let multipliers = norm_inf(&point.y).max(norm_inf(&point.z)).max(norm_inf(&point.z_box));
     if multipliers > 1e3 {
         let scaled = |v: &[f64]| v.iter().map(|v| v / multipliers).collect::<Vec<_>>();
-        let ray = Point { x: Vec::new(), y: scaled(&point.y), z: scaled(&point.z), z_box: scaled(&point.z_box) };
+        let ray = Point { x: Vec::new(), y: scaled(&point.y), z: scaled(&point.z), z_box: scaled(&point.z_box), ..Point::default() };
         let candidate = Certificate::PrimalInfeasible(ray).cleaned(qp);
         if candidate.violation(qp) <= accept {
             return Some(candidate);

@@ -23,6 +23,11 @@ pub trait ForwardSolver: Send + Sync {
     /// The name in `info` and in settings.
     fn name(&self) -> &'static str;
 
+    /// True if it solves problems with curved cones.
+    fn takes_cones(&self) -> bool {
+        false
+    }
+
     /// Does the symbolic work and allocates the buffers for problems of the structure of `qp`.
     fn prepare(&self, qp: &Qp, settings: &Settings) -> Result<Box<dyn ForwardHandle>, Error>;
 }

@@ -141,6 +141,8 @@ impl Scaling {
             b: times(&qp.b, &self.ea),
             h: times(&qp.h, &self.eg),
             c: qp.c.clone(),
+            d: qp.d.clone(),
+            cones: qp.cones.clone(),
             lb: qp.lb.iter().zip(&self.d).map(|(v, d)| v / d).collect(),
             ub: qp.ub.iter().zip(&self.d).map(|(v, d)| v / d).collect(),
             analysis: qp.analysis.clone(),

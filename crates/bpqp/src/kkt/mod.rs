@@ -28,6 +28,7 @@ mod kernels;
 mod ldl;
 mod range_space;
 mod refine;
+mod solver;
 mod sparse;
 mod structured;
 
@@ -43,6 +44,7 @@ pub(crate) use flat::{FlatSolver, factor_flat};
 pub(crate) use kernels::{solve_lower, solve_lower_transposed};
 pub(crate) use range_space::RangeSpace;
 pub(crate) use refine::{Refiner, add_magnitudes};
+pub(crate) use solver::KktSolver;
 pub(crate) use structured::StructuredKkt;
 
 use crate::Error;

@@ -4,6 +4,7 @@ mod csc;
 mod dense;
 mod hessian;
 mod rows;
+mod widened;
 
 pub use csc::Csc;
 pub(crate) use dense::*;

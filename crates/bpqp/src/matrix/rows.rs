@@ -28,6 +28,29 @@ impl Matrix {
         Matrix::Dense(Mat::zeros(0, ncols))
     }
 
+    /// The rows of one matrix above those of another; dense if either is (one without rows has no say).
+    pub(crate) fn stacked(above: &Matrix, below: &Matrix) -> Result<Self, Error> {
+        let (m, n) = (above.nrows(), above.ncols());
+        if n != below.ncols() {
+            let (found, expected) = ((below.nrows(), below.ncols()), (below.nrows(), n));
+            return Err(Error::Shape { argument: "matrix", found, expected, advice: "it needs one column per entry of q" });
+        }
+        match (above, below) {
+            (_, below) if m == 0 => Ok(below.clone()),
+            (above, _) if below.nrows() == 0 => Ok(above.clone()),
+            (Matrix::Sparse(a), Matrix::Sparse(b)) => {
+                let entries: Vec<_> = a.triplets().chain(b.triplets().map(|(i, j, v)| (m + i, j, v))).collect();
+                Csc::from_triplets(m + b.nrows(), n, &entries).map(Matrix::Sparse)
+            }
+            (above, below) => {
+                let mut out = Mat::zeros(m + below.nrows(), n);
+                above.for_each(|i, j, v| out[(i, j)] = v);
+                below.for_each(|i, j, v| out[(m + i, j)] = v);
+                Ok(Matrix::Dense(out))
+            }
+        }
+    }
+
     /// Rows.
     pub fn nrows(&self) -> usize {
         match self {

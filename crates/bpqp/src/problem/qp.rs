@@ -1,9 +1,10 @@
 //! Convex quadratic programs.
 
 use super::{Keep, validate};
-use crate::Error;
+use crate::cones::Cone;
 use crate::error::check_finite;
 use crate::matrix::{Hessian, Matrix};
+use crate::Error;
 use std::sync::Arc;
 
 /// The quadratic program
@@ -12,11 +13,13 @@ use std::sync::Arc;
 /// minimize    1/2 x'P x + q'x
 /// subject to  A x  = b              multipliers y, free
 ///             G x <= h              multipliers z >= 0
+///             C x + s = d, s in K   multipliers y_cone in K*, s'y_cone = 0
 ///             lb <= x <= ub         multipliers z_box, > 0 at ub and < 0 at lb
 /// ```
 ///
-/// with the Lagrangian stationary: `P x + q + A'y + G'z + z_box = 0`. Bounds are never turned into rows. Every block is
-/// shared behind an [`Arc`]: clones are cheap, and solvers recognize blocks that did not change by their address.
+/// with the Lagrangian stationary: `P x + q + A'y + G'z + C'y_cone + z_box = 0`. `K` is a product of curved
+/// [cones](Cone); without them this is a quadratic program. Bounds are never turned into rows. Every block is shared
+/// behind an [`Arc`]: clones are cheap, and solvers recognize blocks that did not change by their address.
 #[derive(Debug, Clone)]
 pub struct Qp {
     pub(crate) p: Arc<Hessian>,
@@ -25,8 +28,9 @@ pub struct Qp {
     pub(crate) b: Arc<[f64]>,
     pub(crate) g: Arc<Matrix>,
     pub(crate) h: Arc<[f64]>,
-    /// The rows of curved cones: none yet.
     pub(crate) c: Arc<Matrix>,
+    pub(crate) d: Arc<[f64]>,
+    pub(crate) cones: Arc<[Cone]>,
     pub(crate) lb: Arc<[f64]>,
     pub(crate) ub: Arc<[f64]>,
     /// The analysis of the KKT system, where it is sparse.
@@ -43,19 +47,27 @@ impl Qp {
             return Err(Error::length("q", q.len(), n, "q has one entry per column of P"));
         }
         check_finite("q", &q)?;
+        Ok(Qp::of_shared(Arc::new(p), q))
+    }
+
+    /// The unconstrained problem of a Hessian and a linear term that were validated before.
+    pub(crate) fn of_shared(p: Arc<Hessian>, q: Vec<f64>) -> Self {
+        let n = p.n();
         let empty = Arc::new(Matrix::empty(n));
-        Ok(Qp {
-            p: Arc::new(p),
+        Qp {
+            p,
             q: q.into(),
             a: empty.clone(),
             b: Arc::new([]),
             g: empty.clone(),
             h: Arc::new([]),
             c: empty,
+            d: Arc::new([]),
+            cones: Arc::new([]),
             lb: vec![f64::NEG_INFINITY; n].into(),
             ub: vec![f64::INFINITY; n].into(),
             analysis: Keep::default(),
-        })
+        }
     }
 
     /// The linear program `min q'x`.
@@ -87,6 +99,57 @@ impl Qp {
         validate::upper("h", &h)?;
         (self.g, self.h) = (Arc::new(g), h.into());
         self.analysis = Keep::default();
+        Ok(self)
+    }
+
+    /// With the constraint `C x + s = d`, `s` in the cone, behind those there are. Rows of the zero and the nonnegative cone
+    /// join the equalities and the inequalities.
+    pub fn cone(self, cone: Cone, c: impl Into<Matrix>, d: impl Into<Vec<f64>>) -> Result<Self, Error> {
+        let (c, d) = (c.into(), d.into());
+        match cone {
+            Cone::Zero(_) => {
+                let (a, b) = (Matrix::stacked(&self.a, &c)?, [&self.b[..], &d].concat());
+                self.equality(a, b)
+            }
+            Cone::Nonnegative(_) => {
+                let (g, h) = (Matrix::stacked(&self.g, &c)?, [&self.h[..], &d].concat());
+                self.inequality(g, h)
+            }
+            _ => {
+                let c = if self.cones.is_empty() { c } else { Matrix::stacked(&self.c, &c)? };
+                let (d, cones) = ([&self.d[..], &d].concat(), [&self.cones[..], &[cone]].concat());
+                self.with_cones(cones, c, d)
+            }
+        }
+    }
+
+    /// With the constraints `C x + s = d`, `s` in the product of these curved cones, in place of its own.
+    pub fn with_cones(
+        mut self,
+        cones: impl Into<Vec<Cone>>,
+        c: impl Into<Matrix>,
+        d: impl Into<Vec<f64>>,
+    ) -> Result<Self, Error> {
+        let (cones, c, d) = (cones.into(), c.into(), d.into());
+        validate::cones(&cones, c.nrows())?;
+        validate::matrix("C", &c, self.n())?;
+        if d.len() != c.nrows() {
+            return Err(Error::length("d", d.len(), c.nrows(), "d has one entry per row of C"));
+        }
+        check_finite("d", &d)?;
+        (self.cones, self.c, self.d) = (cones.into(), Arc::new(c), d.into());
+        self.analysis = Keep::default();
+        Ok(self)
+    }
+
+    /// With another `d`; every other block is shared.
+    pub fn with_d(mut self, d: impl Into<Vec<f64>>) -> Result<Self, Error> {
+        let d = d.into();
+        if d.len() != self.d.len() {
+            return Err(Error::length("d", d.len(), self.d.len(), "d has one entry per row of C"));
+        }
+        check_finite("d", &d)?;
+        self.d = d.into();
         Ok(self)
     }
 
@@ -166,7 +229,7 @@ impl Qp {
         if (self.p.n(), factors(&self.p)) == (other.p.n(), factors(&other.p)) && *self.p == *other.p {
             self.p = other.p.clone();
         }
-        for (own, old) in [(&mut self.a, &other.a), (&mut self.g, &other.g)] {
+        for (own, old) in [(&mut self.a, &other.a), (&mut self.g, &other.g), (&mut self.c, &other.c)] {
             if (own.nrows(), own.ncols()) == (old.nrows(), old.ncols()) && **own == **old {
                 *own = old.clone();
             }
@@ -181,6 +244,25 @@ impl Qp {
     /// Number of equalities.
     pub fn n_equality(&self) -> usize {
         self.b.len()
+    }
+    /// Number of rows of the curved cones.
+    pub fn n_cone(&self) -> usize {
+        self.d.len()
+    }
+    /// The curved cones, which take the rows of `C` in order.
+    pub fn cones(&self) -> &[Cone] {
+        &self.cones
+    }
+    pub(crate) fn shared_cones(&self) -> Arc<[Cone]> {
+        self.cones.clone()
+    }
+    /// The matrix of the curved cones.
+    pub fn c(&self) -> &Matrix {
+        &self.c
+    }
+    /// The right-hand side of the curved cones.
+    pub fn d(&self) -> &[f64] {
+        &self.d
     }
     /// Number of inequality rows.
     pub fn n_inequality(&self) -> usize {

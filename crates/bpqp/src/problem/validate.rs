@@ -1,6 +1,7 @@
 //! Everything that is refused before solving, with the argument, the index and the value.
 
 use crate::Error;
+use crate::cones::Cone;
 use crate::matrix::{Csc, Hessian, Matrix};
 use faer::Mat;
 use pulp::{Arch, Simd, WithSimd};
@@ -54,6 +55,25 @@ pub(super) fn matrix(argument: &'static str, m: &Matrix, ncols: usize) -> Result
         Matrix::Dense(m) => dense_finite(argument, m),
         Matrix::Sparse(m) => sparse_finite(argument, m),
     }
+}
+
+/// Curved cones that take `rows` rows together.
+pub(super) fn cones(cones: &[Cone], rows: usize) -> Result<(), Error> {
+    cones.iter().try_for_each(Cone::validate)?;
+    if let Some(k) = cones.iter().position(Cone::is_polyhedral) {
+        return Err(Error::Setting {
+            name: "cones",
+            value: format!("{} at position {k}", cones[k].name()),
+            advice: "linear constraints are equalities and inequalities",
+        });
+    }
+    // a sum that does not fit is not the number of rows
+    let total = cones.iter().try_fold(0_usize, |sum, cone| sum.checked_add(cone.rows()));
+    if total != Some(rows) {
+        let advice = "the cones take the rows of C (a PSD cone of order n takes n (n + 1) / 2)";
+        return Err(Error::length("cones", total.unwrap_or(usize::MAX), rows, advice));
+    }
+    Ok(())
 }
 
 /// Checks `P` and makes it exactly symmetric.

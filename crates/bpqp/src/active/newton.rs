@@ -1,0 +1,289 @@
+//! From a solver's point to the solution where there are curved cones: Newton's method on the optimality conditions.
+//!
+//! With `v = s - y` the conditions of a constraint `C x + s = d` are `P x + q + C'(Pi(v) - v) = 0` and
+//! `C x + Pi(v) = d`: equations without inequalities, whose derivative is that of the forward mode. A step is the tangent
+//! along the residuals, followed by the projection of `v` back onto complementary `(s, y)`; inequalities and bounds are
+//! half-lines, and take part the same way. Where the point is not on a kink the convergence is quadratic: two or three
+//! steps.
+//!
+//! s and y have units of their own, so `v = s - unit y` with the ratio of the sizes of s and y as the unit.
+
+use super::rows::Tolerance as RowTolerance;
+use super::{ActiveSet, PolishReport, RowCheck, RowScales, Side};
+use crate::cones::{Rotation, Tolerance, blocks};
+use crate::kkt::KktSolver;
+use crate::matrix::norm_inf;
+use crate::residuals::{ResidualWork, equations};
+use crate::{Point, Qp, Residuals};
+
+/// Steps at most.
+const STEPS: usize = 12;
+/// Residuals relative to their scales that count as rounding.
+const ROUNDING: f64 = 1e-15;
+/// Residuals relative to their scales up to which a point is the solution.
+const POLISHED: f64 = 1e-10;
+/// The same of every single row.
+const BY_ROWS: RowTolerance = RowTolerance { absolute: 0.0, primal: 1e-8, dual: 1e-8, homogeneous: 1e-10 };
+/// Slack relative to the terms it is the difference of, multiplier relative to the largest one, that count as zero.
+const WEAK: f64 = 1e-9;
+/// The absolute tolerance times this counts as zero, too.
+const NOTHING: f64 = 1e-4;
+/// What an interior point leaves of a slack or multiplier that is zero, relative to the terms around it.
+const REMNANT: f64 = 1e-6;
+
+/// The larger of the two residuals relative to their scales, which count at least as much as the absolute tolerance.
+pub(crate) fn merit(r: &Residuals, eps_abs: f64) -> f64 {
+    let part = |r: f64, scale: f64| if r == 0.0 { 0.0 } else { r / scale.max(eps_abs) };
+    let (a, b) = (part(r.primal, r.primal_scale), part(r.dual, r.dual_scale));
+    if a.is_nan() || b.is_nan() { f64::INFINITY } else { a.max(b) }
+}
+
+/// Buffers of the method.
+#[derive(Debug, Default)]
+pub(crate) struct Newton {
+    work: ResidualWork,
+    dx: Vec<f64>,
+    dc: Vec<f64>,
+    w: Vec<f64>,
+    v: Vec<f64>,
+    trial: Point,
+    set: ActiveSet,
+    best: Point,
+    best_set: ActiveSet,
+    check: RowCheck,
+    scales: RowScales,
+    /// Magnitudes of the terms of each slack: inequalities, curved cones.
+    terms: [Vec<f64>; 2],
+    tolerance: Vec<Tolerance>,
+    /// The unit of the multipliers in slacks, and the largest multiplier in it.
+    unit: f64,
+    largest: f64,
+    floor: f64,
+    scratch: Vec<f64>,
+}
+
+/// What came out of one evaluation.
+#[derive(Clone, Copy)]
+struct Value {
+    residuals: Residuals,
+    objective: f64,
+    merit: f64,
+}
+
+impl Newton {
+    /// Newton steps from `point`, which is replaced by the best one met, with the faces on which it is; without a `system` it
+    /// is only made complementary. `verified` says whether that is the solution.
+    pub fn polish(
+        &mut self,
+        qp: &Qp,
+        mut system: Option<(&mut Rotation, &mut KktSolver)>,
+        point: &mut Point,
+        active: &mut ActiveSet,
+        eps_abs: f64,
+    ) -> PolishReport {
+        self.trial.clone_from(point);
+        self.measure(qp, eps_abs);
+        self.set.release(qp);
+        equations(qp, &self.trial, &mut self.work);
+        self.split(qp, true);
+        let mut best = self.evaluate(qp, eps_abs);
+        self.keep();
+        let (mut taken, mut failures, mut dependent, mut flat) = (0, 0, false, false);
+        for step in 1..=STEPS {
+            let Some((rotation, solver)) = &mut system else { break };
+            if best.merit <= ROUNDING || self.step(qp, rotation, solver).is_none() {
+                break;
+            }
+            (dependent, flat) = (solver.deficient(), solver.on_face());
+            let new = self.evaluate(qp, eps_abs);
+            let old = best.merit;
+            if new.merit < old {
+                let slow = new.merit > 0.5 * old;
+                (best, taken) = (new, step);
+                self.keep();
+                failures = usize::from(slow) * (failures + 1);
+            } else {
+                failures += 1;
+            }
+            if failures >= 2 || (failures > 0 && old < 1e-12) {
+                break;
+            }
+        }
+        point.clone_from(&self.best);
+        active.clone_from(&self.best_set);
+        let Value { residuals, objective, merit } = best;
+        let verified = merit <= POLISHED && self.holds(qp, point, active);
+        PolishReport {
+            verified,
+            rounds: taken,
+            accuracy: f64::INFINITY,
+            dependent: dependent && taken > 0,
+            flat: flat && taken > 0,
+            residuals,
+            objective,
+            // of the step before
+            factored: false,
+        }
+    }
+
+    fn keep(&mut self) {
+        self.best.clone_from(&self.trial);
+        self.best_set.clone_from(&self.set);
+    }
+
+    /// Every condition holds in the units of its own row.
+    fn holds(&mut self, qp: &Qp, point: &Point, active: &ActiveSet) -> bool {
+        self.scales.load(qp);
+        equations(qp, point, &mut self.work);
+        self.check.holds(qp, (point, &self.work), active, &self.scales, BY_ROWS)
+    }
+
+    /// The residuals of the trial point, which is complementary; free inequalities have no residual but a violation.
+    fn evaluate(&mut self, qp: &Qp, eps_abs: f64) -> Value {
+        let (mut residuals, objective) = equations(qp, &self.trial, &mut self.work);
+        // slack that an active row still has is a residual
+        for (s, &active) in self.work.slack.iter().zip(&self.set.g) {
+            if active {
+                residuals.primal = crate::residuals::nan_max(residuals.primal, s.abs());
+            }
+        }
+        Value { residuals, objective, merit: merit(&residuals, eps_abs) }
+    }
+
+    /// Magnitudes of the terms, the unit of the multipliers, and what counts as zero.
+    fn measure(&mut self, qp: &Qp, eps_abs: f64) {
+        let Point { x, z, z_box, s, y_cone, .. } = &self.trial;
+        let magnitudes = |v: &mut Vec<f64>, of: &[f64]| {
+            v.clear();
+            v.extend(of.iter().map(|v| if v.is_finite() { v.abs() } else { 0.0 }));
+        };
+        magnitudes(&mut self.scratch, x);
+        for (terms, (m, rhs)) in self.terms.iter_mut().zip([(&qp.g, &qp.h), (&qp.c, &qp.d)]) {
+            magnitudes(terms, rhs);
+            m.magnitudes_add(&self.scratch, terms);
+        }
+        equations(qp, &self.trial, &mut self.work);
+        let finite = |v: f64| if v.is_finite() { v.abs() } else { 0.0 };
+        let mut slack = self.work.slack.iter().fold(norm_inf(s), |m, s| m.max(finite(*s)));
+        let mut multiplier = norm_inf(z).max(norm_inf(z_box)).max(norm_inf(y_cone));
+        let mut largest_terms = norm_inf(&self.terms[0]).max(norm_inf(&self.terms[1]));
+        for i in 0..x.len() {
+            for bound in [qp.lb[i], qp.ub[i]] {
+                slack = slack.max(finite(x[i] - bound));
+                largest_terms = largest_terms.max(if bound.is_finite() { bound.abs() + x[i].abs() } else { 0.0 });
+            }
+        }
+        let mut entry = if qp.has_bounds() { 1.0_f64 } else { 0.0 };
+        qp.kkt().for_each_row_entry(|_, _, v| entry = entry.max(v.abs()));
+        let force = norm_inf(&self.work.px).max(norm_inf(&qp.q)) / entry;
+        let force = if force.is_nan() { 0.0 } else { force };
+        slack = slack.max(REMNANT * largest_terms).max(eps_abs);
+        multiplier = multiplier.max(REMNANT * force).max(eps_abs);
+        let ratio = slack / multiplier;
+        self.unit = if ratio.is_finite() && ratio > 0.0 { ratio } else { 1.0 };
+        self.floor = NOTHING * eps_abs;
+        self.largest = self.unit * norm_inf(z).max(norm_inf(z_box)).max(norm_inf(y_cone)).max(norm_inf(&self.trial.y));
+        let of_cone: Vec<Tolerance> = self.terms[1].iter().map(|&t| self.zero(t)).collect();
+        self.tolerance = of_cone;
+    }
+
+    /// What counts as zero in a constraint with terms of this size.
+    fn zero(&self, terms: f64) -> Tolerance {
+        Tolerance { s: (WEAK * terms).max(self.floor), y: (WEAK * self.largest).max(self.floor * self.unit) }
+    }
+
+    /// Makes slacks and multipliers complementary and says what is active; `work` holds the residual vectors. The sign of a
+    /// multiplier says of which bound it is, unless it is `given` to be read so.
+    fn split(&mut self, qp: &Qp, given: bool) {
+        let unit = self.unit;
+        for i in 0..self.set.g.len() {
+            let tol = self.zero(self.terms[0][i]);
+            let v = self.work.slack[i] - unit * self.trial.z[i];
+            let active = v <= 0.0;
+            self.set.g[i] = active;
+            self.trial.z[i] = if active { -v / unit } else { 0.0 };
+            self.set.weak_g[i] = if active { -v <= tol.y } else { v <= tol.s };
+        }
+        for i in 0..self.set.bound.len() {
+            let (lb, ub, x, z) = (qp.lb[i], qp.ub[i], self.trial.x[i], self.trial.z_box[i]);
+            if lb == ub {
+                (self.set.bound[i], self.set.weak_bound[i], self.trial.x[i]) = (Side::Fixed, false, lb);
+                continue;
+            }
+            let (lower, upper) = match self.set.bound[i] {
+                Side::Lower if !given => (-z, 0.0),
+                Side::Upper if !given => (0.0, z),
+                _ => ((-z).max(0.0), z.max(0.0)),
+            };
+            let (v_lower, v_upper) = (x - lb - unit * lower, ub - x - unit * upper);
+            let (side, v, bound) = if v_lower <= v_upper { (Side::Lower, v_lower, lb) } else { (Side::Upper, v_upper, ub) };
+            let tol = self.zero(x.abs() + if bound.is_finite() { bound.abs() } else { 0.0 });
+            if v <= 0.0 {
+                self.set.bound[i] = side;
+                self.set.weak_bound[i] = -v <= tol.y;
+                self.trial.x[i] = bound;
+                self.trial.z_box[i] = if side == Side::Lower { v / unit } else { -v / unit };
+            } else {
+                self.set.bound[i] = Side::Free;
+                self.set.weak_bound[i] = v <= tol.s;
+                self.trial.z_box[i] = 0.0;
+            }
+        }
+        let Point { s, y_cone, .. } = &mut self.trial;
+        self.set.faces.split(&qp.cones, unit, &self.tolerance, &mut self.scratch, (s, y_cone));
+    }
+
+    /// One Newton step from the trial point, whose residual vectors are in `work`; `None` if its system cannot be solved.
+    fn step(&mut self, qp: &Qp, rotation: &mut Rotation, solver: &mut KktSolver) -> Option<()> {
+        let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
+        // the point that was kept may be another one, and bounds were snapped to
+        equations(qp, &self.trial, &mut self.work);
+        self.set.diagonals(m, &mut self.dx, &mut self.dc);
+        rotation.rotate(&qp.c, &self.set.faces);
+        rotation.diagonals(&self.set.faces, &mut self.dx, &mut self.dc);
+        solver.load(rotation.data(), None).ok()?;
+        let diagonals = (&self.dx[..], &self.dc[..]);
+        solver.factor_anyway(rotation.data(), diagonals).ok()?;
+        self.w.clear();
+        self.w.extend(self.work.stationarity.iter().map(|r| -r));
+        self.w.resize(rotation.variables(), 0.0);
+        self.v.clear();
+        self.v.extend(self.work.equality.iter().map(|r| -r));
+        self.v.extend(self.work.slack.iter().zip(&self.set.g).map(|(&s, &active)| if active { s } else { 0.0 }));
+        self.v.resize(m + mi + qp.n_cone(), 0.0);
+        for (k, rows) in blocks(&qp.cones) {
+            let rhs = &mut self.v[m + mi + rows.start..m + mi + rows.end];
+            self.set.faces.bases[k].coordinates(&self.work.cone[rows], rhs);
+        }
+        let drop = |v: &mut [f64], d: &[f64]| {
+            v.iter_mut().zip(d).filter(|(_, d)| **d == f64::INFINITY).for_each(|(v, _)| *v = 0.0);
+        };
+        drop(&mut self.w, &self.dx);
+        drop(&mut self.v, &self.dc);
+        solver.solve_anyway(rotation.data(), diagonals, (&mut self.w, &mut self.v)).ok()?;
+        if !self.w.iter().chain(&self.v).all(|e| e.is_finite()) {
+            return None;
+        }
+        let add = |to: &mut [f64], d: &[f64]| to.iter_mut().zip(d).for_each(|(t, d)| *t += d);
+        add(&mut self.trial.x, &self.w[..n]);
+        add(&mut self.trial.y, &self.v[..m]);
+        add(&mut self.trial.z, &self.v[m..m + mi]);
+        for (k, rows) in blocks(&qp.cones) {
+            self.scratch.clear();
+            self.scratch.resize(rows.len(), 0.0);
+            self.set.faces.bases[k].combine(&self.v[m + mi + rows.start..m + mi + rows.end], &mut self.scratch);
+            add(&mut self.trial.y_cone[rows], &self.scratch);
+        }
+        equations(qp, &self.trial, &mut self.work);
+        // the slacks are those of x
+        add(&mut self.trial.s, &self.work.cone);
+        // the multiplier of a pinned variable is whatever makes its row of the stationarity vanish
+        for i in 0..n {
+            if self.set.bound[i] != Side::Free {
+                self.trial.z_box[i] -= self.work.stationarity[i];
+            }
+        }
+        self.split(qp, false);
+        Some(())
+    }
+}
