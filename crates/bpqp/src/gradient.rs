@@ -8,7 +8,7 @@
 //! dL/db = u_y         dL/dA = -(y w' + u_y x')          dL/dh = u_z         dL/dG = -(z w' + u_z x')
 //! ```
 
-use crate::matrix::{Csc, Hessian, Matrix, dot};
+use crate::matrix::{Hessian, Matrix, Product};
 use crate::{Error, Qp};
 use faer::Mat;
 
@@ -139,72 +139,6 @@ pub(crate) struct Adjoint {
     pub ub: Vec<f64>,
 }
 
-/// Values on the pattern of a sparse block, in the buffers of the last gradient if it has them.
-fn sparse_gradient(m: &Csc, last: Option<Csc>, f: impl Fn(usize, usize) -> f64) -> Csc {
-    let mut out = match last {
-        Some(last) if last.same_pattern(m) => last,
-        _ => m.clone(),
-    };
-    for j in 0..m.ncols() {
-        let range = m.indptr()[j]..m.indptr()[j + 1];
-        for (v, &i) in out.values_mut()[range.clone()].iter_mut().zip(&m.indices()[range]) {
-            *v = f(i, j);
-        }
-    }
-    out
-}
-
-/// `-1/2 (u x' + x u')` with `u = w - t/2 x` on the structure of `p`.
-pub(crate) fn hessian_gradient(p: &Hessian, w: &[f64], x: &[f64], t: f64, out: &mut Option<Hessian>) {
-    let n = x.len();
-    let u = |i: usize| w[i] - 0.5 * t * x[i];
-    let diagonal = |mut d: Vec<f64>| {
-        d.clear();
-        d.extend((0..n).map(|i| -u(i) * x[i]));
-        d
-    };
-    let last = out.take();
-    *out = Some(match p {
-        Hessian::Zero(n) => Hessian::Zero(*n),
-        Hessian::Dense(_) => {
-            let mut m = match last {
-                Some(Hessian::Dense(m)) if m.ncols() == n => m,
-                _ => Mat::zeros(n, n),
-            };
-            for j in 0..n {
-                let (uj, xj) = (-0.5 * u(j), -0.5 * x[j]);
-                for ((m, &wi), &xi) in m.col_as_slice_mut(j).iter_mut().zip(w).zip(x) {
-                    *m = (wi - 0.5 * t * xi) * xj + xi * uj;
-                }
-            }
-            Hessian::Dense(m)
-        }
-        Hessian::Sparse(m) => {
-            let last = if let Some(Hessian::Sparse(last)) = last { Some(last) } else { None };
-            Hessian::Sparse(sparse_gradient(m, last, |i, j| -0.5 * (u(i) * x[j] + x[i] * u(j))))
-        }
-        Hessian::Diagonal(_) => {
-            Hessian::Diagonal(diagonal(if let Some(Hessian::Diagonal(d)) = last { d } else { Vec::new() }))
-        }
-        Hessian::LowRank { f, .. } => {
-            let rank = f.ncols();
-            let (d, mut m) = match last {
-                Some(Hessian::LowRank { d, f: m }) if (m.nrows(), m.ncols()) == (n, rank) => (d, m),
-                _ => (Vec::new(), Mat::zeros(n, rank)),
-            };
-            for k in 0..rank {
-                let column = f.col_as_slice(k);
-                let fx = dot(column, x);
-                let fu = dot(column, w) - 0.5 * t * fx;
-                for (i, m) in m.col_as_slice_mut(k).iter_mut().enumerate() {
-                    *m = -(u(i) * fx + x[i] * fu);
-                }
-            }
-            Hessian::LowRank { d: diagonal(d), f: m }
-        }
-    });
-}
-
 /// `-(v w' + (u - t v) x')` on the structure of `m`.
 fn matrix_gradient(m: &Matrix, (v, u, t): (&[f64], &[f64], f64), w: &[f64], x: &[f64], out: &mut Option<Matrix>) {
     let last = out.take();
@@ -225,7 +159,7 @@ fn matrix_gradient(m: &Matrix, (v, u, t): (&[f64], &[f64], f64), w: &[f64], x: &
         }
         Matrix::Sparse(m) => {
             let last = if let Some(Matrix::Sparse(last)) = last { Some(last) } else { None };
-            Matrix::Sparse(sparse_gradient(m, last, |i, j| -(v[i] * w[j] + (u[i] - t * v[i]) * x[j])))
+            Matrix::Sparse(m.refill(last, |i, j| -(v[i] * w[j] + (u[i] - t * v[i]) * x[j])))
         }
     });
 }
@@ -263,7 +197,7 @@ pub(crate) fn assemble(
     let (x, y, z) = (&point.x, &point.y, &point.z);
     let (w, Envelope { explicit, constraints: t }) = (&adjoint.w, objective);
     if wrt.p {
-        hessian_gradient(&qp.p, w, x, explicit, &mut out.p);
+        qp.p.gradient_into(Product { w, x, t: explicit }, &mut out.p);
     } else {
         out.p = None;
     }

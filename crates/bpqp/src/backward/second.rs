@@ -14,11 +14,11 @@
 //! Three solves with one matrix, no new factorization. The active set is constant near a point with strict
 //! complementarity; at a weakly active row the result is the second derivative of the chosen piece.
 
-use super::differentiate::{Differentiator, shares, tangent_hessian};
+use super::differentiate::{Differentiator, shares};
 use super::{Accuracy, At};
 use crate::active::Side;
-use crate::gradient::{Adjoint, Envelope, assemble, hessian_gradient};
-use crate::matrix::{Hessian, Matrix, dot};
+use crate::gradient::{Adjoint, Envelope, assemble};
+use crate::matrix::{Matrix, dot};
 use crate::{Cotangent, Error, Gradient, Point, Qp, SolutionTangent, Tangent, Wrt};
 
 fn refuse_smoothing(at: At<'_>) -> Result<(), Error> {
@@ -80,7 +80,7 @@ fn through_point(at: At<'_>, t: &Tangent, u: &Adjoint, g: f64) -> Cotangent {
         objective: 0.0,
     };
     if let Some(dp) = &t.p {
-        tangent_hessian(&qp.p, dp, &w, &mut c.x);
+        qp.p.sub_direction(dp, &w, &mut c.x);
     }
     tsub(t.a.as_ref(), &uy, &mut c.x);
     tsub(t.g.as_ref(), &uz, &mut c.x);
@@ -91,22 +91,12 @@ fn through_point(at: At<'_>, t: &Tangent, u: &Adjoint, g: f64) -> Cotangent {
 
 /// `to += from`, block by block.
 fn add(to: &mut Gradient, from: &Gradient) {
-    let vector = |to: &mut [f64], from: &[f64]| to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
-    match (&mut to.p, &from.p) {
-        (Some(Hessian::Dense(to)), Some(Hessian::Dense(from))) => *to += from,
-        (Some(Hessian::Sparse(to)), Some(Hessian::Sparse(from))) => vector(to.values_mut(), from.values()),
-        (Some(Hessian::Diagonal(to)), Some(Hessian::Diagonal(from))) => vector(to, from),
-        (Some(Hessian::LowRank { d, f }), Some(Hessian::LowRank { d: dd, f: df })) => {
-            vector(d, dd);
-            *f += df;
-        }
-        _ => {}
+    if let (Some(to), Some(from)) = (&mut to.p, &from.p) {
+        to.add(from);
     }
     for (to, from) in [(&mut to.a, &from.a), (&mut to.g, &from.g)] {
-        match (to, from) {
-            (Some(Matrix::Dense(to)), Some(Matrix::Dense(from))) => *to += from,
-            (Some(Matrix::Sparse(to)), Some(Matrix::Sparse(from))) => vector(to.values_mut(), from.values()),
-            _ => {}
+        if let (Some(to), Some(from)) = (to, from) {
+            to.add(from);
         }
     }
 }
@@ -136,13 +126,9 @@ impl Differentiator {
         assemble(at.qp, &tangent, &u, matrices, Envelope::default(), &mut through_k);
         add(out, &through_k);
         // a factored P is quadratic in F: the direction itself moves with F
-        if let (true, Some(dp @ Hessian::LowRank { .. })) = (wrt.p, &t.p) {
+        if let (Some(dp), Some(dl_dp)) = (&t.p, &mut out.p) {
             let w: Vec<f64> = u.w.iter().zip(&at.point.x).map(|(w, x)| w - 0.5 * cot.objective * x).collect();
-            let mut extra = None;
-            hessian_gradient(dp, &w, &at.point.x, 0.0, &mut extra);
-            if let (Some(Hessian::LowRank { f, .. }), Some(Hessian::LowRank { f: df, .. })) = (&mut out.p, &extra) {
-                *f += df;
-            }
+            dp.add_second_gradient(&w, &at.point.x, dl_dp);
         }
         Ok(worse(worse(first, second), third))
     }
@@ -167,7 +153,7 @@ impl Differentiator {
         self.pinned.fill(0.0);
         for (d, s) in [(t, &b), (along, &a)] {
             if let Some(dp) = &d.p {
-                tangent_hessian(&qp.p, dp, &s.x, &mut self.w);
+                qp.p.sub_direction(dp, &s.x, &mut self.w);
             }
             tsub(d.a.as_ref(), &s.y, &mut self.w);
             tsub(d.g.as_ref(), &s.z, &mut self.w);
@@ -178,12 +164,11 @@ impl Differentiator {
         let nothing = Adjoint { w: vec![0.0; qp.n()], y: vec![0.0; m], z: vec![0.0; p.z.len()], ..Adjoint::default() };
         let c = through_point(at, t, &nothing, 1.0);
         let mut objective = dot(&c.x, &b.x) + dot(&c.y, &b.y) + dot(&c.z, &b.z) + dot(&c.z_box, &b.z_box);
-        if let (Some(dp @ Hessian::LowRank { .. }), Some(Hessian::LowRank { f, .. })) = (&t.p, &along.p) {
-            let direction = Hessian::LowRank { d: vec![0.0; qp.n()], f: f.clone() };
-            let mut force = vec![0.0; qp.n()];
-            tangent_hessian(dp, &direction, &p.x, &mut force);
-            objective -= 0.5 * dot(&force, &p.x);
-            self.w.iter_mut().zip(&force).for_each(|(w, f)| *w += f);
+        if let (Some(dp), Some(ep)) = (&t.p, &along.p)
+            && let Some(force) = dp.second_direction(ep, &p.x)
+        {
+            objective += 0.5 * dot(&force, &p.x);
+            self.w.iter_mut().zip(&force).for_each(|(w, f)| *w -= f);
         }
         for (v, d) in self.v.iter_mut().zip(&self.dc) {
             if *d == f64::INFINITY {

@@ -14,7 +14,7 @@
 
 use super::{ForwardHandle, ForwardSolver, Outcome};
 use crate::residuals::Point;
-use crate::{Certificate, Csc, Error, Hessian, Interrupt, Qp, Settings, Status};
+use crate::{Certificate, Csc, Error, Interrupt, Qp, Settings, Status};
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
 
@@ -94,42 +94,29 @@ fn csc(m: Csc) -> CscMatrix<f64> {
     CscMatrix::new(m.nrows(), m.ncols(), m.indptr().to_vec(), m.indices().to_vec(), m.values().to_vec())
 }
 
-/// The upper triangle of the Hessian in the extended variables `(x, t)`.
-fn hessian(p: &Hessian) -> Result<CscMatrix<f64>, Error> {
-    let n = p.n();
-    let mut entries = Vec::new();
-    let mut dim = n;
-    match p {
-        Hessian::Zero(_) => {}
-        Hessian::Dense(m) => (0..n).for_each(|j| (0..=j).for_each(|i| entries.push((i, j, m[(i, j)])))),
-        Hessian::Sparse(m) => entries.extend(m.triplets().filter(|&(i, j, _)| i <= j)),
-        Hessian::Diagonal(d) => entries.extend(d.iter().enumerate().map(|(i, &v)| (i, i, v))),
-        Hessian::LowRank { d, f } => {
-            dim += f.ncols();
-            entries.extend(d.iter().enumerate().map(|(i, &v)| (i, i, v)));
-            entries.extend((n..dim).map(|k| (k, k, 1.0)));
-        }
-    }
-    Csc::from_triplets(dim, dim, &entries).map(csc)
-}
-
 impl Handle {
     fn build(&self, rows: &Rows) -> Result<DefaultSolver<f64>, Error> {
         let Qp { p, q, a, b, g, h, lb, ub, .. } = &self.qp;
-        let (n, m_eq) = (q.len(), b.len());
-        let p = hessian(p)?;
+        let (n, m_eq, extension) = (q.len(), b.len(), p.extension());
+        let dim = n + extension;
         let mut q = q.to_vec();
-        q.resize(p.n, 0.0);
-        let mut entries = Vec::new();
+        q.resize(dim, 0.0);
+        let (mut quadratic, mut entries) = (Vec::new(), Vec::new());
         let mut rhs = b.to_vec();
         a.for_each(|i, j, v| entries.push((i, j, v)));
-        if let Hessian::LowRank { f, .. } = &*self.qp.p {
-            for k in 0..f.ncols() {
-                entries.extend((0..n).map(|i| (m_eq + k, i, f[(i, k)])));
-                entries.push((m_eq + k, n + k, -1.0));
-                rhs.push(0.0);
+        p.for_each_extended(n, |i, j, v| {
+            if i <= j && j < n {
+                quadratic.push((i, j, v));
+            } else if j >= n {
+                // `F'x - t`, and the square of t in the objective
+                entries.push((m_eq + j - n, i, v));
+                if i == j {
+                    quadratic.push((i, i, 1.0));
+                }
             }
-        }
+        });
+        rhs.resize(m_eq + extension, 0.0);
+        let p = csc(Csc::from_triplets(dim, dim, &quadratic)?);
         for &i in &rows.fixed {
             entries.push((rhs.len(), i, 1.0));
             rhs.push(lb[i]);
@@ -153,7 +140,7 @@ impl Handle {
             entries.push((rhs.len(), i, -1.0));
             rhs.push(-lb[i]);
         }
-        let m = csc(Csc::from_triplets(rhs.len(), p.n, &entries)?);
+        let m = csc(Csc::from_triplets(rhs.len(), dim, &entries)?);
         let cones = [SupportedConeT::ZeroConeT(equalities), SupportedConeT::NonnegativeConeT(rhs.len() - equalities)];
         DefaultSolver::new(&p, &q, &m, &rhs, &cones, self.settings.clone()).map_err(|e| Error::Unsupported {
             what: format!("this problem in Clarabel ({e})"),
@@ -165,7 +152,7 @@ impl Handle {
     fn duals(&self, rows: &Rows, v: &[f64], out: &mut Point) {
         let n = self.qp.n();
         let m_eq = self.qp.n_equality();
-        let extension = if let Hessian::LowRank { f, .. } = &*self.qp.p { f.ncols() } else { 0 };
+        let extension = self.qp.p.extension();
         refill(&mut out.z, self.qp.n_inequality());
         refill(&mut out.z_box, n);
         out.y.clear();
