@@ -4,7 +4,7 @@
 use crate::commands::{AGREEMENT, FileOptions, Outcome, failure, pretty, sparse_json};
 use crate::problem_file::FileError;
 use bpqp::cbf::{self, Cbf};
-use bpqp::{ConicCertificate, ConicCotangent, ConicSolution, ConicWrt, Settings, check_conic_gradient};
+use bpqp::{Certificate, ConicCotangent, ConicSolution, ConicWrt, Settings, check_conic_gradient};
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -103,8 +103,8 @@ fn report(options: &FileOptions, problem: &Cbf, s: &ConicSolution) -> (String, E
     let r = &s.residuals;
     let objective = problem.objective(s.objective);
     let certificate = s.info.certificate.as_ref().map(|c| match c {
-        ConicCertificate::PrimalInfeasible(y) => json!({"y": y}),
-        ConicCertificate::DualInfeasible(d) | ConicCertificate::NonConvex(d) => json!({"direction": d}),
+        Certificate::PrimalInfeasible(p) => json!({"y": p.y}),
+        Certificate::DualInfeasible(d) | Certificate::NonConvex(d) => json!({"direction": d}),
     });
     if options.json {
         let mut out = json!({

@@ -127,7 +127,7 @@ pub fn run(name: &str, problem: &Cbf, optimum: Option<f64>, settings: &Settings)
         rng.normals(v.len()).iter().map(|g| g / size).collect::<Vec<f64>>()
     };
     let g = [unit(&solution.x, &mut rng), unit(&solution.s, &mut rng), unit(&solution.y, &mut rng)];
-    let cotangent = ConicCotangent { x: &g[0], s: &g[1], y: &g[2] };
+    let cotangent = ConicCotangent { x: &g[0], s: &g[1], y: &g[2], ..ConicCotangent::default() };
     let start = Instant::now();
     let result = solution.vjps(&[cotangent], ConicWrt::ALL);
     out.seconds.1 = start.elapsed().as_secs_f64();
@@ -142,7 +142,7 @@ pub fn run(name: &str, problem: &Cbf, optimum: Option<f64>, settings: &Settings)
     let block = |v: &Option<Vec<f64>>| v.clone().unwrap_or_default();
     let parts = [block(&gradient.q), block(&gradient.b), block(&gradient.a)];
     let analytic: f64 = parts.iter().zip(&d).map(|(g, d)| dot(g, d)).sum();
-    let tangent = ConicTangent { p: None, q: Some(&d[0]), b: Some(&d[1]), a: Some(&d[2]) };
+    let tangent = ConicTangent { q: Some(&d[0]), b: Some(&d[1]), a: Some(&d[2]), ..ConicTangent::default() };
     let along = solution.jvp(&tangent).expect("factored");
     let size = [(&g[0], &along.x), (&g[1], &along.s), (&g[2], &along.y)]
         .iter()

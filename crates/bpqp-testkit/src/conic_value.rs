@@ -81,7 +81,7 @@ fn lagrangian(conic: &Conic, (x, s, y): (&[f64], &[f64], &[f64])) -> Optimum {
 /// The optimal value by a cold solve.
 fn cold(conic: &Conic) -> Optimum {
     let solution = conic.solve(&Settings::default()).expect("valid");
-    let certified = solution.info.certificate.as_ref().is_some_and(|c| c.verify(conic));
+    let certified = solution.info.certificate.as_ref().is_some_and(|c| conic.verifies(c));
     let nowhere = |value| Optimum { value, error: 0.0 };
     match solution.status {
         status if status.ok() => lagrangian(conic, (&solution.x, &solution.s, &solution.y)),

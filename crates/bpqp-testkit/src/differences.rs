@@ -12,6 +12,8 @@ pub fn loss(qp: &Qp, cotangent: &Cotangent, point: &Point) -> f64 {
         + dot(&cotangent.y, &point.y)
         + dot(&cotangent.z, &point.z)
         + dot(&cotangent.z_box, &point.z_box)
+        + dot(&cotangent.s, &point.s)
+        + dot(&cotangent.y_cone, &point.y_cone)
         + if cotangent.objective == 0.0 { 0.0 } else { cotangent.objective * qp.objective(&point.x) }
 }
 
@@ -22,6 +24,8 @@ pub fn random_cotangent(qp: &Qp, rng: &mut Rng) -> Cotangent {
         y: rng.normals(qp.n_equality()),
         z: rng.normals(qp.n_inequality()),
         z_box: rng.normals(qp.n()),
+        s: rng.normals(qp.n_cone()),
+        y_cone: rng.normals(qp.n_cone()),
         objective: rng.normal(),
     }
 }
@@ -47,7 +51,7 @@ pub fn random_tangent(qp: &Qp, rng: &mut Rng) -> Tangent {
         Matrix::Dense(m) => Matrix::Dense(rng.normal_matrix(m.nrows(), m.ncols())),
         Matrix::Sparse(m) => Matrix::Sparse(m.map_pattern(|_, _| rng.normal())),
     };
-    let (a, g) = (rows(qp.a()), rows(qp.g()));
+    let (a, g, c) = (rows(qp.a()), rows(qp.g()), rows(qp.c()));
     Tangent {
         p: Some(p),
         q: Some(rng.normals(n)),
@@ -55,6 +59,8 @@ pub fn random_tangent(qp: &Qp, rng: &mut Rng) -> Tangent {
         b: Some(rng.normals(qp.n_equality())),
         g: Some(g),
         h: Some(rng.normals(qp.n_inequality())),
+        c: Some(c),
+        d: Some(rng.normals(qp.n_cone())),
         lb: Some(rng.normals(n)),
         ub: Some(rng.normals(n)),
     }

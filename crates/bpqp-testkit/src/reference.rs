@@ -138,7 +138,7 @@ fn point(qp: &Qp, plain: &Plain, x: Vec<f64>, mut y: Vec<f64>, multipliers: &[f6
         z_box[i] = *v;
     }
     y.truncate(qp.n_equality());
-    Point { x, y, z: multipliers[..rows].to_vec(), z_box }
+    Point { x, y, z: multipliers[..rows].to_vec(), z_box, ..Point::default() }
 }
 
 type Iterate = (Vec<f64>, Vec<f64>, Vec<f64>);

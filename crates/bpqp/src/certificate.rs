@@ -100,7 +100,8 @@ impl Certificate {
         let mut entries: Vec<(f64, &mut f64)> = match self {
             Certificate::PrimalInfeasible(p) => {
                 let bounds = p.z_box.iter_mut().enumerate().map(|(i, z)| (*z * unit_w(i), z));
-                let rows = p.y.iter_mut().chain(&mut p.z).chain(&mut p.y_cone).enumerate().map(|(i, z)| (*z / unit_v(i), z));
+                let rows =
+                    p.y.iter_mut().chain(&mut p.z).chain(&mut p.y_cone).enumerate().map(|(i, z)| (*z / unit_v(i), z));
                 rows.chain(bounds).collect()
             }
             Certificate::DualInfeasible(d) | Certificate::NonConvex(d) => {

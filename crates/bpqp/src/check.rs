@@ -2,7 +2,7 @@
 
 use crate::backward::Smoothed;
 use crate::kkt;
-use crate::matrix::{Hessian, Matrix, dot};
+use crate::matrix::{Matrix, Parameter, dot};
 use crate::{ActiveSet, Cotangent, Error, Gradient, Point, Qp, Settings, Solution, Wrt};
 use std::fmt;
 use std::sync::Arc;
@@ -46,18 +46,13 @@ impl Entry {
     pub fn all(qp: &Qp) -> Vec<Entry> {
         let n = qp.n();
         let mut all = Vec::new();
-        match qp.p() {
-            Hessian::Zero(_) => {}
-            Hessian::Dense(_) => all.extend((0..n).flat_map(|j| (j..n).map(move |i| Entry::P(i, j)))),
-            Hessian::Sparse(m) => {
-                all.extend(m.triplets().filter(|&(i, j, _)| i >= j).map(|(i, j, _)| Entry::P(i, j)));
-            }
-            Hessian::Diagonal(_) => all.extend((0..n).map(Entry::D)),
-            Hessian::LowRank { f, .. } => {
-                all.extend((0..n).map(Entry::D));
-                all.extend((0..f.ncols()).flat_map(|k| (0..n).map(move |i| Entry::F(i, k))));
-            }
-        }
+        qp.p.for_each_parameter(|which| {
+            all.push(match which {
+                Parameter::Entry(i, j) => Entry::P(i, j),
+                Parameter::Diagonal(i) => Entry::D(i),
+                Parameter::Factor(i, k) => Entry::F(i, k),
+            });
+        });
         all.extend((0..n).map(Entry::Q));
         qp.a().for_each(|i, j, _| all.push(Entry::A(i, j)));
         all.extend((0..qp.n_equality()).map(Entry::B));
@@ -68,6 +63,16 @@ impl Entry {
         all.extend((0..n).filter(|i| qp.ub()[*i].is_finite() && !fixed(i)).map(Entry::Ub));
         all.extend((0..n).filter(fixed).map(Entry::Fixed));
         all
+    }
+
+    /// The parameter of the Hessian that it is, if it is one.
+    fn parameter(self) -> Option<Parameter> {
+        match self {
+            Entry::P(i, j) => Some(Parameter::Entry(i, j)),
+            Entry::D(i) => Some(Parameter::Diagonal(i)),
+            Entry::F(i, k) => Some(Parameter::Factor(i, k)),
+            _ => None,
+        }
     }
 
     /// The name of the block it belongs to.
@@ -89,21 +94,8 @@ impl Entry {
 
     /// Its value.
     pub fn value(self, qp: &Qp) -> f64 {
-        let hessian = |i: usize, j: usize| match qp.p() {
-            Hessian::Dense(m) => m[(i, j)],
-            Hessian::Sparse(m) => m.column(j).find(|&(r, _)| r == i).map_or(0.0, |(_, v)| v),
-            _ => 0.0,
-        };
         match self {
-            Entry::P(i, j) => hessian(i, j),
-            Entry::D(i) => match qp.p() {
-                Hessian::Diagonal(d) | Hessian::LowRank { d, .. } => d[i],
-                _ => 0.0,
-            },
-            Entry::F(i, k) => match qp.p() {
-                Hessian::LowRank { f, .. } => f[(i, k)],
-                _ => 0.0,
-            },
+            Entry::P(..) | Entry::D(_) | Entry::F(..) => self.parameter().map_or(0.0, |which| qp.p.parameter(which)),
             Entry::Q(i) => qp.q()[i],
             Entry::A(i, j) => matrix_entry(qp.a(), i, j),
             Entry::B(i) => qp.b()[i],
@@ -118,24 +110,9 @@ impl Entry {
     pub fn moved(self, qp: &Qp, step: f64) -> Qp {
         let mut out = qp.clone();
         match self {
-            Entry::P(i, j) => {
-                let each = if i == j { step } else { 0.5 * step };
-                for (i, j) in if i == j { vec![(i, j)] } else { vec![(i, j), (j, i)] } {
-                    match Arc::make_mut(&mut out.p) {
-                        Hessian::Dense(m) => m[(i, j)] += each,
-                        Hessian::Sparse(m) => move_sparse(m, i, j, each),
-                        _ => {}
-                    }
-                }
-            }
-            Entry::D(i) => {
-                if let Hessian::Diagonal(d) | Hessian::LowRank { d, .. } = Arc::make_mut(&mut out.p) {
-                    d[i] += step;
-                }
-            }
-            Entry::F(i, k) => {
-                if let Hessian::LowRank { f, .. } = Arc::make_mut(&mut out.p) {
-                    f[(i, k)] += step;
+            Entry::P(..) | Entry::D(_) | Entry::F(..) => {
+                if let Some(which) = self.parameter() {
+                    Arc::make_mut(&mut out.p).move_parameter(which, step);
                 }
             }
             Entry::Q(i) => Arc::make_mut(&mut out.q)[i] += step,
@@ -157,20 +134,19 @@ impl Entry {
     pub fn of(self, gradient: &Gradient) -> f64 {
         let vector = |v: &Option<Vec<f64>>, i: usize| v.as_ref().map_or(0.0, |v| v[i]);
         let matrix = |m: &Option<Matrix>, i, j| m.as_ref().map_or(0.0, |m| matrix_entry(m, i, j));
-        match (self, &gradient.p) {
-            (Entry::P(i, j), Some(Hessian::Dense(m))) => m[(i, j)],
-            (Entry::P(i, j), Some(Hessian::Sparse(m))) => m.column(j).find(|&(r, _)| r == i).map_or(0.0, |(_, v)| v),
-            (Entry::D(i), Some(Hessian::Diagonal(d) | Hessian::LowRank { d, .. })) => d[i],
-            (Entry::F(i, k), Some(Hessian::LowRank { f, .. })) => f[(i, k)],
-            (Entry::P(..) | Entry::D(_) | Entry::F(..), _) => 0.0,
-            (Entry::Q(i), _) => vector(&gradient.q, i),
-            (Entry::A(i, j), _) => matrix(&gradient.a, i, j),
-            (Entry::B(i), _) => vector(&gradient.b, i),
-            (Entry::G(i, j), _) => matrix(&gradient.g, i, j),
-            (Entry::H(i), _) => vector(&gradient.h, i),
-            (Entry::Lb(i), _) => vector(&gradient.lb, i),
-            (Entry::Ub(i), _) => vector(&gradient.ub, i),
-            (Entry::Fixed(i), _) => vector(&gradient.lb, i) + vector(&gradient.ub, i),
+        match self {
+            Entry::P(..) | Entry::D(_) | Entry::F(..) => match (self.parameter(), &gradient.p) {
+                (Some(which), Some(p)) => p.parameter(which),
+                _ => 0.0,
+            },
+            Entry::Q(i) => vector(&gradient.q, i),
+            Entry::A(i, j) => matrix(&gradient.a, i, j),
+            Entry::B(i) => vector(&gradient.b, i),
+            Entry::G(i, j) => matrix(&gradient.g, i, j),
+            Entry::H(i) => vector(&gradient.h, i),
+            Entry::Lb(i) => vector(&gradient.lb, i),
+            Entry::Ub(i) => vector(&gradient.ub, i),
+            Entry::Fixed(i) => vector(&gradient.lb, i) + vector(&gradient.ub, i),
         }
     }
 }
@@ -192,21 +168,14 @@ impl fmt::Display for Entry {
 fn matrix_entry(m: &Matrix, i: usize, j: usize) -> f64 {
     match m {
         Matrix::Dense(m) => m[(i, j)],
-        Matrix::Sparse(m) => m.column(j).find(|&(r, _)| r == i).map_or(0.0, |(_, v)| v),
-    }
-}
-
-fn move_sparse(m: &mut crate::Csc, i: usize, j: usize, step: f64) {
-    let (start, end) = (m.indptr()[j], m.indptr()[j + 1]);
-    if let Ok(k) = m.indices()[start..end].binary_search(&i) {
-        m.values_mut()[start + k] += step;
+        Matrix::Sparse(m) => m.entry(i, j),
     }
 }
 
 fn move_matrix(m: &mut Matrix, i: usize, j: usize, step: f64) {
     match m {
         Matrix::Dense(m) => m[(i, j)] += step,
-        Matrix::Sparse(m) => move_sparse(m, i, j, step),
+        Matrix::Sparse(m) => m.move_entry(i, j, step),
     }
 }
 

@@ -12,6 +12,12 @@ pub(crate) struct Workspace {
     pub verdict: Verdict,
 }
 
+impl std::fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workspace").field("verdict", &self.verdict).finish_non_exhaustive()
+    }
+}
+
 impl Workspace {
     pub fn new(differentiator: Differentiator) -> Self {
         Workspace {

@@ -10,7 +10,7 @@
 //!
 //! and the same with C and d for the rows of curved cones.
 
-use crate::matrix::{Csc, Hessian, Matrix, dot};
+use crate::matrix::{Hessian, Matrix, Product};
 use crate::{Error, Qp};
 use faer::Mat;
 
@@ -77,9 +77,11 @@ pub struct Wrt {
 
 impl Wrt {
     /// Nothing.
-    pub const NONE: Wrt = Wrt { p: false, q: false, a: false, b: false, g: false, h: false, c: false, d: false, lb: false, ub: false };
+    pub const NONE: Wrt =
+        Wrt { p: false, q: false, a: false, b: false, g: false, h: false, c: false, d: false, lb: false, ub: false };
     /// Every block.
-    pub const ALL: Wrt = Wrt { p: true, q: true, a: true, b: true, g: true, h: true, c: true, d: true, lb: true, ub: true };
+    pub const ALL: Wrt =
+        Wrt { p: true, q: true, a: true, b: true, g: true, h: true, c: true, d: true, lb: true, ub: true };
     /// `q` only: the usual case of predict-then-optimize.
     pub const Q: Wrt = Wrt { q: true, ..Wrt::NONE };
 
@@ -125,6 +127,32 @@ pub struct Gradient {
     pub ub: Option<Vec<f64>>,
 }
 
+impl Gradient {
+    /// `self += other`, of the blocks that both have.
+    pub(crate) fn add(&mut self, other: &Gradient) {
+        if let (Some(to), Some(from)) = (&mut self.p, &other.p) {
+            to.add(from);
+        }
+        for (to, from) in [(&mut self.a, &other.a), (&mut self.g, &other.g), (&mut self.c, &other.c)] {
+            if let (Some(to), Some(from)) = (to, from) {
+                to.add(from);
+            }
+        }
+        for (to, from) in [
+            (&mut self.q, &other.q),
+            (&mut self.b, &other.b),
+            (&mut self.h, &other.h),
+            (&mut self.d, &other.d),
+            (&mut self.lb, &other.lb),
+            (&mut self.ub, &other.ub),
+        ] {
+            if let (Some(to), Some(from)) = (to, from) {
+                to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
+            }
+        }
+    }
+}
+
 /// A direction in the data; `None` stands for zeros. Matrices have the structure of their data.
 pub type Tangent = Gradient;
 
@@ -158,72 +186,6 @@ pub(crate) struct Adjoint {
     pub ub: Vec<f64>,
 }
 
-/// Values on the pattern of a sparse block, in the buffers of the last gradient if it has them.
-fn sparse_gradient(m: &Csc, last: Option<Csc>, f: impl Fn(usize, usize) -> f64) -> Csc {
-    let mut out = match last {
-        Some(last) if last.same_pattern(m) => last,
-        _ => m.clone(),
-    };
-    for j in 0..m.ncols() {
-        let range = m.indptr()[j]..m.indptr()[j + 1];
-        for (v, &i) in out.values_mut()[range.clone()].iter_mut().zip(&m.indices()[range]) {
-            *v = f(i, j);
-        }
-    }
-    out
-}
-
-/// `-1/2 (u x' + x u')` with `u = w - t/2 x` on the structure of `p`.
-pub(crate) fn hessian_gradient(p: &Hessian, w: &[f64], x: &[f64], t: f64, out: &mut Option<Hessian>) {
-    let n = x.len();
-    let u = |i: usize| w[i] - 0.5 * t * x[i];
-    let diagonal = |mut d: Vec<f64>| {
-        d.clear();
-        d.extend((0..n).map(|i| -u(i) * x[i]));
-        d
-    };
-    let last = out.take();
-    *out = Some(match p {
-        Hessian::Zero(n) => Hessian::Zero(*n),
-        Hessian::Dense(_) => {
-            let mut m = match last {
-                Some(Hessian::Dense(m)) if m.ncols() == n => m,
-                _ => Mat::zeros(n, n),
-            };
-            for j in 0..n {
-                let (uj, xj) = (-0.5 * u(j), -0.5 * x[j]);
-                for ((m, &wi), &xi) in m.col_as_slice_mut(j).iter_mut().zip(w).zip(x) {
-                    *m = (wi - 0.5 * t * xi) * xj + xi * uj;
-                }
-            }
-            Hessian::Dense(m)
-        }
-        Hessian::Sparse(m) => {
-            let last = if let Some(Hessian::Sparse(last)) = last { Some(last) } else { None };
-            Hessian::Sparse(sparse_gradient(m, last, |i, j| -0.5 * (u(i) * x[j] + x[i] * u(j))))
-        }
-        Hessian::Diagonal(_) => {
-            Hessian::Diagonal(diagonal(if let Some(Hessian::Diagonal(d)) = last { d } else { Vec::new() }))
-        }
-        Hessian::LowRank { f, .. } => {
-            let rank = f.ncols();
-            let (d, mut m) = match last {
-                Some(Hessian::LowRank { d, f: m }) if (m.nrows(), m.ncols()) == (n, rank) => (d, m),
-                _ => (Vec::new(), Mat::zeros(n, rank)),
-            };
-            for k in 0..rank {
-                let column = f.col_as_slice(k);
-                let fx = dot(column, x);
-                let fu = dot(column, w) - 0.5 * t * fx;
-                for (i, m) in m.col_as_slice_mut(k).iter_mut().enumerate() {
-                    *m = -(u(i) * fx + x[i] * fu);
-                }
-            }
-            Hessian::LowRank { d: diagonal(d), f: m }
-        }
-    });
-}
-
 /// `-(v w' + (u - t v) x')` on the structure of `m`.
 fn matrix_gradient(m: &Matrix, (v, u, t): (&[f64], &[f64], f64), w: &[f64], x: &[f64], out: &mut Option<Matrix>) {
     let last = out.take();
@@ -244,7 +206,7 @@ fn matrix_gradient(m: &Matrix, (v, u, t): (&[f64], &[f64], f64), w: &[f64], x: &
         }
         Matrix::Sparse(m) => {
             let last = if let Some(Matrix::Sparse(last)) = last { Some(last) } else { None };
-            Matrix::Sparse(sparse_gradient(m, last, |i, j| -(v[i] * w[j] + (u[i] - t * v[i]) * x[j])))
+            Matrix::Sparse(m.refill(last, |i, j| -(v[i] * w[j] + (u[i] - t * v[i]) * x[j])))
         }
     });
 }
@@ -282,7 +244,7 @@ pub(crate) fn assemble(
     let (x, y, z) = (&point.x, &point.y, &point.z);
     let (w, Envelope { explicit, constraints: t }) = (&adjoint.w, objective);
     if wrt.p {
-        hessian_gradient(&qp.p, w, x, explicit, &mut out.p);
+        qp.p.gradient_into(Product { w, x, t: explicit }, &mut out.p);
     } else {
         out.p = None;
     }

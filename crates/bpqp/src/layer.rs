@@ -5,11 +5,10 @@ use crate::backward::{Accuracy, Differentiator};
 use crate::derivatives::{Derivatives, Workspace};
 use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet};
 use crate::kkt::negative_curvature;
-use crate::matrix::{Hessian, Matrix};
 use crate::residuals::{Point, ResidualWork, residuals};
 use crate::{
-    Certificate, Cotangent, Error, Gradient, Qp, Residuals, Settings, Solution, SolutionTangent, Solver, Status, Tangent, Verdict,
-    Wrt,
+    Certificate, Cotangent, Error, Gradient, Qp, Residuals, Settings, Solution, SolutionTangent, Solver, Status,
+    Tangent, Verdict, Wrt,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -481,7 +480,7 @@ fn chain(qp: &Qp, settings: &Settings) -> Vec<Arc<dyn ForwardSolver>> {
     }
     let mut chain: Vec<Arc<dyn ForwardSolver>> = Vec::new();
     let rows_only = qp.n_inequality() == 0;
-    if rows_only && (!qp.has_bounds() || matches!(&*qp.p, Hessian::Dense(_))) {
+    if rows_only && (!qp.has_bounds() || qp.p.as_dense().is_some()) {
         // One linear system without inequalities. With bounds alone an interior point factors the whole of P in every
         // iteration, the active set only its free part: 7 ms against 25 ms on a portfolio of 500 names
         // (`portfolio_speed`). If it does not settle in these rounds little is lost.
@@ -527,24 +526,15 @@ fn check_structure(old: &Qp, new: &Qp) -> Result<(), Error> {
         }
     }
     let changed = |argument, reason| Err(Error::Structure { argument, reason });
-    match (&*old.p, &*new.p) {
-        (Hessian::Sparse(a), Hessian::Sparse(b)) if !a.same_pattern(b) => return changed("P", "sparsity pattern"),
-        (Hessian::LowRank { f: a, .. }, Hessian::LowRank { f: b, .. }) if a.ncols() != b.ncols() => {
-            return changed("P", "number of factors");
-        }
-        (a, b) if std::mem::discriminant(a) != std::mem::discriminant(b) => return changed("P", "kind of matrix"),
-        _ => {}
+    if let Some(reason) = old.p.difference(&new.p) {
+        return changed("P", reason);
     }
     if old.cones != new.cones {
         return changed("cones", "other cones");
     }
     for (argument, a, b) in [("A", &old.a, &new.a), ("G", &old.g, &new.g), ("C", &old.c, &new.c)] {
-        match (&**a, &**b) {
-            (Matrix::Sparse(a), Matrix::Sparse(b)) if !a.same_pattern(b) => {
-                return changed(argument, "sparsity pattern");
-            }
-            (a, b) if a.is_sparse() != b.is_sparse() => return changed(argument, "kind of matrix"),
-            _ => {}
+        if let Some(reason) = a.difference(b) {
+            return changed(argument, reason);
         }
     }
     Ok(())

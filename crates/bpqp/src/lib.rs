@@ -71,10 +71,10 @@ pub use active::{ActiveSet, Side};
 pub use batch::{Batch, Gradients, vjp_batch};
 pub use certificate::Certificate;
 pub use check::{GradientCheck, check_gradient};
-pub use cones::Cone;
+pub use cones::{Cone, Face};
 pub use conic::{
-    Conic, ConicBatch, ConicCertificate, ConicCotangent, ConicGradient, ConicInfo, ConicLayer, ConicSolution,
-    ConicSolutionTangent, ConicTangent, ConicWrt, check_conic_gradient,
+    Conic, ConicBatch, ConicCotangent, ConicGradient, ConicInfo, ConicLayer, ConicSolution, ConicSolutionTangent,
+    ConicTangent, ConicWrt, check_conic_gradient,
 };
 pub use derivatives::Derivatives;
 pub use error::Error;

@@ -223,6 +223,17 @@ pub(crate) fn nan_max(a: f64, b: f64) -> f64 {
 }
 
 impl Residuals {
+    /// Of no point.
+    pub(crate) const UNKNOWN: Residuals = Residuals {
+        primal: f64::NAN,
+        dual: f64::NAN,
+        complementarity: f64::NAN,
+        gap: f64::NAN,
+        primal_scale: f64::NAN,
+        dual_scale: f64::NAN,
+        gap_scale: f64::NAN,
+    };
+
     /// True if every residual is at most `factor * (eps_abs + eps_rel * its scale)`.
     pub fn within(&self, eps_abs: f64, eps_rel: f64, factor: f64) -> bool {
         // where a scale overflowed everything is small against it

@@ -1,8 +1,8 @@
 //! Stage 3: the meeting point. All that the backward pass knows of the forward pass.
 
 use crate::active::{ActiveSet, Newton};
-use crate::cones::blocks;
 use crate::backward::{Accuracy, At, Differentiator};
+use crate::cones::blocks;
 use crate::kkt::KktCore;
 use crate::residuals::{ResidualWork, residuals};
 use crate::settings::Backward;
@@ -73,15 +73,6 @@ pub struct Solution {
 impl Solution {
     /// A solution of the shape of `qp` that says nothing yet.
     pub(crate) fn blank(qp: &Qp, settings: &Settings) -> Self {
-        let nan = Residuals {
-            primal: f64::NAN,
-            dual: f64::NAN,
-            complementarity: f64::NAN,
-            gap: f64::NAN,
-            primal_scale: f64::NAN,
-            dual_scale: f64::NAN,
-            gap_scale: f64::NAN,
-        };
         Solution {
             x: Vec::new(),
             y: Vec::new(),
@@ -91,7 +82,7 @@ impl Solution {
             y_cone: Vec::new(),
             objective: f64::NAN,
             status: Status::NumericalFailure,
-            residuals: nan,
+            residuals: Residuals::UNKNOWN,
             info: Info::default(),
             qp: qp.clone(),
             at: Point::zeros(qp),

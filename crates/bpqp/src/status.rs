@@ -89,6 +89,19 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The one that promises less.
+    pub(crate) fn worse(self, other: Verdict) -> Verdict {
+        let rank = |v: Verdict| match v {
+            Verdict::Exact => 0,
+            Verdict::OneOfSeveral => 1,
+            Verdict::Smoothed { .. } => 2,
+            Verdict::Approximate { .. } => 3,
+            Verdict::Regularized => 4,
+            Verdict::Untrusted => 5,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+
     /// The name in lower case with underscores, as the API prints it.
     pub fn name(self) -> &'static str {
         match self {

@@ -106,7 +106,7 @@ fn random_cotangent(problem: &Conic, rng: &mut Rng) -> [Vec<f64>; 3] {
 }
 
 fn cotangent(v: &[Vec<f64>; 3]) -> ConicCotangent<'_> {
-    ConicCotangent { x: &v[0], s: &v[1], y: &v[2] }
+    ConicCotangent { x: &v[0], s: &v[1], y: &v[2], ..ConicCotangent::default() }
 }
 
 #[test]
@@ -143,6 +143,7 @@ fn forward_and_reverse_mode_are_adjoint() {
             q: Some(&direction[1]),
             a: Some(&direction[2]),
             b: Some(&direction[3]),
+            ..ConicTangent::default()
         };
         let out = solution.jvp(&tangent).expect("differentiable");
         let left: f64 = (0..4).map(|k| dot(&gradient_block(&gradient, k), &direction[k])).sum();
@@ -403,7 +404,7 @@ fn problems_without_solutions_have_verified_certificates() {
         let solution = problem.solve(&Settings::default()).expect("valid");
         assert_eq!(solution.status, status);
         let certificate = solution.info.certificate.as_ref().expect("a proof");
-        assert!(certificate.verify(&problem) && certificate.violation(&problem) < 1e-6);
+        assert!(problem.verifies(certificate) && problem.violation(certificate) < 1e-6);
         let refused = solution.vjp(&ConicCotangent::x(&vec![1.0; problem.n()]), ConicWrt::ALL);
         assert_eq!(refused, Err(Error::NoSolution { status }));
     }
@@ -435,7 +436,9 @@ fn polyhedral_problems_are_quadratic_programs() {
         let general = solved(&wide);
         let pad = |v: &[f64]| [v, &[0.0, 0.0]].concat();
         let (gs, gy) = (pad(&v[1]), pad(&v[2]));
-        let theirs = general.vjp(&ConicCotangent { x: &v[0], s: &gs, y: &gy }, ConicWrt::ALL).expect("smooth");
+        let theirs = general
+            .vjp(&ConicCotangent { x: &v[0], s: &gs, y: &gy, ..ConicCotangent::default() }, ConicWrt::ALL)
+            .expect("smooth");
         for block in [0, 1, 3] {
             let (a, b) = (gradient_block(&ours, block), gradient_block(&theirs, block));
             for (x, y) in a.iter().zip(&b) {
@@ -449,6 +452,7 @@ fn polyhedral_problems_are_quadratic_programs() {
                 q: Some(&direction[1]),
                 a: Some(&direction[2]),
                 b: Some(&direction[3]),
+                ..ConicTangent::default()
             };
             let out = solution.jvp(&t).expect("smooth");
             let left: f64 = (0..4).map(|k| dot(&gradient_block(&ours, k), &direction[k])).sum();

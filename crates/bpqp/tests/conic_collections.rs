@@ -109,7 +109,7 @@ fn netlib_linear_programs_are_solved_and_infeasible_ones_proved() {
             assert!(name == "lpi_cplex2" || solution.status == Status::PrimalInfeasible, "{name}: {}", solution.status);
             if solution.status == Status::PrimalInfeasible {
                 let certificate = solution.info.certificate.as_ref().expect("a proof");
-                assert!(certificate.verify(&conic), "{name}: {:.1e}", certificate.violation(&conic));
+                assert!(conic.verifies(certificate), "{name}: {:.1e}", conic.violation(certificate));
                 proved += 1;
             }
         }

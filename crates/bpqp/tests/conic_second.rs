@@ -28,7 +28,7 @@ impl Direction {
 
     fn tangent(&self) -> ConicTangent<'_> {
         let [p, q, a, b] = &self.0;
-        ConicTangent { p: (!p.is_empty()).then_some(p), q: Some(q), a: Some(a), b: Some(b) }
+        ConicTangent { p: (!p.is_empty()).then_some(p), q: Some(q), a: Some(a), b: Some(b), ..ConicTangent::default() }
     }
 
     /// The problem that far along.
@@ -49,7 +49,7 @@ fn paired(g: &ConicGradient, d: &Direction) -> f64 {
 }
 
 fn cotangent(v: &[Vec<f64>; 3]) -> ConicCotangent<'_> {
-    ConicCotangent { x: &v[0], s: &v[1], y: &v[2] }
+    ConicCotangent { x: &v[0], s: &v[1], y: &v[2], ..ConicCotangent::default() }
 }
 
 fn random_cotangent(problem: &Conic, rng: &mut Rng) -> [Vec<f64>; 3] {
@@ -151,7 +151,7 @@ fn every_cone_alone_on_its_boundary_agrees_with_differences() {
             let solution = made.solution();
             // a loss of s and y alone moves with everything that the cone does
             let v = random_cotangent(&made.problem, &mut rng);
-            let cot = ConicCotangent { x: &[], s: &v[1], y: &v[2] };
+            let cot = ConicCotangent { x: &[], s: &v[1], y: &v[2], ..ConicCotangent::default() };
             let d = Direction::random(&made.problem, &mut rng);
             let errors = against_differences(&solution, &cot, &d, 1e-4);
             assert!(errors.iter().all(|e| *e <= 1e-7), "{cone:?}: {errors:?}");

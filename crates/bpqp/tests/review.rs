@@ -115,12 +115,31 @@ fn warm_starts_of_any_kind_change_nothing() {
     for family in Family::all() {
         let instance = family.instance(8, 3);
         let (n, m, k) = (instance.qp.n(), instance.qp.n_equality(), instance.qp.n_inequality());
-        let random = Point { x: rng.normals(n), y: rng.normals(m), z: rng.normals(k), z_box: rng.normals(n) };
-        let huge = Point { x: vec![1e300; n], y: vec![-1e300; m], z: vec![1e300; k], z_box: vec![1e300; n] };
-        let large = Point { x: vec![1e15; n], y: vec![-1e15; m], z: vec![1e15; k], z_box: vec![1e15; n] };
+        let random = Point {
+            x: rng.normals(n),
+            y: rng.normals(m),
+            z: rng.normals(k),
+            z_box: rng.normals(n),
+            ..Point::default()
+        };
+        let huge = Point {
+            x: vec![1e300; n],
+            y: vec![-1e300; m],
+            z: vec![1e300; k],
+            z_box: vec![1e300; n],
+            ..Point::default()
+        };
+        let large =
+            Point { x: vec![1e15; n], y: vec![-1e15; m], z: vec![1e15; k], z_box: vec![1e15; n], ..Point::default() };
         let nan = Point { x: vec![f64::NAN; n], ..random.clone() };
         let short = Point { z_box: Vec::new(), ..random.clone() };
-        let long = Point { x: vec![0.0; n + 1], y: vec![0.0; m + 1], z: vec![0.0; k + 1], z_box: vec![0.0; n + 1] };
+        let long = Point {
+            x: vec![0.0; n + 1],
+            y: vec![0.0; m + 1],
+            z: vec![0.0; k + 1],
+            z_box: vec![0.0; n + 1],
+            ..Point::default()
+        };
         for solver in Solver::ALL {
             if solver == Solver::ActiveSet {
                 continue; // from a bad start it may fail, which is not a wrong result
@@ -527,7 +546,7 @@ fn certificates_are_the_same_in_all_units() {
     // x2 = 1e7 satisfies both rows: y proves nothing, however small 1e-7 is beside 1
     let qp =
         Qp::linear([0.0, 0.0]).and_then(|qp| qp.equality(mat![[1.0, 0.0], [1.0, 1e-7]], [0.0, 1.0])).expect("valid");
-    let ray = Point { x: vec![], y: vec![1.0, -1.0], z: vec![], z_box: vec![0.0; 2] };
+    let ray = Point { x: vec![], y: vec![1.0, -1.0], z: vec![], z_box: vec![0.0; 2], ..Point::default() };
     assert!(!Certificate::PrimalInfeasible(ray).verify(&qp));
     for solver in Solver::ALL {
         let status = qp.solve(&Settings::with_solver(solver)).expect("valid").status;

@@ -216,7 +216,8 @@ impl Newton {
                 _ => ((-z).max(0.0), z.max(0.0)),
             };
             let (v_lower, v_upper) = (x - lb - unit * lower, ub - x - unit * upper);
-            let (side, v, bound) = if v_lower <= v_upper { (Side::Lower, v_lower, lb) } else { (Side::Upper, v_upper, ub) };
+            let (side, v, bound) =
+                if v_lower <= v_upper { (Side::Lower, v_lower, lb) } else { (Side::Upper, v_upper, ub) };
             let tol = self.zero(x.abs() + if bound.is_finite() { bound.abs() } else { 0.0 });
             if v <= 0.0 {
                 self.set.bound[i] = side;
@@ -243,7 +244,7 @@ impl Newton {
         rotation.diagonals(&self.set.faces, &mut self.dx, &mut self.dc);
         solver.load(rotation.data(), None).ok()?;
         let diagonals = (&self.dx[..], &self.dc[..]);
-        solver.factor_anyway(rotation.data(), diagonals).ok()?;
+        solver.factor(rotation.data(), diagonals).ok()?;
         self.w.clear();
         self.w.extend(self.work.stationarity.iter().map(|r| -r));
         self.w.resize(rotation.variables(), 0.0);
@@ -260,7 +261,7 @@ impl Newton {
         };
         drop(&mut self.w, &self.dx);
         drop(&mut self.v, &self.dc);
-        solver.solve_anyway(rotation.data(), diagonals, (&mut self.w, &mut self.v)).ok()?;
+        solver.solve(rotation.data(), diagonals, (&mut self.w, &mut self.v)).ok()?;
         if !self.w.iter().chain(&self.v).all(|e| e.is_finite()) {
             return None;
         }

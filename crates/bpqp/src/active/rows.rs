@@ -5,8 +5,8 @@
 
 use super::identify::{RowScales, distance_scale};
 use super::{ActiveSet, Side};
-use crate::kkt::{Units, add_magnitudes};
 use crate::cones::blocks;
+use crate::kkt::{Units, add_magnitudes};
 use crate::matrix::norm_inf;
 use crate::residuals::ResidualWork;
 use crate::{Point, Qp};

@@ -9,7 +9,7 @@ use crate::active::{Newton, PolishReport, Polisher, Side};
 use crate::cones::Rotation;
 use crate::gradient::{Adjoint, Envelope, assemble};
 use crate::kkt::KktCore;
-use crate::matrix::{Hessian, Matrix, dot, gemv, gemv_t};
+use crate::matrix::{Matrix, dot};
 use crate::settings::Backward;
 use crate::{ActiveSet, Cotangent, Error, Gradient, Point, Qp, Settings, SolutionTangent, Tangent, Wrt};
 
@@ -50,7 +50,7 @@ impl Differentiator {
     pub fn new(qp: &Qp, settings: &Settings) -> Result<Self, Error> {
         let rotation = Rotation::new(qp)?;
         let data = rotation.as_ref().map_or(qp.kkt(), Rotation::data);
-        let direct = Direct::new(data, rotation.is_some())?;
+        let direct = Direct::new(data)?;
         Ok(Differentiator {
             polisher: Polisher::default(),
             rotation,
@@ -294,7 +294,7 @@ impl Differentiator {
         self.v.clear();
         self.v.resize(m + mi + at.qp.n_cone(), 0.0);
         if let Some(p) = &t.p {
-            tangent_hessian(&at.qp.p, p, &point.x, &mut self.w);
+            at.qp.p.sub_direction(p, &point.x, &mut self.w);
         }
         // the objective moves by the derivative of the Lagrangian: 1/2 x'dP x + dq'x + y'(dA x - db) + ...
         let mut objective = -0.5 * dot(&self.w, &point.x);
@@ -379,31 +379,6 @@ pub(crate) fn shares(side: Side, z_box: f64) -> (f64, f64) {
     }
 }
 
-/// `out -= dP x` for a direction in the structure of `P`.
-pub(super) fn tangent_hessian(p: &Hessian, dp: &Hessian, x: &[f64], out: &mut [f64]) {
-    match (p, dp) {
-        (Hessian::LowRank { f, .. }, Hessian::LowRank { d: dd, f: df }) => {
-            // d(F F') x = dF (F'x) + F (dF'x)
-            out.iter_mut().zip(dd).zip(x).for_each(|((o, d), x)| *o -= d * x);
-            for k in 0..f.ncols() {
-                let (column, change) = (f.col_as_slice(k), df.col_as_slice(k));
-                let (fx, dfx) = (dot(column, x), dot(change, x));
-                out.iter_mut().zip(column).zip(change).for_each(|((o, c), dc)| *o -= dc * fx + c * dfx);
-            }
-        }
-        (_, Hessian::Dense(m)) => {
-            // P is read as (P + P')/2, and so is its direction
-            gemv(-0.5, m.as_ref(), x, out);
-            gemv_t(-0.5, m.as_ref(), x, out);
-        }
-        (_, Hessian::Sparse(m)) => {
-            m.mul_add(-0.5, x, out);
-            m.tmul_add(-0.5, x, out);
-        }
-        (_, dp) => dp.mul_add(-1.0, x, out, &mut Vec::new()),
-    }
-}
-
 fn validate_tangent(qp: &Qp, t: &Tangent) -> Result<(), Error> {
     let advice = "a tangent has the shape and structure of its argument";
     let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
@@ -422,17 +397,14 @@ fn validate_tangent(qp: &Qp, t: &Tangent) -> Result<(), Error> {
             crate::error::check_finite(argument, v)?;
         }
     }
-    if let Some(p) = &t.p {
-        let same = match (&*qp.p, p) {
-            (Hessian::LowRank { f, .. }, Hessian::LowRank { f: df, .. }) => f.ncols() == df.ncols(),
-            (Hessian::LowRank { .. }, _) | (_, Hessian::LowRank { .. }) => false,
-            _ => true,
-        };
-        if p.n() != n || !same {
-            return Err(Error::Shape { argument: "tangent of P", found: (p.n(), p.n()), expected: (n, n), advice });
-        }
+    if let Some(p) = &t.p
+        && !qp.p.takes_direction(p)
+    {
+        return Err(Error::Shape { argument: "tangent of P", found: (p.n(), p.n()), expected: (n, n), advice });
     }
-    for (argument, v, rows) in [("tangent of A", &t.a, m), ("tangent of G", &t.g, mi), ("tangent of C", &t.c, qp.n_cone())] {
+    for (argument, v, rows) in
+        [("tangent of A", &t.a, m), ("tangent of G", &t.g, mi), ("tangent of C", &t.c, qp.n_cone())]
+    {
         if let Some(v) = v
             && (v.nrows(), v.ncols()) != (rows, n)
         {

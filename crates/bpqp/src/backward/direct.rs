@@ -9,13 +9,11 @@ pub(crate) struct Direct {
     pub solver: KktSolver,
     /// The factors are those of the system at hand, and one solve with them is exact to rounding.
     ready: Option<bool>,
-    /// Where a factorization breaks down the regularized one takes its place.
-    anyway: bool,
 }
 
 impl Direct {
-    pub fn new(data: KktData<'_>, anyway: bool) -> Result<Self, Error> {
-        Ok(Direct { solver: KktSolver::new(data)?, ready: None, anyway })
+    pub fn new(data: KktData<'_>) -> Result<Self, Error> {
+        Ok(Direct { solver: KktSolver::new(data)?, ready: None })
     }
 
     /// Takes the numbers of a problem of the same structure.
@@ -67,12 +65,7 @@ impl BackwardSolver for Direct {
     fn prepare(&mut self, system: &BackwardQp<'_>, _core: Option<&KktCore>) -> Result<(), Error> {
         if self.ready.is_none() {
             let diagonals = (system.dx, system.dc);
-            if self.anyway {
-                self.solver.factor_anyway(system.data, diagonals)?;
-            } else {
-                let broken = |why: crate::kkt::Breakdown| Error::Backward { reason: why.to_string() };
-                self.solver.factor(system.data, diagonals).map_err(broken)?;
-            }
+            self.solver.factor(system.data, diagonals)?;
             self.ready = Some(false);
         }
         Ok(())
@@ -80,13 +73,11 @@ impl BackwardSolver for Direct {
 
     fn solve(&mut self, system: &BackwardQp<'_>, w: &mut [f64], v: &mut [f64]) -> Result<Accuracy, Error> {
         let diagonals = (system.dx, system.dc);
-        let residual = match (self.ready, self.anyway) {
-            (Some(true), _) if !self.on_face() => {
-                self.solver.kkt().solve(w, v);
-                0.0
-            }
-            (_, true) => self.solver.solve_anyway(system.data, diagonals, (w, v))?,
-            _ => self.solver.solve(system.data, diagonals, (w, v)),
+        let residual = if self.ready == Some(true) && !self.on_face() {
+            self.solver.kkt().solve(w, v);
+            0.0
+        } else {
+            self.solver.solve(system.data, diagonals, (w, v))?
         };
         Ok(Accuracy { residual, deficient: self.solver.deficient(), iterative: false })
     }

@@ -27,6 +27,7 @@ mod second;
 mod smoothed;
 
 pub(crate) use differentiate::{Differentiator, shares};
+pub(crate) use second::refuse_cones;
 pub(crate) use smoothed::Smoothed;
 
 use crate::active::ActiveSet;

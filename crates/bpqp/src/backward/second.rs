@@ -26,12 +26,12 @@
 //! scaled on its own, `v = s - unit y` with `unit = |s|/|y|`, so that nothing is lost where s and y differ in size:
 //! `g_s - u + (g_y - C w)/unit`, and the last cotangent is `-dC w - unit h`. Cones inside or at their apex have `h = 0`.
 
-use super::differentiate::{Differentiator, shares, tangent_hessian};
+use super::differentiate::{Differentiator, shares};
 use super::{Accuracy, At};
-use crate::active::Side;
+use crate::active::{ActiveSet, Side};
 use crate::cones::{Basis, Cone, Face, Faces, blocks};
-use crate::gradient::{Adjoint, Envelope, assemble, hessian_gradient};
-use crate::matrix::{Hessian, Matrix, dot};
+use crate::gradient::{Adjoint, Envelope, assemble};
+use crate::matrix::{Matrix, dot};
 use crate::{Cotangent, Error, Gradient, Point, Qp, SolutionTangent, Tangent, Wrt};
 
 fn refuse_smoothing(at: At<'_>) -> Result<(), Error> {
@@ -44,14 +44,15 @@ fn refuse_smoothing(at: At<'_>) -> Result<(), Error> {
     }
 }
 
-/// Refuses the first cone that has no second derivative where it is.
-fn refuse_cones(at: At<'_>) -> Result<(), Error> {
-    let faces = &at.active.faces;
-    for (k, rows) in blocks(&at.qp.cones) {
-        let cone = &at.qp.cones[k];
+/// Refuses the first cone that has no second derivative where it is; `number` is what the caller calls it.
+pub(crate) fn refuse_cones(cones: &[Cone], active: &ActiveSet, number: impl Fn(usize) -> usize) -> Result<(), Error> {
+    let faces = &active.faces;
+    for (k, rows) in blocks(cones) {
+        let cone = &cones[k];
         let name = cone.name();
         let refused = |reason: &str, advice| {
-            Err(Error::Unsupported { what: format!("a second derivative with cones[{k}], {name}, {reason}"), advice })
+            let what = format!("a second derivative with cones[{}], {name}, {reason}", number(k));
+            Err(Error::Unsupported { what, advice })
         };
         let constant = Faces::of(&faces.curvature[rows]) != Face::Boundary;
         match cone {
@@ -59,11 +60,7 @@ fn refuse_cones(at: At<'_>) -> Result<(), Error> {
             Cone::PsdTriangle(_) => {
                 return refused("whose eigenvectors move", "take central differences of vjp instead");
             }
-            Cone::SecondOrder(_)
-            | Cone::Exponential
-            | Cone::DualExponential
-            | Cone::Power(_)
-            | Cone::DualPower(_)
+            Cone::SecondOrder(_) | Cone::Exponential | Cone::DualExponential | Cone::Power(_) | Cone::DualPower(_)
                 if faces.weak[k] =>
             {
                 return refused("on a kink", "move the data off the kink, or take central differences of vjp");
@@ -71,11 +68,7 @@ fn refuse_cones(at: At<'_>) -> Result<(), Error> {
             Cone::Power(_) | Cone::DualPower(_) if faces.bases[k] == Basis::Rows && !constant => {
                 return refused("on its edge z = 0", "move the data off the edge, or take central differences of vjp");
             }
-            Cone::SecondOrder(_)
-            | Cone::Exponential
-            | Cone::DualExponential
-            | Cone::Power(_)
-            | Cone::DualPower(_) => {}
+            Cone::SecondOrder(_) | Cone::Exponential | Cone::DualExponential | Cone::Power(_) | Cone::DualPower(_) => {}
         }
     }
     Ok(())
@@ -83,7 +76,13 @@ fn refuse_cones(at: At<'_>) -> Result<(), Error> {
 
 /// Adds to the cotangents `c` what the turning boundaries of the cones contribute, for the adjoint `u` of the cotangent
 /// `cot` and the tangent `moved` of the solution.
-fn through_cones(at: At<'_>, cot: &Cotangent, u: &Adjoint, moved: &SolutionTangent, c: &mut Cotangent) -> Result<(), Error> {
+fn through_cones(
+    at: At<'_>,
+    cot: &Cotangent,
+    u: &Adjoint,
+    moved: &SolutionTangent,
+    c: &mut Cotangent,
+) -> Result<(), Error> {
     let (qp, p, faces) = (at.qp, at.point, &at.active.faces);
     c.s = vec![0.0; qp.n_cone()];
     let mut cw = vec![0.0; qp.n_cone()];
@@ -163,7 +162,7 @@ fn through_point(at: At<'_>, t: &Tangent, u: &Adjoint, g: f64) -> Cotangent {
         objective: 0.0,
     };
     if let Some(dp) = &t.p {
-        tangent_hessian(&qp.p, dp, &w, &mut c.x);
+        qp.p.sub_direction(dp, &w, &mut c.x);
     }
     tsub(t.a.as_ref(), &uy, &mut c.x);
     tsub(t.g.as_ref(), &uz, &mut c.x);
@@ -186,7 +185,7 @@ impl Differentiator {
         out: &mut Gradient,
     ) -> Result<Accuracy, Error> {
         refuse_smoothing(at)?;
-        refuse_cones(at)?;
+        refuse_cones(&at.qp.cones, at.active, |k| k)?;
         let first = self.vjp(at, cot, Wrt::NONE, out)?;
         let u = self.adjoint.clone();
         let mut moved = SolutionTangent::default();
@@ -204,13 +203,9 @@ impl Differentiator {
         assemble(at.qp, &tangent, &u, matrices, Envelope::default(), &mut through_k);
         out.add(&through_k);
         // a factored P is quadratic in F: the direction itself moves with F
-        if let (true, Some(dp @ Hessian::LowRank { .. })) = (wrt.p, &t.p) {
+        if let (Some(dp), Some(dl_dp)) = (&t.p, &mut out.p) {
             let w: Vec<f64> = u.w.iter().zip(&at.point.x).map(|(w, x)| w - 0.5 * cot.objective * x).collect();
-            let mut extra = None;
-            hessian_gradient(dp, &w, &at.point.x, 0.0, &mut extra);
-            if let (Some(Hessian::LowRank { f, .. }), Some(Hessian::LowRank { f: df, .. })) = (&mut out.p, &extra) {
-                *f += df;
-            }
+            dp.add_second_gradient(&w, &at.point.x, dl_dp);
         }
         Ok(worse(worse(first, second), third))
     }
@@ -241,7 +236,7 @@ impl Differentiator {
         self.pinned.fill(0.0);
         for (d, s) in [(t, &b), (along, &a)] {
             if let Some(dp) = &d.p {
-                tangent_hessian(&qp.p, dp, &s.x, &mut self.w);
+                qp.p.sub_direction(dp, &s.x, &mut self.w);
             }
             tsub(d.a.as_ref(), &s.y, &mut self.w);
             tsub(d.g.as_ref(), &s.z, &mut self.w);
@@ -252,12 +247,11 @@ impl Differentiator {
         let nothing = Adjoint { w: vec![0.0; qp.n()], y: vec![0.0; m], z: vec![0.0; p.z.len()], ..Adjoint::default() };
         let c = through_point(at, t, &nothing, 1.0);
         let mut objective = dot(&c.x, &b.x) + dot(&c.y, &b.y) + dot(&c.z, &b.z) + dot(&c.z_box, &b.z_box);
-        if let (Some(dp @ Hessian::LowRank { .. }), Some(Hessian::LowRank { f, .. })) = (&t.p, &along.p) {
-            let direction = Hessian::LowRank { d: vec![0.0; qp.n()], f: f.clone() };
-            let mut force = vec![0.0; qp.n()];
-            tangent_hessian(dp, &direction, &p.x, &mut force);
-            objective -= 0.5 * dot(&force, &p.x);
-            self.w.iter_mut().zip(&force).for_each(|(w, f)| *w += f);
+        if let (Some(dp), Some(ep)) = (&t.p, &along.p)
+            && let Some(force) = dp.second_direction(ep, &p.x)
+        {
+            objective += 0.5 * dot(&force, &p.x);
+            self.w.iter_mut().zip(&force).for_each(|(w, f)| *w -= f);
         }
         for (v, d) in self.v.iter_mut().zip(&self.dc) {
             if *d == f64::INFINITY {

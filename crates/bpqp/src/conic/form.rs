@@ -11,7 +11,7 @@
 
 use super::{Conic, ConicCotangent, ConicGradient, ConicSolutionTangent, ConicTangent, ConicWrt};
 use crate::active::{ActiveSet, Side};
-use crate::backward::shares;
+use crate::backward::{refuse_cones, shares};
 use crate::cones::blocks;
 use crate::matrix::norm_inf;
 use crate::{
@@ -58,6 +58,8 @@ pub(crate) struct Form {
     /// Per variable the rows that are its lower and its upper bound.
     owners: Vec<[Option<usize>; 2]>,
     cones: Vec<Cone>,
+    /// Which of the caller's cones these are.
+    curved: Vec<usize>,
     /// Entry of the full symmetric P for each entry of the given one, where it is sparse.
     hessian_at: Vec<usize>,
 }
@@ -83,11 +85,12 @@ impl Form {
         }
         let (mut roles, mut counts, mut stored) = (Vec::with_capacity(m), [0; 3], [0_usize; 3]);
         let mut owners = vec![[None; 2]; n];
-        let mut cones = Vec::new();
+        let (mut cones, mut curved) = (Vec::new(), Vec::new());
         for (k, range) in blocks(conic.cones()) {
             let cone = conic.cones()[k];
             if !cone.is_polyhedral() && !is_half_line(&cone) {
                 cones.push(cone);
+                curved.push(k);
             }
             for i in range {
                 let mut next = |block: usize| {
@@ -114,7 +117,8 @@ impl Form {
             }
         }
         let full = |stored: usize, rows: usize| stored as f64 >= FULL * (rows * n) as f64;
-        let storage = std::array::from_fn(|b| if full(stored[b], counts[b]) { Storage::Dense } else { Storage::Sparse });
+        let storage =
+            std::array::from_fn(|b| if full(stored[b], counts[b]) { Storage::Dense } else { Storage::Sparse });
         let (mut hessian, mut hessian_at) = (Storage::Sparse, Vec::new());
         if let Some(p) = conic.p() {
             let symmetric = symmetric(conic, p.values())?;
@@ -129,7 +133,7 @@ impl Form {
                 hessian_at.push(start + column.partition_point(|&r| r < i));
             }
         }
-        Ok(Form { n, roles, counts, storage, hessian, owners, cones, hessian_at })
+        Ok(Form { n, roles, counts, storage, hessian, owners, cones, curved, hessian_at })
     }
 
     /// True if a problem of the same patterns has this form too: no entry that makes a bound changed its sign.
@@ -555,6 +559,7 @@ impl Form {
         (cot, t): (&ConicCotangent<'_>, &ConicTangent<'_>),
         wrt: ConicWrt,
     ) -> Result<ConicGradient, Error> {
+        refuse_cones(&self.cones, &at.solution().active, |k| self.curved[k])?;
         let inner = self.cotangent(conic, at.solution(), cot)?;
         let direction = self.tangent(conic, t)?;
         let moved = at.jvp(&direction)?.clone();
@@ -605,7 +610,8 @@ impl Form {
                     b[i] -= g * da / (a * a);
                 }
                 if let Some(values) = &mut out.a {
-                    values[e] += (-g * db + g * bound * da / a - entry(cot.y, i) * (moved_outputs.y[i] - y[i] * da / a)) / a;
+                    values[e] +=
+                        (-g * db + g * bound * da / a - entry(cot.y, i) * (moved_outputs.y[i] - y[i] * da / a)) / a;
                 }
             }
         }

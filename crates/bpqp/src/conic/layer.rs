@@ -1,9 +1,7 @@
 //! The user's object, in the conic form. Prepared once, then solved and differentiated many times.
 
 use super::form::Form;
-use super::{
-    Conic, ConicCotangent, ConicGradient, ConicSolution, ConicSolutionTangent, ConicTangent, ConicWrt,
-};
+use super::{Conic, ConicCotangent, ConicGradient, ConicSolution, ConicSolutionTangent, ConicTangent, ConicWrt};
 use crate::error::check_finite;
 use crate::{Certificate, Error, Layer, Settings, Status, Verdict, from_solution};
 use std::sync::Arc;

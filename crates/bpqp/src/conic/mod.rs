@@ -5,34 +5,18 @@
 //! subject to  A x + s = b,   s in K            multipliers y in K*
 //! ```
 //!
-//! with the Lagrangian stationary, `P x + q + A'y = 0`, and `s'y = 0`. `K` is a product of the cones of [`Cone`](crate::Cone), in the
-//! order of the rows of `A`. The folder repeats the pipeline of the library:
-//!
-//! ```text
-//! problem -> forward -> solution -> polish -> system (the backward QP) -> gradient
-//! ```
-//!
-//! The only thing that a cone contributes to the backward QP is what [`cones`](crate::cones) says of it: rows that are
-//! pinned, and curvature. Problems over zero and nonnegative cones are quadratic programs, and are handed to
-//! [`Layer`](crate::Layer).
+//! the form in which CVXPY, SCS and Clarabel state them. This folder only translates: a [`Conic`] is solved and
+//! differentiated as a [`Qp`](crate::Qp) (`form.rs`), and its answers are those of the rows given here.
 
 mod batch;
-mod certificate;
 mod check;
-mod differentiate;
-mod forward;
+mod form;
 mod gradient;
 mod layer;
-mod polish;
-mod polyhedral;
 mod problem;
-mod residuals;
-mod second;
 mod solution;
-mod system;
 
 pub use batch::{ConicBatch, ConicGradients, ConicTangents};
-pub use certificate::ConicCertificate;
 pub use check::{ConicCheckRow, ConicGradientCheck, check_conic_gradient};
 pub use gradient::{ConicCotangent, ConicGradient, ConicSolutionTangent, ConicTangent, ConicWrt};
 pub use layer::ConicLayer;

@@ -214,9 +214,7 @@ impl ConicSolution {
         along: &ConicTangent<'_>,
         wrt: ConicWrt,
     ) -> Result<ConicGradient, Error> {
-        self.with_derivatives(|at| {
-            self.form.second_vjp(&self.conic, at, &self.at[2], (cotangent, along), wrt)
-        })
+        self.with_derivatives(|at| self.form.second_vjp(&self.conic, at, &self.at[2], (cotangent, along), wrt))
     }
 
     /// What the backward system is worth: the accuracy of one solve with it, an estimate of its reciprocal condition (0 where

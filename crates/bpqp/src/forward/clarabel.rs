@@ -18,7 +18,7 @@
 
 use super::{ForwardHandle, ForwardSolver, Outcome};
 use crate::residuals::Point;
-use crate::{Certificate, Cone, Csc, Error, Hessian, Qp, Settings, Status};
+use crate::{Certificate, Cone, Csc, Error, Qp, Settings, Status};
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
 use std::time::Instant;
@@ -126,6 +126,17 @@ struct Handle {
     iterations: usize,
 }
 
+/// A problem as Clarabel takes it: the upper triangle of the Hessian and the linear term in the extended variables
+/// `(x, t)`, and the entries of all rows.
+struct Data {
+    p: CscMatrix<f64>,
+    q: Vec<f64>,
+    entries: Vec<(usize, usize, f64)>,
+    rhs: Vec<f64>,
+    equalities: usize,
+    inequalities: usize,
+}
+
 /// A solver that is given new numbers.
 struct Kept {
     rows: Rows,
@@ -168,40 +179,30 @@ fn csc(m: Csc) -> CscMatrix<f64> {
     CscMatrix::new(m.nrows(), m.ncols(), m.indptr().to_vec(), m.indices().to_vec(), m.values().to_vec())
 }
 
-/// The upper triangle of the Hessian in the extended variables `(x, t)`.
-fn hessian(p: &Hessian) -> Result<CscMatrix<f64>, Error> {
-    let n = p.n();
-    let mut entries = Vec::new();
-    let mut dim = n;
-    match p {
-        Hessian::Zero(_) => {}
-        Hessian::Dense(m) => (0..n).for_each(|j| (0..=j).for_each(|i| entries.push((i, j, m[(i, j)])))),
-        Hessian::Sparse(m) => entries.extend(m.triplets().filter(|&(i, j, _)| i <= j)),
-        Hessian::Diagonal(d) => entries.extend(d.iter().enumerate().map(|(i, &v)| (i, i, v))),
-        Hessian::LowRank { d, f } => {
-            dim += f.ncols();
-            entries.extend(d.iter().enumerate().map(|(i, &v)| (i, i, v)));
-            entries.extend((n..dim).map(|k| (k, k, 1.0)));
-        }
-    }
-    Csc::from_triplets(dim, dim, &entries).map(csc)
-}
-
 impl Handle {
-    /// The matrix of all rows as triplets, their right-hand side, and how many of them are equalities and inequalities.
-    fn rows(&self, rows: &Rows) -> (Vec<(usize, usize, f64)>, Vec<f64>, usize, usize) {
-        let Qp { q, a, b, g, h, c, d, lb, ub, .. } = &self.qp;
-        let (n, m_eq) = (q.len(), b.len());
-        let mut entries = Vec::new();
+    /// What Clarabel is given, in these rows.
+    fn data(&self, rows: &Rows) -> Result<Data, Error> {
+        let Qp { p, q, a, b, g, h, c, d, lb, ub, .. } = &self.qp;
+        let (n, m_eq, extension) = (q.len(), b.len(), p.extension());
+        let dim = n + extension;
+        let mut q = q.to_vec();
+        q.resize(dim, 0.0);
+        let (mut quadratic, mut entries) = (Vec::new(), Vec::new());
         let mut rhs = b.to_vec();
         a.for_each(|i, j, v| entries.push((i, j, v)));
-        if let Hessian::LowRank { f, .. } = &*self.qp.p {
-            for k in 0..f.ncols() {
-                entries.extend((0..n).map(|i| (m_eq + k, i, f[(i, k)])));
-                entries.push((m_eq + k, n + k, -1.0));
-                rhs.push(0.0);
+        p.for_each_extended(n, |i, j, v| {
+            if i <= j && j < n {
+                quadratic.push((i, j, v));
+            } else if j >= n {
+                // `F'x - t`, and the square of t in the objective
+                entries.push((m_eq + j - n, i, v));
+                if i == j {
+                    quadratic.push((i, i, 1.0));
+                }
             }
-        }
+        });
+        rhs.resize(m_eq + extension, 0.0);
+        let p = csc(Csc::from_triplets(dim, dim, &quadratic)?);
         for &i in &rows.fixed {
             entries.push((rhs.len(), i, 1.0));
             rhs.push(lb[i]);
@@ -234,7 +235,7 @@ impl Handle {
             let (to, factor) = self.cone_rows[i];
             entries.push((linear + to, j, factor * v));
         });
-        (entries, rhs, equalities, linear - equalities)
+        Ok(Data { p, q, entries, rhs, equalities, inequalities: linear - equalities })
     }
 
     /// The settings of a run.
@@ -262,10 +263,7 @@ impl Handle {
 
     /// The solver with the numbers of the problem at hand; `None` if Clarabel refuses them.
     fn set_up(&mut self, rows: Rows, tolerance: Tolerance) -> Option<Kept> {
-        let (entries, rhs, equalities, inequalities) = self.rows(&rows);
-        let p = hessian(&self.qp.p).ok()?;
-        let mut q = self.qp.q.to_vec();
-        q.resize(p.n, 0.0);
+        let Data { p, q, entries, rhs, equalities, inequalities } = self.data(&rows).ok()?;
         let settings = self.settings(tolerance);
         if let Some(mut kept) = self.kept.take().filter(|kept| kept.rows == rows) {
             for ((_, _, v), &at) in entries.iter().zip(&kept.order) {

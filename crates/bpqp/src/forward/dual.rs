@@ -330,6 +330,12 @@ impl DualHandle {
         let size = norm_inf(&y).max(norm_inf(&self.z));
         let scaled = |v: &[f64]| v.iter().map(|v| v / size).collect::<Vec<_>>();
         let z = scaled(&self.z);
-        Certificate::PrimalInfeasible(Point { x: Vec::new(), y: scaled(&y), z, z_box: vec![0.0; qp.n()], ..Point::default() })
+        Certificate::PrimalInfeasible(Point {
+            x: Vec::new(),
+            y: scaled(&y),
+            z,
+            z_box: vec![0.0; qp.n()],
+            ..Point::default()
+        })
     }
 }

@@ -9,7 +9,7 @@ use super::newton::PrimalDual;
 use super::scaling::Scaling;
 use super::{ForwardHandle, ForwardSolver, Outcome, dual::DualHandle};
 use crate::kkt::{self, DenseKkt, KktCore, KktFactor, Matrices};
-use crate::matrix::{Hessian, dot, norm_inf};
+use crate::matrix::{dot, norm_inf};
 use crate::{Certificate, Error, Point, Qp, Settings, Status};
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,7 +37,7 @@ impl ForwardSolver for InteriorPoint {
     }
 
     fn prepare(&self, qp: &Qp, settings: &Settings) -> Result<Box<dyn ForwardHandle>, Error> {
-        let dense = matches!(&*qp.p, Hessian::Dense(_));
+        let dense = qp.p.as_dense().is_some();
         if dense && !qp.has_bounds() && qp.n_equality() <= qp.n() && qp.n_inequality() <= 2 * qp.n() {
             let mut kkt = DenseKkt::new(Matrices::of(qp.kkt()));
             if let Some(core) = kkt.range_space()
@@ -362,7 +362,13 @@ fn certificate(qp: &Qp, point: &Point, accept: f64) -> Option<Certificate> {
     let multipliers = norm_inf(&point.y).max(norm_inf(&point.z)).max(norm_inf(&point.z_box));
     if multipliers > 1e3 {
         let scaled = |v: &[f64]| v.iter().map(|v| v / multipliers).collect::<Vec<_>>();
-        let ray = Point { x: Vec::new(), y: scaled(&point.y), z: scaled(&point.z), z_box: scaled(&point.z_box), ..Point::default() };
+        let ray = Point {
+            x: Vec::new(),
+            y: scaled(&point.y),
+            z: scaled(&point.z),
+            z_box: scaled(&point.z_box),
+            ..Point::default()
+        };
         let candidate = Certificate::PrimalInfeasible(ray).cleaned(qp);
         if candidate.violation(qp) <= accept {
             return Some(candidate);

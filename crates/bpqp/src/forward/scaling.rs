@@ -3,9 +3,8 @@
 //! `x = D x'`, rows of A and G times E, objective times c: `P' = c D P D`, `q' = c D q`, `A' = E A D`, bounds `D^-1 lb`.
 
 use super::newton::PrimalDual;
-use crate::matrix::{Csc, Hessian, Matrix, norm_inf};
+use crate::matrix::norm_inf;
 use crate::{Point, Qp};
-use faer::Mat;
 use std::sync::Arc;
 
 const SWEEPS: usize = 8;
@@ -71,22 +70,7 @@ impl Scaling {
     /// Infinity norms of the columns of `[P; A; G]` and of the rows of A and G, as scaled so far.
     fn norms(&self, qp: &Qp) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
         let mut columns = vec![0.0_f64; qp.n()];
-        let mut raise = |j: usize, v: f64| columns[j] = columns[j].max(v.abs());
-        match &*qp.p {
-            Hessian::Zero(_) => {}
-            Hessian::Dense(m) => {
-                for j in 0..m.ncols() {
-                    for (i, v) in m.col_as_slice(j).iter().enumerate() {
-                        raise(j, v * self.d[i] * self.d[j]);
-                    }
-                }
-            }
-            Hessian::Sparse(m) => m.triplets().for_each(|(i, j, v)| raise(j, v * self.d[i] * self.d[j])),
-            // of a factored Hessian the diagonal bounds every entry (it is positive semidefinite)
-            p @ (Hessian::Diagonal(_) | Hessian::LowRank { .. }) => {
-                p.diagonal().into_iter().enumerate().for_each(|(j, v)| raise(j, v * self.d[j] * self.d[j]));
-            }
-        }
+        qp.p.raise_columns(&self.d, &mut columns);
         let mut rows = [vec![0.0_f64; qp.n_equality()], vec![0.0_f64; qp.n_inequality()]];
         for ((m, e), norms) in [(&qp.a, &self.ea), (&qp.g, &self.eg)].into_iter().zip(&mut rows) {
             m.for_each(|i, j, v| {
@@ -103,30 +87,6 @@ impl Scaling {
         qp.p.diagonal().iter().zip(&self.d).fold(0.0_f64, |m, (p, d)| m.max((p * d * d).abs()))
     }
 
-    fn scaled_hessian(&self, p: &Hessian) -> Hessian {
-        let (c, d) = (self.cost, &self.d);
-        match p {
-            Hessian::Zero(n) => Hessian::Zero(*n),
-            Hessian::Dense(m) => Hessian::Dense(Mat::from_fn(m.nrows(), m.ncols(), |i, j| c * d[i] * m[(i, j)] * d[j])),
-            Hessian::Sparse(m) => Hessian::Sparse(scale(m, |i, j, v| c * d[i] * v * d[j])),
-            Hessian::Diagonal(v) => Hessian::Diagonal(v.iter().zip(d).map(|(v, d)| c * v * d * d).collect()),
-            Hessian::LowRank { d: v, f } => {
-                let root = c.sqrt();
-                Hessian::LowRank {
-                    d: v.iter().zip(d).map(|(v, d)| c * v * d * d).collect(),
-                    f: Mat::from_fn(f.nrows(), f.ncols(), |i, k| root * d[i] * f[(i, k)]),
-                }
-            }
-        }
-    }
-
-    fn scaled_rows(&self, m: &Matrix, e: &[f64]) -> Matrix {
-        match m {
-            Matrix::Dense(m) => Matrix::Dense(Mat::from_fn(m.nrows(), m.ncols(), |i, j| e[i] * m[(i, j)] * self.d[j])),
-            Matrix::Sparse(m) => Matrix::Sparse(scale(m, |i, j, v| e[i] * v * self.d[j])),
-        }
-    }
-
     /// The scaled problem.
     pub fn apply(&self, qp: &Qp) -> Qp {
         if self.identity {
@@ -134,9 +94,9 @@ impl Scaling {
         }
         let times = |v: &[f64], e: &[f64]| v.iter().zip(e).map(|(v, e)| v * e).collect();
         Qp {
-            p: Arc::new(self.scaled_hessian(&qp.p)),
-            a: Arc::new(self.scaled_rows(&qp.a, &self.ea)),
-            g: Arc::new(self.scaled_rows(&qp.g, &self.eg)),
+            p: Arc::new(qp.p.scaled(self.cost, &self.d)),
+            a: Arc::new(qp.a.scaled(&self.ea, &self.d)),
+            g: Arc::new(qp.g.scaled(&self.eg, &self.d)),
             q: qp.q.iter().zip(&self.d).map(|(q, d)| self.cost * q * d).collect(),
             b: times(&qp.b, &self.ea),
             h: times(&qp.h, &self.eg),
@@ -205,11 +165,6 @@ impl Scaling {
             }
         }
     }
-}
-
-fn scale(m: &Csc, f: impl Fn(usize, usize, f64) -> f64) -> Csc {
-    let mut values = m.triplets().map(|(i, j, v)| f(i, j, v)).collect::<Vec<_>>().into_iter();
-    m.map_pattern(|_, _| values.next().unwrap_or(0.0))
 }
 
 /// Writes into the buffer if nobody else holds it.

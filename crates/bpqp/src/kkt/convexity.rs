@@ -2,12 +2,8 @@
 
 use super::sparse::{DELTAS, SparseKkt};
 use super::{KktData, KktFactor};
-use crate::matrix::{Csc, Hessian, Matrix, dot, norm_inf};
+use crate::matrix::{Hessian, Matrix, dot, norm_inf};
 use crate::problem::Keep;
-use faer::Mat;
-use faer::Par;
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::cholesky::llt::factor::{LltRegularization, cholesky_in_place, cholesky_in_place_scratch};
 use std::sync::Arc;
 
 /// Curvature above minus this times the scale of the rows of `P` is what rounding leaves of a semidefinite matrix.
@@ -21,62 +17,26 @@ const ON_NULL_SPACE: f64 = 1e-10;
 /// space of `A`, up to rounding. Costs nothing for a diagonal or factored `P` and one factorization of a convex `P`;
 /// only what fails it is searched for a direction.
 pub fn negative_curvature(p: &Arc<Hessian>, a: &Arc<Matrix>) -> Option<Vec<f64>> {
-    let metric = match &**p {
-        // validated: d >= 0
-        Hessian::Zero(_) | Hessian::Diagonal(_) | Hessian::LowRank { .. } => return None,
-        Hessian::Dense(m) => {
-            let metric = row_norms(p);
-            if positive_definite(m, &metric) {
-                return None;
-            }
-            metric
-        }
-        Hessian::Sparse(m) if diagonally_dominant(m) => return None,
-        Hessian::Sparse(_) => row_norms(p),
-    };
+    if p.is_surely_convex() {
+        return None;
+    }
+    let metric = row_norms(p);
+    if p.is_positive_definite(&metric.iter().map(|v| ROUNDING * v).collect::<Vec<_>>()) {
+        return None;
+    }
     let empty = Arc::new(Matrix::empty(p.n()));
     let mut kkt = SparseKkt::new(KktData { p, rows: [a, &empty, &empty], analysis: &Keep::default() }).ok()?;
     search(p, a, &mut kkt, &metric)
 }
 
-/// Every diagonal entry is at least the sum of the magnitudes beside it: positive semidefinite (Gershgorin).
-fn diagonally_dominant(m: &Csc) -> bool {
-    (0..m.ncols()).all(|j| {
-        let (mut diagonal, mut beside) = (0.0, 0.0);
-        m.column(j).for_each(|(i, v)| if i == j { diagonal = v } else { beside += v.abs() });
-        diagonal >= beside
-    })
-}
-
 /// Largest magnitude in each row of `P`: the scale of its rounding errors (`|P_ij| <= sqrt(P_ii P_jj)` if convex).
 fn row_norms(p: &Hessian) -> Vec<f64> {
-    let mut norms = vec![0.0_f64; p.n()];
-    match p {
-        Hessian::Dense(m) => {
-            for (j, norm) in norms.iter_mut().enumerate() {
-                *norm = norm_inf(m.col_as_slice(j));
-            }
-        }
-        Hessian::Sparse(m) => m.triplets().for_each(|(_, j, v)| norms[j] = norms[j].max(v.abs())),
-        Hessian::Zero(_) | Hessian::Diagonal(_) | Hessian::LowRank { .. } => {}
-    }
+    let mut norms = vec![0.0; p.n()];
+    p.raise_columns(&vec![1.0; p.n()], &mut norms);
     // rows of zeros: any positive number far below the others
     let tiny = norms.iter().fold(0.0_f64, |a, &v| a.max(v)) * 1e-12;
     norms.iter_mut().for_each(|v| *v = v.max(tiny).max(f64::MIN_POSITIVE));
     norms
-}
-
-/// Cholesky of `P + ROUNDING * metric` succeeds.
-fn positive_definite(p: &Mat<f64>, metric: &[f64]) -> bool {
-    let mut l = p.clone();
-    (0..metric.len()).for_each(|i| l[(i, i)] += ROUNDING * metric[i]);
-    let Ok(mut memory) =
-        MemBuffer::try_new(cholesky_in_place_scratch::<f64>(metric.len(), Par::Seq, Default::default()))
-    else {
-        return false;
-    };
-    let stack = MemStack::new(&mut memory);
-    cholesky_in_place(l.as_mut(), LltRegularization::default(), Par::Seq, stack, Default::default()).is_ok()
 }
 
 /// Inverse iteration with the smallest shift `s * metric` (up to a factor of 4) that makes the Hessian positive definite
@@ -140,7 +100,8 @@ fn largest(m: &Matrix) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Certificate, Qp};
+    use crate::{Certificate, Csc, Qp};
+    use faer::Mat;
 
     fn check(qp: &Qp, expected: bool) {
         let found = negative_curvature(&qp.p, &qp.a);

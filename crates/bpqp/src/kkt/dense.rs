@@ -11,7 +11,7 @@ use super::kernels::{solve_lower, solve_lower_transposed};
 use super::range_space::RangeSpace;
 use super::{Breakdown, KktCore, KktData, KktFactor, Matrices};
 use crate::Error;
-use crate::matrix::{Hessian, gemv, gemv_t};
+use crate::matrix::{LowerWork, gemv, gemv_t, lower_gram, resize};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Accum, Mat, Par};
@@ -45,14 +45,13 @@ pub(crate) struct DenseKkt {
     form: Form,
     dc: Vec<f64>,
     free: Vec<usize>,
-    /// Where a variable stands among the free ones.
-    position: Vec<usize>,
     hard: Vec<usize>,
     soft: Vec<usize>,
     k: Mat<f64>,
     y: Mat<f64>,
     s: Mat<f64>,
     gathered: Mat<f64>,
+    lower: LowerWork,
     augmented: f64,
     /// Diagonal of a matrix before its factorization.
     diagonal: Vec<f64>,
@@ -76,13 +75,13 @@ impl DenseKkt {
             form: Form::None,
             dc: Vec::new(),
             free: Vec::new(),
-            position: Vec::new(),
             hard: Vec::new(),
             soft: Vec::new(),
             k: empty(),
             y: empty(),
             s: empty(),
             gathered: empty(),
+            lower: LowerWork::default(),
             augmented: 0.0,
             diagonal: Vec::new(),
             hessian_size: 0.0,
@@ -238,53 +237,7 @@ impl DenseKkt {
     }
 
     fn fill_hessian(&mut self, dx: &[f64]) {
-        let all = self.free.len() == dx.len();
-        match &*self.of.p {
-            Hessian::Dense(p) => {
-                for (j, &col) in self.free.iter().enumerate() {
-                    let (source, target) = (p.col_as_slice(col), self.k.col_as_slice_mut(j));
-                    if all {
-                        target[j..].copy_from_slice(&source[j..]);
-                    } else {
-                        for (o, &i) in target[j..].iter_mut().zip(&self.free[j..]) {
-                            *o = source[i];
-                        }
-                    }
-                }
-            }
-            Hessian::LowRank { d, f } => {
-                resize(&mut self.gathered, f.ncols(), self.free.len());
-                for (j, &i) in self.free.iter().enumerate() {
-                    for k in 0..f.ncols() {
-                        self.gathered[(k, j)] = f[(i, k)];
-                    }
-                }
-                lower_gram(&mut self.k, &self.gathered);
-                for (j, &i) in self.free.iter().enumerate() {
-                    self.k[(j, j)] += d[i];
-                }
-            }
-            other => {
-                self.k.fill(0.0);
-                self.position.clear();
-                self.position.resize(dx.len(), usize::MAX);
-                self.free.iter().enumerate().for_each(|(j, &i)| self.position[i] = j);
-                match other {
-                    Hessian::Sparse(m) => {
-                        for (i, j, v) in m.triplets() {
-                            let (i, j) = (self.position[i], self.position[j]);
-                            if i != usize::MAX && j != usize::MAX && i >= j {
-                                self.k[(i, j)] = v;
-                            }
-                        }
-                    }
-                    Hessian::Diagonal(d) => {
-                        self.free.iter().enumerate().for_each(|(j, &i)| self.k[(j, j)] = d[i]);
-                    }
-                    Hessian::Zero(_) | Hessian::Dense(_) | Hessian::LowRank { .. } => {}
-                }
-            }
-        }
+        self.of.p.write_lower(&self.free, &mut self.k, &mut self.lower);
         self.hessian_size = 0.0;
         for (j, &i) in self.free.iter().enumerate() {
             self.hessian_size = self.hessian_size.max(self.k[(j, j)].abs());
@@ -444,25 +397,4 @@ impl KktFactor for DenseKkt {
             _ => "dense primal",
         }
     }
-}
-
-fn resize(m: &mut Mat<f64>, nrows: usize, ncols: usize) {
-    if (m.nrows(), m.ncols()) != (nrows, ncols) {
-        m.resize_with(nrows, ncols, |_, _| 0.0);
-    }
-}
-
-/// Lower triangle of `out = y'y`.
-fn lower_gram(out: &mut Mat<f64>, y: &Mat<f64>) {
-    triangular_matmul(
-        out.as_mut(),
-        BlockStructure::TriangularLower,
-        Accum::Replace,
-        y.transpose(),
-        BlockStructure::Rectangular,
-        y.as_ref(),
-        BlockStructure::Rectangular,
-        1.0,
-        Par::Seq,
-    );
 }

@@ -48,7 +48,6 @@ pub(crate) use solver::KktSolver;
 pub(crate) use structured::StructuredKkt;
 
 use crate::Error;
-use crate::matrix::Hessian;
 use std::sync::Arc;
 
 /// What a factorization can share with others of the same matrices.
@@ -120,27 +119,23 @@ pub enum Breakdown {
 /// Prepares the factorization that fits the structure of `data`.
 pub fn prepare(data: KktData<'_>) -> Result<Box<dyn KktFactor>, Error> {
     let (n, k, sparse_rows) = (data.n(), data.m(), data.has_sparse_rows());
-    Ok(match &**data.p {
-        // rows pass through a dense Schur complement: worth it while they are few, or dense themselves
-        Hessian::Diagonal(_) | Hessian::LowRank { .. } if k <= 64 || (!sparse_rows && k <= n / 2) => {
-            Box::new(StructuredKkt::new(data))
-        }
-        Hessian::Dense(_) if !(sparse_rows && n + k > 400) => Box::new(DenseKkt::new(Matrices::of(data))),
-        _ if n + k <= 40 || (n <= 400 && !is_sparse(data)) => Box::new(DenseKkt::new(Matrices::of(data))),
-        _ => Box::new(SparseKkt::new(data)?),
-    })
+    let p = data.p;
+    // rows pass through a dense Schur complement: worth it while they are few, or dense themselves
+    if p.as_factored().is_some() && (k <= 64 || (!sparse_rows && k <= n / 2)) {
+        return Ok(Box::new(StructuredKkt::new(data)));
+    }
+    let dense = if p.as_dense().is_some() && !(sparse_rows && n + k > 400) {
+        true
+    } else {
+        n + k <= 40 || (n <= 400 && !is_sparse(data))
+    };
+    Ok(if dense { Box::new(DenseKkt::new(Matrices::of(data))) } else { Box::new(SparseKkt::new(data)?) })
 }
 
 /// True if at most a tenth of the entries are stored.
 fn is_sparse(data: KktData<'_>) -> bool {
     let n = data.n();
-    let mut stored = match &**data.p {
-        Hessian::Zero(_) => 0,
-        Hessian::Dense(_) => n * n,
-        Hessian::Sparse(m) => m.nnz(),
-        Hessian::Diagonal(_) => n,
-        Hessian::LowRank { f, .. } => n * (1 + f.ncols()),
-    };
+    let mut stored = data.p.stored();
     data.for_each_row_entry(|_, _, v| stored += usize::from(v != 0.0));
     10 * stored <= n * (n + data.m())
 }

@@ -4,10 +4,9 @@
 use super::cholesky::{CholeskyScratch, NotPositive, pivot_ratio};
 use super::kernels::{solve_lower, solve_lower_transposed};
 use super::{KktData, Matrices};
-use crate::matrix::Hessian;
-use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
+use crate::matrix::lower_gram;
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
-use faer::{Accum, Mat, Par};
+use faer::{Mat, Par};
 
 /// `P = L L'`, `Y = L^-1 C'` (n x k) and `M = Y'Y = C P^-1 C'`, with C all constraint rows.
 ///
@@ -31,9 +30,9 @@ const SAFE: f64 = 1e-12;
 impl RangeSpace {
     /// Computes the factors; fails if P is not safely positive definite.
     pub fn new(of: Matrices, scratch: &mut CholeskyScratch) -> Result<Self, NotPositive> {
-        let l = match &*of.p {
-            Hessian::Dense(p) => scratch.factor_of(p),
-            other => scratch.factor_of(&other.to_dense()),
+        let l = match of.p.as_dense() {
+            Some(p) => scratch.factor_of(p),
+            None => scratch.factor_of(&of.p.to_dense()),
         }?;
         let pivot_ratio = pivot_ratio(l.as_ref());
         if pivot_ratio < SAFE {
@@ -43,17 +42,7 @@ impl RangeSpace {
         solve_lower_triangular_in_place(l.as_ref(), y.as_mut(), Par::Seq);
         let k = y.ncols();
         let mut m = Mat::zeros(k, k);
-        triangular_matmul(
-            m.as_mut(),
-            BlockStructure::TriangularLower,
-            Accum::Replace,
-            y.transpose(),
-            BlockStructure::Rectangular,
-            y.as_ref(),
-            BlockStructure::Rectangular,
-            1.0,
-            Par::Seq,
-        );
+        lower_gram(&mut m, &y);
         Ok(RangeSpace { of, l, pivot_ratio, y, m })
     }
 

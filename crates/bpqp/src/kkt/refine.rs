@@ -99,6 +99,12 @@ impl Refiner {
         self.refine(kkt, data, diagonals, (w, v), Measure::Rows)
     }
 
+    /// Puts the right-hand sides of the last solve back.
+    pub fn restore(&self, w: &mut [f64], v: &mut [f64]) {
+        w.copy_from_slice(&self.rhs_w);
+        v.copy_from_slice(&self.rhs_v);
+    }
+
     /// Solves for `(w, v)` in place and refines until the residual is small against the largest term, for a step of an
     /// iteration that corrects itself.
     pub fn step(

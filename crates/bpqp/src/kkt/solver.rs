@@ -44,16 +44,16 @@ impl KktSolver {
         self.face = None;
     }
 
-    /// Factors for these diagonals; where the system is singular on the variables, for the point of least norm.
-    pub fn factor(&mut self, data: KktData<'_>, (dx, dc): (&[f64], &[f64])) -> Result<(), Breakdown> {
+    fn try_factor(&mut self, data: KktData<'_>, (dx, dc): (&[f64], &[f64])) -> Result<(), Breakdown> {
         self.face = factor_flat(&mut *self.kkt, data, (dx, dc), &mut self.shifted)?;
         Ok(())
     }
 
-    /// The same, with the regularized factorization where the first choice breaks down: its residual tells.
-    pub fn factor_anyway(&mut self, data: KktData<'_>, diagonals: (&[f64], &[f64])) -> Result<(), Error> {
+    /// Factors for these diagonals; where the system is singular on the variables, for the point of least norm; where the
+    /// first choice of factorization breaks down, with the regularized one: its residual tells.
+    pub fn factor(&mut self, data: KktData<'_>, diagonals: (&[f64], &[f64])) -> Result<(), Error> {
         let broken = |why: Breakdown| Error::Backward { reason: why.to_string() };
-        match self.factor(data, diagonals) {
+        match self.try_factor(data, diagonals) {
             Err(Breakdown::Inertia | Breakdown::Rank) if !self.robust => self.make_robust(data, diagonals),
             other => other.map_err(broken),
         }
@@ -62,44 +62,28 @@ impl KktSolver {
     fn make_robust(&mut self, data: KktData<'_>, diagonals: (&[f64], &[f64])) -> Result<(), Error> {
         self.kkt = Box::new(SparseKkt::new(data)?);
         self.robust = true;
-        self.factor(data, diagonals).map_err(|why| Error::Backward { reason: why.to_string() })
+        self.try_factor(data, diagonals).map_err(|why| Error::Backward { reason: why.to_string() })
     }
 
-    /// Solves in place and refines; returns the relative residual.
+    /// Solves in place and refines; where numbers overflow, once more with the regularized factorization. Returns the
+    /// relative residual.
     pub fn solve(
         &mut self,
         data: KktData<'_>,
         diagonals: (&[f64], &[f64]),
         (w, v): (&mut [f64], &mut [f64]),
-    ) -> f64 {
-        match self.face {
-            Some(delta) => {
-                self.flat.solve(&mut *self.kkt, &mut self.refiner, data, (delta, diagonals), (w, v))
-            }
-            None => self.refiner.solve(&mut *self.kkt, data, diagonals, w, v),
-        }
-    }
-
-    /// The same; where numbers overflow once more, from the right-hand sides, with the regularized factorization.
-    pub fn solve_anyway(
-        &mut self,
-        data: KktData<'_>,
-        diagonals: (&[f64], &[f64]),
-        (w, v): (&mut [f64], &mut [f64]),
     ) -> Result<f64, Error> {
-        let finite = |w: &[f64], v: &[f64]| w.iter().chain(v).all(|e| e.is_finite());
-        if self.robust {
-            return Ok(self.solve(data, diagonals, (w, v)));
-        }
-        let rhs = (w.to_vec(), v.to_vec());
-        let residual = self.solve(data, diagonals, (w, v));
-        if finite(w, v) {
-            return Ok(residual);
-        }
-        self.make_robust(data, diagonals)?;
-        w.copy_from_slice(&rhs.0);
-        v.copy_from_slice(&rhs.1);
-        Ok(self.solve(data, diagonals, (w, v)))
+        let Some(delta) = self.face else {
+            let residual = self.refiner.solve(&mut *self.kkt, data, diagonals, w, v);
+            let finite = w.iter().chain(&*v).all(|e| e.is_finite());
+            if finite || self.robust {
+                return Ok(residual);
+            }
+            self.make_robust(data, diagonals)?;
+            self.refiner.restore(w, v);
+            return self.solve(data, diagonals, (w, v));
+        };
+        Ok(self.flat.solve(&mut *self.kkt, &mut self.refiner, data, (delta, diagonals), (w, v)))
     }
 
     /// True if the kept rows were dependent, or the solution is one point of an optimal face.

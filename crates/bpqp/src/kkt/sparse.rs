@@ -9,7 +9,7 @@
 //! multipliers with a tiny step, which converges to a solution (Friedlander & Orban, "A primal-dual regularized
 //! interior-point method for convex quadratic programs", Math. Prog. Comp. 2012).
 
-use super::analysis::{Analysis, SKIP, for_each_p, too_large};
+use super::analysis::{Analysis, SKIP, too_large};
 use super::ldl::{Ldl, PivotError, Pivots};
 use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
@@ -112,7 +112,7 @@ impl SparseKkt {
         let data = &mut self.data;
         data.fill(0.0);
         let mut at = self.analysis.at.iter();
-        for_each_p(&self.of.p, self.n + self.m, |_, _, v| put(data, at.next(), v));
+        self.of.p.for_each_extended(self.n + self.m, |_, _, v| put(data, at.next(), v));
         for (_, block) in self.of.blocks() {
             block.for_each(|_, _, v| put(data, at.next(), v));
         }

@@ -15,9 +15,8 @@ use super::dense::DenseKkt;
 use super::kernels::{solve_lower, solve_lower_transposed};
 use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
-use crate::matrix::Hessian;
-use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
-use faer::{Accum, Mat, Par};
+use crate::matrix::lower_gram;
+use faer::Mat;
 
 /// Smallest to largest entry of E below which it counts as singular.
 const SINGULAR_E: f64 = 1e-14;
@@ -86,38 +85,30 @@ impl StructuredKkt {
     fn write(&mut self) {
         self.d.clear();
         let rows = self.of.transposed_rows();
-        match &*self.of.p {
-            Hessian::LowRank { d, f } => {
-                self.d.extend_from_slice(d);
-                self.rank = f.ncols();
-                self.rows = Mat::zeros(d.len(), self.rank + rows.ncols());
-                self.rows.as_mut().subcols_mut(0, self.rank).copy_from(f);
-                self.rows.as_mut().subcols_mut(self.rank, rows.ncols()).copy_from(&rows);
+        let diagonal;
+        let (d, factor) = match self.of.p.as_factored() {
+            Some(parts) => parts,
+            None => {
+                diagonal = self.of.p.diagonal();
+                (&diagonal[..], None)
             }
-            Hessian::Diagonal(d) => {
-                self.d.extend_from_slice(d);
-                (self.rank, self.rows) = (0, rows);
+        };
+        self.d.extend_from_slice(d);
+        self.rank = factor.map_or(0, Mat::ncols);
+        self.rows = match factor {
+            None => rows,
+            Some(f) => {
+                let mut both = Mat::zeros(d.len(), self.rank + rows.ncols());
+                both.as_mut().subcols_mut(0, self.rank).copy_from(f);
+                both.as_mut().subcols_mut(self.rank, rows.ncols()).copy_from(&rows);
+                both
             }
-            other => {
-                self.d.extend(other.diagonal());
-                (self.rank, self.rows) = (0, rows);
-            }
-        }
+        };
     }
 
     /// Fills the lower triangle of S, with its diagonal raised by a factor `1 + shift`; returns the largest entry.
     fn fill_schur(&mut self, shift: f64) -> f64 {
-        triangular_matmul(
-            self.s.as_mut(),
-            BlockStructure::TriangularLower,
-            Accum::Replace,
-            self.half.transpose(),
-            BlockStructure::Rectangular,
-            self.half.as_ref(),
-            BlockStructure::Rectangular,
-            1.0,
-            Par::Seq,
-        );
+        lower_gram(&mut self.s, &self.half);
         let mut largest = 0.0_f64;
         for (j, &col) in self.kept.iter().enumerate() {
             let entry = self.s[(j, j)];

@@ -135,6 +135,53 @@ impl Csc {
         (0..self.ncols).flat_map(move |j| self.column(j).map(move |(i, v)| (i, j, v)))
     }
 
+    /// The entry in that place, 0 if none is stored.
+    pub(crate) fn entry(&self, row: usize, col: usize) -> f64 {
+        self.column(col).find(|&(i, _)| i == row).map_or(0.0, |(_, v)| v)
+    }
+
+    /// Moves the entry in that place, if one is stored.
+    pub(crate) fn move_entry(&mut self, row: usize, col: usize, step: f64) {
+        let (start, end) = (self.indptr[col], self.indptr[col + 1]);
+        if let Ok(k) = self.indices[start..end].binary_search(&row) {
+            self.values[start + k] += step;
+        }
+    }
+
+    /// Refuses an entry that is not finite.
+    pub(crate) fn check_finite(&self, argument: &'static str) -> Result<(), Error> {
+        match self.triplets().find(|(_, _, v)| !v.is_finite()) {
+            None => Ok(()),
+            Some((row, col, value)) => Err(Error::NotFinite { argument, row, col, value }),
+        }
+    }
+
+    /// The same pattern with the values of a function of (row, column, value).
+    pub(crate) fn map(&self, f: impl Fn(usize, usize, f64) -> f64) -> Csc {
+        let mut out = self.clone();
+        for j in 0..self.ncols {
+            for k in self.indptr[j]..self.indptr[j + 1] {
+                out.values[k] = f(self.indices[k], j, self.values[k]);
+            }
+        }
+        out
+    }
+
+    /// The same pattern with the values of a function of (row, column), in the buffers of `last` if they have it.
+    pub(crate) fn refill(&self, last: Option<Csc>, f: impl Fn(usize, usize) -> f64) -> Csc {
+        let mut out = match last {
+            Some(last) if last.same_pattern(self) => last,
+            _ => self.clone(),
+        };
+        for j in 0..self.ncols {
+            let range = self.indptr[j]..self.indptr[j + 1];
+            for (v, &i) in out.values[range.clone()].iter_mut().zip(&self.indices[range]) {
+                *v = f(i, j);
+            }
+        }
+        out
+    }
+
     /// The same pattern with the values of a function of (row, column).
     pub fn map_pattern(&self, mut f: impl FnMut(usize, usize) -> f64) -> Csc {
         let mut out = self.clone();

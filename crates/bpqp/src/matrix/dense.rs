@@ -1,7 +1,10 @@
 //! Dense kernels on slices, over faer's run-time dispatched ones.
 
+use crate::Error;
 use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
 use faer::{Accum, ColMut, ColRef, Mat, MatRef, Par};
+use pulp::{Arch, Simd, WithSimd};
 
 /// `out += alpha * m x`.
 pub(crate) fn gemv(alpha: f64, m: MatRef<'_, f64>, x: &[f64], out: &mut [f64]) {
@@ -81,4 +84,53 @@ pub(crate) fn norm_inf(a: &[f64]) -> f64 {
         return f64::NAN;
     }
     largest.into_iter().fold(0.0, f64::max)
+}
+
+/// Lower triangle of `out = y'y`.
+pub(crate) fn lower_gram(out: &mut Mat<f64>, y: &Mat<f64>) {
+    triangular_matmul(
+        out.as_mut(),
+        BlockStructure::TriangularLower,
+        Accum::Replace,
+        y.transpose(),
+        BlockStructure::Rectangular,
+        y.as_ref(),
+        BlockStructure::Rectangular,
+        1.0,
+        Par::Seq,
+    );
+}
+
+pub(crate) fn resize(m: &mut Mat<f64>, nrows: usize, ncols: usize) {
+    if (m.nrows(), m.ncols()) != (nrows, ncols) {
+        m.resize_with(nrows, ncols, |_, _| 0.0);
+    }
+}
+
+/// The first column with an entry that is not finite.
+struct NotFiniteColumn<'a>(&'a Mat<f64>);
+
+impl WithSimd for NotFiniteColumn<'_> {
+    type Output = Option<usize>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Option<usize> {
+        let zero = simd.splat_f64s(0.0);
+        (0..self.0.ncols()).find(|&col| {
+            // 0 v is 0 for a finite v, and NaN for the others
+            let (head, tail) = S::as_simd_f64s(self.0.col_as_slice(col));
+            let sum = head.iter().fold(zero, |sum, &v| simd.mul_add_f64s(zero, v, sum));
+            tail.iter().fold(simd.reduce_sum_f64s(sum), |sum, v| sum + 0.0 * v) != 0.0
+        })
+    }
+}
+
+/// Refuses a matrix with an entry that is not finite.
+pub(crate) fn dense_finite(argument: &'static str, m: &Mat<f64>) -> Result<(), Error> {
+    let column = Arch::new().dispatch(NotFiniteColumn(m));
+    let place = column.and_then(|col| m.col_as_slice(col).iter().position(|v| !v.is_finite()).map(|row| (row, col)));
+    match place {
+        None => Ok(()),
+        Some((row, col)) => Err(Error::NotFinite { argument, row, col, value: m[(row, col)] }),
+    }
 }

@@ -1,6 +1,6 @@
 //! A constraint matrix.
 
-use super::{Csc, gemv, gemv_abs, gemv_t, gemv_t_abs};
+use super::{Csc, dense_finite, gemv, gemv_abs, gemv_t, gemv_t_abs};
 use crate::Error;
 use faer::Mat;
 
@@ -33,7 +33,12 @@ impl Matrix {
         let (m, n) = (above.nrows(), above.ncols());
         if n != below.ncols() {
             let (found, expected) = ((below.nrows(), below.ncols()), (below.nrows(), n));
-            return Err(Error::Shape { argument: "matrix", found, expected, advice: "it needs one column per entry of q" });
+            return Err(Error::Shape {
+                argument: "matrix",
+                found,
+                expected,
+                advice: "it needs one column per entry of q",
+            });
         }
         match (above, below) {
             (_, below) if m == 0 => Ok(below.clone()),
@@ -110,6 +115,42 @@ impl Matrix {
                 }
             }
             Matrix::Sparse(m) => m.triplets().for_each(|(i, j, v)| f(i, j, v)),
+        }
+    }
+
+    /// In what its structure (kind, shape, pattern) differs from that of `other`.
+    pub(crate) fn difference(&self, other: &Matrix) -> Option<&'static str> {
+        match (self, other) {
+            (Matrix::Dense(a), Matrix::Dense(b)) => (a.shape() != b.shape()).then_some("shape"),
+            (Matrix::Sparse(a), Matrix::Sparse(b)) => (!a.same_pattern(b)).then_some("sparsity pattern"),
+            _ => Some("kind of matrix"),
+        }
+    }
+
+    /// Refuses an entry that is not finite.
+    pub(crate) fn check_finite(&self, argument: &'static str) -> Result<(), Error> {
+        match self {
+            Matrix::Dense(m) => dense_finite(argument, m),
+            Matrix::Sparse(m) => m.check_finite(argument),
+        }
+    }
+
+    /// `E M D`.
+    pub(crate) fn scaled(&self, e: &[f64], d: &[f64]) -> Matrix {
+        match self {
+            Matrix::Dense(m) => Matrix::Dense(Mat::from_fn(m.nrows(), m.ncols(), |i, j| e[i] * m[(i, j)] * d[j])),
+            Matrix::Sparse(m) => Matrix::Sparse(m.map(|i, j, v| e[i] * v * d[j])),
+        }
+    }
+
+    /// `self += other` of the same structure.
+    pub(crate) fn add(&mut self, other: &Matrix) {
+        match (self, other) {
+            (Matrix::Dense(to), Matrix::Dense(from)) => *to += from,
+            (Matrix::Sparse(to), Matrix::Sparse(from)) => {
+                to.values_mut().iter_mut().zip(from.values()).for_each(|(t, f)| *t += f);
+            }
+            _ => {}
         }
     }
 

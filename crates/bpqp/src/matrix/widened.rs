@@ -8,7 +8,8 @@ impl Csc {
     pub(crate) fn widened(&self, extra: usize) -> Csc {
         let mut indptr = self.indptr().to_vec();
         indptr.resize(self.ncols() + extra + 1, self.nnz());
-        let made = Csc::new(self.nrows(), self.ncols() + extra, indptr, self.indices().to_vec(), self.values().to_vec());
+        let made =
+            Csc::new(self.nrows(), self.ncols() + extra, indptr, self.indices().to_vec(), self.values().to_vec());
         made.expect("a pattern stays valid with empty columns")
     }
 }

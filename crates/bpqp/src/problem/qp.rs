@@ -1,10 +1,10 @@
 //! Convex quadratic programs.
 
 use super::{Keep, validate};
+use crate::Error;
 use crate::cones::Cone;
 use crate::error::check_finite;
 use crate::matrix::{Hessian, Matrix};
-use crate::Error;
 use std::sync::Arc;
 
 /// The quadratic program
@@ -41,7 +41,7 @@ impl Qp {
     /// The unconstrained problem `min 1/2 x'P x + q'x`. `P` is read as `(P + P')/2`; an asymmetry above 1e-5 of its
     /// largest entry is refused. Use [`Qp::linear`] for a linear program.
     pub fn new(p: impl Into<Hessian>, q: impl Into<Vec<f64>>) -> Result<Self, Error> {
-        let (p, q) = (validate::hessian(p.into())?, q.into());
+        let (p, q) = (p.into().validated()?, q.into());
         let n = p.n();
         if q.len() != n {
             return Err(Error::length("q", q.len(), n, "q has one entry per column of P"));
@@ -175,7 +175,7 @@ impl Qp {
 
     /// With another `P`.
     pub fn with_p(mut self, p: impl Into<Hessian>) -> Result<Self, Error> {
-        let p = validate::hessian(p.into())?;
+        let p = p.into().validated()?;
         if p.n() != self.n() {
             let (found, expected) = ((p.n(), p.n()), (self.n(), self.n()));
             return Err(Error::Shape { argument: "P", found, expected, advice: "P has one column per entry of q" });
@@ -222,15 +222,11 @@ impl Qp {
     /// did not change when a problem was built anew from equal data.
     pub fn share_with(mut self, other: &Qp) -> Self {
         // matrices of different shapes are not comparable
-        let factors = |p: &Hessian| match p {
-            Hessian::LowRank { f, .. } => f.ncols(),
-            _ => 0,
-        };
-        if (self.p.n(), factors(&self.p)) == (other.p.n(), factors(&other.p)) && *self.p == *other.p {
+        if self.p.difference(&other.p).is_none() && *self.p == *other.p {
             self.p = other.p.clone();
         }
         for (own, old) in [(&mut self.a, &other.a), (&mut self.g, &other.g), (&mut self.c, &other.c)] {
-            if (own.nrows(), own.ncols()) == (old.nrows(), old.ncols()) && **own == **old {
+            if own.difference(old).is_none() && **own == **old {
                 *own = old.clone();
             }
         }

@@ -26,6 +26,7 @@ fn every_block_agrees_with_central_differences_for_cotangents_on_every_output() 
             z: if part == "z" { full.z.clone() } else { vec![] },
             z_box: if part == "z_box" { full.z_box.clone() } else { vec![] },
             objective: if part == "objective" { 1.0 } else { 0.0 },
+            ..Cotangent::default()
         };
         for output in ["x", "y", "z", "z_box", "objective"] {
             let cotangent = part(output);
@@ -233,6 +234,7 @@ fn the_sum_of_two_cotangents_has_the_sum_of_their_gradients() {
         z: add(&a.z, &b.z),
         z_box: add(&a.z_box, &b.z_box),
         objective: a.objective + b.objective,
+        ..Cotangent::default()
     };
     let [ga, gb, gs] = [&a, &b, &sum].map(|c| solution.vjp(c, Wrt::ALL).expect("differentiable"));
     for entry in Entry::all(&instance.qp) {

@@ -29,26 +29,6 @@ fn power_of_two(v: f64) -> f64 {
     v.clamp(1.0 / LIMIT, LIMIT).log2().round().exp2()
 }
 
-/// `columns[j] = max(columns[j], |entry|)` over the columns of `|P|` scaled by `d`.
-fn hessian_columns(p: &Hessian, d: &[f64], columns: &mut [f64]) {
-    match p {
-        Hessian::Zero(_) => {}
-        Hessian::Dense(m) => {
-            for j in 0..d.len() {
-                let column = m.col_as_slice(j);
-                let largest = column.iter().zip(d).fold(0.0_f64, |a, (v, s)| a.max((v * s).abs()));
-                columns[j] = columns[j].max(largest * d[j]);
-            }
-        }
-        Hessian::Sparse(m) => m.triplets().for_each(|(i, j, v)| columns[j] = columns[j].max((v * d[i] * d[j]).abs())),
-        // |P_ij| <= sqrt(P_ii P_jj): the diagonal stands for the whole column, which is never formed
-        Hessian::Diagonal(_) | Hessian::LowRank { .. } => {
-            let diagonal = p.diagonal();
-            (0..d.len()).for_each(|j| columns[j] = columns[j].max(diagonal[j] * d[j] * d[j]));
-        }
-    }
-}
-
 impl Scaling {
     /// Computes the factors for `qp`.
     pub fn new(qp: &Qp) -> Self {
@@ -60,7 +40,7 @@ impl Scaling {
         for _ in 0..SWEEPS {
             p_columns.fill(0.0);
             rows.fill(0.0);
-            hessian_columns(&qp.p, &d, &mut p_columns);
+            qp.p.raise_columns(&d, &mut p_columns);
             columns.copy_from_slice(&p_columns);
             columns.iter_mut().for_each(|v| *v *= c);
             for (matrix, offset) in [(&qp.a, 0), (&qp.g, m_eq)] {
@@ -74,7 +54,7 @@ impl Scaling {
             (0..n).for_each(|j| d[j] = (d[j] * factor(columns[j])).clamp(1.0 / LIMIT, LIMIT));
             (0..m).for_each(|i| e[i] = (e[i] * factor(rows[i])).clamp(1.0 / LIMIT, LIMIT));
             p_columns.fill(0.0);
-            hessian_columns(&qp.p, &d, &mut p_columns);
+            qp.p.raise_columns(&d, &mut p_columns);
             let mean = p_columns.iter().sum::<f64>() / n.max(1) as f64;
             let linear = qp.q.iter().zip(&d).fold(0.0_f64, |a, (q, s)| a.max((q * s).abs()));
             let size = mean.max(linear);
@@ -93,49 +73,9 @@ impl Scaling {
     /// The scaled matrices.
     pub fn matrices(&self, qp: &Qp) -> (Arc<Hessian>, Arc<Matrix>, Arc<Matrix>) {
         let m_eq = qp.n_equality();
-        let p = scale_hessian(&qp.p, self.c, &self.d);
-        let a = scale_matrix(&qp.a, &self.e[..m_eq], &self.d);
-        let g = scale_matrix(&qp.g, &self.e[m_eq..], &self.d);
+        let p = qp.p.scaled(self.c, &self.d);
+        let a = qp.a.scaled(&self.e[..m_eq], &self.d);
+        let g = qp.g.scaled(&self.e[m_eq..], &self.d);
         (Arc::new(p), Arc::new(a), Arc::new(g))
     }
-}
-
-fn scale_hessian(p: &Hessian, c: f64, d: &[f64]) -> Hessian {
-    let mut p = p.clone();
-    match &mut p {
-        Hessian::Zero(_) => {}
-        Hessian::Dense(m) => {
-            for j in 0..d.len() {
-                m.col_as_slice_mut(j).iter_mut().zip(d).for_each(|(v, s)| *v *= c * s * d[j]);
-            }
-        }
-        Hessian::Sparse(m) => scale_csc(m, |i| c * d[i], d),
-        Hessian::Diagonal(v) => v.iter_mut().zip(d).for_each(|(v, s)| *v *= c * s * s),
-        Hessian::LowRank { d: v, f } => {
-            v.iter_mut().zip(d).for_each(|(v, s)| *v *= c * s * s);
-            let root = c.sqrt();
-            for k in 0..f.ncols() {
-                f.col_as_slice_mut(k).iter_mut().zip(d).for_each(|(v, s)| *v *= root * s);
-            }
-        }
-    }
-    p
-}
-
-fn scale_matrix(m: &Matrix, e: &[f64], d: &[f64]) -> Matrix {
-    let mut m = m.clone();
-    match &mut m {
-        Matrix::Dense(m) => {
-            for j in 0..d.len() {
-                m.col_as_slice_mut(j).iter_mut().zip(e).for_each(|(v, s)| *v *= s * d[j]);
-            }
-        }
-        Matrix::Sparse(m) => scale_csc(m, |i| e[i], d),
-    }
-    m
-}
-
-fn scale_csc(m: &mut crate::Csc, row: impl Fn(usize) -> f64, d: &[f64]) {
-    let scaled: Vec<f64> = m.triplets().map(|(i, j, v)| v * row(i) * d[j]).collect();
-    m.values_mut().copy_from_slice(&scaled);
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Hessian;
 use crate::Matrix;
 use crate::residuals::{ResidualWork, residuals};
 use faer::Mat;

@@ -1,0 +1,196 @@
+//! A full symmetric matrix.
+
+use super::{ASYMMETRY, Hessian, KIND, LowerWork, Parameter, Product, Structure, square};
+use crate::Error;
+use crate::matrix::{dense_finite, gemv, gemv_abs, gemv_t};
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::cholesky::llt::factor::{LltRegularization, cholesky_in_place, cholesky_in_place_scratch};
+use faer::{Mat, Par};
+use pulp::{Arch, Simd, WithSimd};
+
+/// Tile edge of the transposed scans: two tiles of 8-byte entries fit in the first-level cache.
+const TILE: usize = 32;
+
+/// What one pass over a square matrix tells.
+struct Scan {
+    /// Every entry is finite.
+    finite: bool,
+    /// Largest magnitude.
+    largest: f64,
+    /// Largest `|m - m'|`.
+    asymmetry: f64,
+}
+
+/// Tile by tile against its mirror image, transposed into a buffer in the first-level cache.
+struct ScanSquare<'a>(&'a Mat<f64>);
+
+impl WithSimd for ScanSquare<'_> {
+    type Output = Scan;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Scan {
+        let m = self.0;
+        let n = m.ncols();
+        let zero = simd.splat_f64s(0.0);
+        let (mut top, mut difference, mut poison) = (zero, zero, zero);
+        let (mut last_top, mut last_difference, mut last_poison) = (0.0_f64, 0.0_f64, 0.0);
+        let mut tile = [[0.0; TILE]; TILE];
+        for jt in (0..n).step_by(TILE) {
+            let width = TILE.min(n - jt);
+            for it in (jt..n).step_by(TILE) {
+                let height = TILE.min(n - it);
+                for a in 0..height {
+                    for (mirror, v) in tile.iter_mut().zip(&m.col_as_slice(it + a)[jt..jt + width]) {
+                        mirror[a] = *v;
+                    }
+                }
+                for (b, mirror) in tile.iter().enumerate().take(width) {
+                    let column = S::as_simd_f64s(&m.col_as_slice(jt + b)[it..it + height]);
+                    let mirror = S::as_simd_f64s(&mirror[..height]);
+                    for (&v, &w) in column.0.iter().zip(mirror.0) {
+                        let d = simd.sub_f64s(v, w);
+                        top = simd.max_f64s(simd.abs_f64s(v), top);
+                        difference = simd.max_f64s(simd.abs_f64s(d), difference);
+                        poison = simd.mul_add_f64s(zero, d, poison);
+                    }
+                    for (v, w) in column.1.iter().zip(mirror.1) {
+                        last_top = last_top.max(v.abs());
+                        last_difference = last_difference.max((v - w).abs());
+                        last_poison += 0.0 * (v - w);
+                    }
+                }
+            }
+        }
+        Scan {
+            finite: simd.reduce_sum_f64s(poison) + last_poison == 0.0,
+            largest: simd.reduce_max_f64s(top).max(last_top),
+            asymmetry: simd.reduce_max_f64s(difference).max(last_difference),
+        }
+    }
+}
+
+/// Checked, and made exactly symmetric.
+pub(super) fn validated(argument: &'static str, mut m: Mat<f64>) -> Result<Mat<f64>, Error> {
+    square(argument, m.nrows(), m.ncols())?;
+    let n = m.ncols();
+    let Scan { finite, largest, asymmetry } = Arch::new().dispatch(ScanSquare(&m));
+    if !finite {
+        // or a difference of huge entries, which is infinite
+        dense_finite(argument, &m)?;
+    }
+    if asymmetry > ASYMMETRY * largest {
+        let below = |j: usize| (j + 1..n).map(move |i| (i, j));
+        let worst = (0..n).flat_map(below).max_by(|&(i, j), &(k, l)| {
+            let (a, b) = ((m[(i, j)] - m[(j, i)]).abs(), (m[(k, l)] - m[(l, k)]).abs());
+            a.total_cmp(&b)
+        });
+        let (row, col) = worst.unwrap_or((0, 0));
+        return Err(Error::Asymmetric { row, col, value: m[(row, col)], mirrored: m[(col, row)] });
+    }
+    if asymmetry > 0.0 {
+        for j in 0..n {
+            for i in j + 1..n {
+                let mean = 0.5 * (m[(i, j)] + m[(j, i)]);
+                m[(i, j)] = mean;
+                m[(j, i)] = mean;
+            }
+        }
+    }
+    Ok(m)
+}
+
+impl Structure for Mat<f64> {
+    fn n(&self) -> usize {
+        self.ncols()
+    }
+    fn mul_add(&self, alpha: f64, x: &[f64], out: &mut [f64], _work: &mut Vec<f64>) {
+        gemv(alpha, self.as_ref(), x, out);
+    }
+    fn magnitudes_add(&self, x: &[f64], out: &mut [f64], _work: &mut Vec<f64>) {
+        gemv_abs(self, x, out);
+    }
+    fn push_diagonal(&self, out: &mut Vec<f64>) {
+        out.extend((0..self.ncols()).map(|i| self[(i, i)]));
+    }
+    fn to_dense(&self) -> Mat<f64> {
+        self.clone()
+    }
+    fn is_zero(&self) -> bool {
+        self.col_iter().all(|c| c.iter().all(|&v| v == 0.0))
+    }
+    fn stored(&self) -> usize {
+        self.nrows() * self.ncols()
+    }
+    fn difference(&self, other: &Hessian) -> Option<&'static str> {
+        match other {
+            Hessian::Dense(m) => (m.shape() != self.shape()).then_some("size"),
+            _ => Some(KIND),
+        }
+    }
+    fn for_each_extended(&self, _behind: usize, mut f: impl FnMut(usize, usize, f64)) {
+        for j in 0..self.ncols() {
+            self.col_as_slice(j)[..=j].iter().enumerate().for_each(|(i, &v)| f(i, j, v));
+        }
+    }
+    fn is_surely_convex(&self) -> bool {
+        false
+    }
+    fn is_positive_definite(&self, shift: &[f64]) -> bool {
+        let n = self.ncols();
+        let mut l = self.clone();
+        (0..n).for_each(|i| l[(i, i)] += shift[i]);
+        let scratch = cholesky_in_place_scratch::<f64>(n, Par::Seq, Default::default());
+        let Ok(mut memory) = MemBuffer::try_new(scratch) else { return false };
+        let stack = MemStack::new(&mut memory);
+        cholesky_in_place(l.as_mut(), LltRegularization::default(), Par::Seq, stack, Default::default()).is_ok()
+    }
+    fn write_lower(&self, kept: &[usize], out: &mut Mat<f64>, _work: &mut LowerWork) {
+        let all = kept.len() == self.ncols();
+        for (j, &col) in kept.iter().enumerate() {
+            let (source, target) = (self.col_as_slice(col), out.col_as_slice_mut(j));
+            if all {
+                target[j..].copy_from_slice(&source[j..]);
+            } else {
+                for (o, &i) in target[j..].iter_mut().zip(&kept[j..]) {
+                    *o = source[i];
+                }
+            }
+        }
+    }
+    fn raise_columns(&self, d: &[f64], columns: &mut [f64]) {
+        for (j, column) in columns.iter_mut().enumerate() {
+            let entries = self.col_as_slice(j).iter().zip(d);
+            *column = column.max(entries.fold(0.0_f64, |a, (v, d)| a.max((v * d).abs())) * d[j]);
+        }
+    }
+    fn scaled(&self, c: f64, d: &[f64]) -> Hessian {
+        Hessian::Dense(Mat::from_fn(self.nrows(), self.ncols(), |i, j| c * d[i] * self[(i, j)] * d[j]))
+    }
+    fn gradient(&self, product: Product<'_>, last: Option<Hessian>) -> Hessian {
+        let Product { w, x, t } = product;
+        let n = x.len();
+        let mut m = match last {
+            Some(Hessian::Dense(m)) if m.ncols() == n => m,
+            _ => Mat::zeros(n, n),
+        };
+        for j in 0..n {
+            let (uj, xj) = (-0.5 * product.u(j), -0.5 * x[j]);
+            for ((m, &wi), &xi) in m.col_as_slice_mut(j).iter_mut().zip(w).zip(x) {
+                *m = (wi - 0.5 * t * xi) * xj + xi * uj;
+            }
+        }
+        Hessian::Dense(m)
+    }
+    fn sub_direction(&self, _at: &Hessian, x: &[f64], out: &mut [f64]) {
+        gemv(-0.5, self.as_ref(), x, out);
+        gemv_t(-0.5, self.as_ref(), x, out);
+    }
+    fn for_each_parameter(&self, mut f: impl FnMut(Parameter)) {
+        for j in 0..self.ncols() {
+            (j..self.ncols()).for_each(|i| f(Parameter::Entry(i, j)));
+        }
+    }
+    fn parameter(&self, which: Parameter) -> f64 {
+        if let Parameter::Entry(i, j) = which { self[(i, j)] } else { 0.0 }
+    }
+}
