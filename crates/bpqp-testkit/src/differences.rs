@@ -46,6 +46,17 @@ pub fn random_tangent(qp: &Qp, rng: &mut Rng) -> Tangent {
         }
         Hessian::Diagonal(_) => Hessian::Diagonal(rng.normals(n)),
         Hessian::LowRank { f, .. } => Hessian::LowRank { d: rng.normals(n), f: rng.normal_matrix(n, f.ncols()) },
+        Hessian::BlockDiagonal(blocks) => {
+            let full = symmetric(rng);
+            let mut at = 0;
+            let block = |m: &Mat<f64>| {
+                let first = at;
+                at += m.ncols();
+                full.submatrix(first, first, m.nrows(), m.ncols()).to_owned()
+            };
+            Hessian::BlockDiagonal(blocks.iter().map(block).collect())
+        }
+        other => panic!("no directions for {other:?}"),
     };
     let mut rows = |m: &Matrix| match m {
         Matrix::Dense(m) => Matrix::Dense(rng.normal_matrix(m.nrows(), m.ncols())),
@@ -108,6 +119,8 @@ pub fn blocks(gradient: &Gradient) -> Vec<(&'static str, Vec<f64>)> {
         Some(Hessian::Sparse(m)) => out.push(("P", values(m))),
         Some(Hessian::Diagonal(d)) => out.push(("d", d.clone())),
         Some(Hessian::LowRank { d, f }) => out.extend([("d", d.clone()), ("F", columns(f))]),
+        Some(Hessian::BlockDiagonal(blocks)) => out.push(("P", blocks.iter().flat_map(columns).collect())),
+        Some(other) => panic!("no names for {other:?}"),
     }
     for (name, block) in [("A", &gradient.a), ("G", &gradient.g)] {
         match block {

@@ -17,6 +17,7 @@ pub enum HessianKind {
     Sparse,
     Diagonal,
     Factored,
+    Blocks,
     Linear,
 }
 
@@ -47,14 +48,21 @@ pub struct Instance {
 }
 
 impl Family {
-    /// Every structure: five Hessians, dense and sparse rows, every mixture of constraints for which the problem has a
+    /// Every structure: six Hessians, dense and sparse rows, every mixture of constraints for which the problem has a
     /// solution.
     pub fn all() -> Vec<Family> {
         use HessianKind::*;
         let mut all = Vec::new();
-        let pairs =
-            [(Dense, false), (Sparse, true), (Diagonal, false), (Diagonal, true), (Factored, false), (Linear, false)];
-        for (hessian, sparse_rows) in pairs.into_iter().chain([(Factored, true), (Linear, true)]) {
+        let pairs = [
+            (Dense, false),
+            (Sparse, true),
+            (Diagonal, false),
+            (Diagonal, true),
+            (Factored, false),
+            (Blocks, false),
+            (Linear, false),
+        ];
+        for (hessian, sparse_rows) in pairs.into_iter().chain([(Factored, true), (Blocks, true), (Linear, true)]) {
             for mask in 0..8 {
                 let family = Family {
                     hessian,
@@ -64,7 +72,7 @@ impl Family {
                     bounds: mask & 4 > 0,
                 };
                 let unbounded = hessian == Linear && !family.inequality && !family.bounds;
-                let repeated = sparse_rows && matches!(hessian, Diagonal | Factored) && mask & 3 == 0;
+                let repeated = sparse_rows && matches!(hessian, Diagonal | Factored | Blocks) && mask & 3 == 0;
                 if !unbounded && !repeated {
                     all.push(family);
                 }
@@ -101,14 +109,19 @@ impl Family {
     }
 
     fn hessian(&self, n: usize, rng: &mut Rng) -> Hessian {
+        let full = |n: usize, rng: &mut Rng| {
+            let b = rng.normal_matrix(n, n);
+            let mut p = b.transpose() * &b * faer::Scale(1.0 / n as f64);
+            for i in 0..n {
+                p[(i, i)] += 0.5;
+            }
+            p
+        };
         match self.hessian {
-            HessianKind::Dense => {
-                let b = rng.normal_matrix(n, n);
-                let mut p = b.transpose() * &b * faer::Scale(1.0 / n as f64);
-                for i in 0..n {
-                    p[(i, i)] += 0.5;
-                }
-                Hessian::Dense(p)
+            HessianKind::Dense => Hessian::Dense(full(n, rng)),
+            HessianKind::Blocks => {
+                let sizes = [n / 2, n / 3, n - n / 2 - n / 3];
+                Hessian::block_diagonal(sizes.map(|n| full(n, rng)).to_vec()).expect("square")
             }
             HessianKind::Sparse => {
                 let mut triplets: Vec<_> = (0..n).map(|i| (i, i, rng.between(1.0, 2.0))).collect();

@@ -95,8 +95,8 @@ impl Certificate {
     /// by its length, both in units of the equilibrated problem if there are any.
     fn drop_small(&mut self, relative: f64, units: Option<&Units>) {
         let one = |units: Option<f64>| units.filter(|u| u.is_finite()).unwrap_or(1.0);
-        let unit_w = |i: usize| one(units.map(|u| u.w[i]));
-        let unit_v = |i: usize| one(units.map(|u| u.v[i]));
+        let unit_w = |i: usize| one(units.map(|u| u.w()[i]));
+        let unit_v = |i: usize| one(units.map(|u| u.v()[i]));
         let mut entries: Vec<(f64, &mut f64)> = match self {
             Certificate::PrimalInfeasible(p) => {
                 let bounds = p.z_box.iter_mut().enumerate().map(|(i, z)| (*z * unit_w(i), z));

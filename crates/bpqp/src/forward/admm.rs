@@ -16,15 +16,14 @@
 //! QP, whose constraints are all equalities.
 
 mod certificates;
-mod scaling;
 
+use super::scaling::{ADMM, Scaling};
 use super::{ForwardHandle, ForwardSolver, Outcome};
 use crate::kkt::{self, KktFactor};
 use crate::matrix::norm_inf;
 use crate::residuals::{Point, ResidualWork, residuals};
 use crate::{Error, Qp, Settings, Status};
 use certificates::Prover;
-use scaling::Scaling;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -100,8 +99,8 @@ struct Handle {
 
 impl Handle {
     fn new(qp: &Qp, settings: &Settings) -> Result<Self, Error> {
-        let scaling = Scaling::new(qp);
-        let scaled = scale(qp, &scaling, None);
+        let scaling = Scaling::of(qp, ADMM);
+        let scaled = scaling.apply(qp);
         let (n, m) = (qp.n(), qp.n_equality() + qp.n_inequality());
         let kkt = kkt::prepare(scaled.kkt())?;
         let state = || State { x: vec![0.0; n], c: vec![0.0; m], y: vec![0.0; m], b: vec![0.0; n], y_b: vec![0.0; n] };
@@ -228,7 +227,7 @@ impl Handle {
     }
 
     fn start(&mut self, warm: Option<&Point>) {
-        let (qp, Scaling { c: cost, d, e }) = (&self.scaled, &self.scaling);
+        let (qp, Scaling { cost, d, e, .. }) = (&self.scaled, &self.scaling);
         let (n, m_eq) = (qp.n(), qp.n_equality());
         let state = &mut self.state;
         let fits = |p: &&Point| p.x.len() == n && p.y.len() == m_eq && p.z.len() == qp.n_inequality() && p.is_finite();
@@ -263,7 +262,7 @@ impl Handle {
     /// The unscaled point of the current iterate; the multiplier of a pinned variable is what makes its row of the
     /// stationarity vanish.
     fn extract(&mut self, out: &mut Point) {
-        let (qp, Scaling { c: cost, d, e }) = (&self.qp, &self.scaling);
+        let (qp, Scaling { cost, d, e, .. }) = (&self.qp, &self.scaling);
         let m_eq = qp.n_equality();
         let state = &self.state;
         out.x.clear();
@@ -331,40 +330,14 @@ fn rows_mul_add(qp: &Qp, x: &[f64], out: &mut [f64]) {
     qp.g.mul_add(1.0, x, g);
 }
 
-/// The scaled problem; `matrices` are taken over from an earlier one.
-fn scale(qp: &Qp, scaling: &Scaling, matrices: Option<&Qp>) -> Qp {
-    let m_eq = qp.n_equality();
-    let (p, a, g) = match matrices {
-        Some(s) => (s.p.clone(), s.a.clone(), s.g.clone()),
-        None => scaling.matrices(qp),
-    };
-    let times =
-        |v: &[f64], f: &dyn Fn(usize) -> f64| v.iter().enumerate().map(|(i, v)| v * f(i)).collect::<Arc<[f64]>>();
-    let Scaling { c, d, e } = scaling;
-    Qp {
-        p,
-        a,
-        g,
-        q: times(&qp.q, &|i| c * d[i]),
-        b: times(&qp.b, &|i| e[i]),
-        h: times(&qp.h, &|i| e[m_eq + i]),
-        c: qp.c.clone(),
-        d: qp.d.clone(),
-        cones: qp.cones.clone(),
-        lb: times(&qp.lb, &|i| 1.0 / d[i]),
-        ub: times(&qp.ub, &|i| 1.0 / d[i]),
-        analysis: qp.analysis.clone(),
-    }
-}
-
 impl ForwardHandle for Handle {
     fn update(&mut self, qp: &Qp) -> Result<(), Error> {
         let same = Arc::ptr_eq(&self.qp.p, &qp.p) && Arc::ptr_eq(&self.qp.a, &qp.a) && Arc::ptr_eq(&self.qp.g, &qp.g);
         if same && self.scaling.suits(&qp.q) {
-            self.scaled = scale(qp, &self.scaling, Some(&self.scaled));
+            self.scaling.update(qp, &mut self.scaled);
         } else {
-            let scaling = Scaling::new(qp);
-            let scaled = scale(qp, &scaling, None);
+            let scaling = Scaling::of(qp, ADMM);
+            let scaled = scaling.apply(qp);
             self.kkt.load(scaled.kkt())?;
             (self.scaling, self.scaled, self.factored) = (scaling, scaled, None);
         }

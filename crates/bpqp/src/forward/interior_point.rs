@@ -6,7 +6,7 @@
 //! Schwan, Jiang, Kuhn, Jones 2023) and does not move the solution, since residuals are those of the problem itself.
 
 use super::newton::PrimalDual;
-use super::scaling::Scaling;
+use super::scaling::{INTERIOR_POINT, Scaling};
 use super::{ForwardHandle, ForwardSolver, Outcome, dual::DualHandle};
 use crate::kkt::{self, DenseKkt, KktCore, KktFactor, Matrices};
 use crate::matrix::{dot, norm_inf};
@@ -143,7 +143,7 @@ const BEYOND: f64 = 0.1;
 
 impl General {
     fn new(qp: &Qp) -> Result<Self, Error> {
-        let scaling = Scaling::of(qp);
+        let scaling = Scaling::of(qp, INTERIOR_POINT);
         let scaled = scaling.apply(qp);
         let kkt = kkt::prepare(scaled.kkt())?;
         let it = PrimalDual::new(&scaled);
@@ -166,7 +166,7 @@ impl General {
             self.scaling.update(qp, &mut self.scaled);
         } else {
             // factors of other matrices may hide rows of these
-            self.scaling = Scaling::of(qp);
+            self.scaling = Scaling::of(qp, INTERIOR_POINT);
             self.scaled = self.scaling.apply(qp);
         }
         self.qp = qp.clone();

@@ -1,90 +1,97 @@
-//! Equilibration (Ruiz 2001) and cost scaling of a problem, by powers of two so that no digit is lost.
+//! Equilibration and cost scaling of a problem, by powers of two so that no digit is lost.
 //!
-//! `x = D x'`, rows of A and G times E, objective times c: `P' = c D P D`, `q' = c D q`, `A' = E A D`, bounds `D^-1 lb`.
+//! `x = D x'`, rows times E, objective times c: `P' = c D P D`, `q' = c D q`, `A' = E A D`, bounds `D^-1 lb`; then
+//! `y = E y' / c` and `z_box = D^-1 z_box' / c`.
 
 use super::newton::PrimalDual;
-use crate::matrix::norm_inf;
+use crate::kkt::{power_of_two, raise_rows, ruiz};
+use crate::matrix::{Matrix, norm_inf};
 use crate::{Point, Qp};
 use std::sync::Arc;
 
-const SWEEPS: usize = 8;
-/// Spread of row and column norms below which a dense problem is left as it is.
+/// Spread of row and column norms up to which a problem counts as well scaled.
 const WELL_SCALED: f64 = 1e3;
+/// Largest exponent of the factor of the objective.
+const COST_LIMIT: f64 = 40.0;
+
+/// How a solver wants its problems scaled.
+pub(super) struct Rule {
+    sweeps: usize,
+    /// Largest exponent of a factor.
+    limit: f64,
+    /// Well-scaled problems are left as they are.
+    spares: bool,
+    /// The factor of the objective takes part in the sweeps, and the mean of the columns of P stands for its size: OSQP's
+    /// (Stellato, Banjac, Goulart, Bemporad & Boyd, "OSQP: an operator splitting solver for quadratic programs", Math.
+    /// Prog. Comp. 2020, section 5.1).
+    osqp: bool,
+}
+
+pub(super) const INTERIOR_POINT: Rule = Rule { sweeps: 8, limit: 40.0, spares: true, osqp: false };
+pub(super) const ADMM: Rule = Rule { sweeps: 10, limit: 20.0, spares: false, osqp: true };
 
 /// Diagonal scalings of a problem.
 #[derive(Debug, Clone)]
-pub(crate) struct Scaling {
-    d: Vec<f64>,
-    ea: Vec<f64>,
-    eg: Vec<f64>,
-    /// The factor of the objective.
+pub(super) struct Scaling {
+    /// Of the variables.
+    pub d: Vec<f64>,
+    /// Of the rows of all blocks, in order.
+    pub e: Vec<f64>,
+    /// Of the objective.
     pub cost: f64,
     identity: bool,
 }
 
-fn power_of_two(v: f64) -> f64 {
-    if v > 0.0 && v.is_finite() { v.log2().round().exp2().clamp(1e-12, 1e12) } else { 1.0 }
-}
-
 impl Scaling {
-    /// The scaling that brings the rows and columns of the KKT matrix near norm 1.
-    pub fn of(qp: &Qp) -> Self {
-        let n = qp.n();
-        let mut out = Scaling {
-            d: vec![1.0; n],
-            ea: vec![1.0; qp.n_equality()],
-            eg: vec![1.0; qp.n_inequality()],
-            cost: 1.0,
-            identity: true,
-        };
-        let (columns, a, g) = out.norms(qp);
-        let all = || columns.iter().chain(&a).chain(&g).copied().filter(|v| *v > 0.0);
-        let spread = all().fold(0.0_f64, f64::max) / all().fold(f64::INFINITY, f64::min);
-        let q = norm_inf(&qp.q);
-        let moderate = spread <= WELL_SCALED && (q == 0.0 || (1e-3..=1e3).contains(&q));
-        if moderate {
-            return out;
+    /// The scaling that brings the rows and columns of the KKT matrix, and the objective, near norm 1.
+    pub fn of(qp: &Qp, rule: Rule) -> Self {
+        let data = qp.kkt();
+        let (n, m) = (data.n(), data.m());
+        let (mut factors, mut largest) = (vec![1.0; n + m], vec![0.0; n + m]);
+        if rule.spares {
+            qp.p.raise_columns(&factors[..n], &mut largest[..n]);
+            raise_rows(data, &factors, &mut largest);
+            let all = || largest.iter().copied().filter(|v| *v > 0.0);
+            let spread = all().fold(0.0_f64, f64::max) / all().fold(f64::INFINITY, f64::min);
+            let q = norm_inf(&qp.q);
+            if spread <= WELL_SCALED && (q == 0.0 || (1e-3..=1e3).contains(&q)) {
+                let e = factors.split_off(n);
+                return Scaling { d: factors, e, cost: 1.0, identity: true };
+            }
         }
-        out.identity = false;
-        for _ in 0..SWEEPS {
-            let (columns, a, g) = out.norms(qp);
-            let shrink = |v: &mut f64, norm: f64| {
-                if norm > 0.0 {
-                    *v /= norm.sqrt();
-                }
+        // the factor that brings the objective, of a Hessian with these columns, near 1
+        let cost = |columns: &[f64], d: &[f64]| {
+            let linear = qp.q.iter().zip(d).fold(0.0_f64, |a, (q, d)| a.max((q * d).abs()));
+            let quadratic = if rule.osqp {
+                columns.iter().sum::<f64>() / n.max(1) as f64
+            } else {
+                columns.iter().fold(0.0_f64, |a, v| a.max(*v))
             };
-            out.d.iter_mut().zip(columns).for_each(|(v, n)| shrink(v, n));
-            out.ea.iter_mut().zip(a).for_each(|(v, n)| shrink(v, n));
-            out.eg.iter_mut().zip(g).for_each(|(v, n)| shrink(v, n));
-        }
-        for v in out.d.iter_mut().chain(&mut out.ea).chain(&mut out.eg) {
-            *v = power_of_two(*v);
-        }
-        let q = qp.q.iter().zip(&out.d).fold(0.0_f64, |m, (q, d)| m.max((q * d).abs()));
-        let p = out.hessian_norm(qp);
-        let size = q.max(p);
-        out.cost = if size > 0.0 { power_of_two(1.0 / size) } else { 1.0 };
-        out
+            let size = linear.max(quadratic);
+            if size > 0.0 { 1.0 / size } else { 1.0 }
+        };
+        let mut first = true;
+        ruiz(rule.sweeps, rule.limit.exp2(), (&mut factors, &mut largest), |factors, largest| {
+            let (d, columns) = (&factors[..n], &mut largest[..n]);
+            qp.p.raise_columns(d, columns);
+            if rule.osqp && !first {
+                let cost = cost(columns, d);
+                columns.iter_mut().for_each(|v| *v *= cost);
+            }
+            first = false;
+            raise_rows(data, factors, largest);
+        });
+        factors.iter_mut().for_each(|v| *v = power_of_two(*v, rule.limit));
+        largest[..n].fill(0.0);
+        qp.p.raise_columns(&factors[..n], &mut largest[..n]);
+        let cost = power_of_two(cost(&largest[..n], &factors[..n]), COST_LIMIT);
+        let e = factors.split_off(n);
+        Scaling { d: factors, e, cost, identity: false }
     }
 
-    /// Infinity norms of the columns of `[P; A; G]` and of the rows of A and G, as scaled so far.
-    fn norms(&self, qp: &Qp) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
-        let mut columns = vec![0.0_f64; qp.n()];
-        qp.p.raise_columns(&self.d, &mut columns);
-        let mut rows = [vec![0.0_f64; qp.n_equality()], vec![0.0_f64; qp.n_inequality()]];
-        for ((m, e), norms) in [(&qp.a, &self.ea), (&qp.g, &self.eg)].into_iter().zip(&mut rows) {
-            m.for_each(|i, j, v| {
-                let v = (v * e[i] * self.d[j]).abs();
-                norms[i] = norms[i].max(v);
-                columns[j] = columns[j].max(v);
-            });
-        }
-        let [a, g] = rows;
-        (columns, a, g)
-    }
-
-    fn hessian_norm(&self, qp: &Qp) -> f64 {
-        qp.p.diagonal().iter().zip(&self.d).fold(0.0_f64, |m, (p, d)| m.max((p * d * d).abs()))
+    /// True if the factor of the objective still suits another linear term of the same problem.
+    pub fn suits(&self, q: &[f64]) -> bool {
+        norm_inf(q) * self.d.iter().fold(0.0_f64, |a, &d| a.max(d)) * self.cost <= WELL_SCALED
     }
 
     /// The scaled problem.
@@ -92,19 +99,27 @@ impl Scaling {
         if self.identity {
             return qp.clone();
         }
+        let m = qp.n_equality();
         let times = |v: &[f64], e: &[f64]| v.iter().zip(e).map(|(v, e)| v * e).collect();
+        let over = |v: &[f64]| v.iter().zip(&self.d).map(|(v, d)| v / d).collect();
+        let mut end = 0;
+        let [a, g, c] = qp.kkt().rows.map(|block: &Arc<Matrix>| {
+            let first = end;
+            end += block.nrows();
+            if end == first { block.clone() } else { Arc::new(block.scaled(&self.e[first..end], &self.d)) }
+        });
         Qp {
             p: Arc::new(qp.p.scaled(self.cost, &self.d)),
-            a: Arc::new(qp.a.scaled(&self.ea, &self.d)),
-            g: Arc::new(qp.g.scaled(&self.eg, &self.d)),
             q: qp.q.iter().zip(&self.d).map(|(q, d)| self.cost * q * d).collect(),
-            b: times(&qp.b, &self.ea),
-            h: times(&qp.h, &self.eg),
-            c: qp.c.clone(),
+            a,
+            b: times(&qp.b, &self.e),
+            g,
+            h: times(&qp.h, &self.e[m..]),
+            c,
             d: qp.d.clone(),
             cones: qp.cones.clone(),
-            lb: qp.lb.iter().zip(&self.d).map(|(v, d)| v / d).collect(),
-            ub: qp.ub.iter().zip(&self.d).map(|(v, d)| v / d).collect(),
+            lb: over(&qp.lb),
+            ub: over(&qp.ub),
             analysis: qp.analysis.clone(),
         }
     }
@@ -115,9 +130,10 @@ impl Scaling {
             scaled.clone_from(qp);
             return;
         }
+        let m = qp.n_equality();
         rewrite(&mut scaled.q, qp.q.iter().zip(&self.d).map(|(q, d)| self.cost * q * d));
-        rewrite(&mut scaled.b, qp.b.iter().zip(&self.ea).map(|(v, e)| v * e));
-        rewrite(&mut scaled.h, qp.h.iter().zip(&self.eg).map(|(v, e)| v * e));
+        rewrite(&mut scaled.b, qp.b.iter().zip(&self.e).map(|(v, e)| v * e));
+        rewrite(&mut scaled.h, qp.h.iter().zip(&self.e[m..]).map(|(v, e)| v * e));
         rewrite(&mut scaled.lb, qp.lb.iter().zip(&self.d).map(|(v, d)| v / d));
         rewrite(&mut scaled.ub, qp.ub.iter().zip(&self.d).map(|(v, d)| v / d));
     }
@@ -128,11 +144,12 @@ impl Scaling {
             let scale = norm_inf(&it.x).max(norm_inf(&qp.b));
             return (it.primal_residual(), scale);
         }
-        let mut worst = it.ra.iter().zip(&self.ea).fold(0.0_f64, |m, (r, e)| m.max((r / e).abs()));
-        let mut scale = qp.b.iter().zip(&self.ea).fold(0.0_f64, |m, (r, e)| m.max((r / e).abs()));
+        let mut worst = it.ra.iter().zip(&self.e).fold(0.0_f64, |m, (r, e)| m.max((r / e).abs()));
+        let mut scale = qp.b.iter().zip(&self.e).fold(0.0_f64, |m, (r, e)| m.max((r / e).abs()));
+        let m = qp.n_equality();
         for (k, &i) in it.g.index.iter().enumerate() {
-            worst = worst.max((it.g.residual(k) / self.eg[i]).abs());
-            scale = scale.max((qp.h[i] / self.eg[i]).abs());
+            worst = worst.max((it.g.residual(k) / self.e[m + i]).abs());
+            scale = scale.max((qp.h[i] / self.e[m + i]).abs());
         }
         for f in [&it.l, &it.u] {
             for (k, &i) in f.index.iter().enumerate() {
@@ -155,9 +172,10 @@ impl Scaling {
         if self.identity {
             return;
         }
+        let m = out.y.len();
         out.x.iter_mut().zip(&self.d).for_each(|(x, d)| *x *= d);
-        out.y.iter_mut().zip(&self.ea).for_each(|(y, e)| *y *= e / self.cost);
-        out.z.iter_mut().zip(&self.eg).for_each(|(z, e)| *z *= e / self.cost);
+        out.y.iter_mut().zip(&self.e).for_each(|(y, e)| *y *= e / self.cost);
+        out.z.iter_mut().zip(&self.e[m..]).for_each(|(z, e)| *z *= e / self.cost);
         out.z_box.iter_mut().zip(&self.d).for_each(|(z, d)| *z /= d * self.cost);
         for i in 0..out.x.len() {
             if original.lb[i] == original.ub[i] {

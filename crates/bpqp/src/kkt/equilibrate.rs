@@ -1,20 +1,57 @@
-//! The units of a system: factors of its rows and columns that bring their largest entries near 1.
+//! Equilibration: factors of the rows and columns of a symmetric matrix that bring their largest entries near 1 (Ruiz, "A
+//! scaling algorithm to equilibrate both rows and columns norms", 2001).
 
 use super::KktData;
 
-/// Sweeps; each halves what the exponents are off by. Within a power of ten is enough to tell rounding from numbers.
+/// Divides the factors `sweeps` times by the square root of the largest entry in their row, which `raise` puts into
+/// `largest` (zeros) for the factors so far; none leaves the range that `limit` and its reciprocal bound.
+pub(crate) fn ruiz(
+    sweeps: usize,
+    limit: f64,
+    (factors, largest): (&mut [f64], &mut [f64]),
+    mut raise: impl FnMut(&[f64], &mut [f64]),
+) {
+    for _ in 0..sweeps {
+        largest.fill(0.0);
+        raise(factors, largest);
+        for (factor, largest) in factors.iter_mut().zip(&*largest) {
+            if *largest > 0.0 {
+                *factor = (*factor / largest.sqrt()).clamp(1.0 / limit, limit);
+            }
+        }
+    }
+}
+
+/// The nearest power of two, with which scaling adds no rounding error, within `2^-limit` and `2^limit`; 1 for what is no
+/// factor.
+pub(crate) fn power_of_two(v: f64, limit: f64) -> f64 {
+    if v > 0.0 && v.is_finite() { v.log2().round().clamp(-limit, limit).exp2() } else { 1.0 }
+}
+
+/// Raises `largest`, of the variables and then of the rows, to the entries of the rows scaled by their factors.
+pub(crate) fn raise_rows(data: KktData<'_>, factors: &[f64], largest: &mut [f64]) {
+    let (d, e) = factors.split_at(data.n());
+    let (columns, rows) = largest.split_at_mut(data.n());
+    data.for_each_row_entry(|i, j, v| {
+        let v = (v * e[i] * d[j]).abs();
+        rows[i] = rows[i].max(v);
+        columns[j] = columns[j].max(v);
+    });
+}
+
+/// Sweeps for the units; each halves what the exponents are off by. Within a power of ten is enough to tell rounding from
+/// numbers.
 const SWEEPS: usize = 4;
 /// Where the solution vanishes the terms of a row are rounding, and so is what is left of them: no row is measured against
 /// less than this part of the largest one.
 const NOISE: f64 = 1e-5;
 
-/// Factors of the variables and of the rows; infinite where there is nothing to scale.
+/// The units of a system: factors of its variables and rows; infinite where there is nothing to scale.
 #[derive(Debug, Default)]
 pub(crate) struct Units {
-    pub w: Vec<f64>,
-    pub v: Vec<f64>,
-    largest_w: Vec<f64>,
-    largest_v: Vec<f64>,
+    n: usize,
+    factors: Vec<f64>,
+    largest: Vec<f64>,
     diagonal: Vec<f64>,
 }
 
@@ -24,39 +61,48 @@ fn refill(v: &mut Vec<f64>, n: usize, value: f64) {
 }
 
 impl Units {
-    /// Equilibrates the rows and columns that are kept (Ruiz, "A scaling algorithm to equilibrate both rows and columns
-    /// norms", 2001). The diagonal of P stands for its columns: `|P_ij| <= sqrt(P_ii P_jj)`.
+    /// Of the variables.
+    pub fn w(&self) -> &[f64] {
+        &self.factors[..self.n]
+    }
+
+    /// Of the rows.
+    pub fn v(&self) -> &[f64] {
+        &self.factors[self.n..]
+    }
+
+    /// Equilibrates the rows and columns that are kept. The diagonal of P stands for its columns: `|P_ij| <= sqrt(P_ii
+    /// P_jj)`.
     pub fn load(&mut self, data: KktData<'_>, (dx, dc): (&[f64], &[f64])) {
+        let n = dx.len();
+        self.n = n;
         data.p.diagonal_into(&mut self.diagonal);
-        refill(&mut self.w, dx.len(), 1.0);
-        refill(&mut self.v, dc.len(), 1.0);
-        let Units { w, v, largest_w, largest_v, diagonal } = self;
-        for _ in 0..SWEEPS {
-            refill(largest_w, dx.len(), 0.0);
-            refill(largest_v, dc.len(), 0.0);
+        refill(&mut self.factors, n + dc.len(), 1.0);
+        refill(&mut self.largest, n + dc.len(), 0.0);
+        let Units { factors, largest, diagonal, .. } = self;
+        ruiz(SWEEPS, f64::INFINITY, (factors, largest), |factors, largest| {
             data.for_each_row_entry(|i, j, entry| {
                 if dc[i].is_finite() && dx[j].is_finite() {
-                    let entry = (entry * v[i] * w[j]).abs();
-                    largest_w[j] = largest_w[j].max(entry);
-                    largest_v[i] = largest_v[i].max(entry);
+                    let entry = (entry * factors[n + i] * factors[j]).abs();
+                    largest[j] = largest[j].max(entry);
+                    largest[n + i] = largest[n + i].max(entry);
                 }
             });
-            for (j, largest) in largest_w.iter_mut().enumerate().filter(|(j, _)| dx[*j].is_finite()) {
-                *largest = largest.max((diagonal[j] + dx[j]) * w[j] * w[j]);
+            let own = diagonal.iter().zip(dx).map(|(p, d)| p + d).chain(dc.iter().copied());
+            for ((largest, factor), own) in largest.iter_mut().zip(factors).zip(own).filter(|(_, own)| own.is_finite())
+            {
+                *largest = largest.max(own * factor * factor);
             }
-            for (i, largest) in largest_v.iter_mut().enumerate().filter(|(i, _)| dc[*i].is_finite()) {
-                *largest = largest.max(dc[i] * v[i] * v[i]);
-            }
-            for (factor, largest) in w.iter_mut().zip(&*largest_w).chain(v.iter_mut().zip(&*largest_v)) {
-                *factor = if *largest > 0.0 { *factor / largest.sqrt() } else { f64::INFINITY };
-            }
+        });
+        for (factor, _) in factors.iter_mut().zip(largest).filter(|(_, largest)| **largest == 0.0) {
+            *factor = f64::INFINITY;
         }
     }
 
     /// Raises the sizes of the terms of rows in which everything is rounding against those of the others.
     pub fn raise(&self, (r, s): (&mut [f64], &mut [f64]), (dx, dc): (&[f64], &[f64])) {
         let usable = |unit: f64, d: f64| unit.is_finite() && d.is_finite();
-        let blocks = [(r, &self.w, dx), (s, &self.v, dc)];
+        let blocks = [(r, self.w(), dx), (s, self.v(), dc)];
         let mut largest = 0.0_f64;
         for (size, units, d) in &blocks {
             let rows = size.iter().zip(*units).zip(*d).filter(|((_, u), d)| usable(**u, **d));

@@ -39,7 +39,7 @@ pub use sparse::SparseKkt;
 pub(crate) use cholesky::{CholeskyScratch, pivot_ratio};
 pub(crate) use data::Matrices;
 pub(crate) use dense::DenseKkt;
-pub(crate) use equilibrate::Units;
+pub(crate) use equilibrate::{Units, power_of_two, raise_rows, ruiz};
 pub(crate) use flat::{FlatSolver, factor_flat};
 pub(crate) use kernels::{solve_lower, solve_lower_transposed};
 pub(crate) use range_space::RangeSpace;

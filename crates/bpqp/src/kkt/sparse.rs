@@ -3,13 +3,13 @@
 //! A factored Hessian `diag(d) + F F'` is extended by r rows `F'w - u = 0`, so that the n x n matrix is never formed:
 //! eliminating `u` gives back `w'F F'w`, with r more negative pivots.
 //!
-//! The matrix is equilibrated (Ruiz, "A scaling algorithm to equilibrate both rows and columns norms", 2001) and its
-//! diagonal is kept away from zero by `DELTA` of that scale. The regularized factor then refines the solution of the
+//! The matrix is equilibrated and its diagonal is kept away from zero by `DELTA` of that scale. The regularized factor then refines the solution of the
 //! system that was asked for; for a singular system with a consistent right-hand side this is the proximal method of
 //! multipliers with a tiny step, which converges to a solution (Friedlander & Orban, "A primal-dual regularized
 //! interior-point method for convex quadratic programs", Math. Prog. Comp. 2012).
 
 use super::analysis::{Analysis, SKIP, too_large};
+use super::equilibrate::{power_of_two, ruiz};
 use super::ldl::{Ldl, PivotError, Pivots};
 use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
@@ -31,6 +31,8 @@ const SHARPEN: f64 = 1e-5;
 const DEPENDENT: f64 = 1e-9;
 /// Sweeps of the equilibration.
 const RUIZ_SWEEPS: usize = 8;
+/// Largest exponent of its factors.
+const LIMIT: f64 = 60.0;
 /// Refinement steps at most.
 const REFINEMENTS: usize = 10;
 /// Componentwise backward error that counts as rounding.
@@ -117,12 +119,10 @@ impl SparseKkt {
             block.for_each(|_, _, v| put(data, at.next(), v));
         }
 
-        // Ruiz: divide rows and columns by the square roots of their largest entries, until all are near 1
         let (place, col_ptr, row_idx) = (self.ldl.place(), self.ldl.col_ptr(), self.ldl.row_idx());
-        let (s, largest) = (&mut self.x, &mut self.r);
+        let s = &mut self.x;
         s.fill(1.0);
-        for _ in 0..RUIZ_SWEEPS {
-            largest.fill(0.0);
+        ruiz(RUIZ_SWEEPS, f64::INFINITY, (s, &mut self.r), |s, largest| {
             for j in 0..s.len() {
                 for k in col_ptr[j]..col_ptr[j + 1] {
                     let i = row_idx[k];
@@ -131,14 +131,8 @@ impl SparseKkt {
                     largest[j] = largest[j].max(v);
                 }
             }
-            for j in 0..s.len() {
-                if largest[j] > 0.0 {
-                    s[j] /= largest[j].sqrt();
-                }
-            }
-        }
-        // powers of two: scaling then adds no rounding error
-        s.iter_mut().for_each(|s| *s = s.log2().round().clamp(-60.0, 60.0).exp2());
+        });
+        s.iter_mut().for_each(|s| *s = power_of_two(*s, LIMIT));
         for j in 0..s.len() {
             for k in col_ptr[j]..col_ptr[j + 1] {
                 data[k] *= s[row_idx[k]] * s[j];

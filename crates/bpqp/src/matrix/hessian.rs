@@ -1,6 +1,7 @@
 //! The quadratic term. What a structure has to say of itself is the trait `Structure`, one file per structure; a new one is
 //! a file and its lines here.
 
+mod blocks;
 mod dense;
 mod diagonal;
 mod low_rank;
@@ -11,10 +12,12 @@ use super::Csc;
 use crate::Error;
 use faer::Mat;
 use low_rank::LowRank;
+use std::ops::Range;
 use zero::Zero;
 
 /// The Hessian `P`, in the structure in which it came; also the structure of its gradient.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Hessian {
     /// No quadratic term (a linear program) in that many variables.
     Zero(usize),
@@ -31,6 +34,8 @@ pub enum Hessian {
         /// The factor, n x r.
         f: Mat<f64>,
     },
+    /// Dense symmetric blocks along the diagonal, as in a problem over several periods.
+    BlockDiagonal(Vec<Mat<f64>>),
 }
 
 /// One number of the data of a Hessian. Mirrored entries are one.
@@ -53,6 +58,11 @@ pub(crate) struct Product<'a> {
 }
 
 impl Product<'_> {
+    /// Of these variables alone.
+    fn part(&self, range: Range<usize>) -> Product<'_> {
+        Product { w: &self.w[range.clone()], x: &self.x[range], t: self.t }
+    }
+
     fn u(&self, i: usize) -> f64 {
         self.w[i] - 0.5 * self.t * self.x[i]
     }
@@ -144,6 +154,10 @@ macro_rules! each {
                 let $p = &LowRank { d, f };
                 $body
             }
+            Hessian::BlockDiagonal(blocks) => {
+                let $p = blocks.as_slice();
+                $body
+            }
         }
     };
 }
@@ -180,6 +194,12 @@ impl Hessian {
         Ok(Hessian::LowRank { d, f })
     }
 
+    /// Square symmetric blocks along the diagonal; what couples them are the constraints.
+    pub fn block_diagonal(blocks: Vec<Mat<f64>>) -> Result<Self, Error> {
+        blocks.iter().try_for_each(|block| square("P", block.nrows(), block.ncols()))?;
+        Ok(Hessian::BlockDiagonal(blocks))
+    }
+
     /// Checked, and made exactly symmetric.
     pub(crate) fn validated(self) -> Result<Self, Error> {
         match self {
@@ -188,6 +208,7 @@ impl Hessian {
             Hessian::Sparse(m) => sparse::validated(m).map(Hessian::Sparse),
             Hessian::Diagonal(d) => diagonal::validated(d).map(Hessian::Diagonal),
             Hessian::LowRank { d, f } => low_rank::validated(d, f),
+            Hessian::BlockDiagonal(blocks) => blocks::validated(blocks).map(Hessian::BlockDiagonal),
         }
     }
 
@@ -312,6 +333,9 @@ impl Hessian {
                 add(d, dd);
                 *f += df;
             }
+            (Hessian::BlockDiagonal(to), Hessian::BlockDiagonal(from)) => {
+                to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
+            }
             _ => {}
         }
     }
@@ -361,6 +385,9 @@ impl Hessian {
             (Hessian::Sparse(m), Parameter::Entry(i, j)) => both(i, j, step, |i, j, step| m.move_entry(i, j, step)),
             (Hessian::Diagonal(d) | Hessian::LowRank { d, .. }, Parameter::Diagonal(i)) => d[i] += step,
             (Hessian::LowRank { f, .. }, Parameter::Factor(i, k)) => f[(i, k)] += step,
+            (Hessian::BlockDiagonal(blocks), Parameter::Entry(i, j)) => {
+                both(i, j, step, |i, j, step| blocks::move_entry(blocks, i, j, step));
+            }
             _ => {}
         }
     }

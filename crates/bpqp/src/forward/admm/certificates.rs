@@ -3,7 +3,7 @@
 //! "Infeasibility detection in the alternating direction method of multipliers for convex optimization", JOTA 2019).
 
 use super::State;
-use super::scaling::Scaling;
+use crate::forward::scaling::Scaling;
 use crate::residuals::Point;
 use crate::{Certificate, Qp, Status};
 

@@ -99,6 +99,22 @@ pub(super) fn validated(argument: &'static str, mut m: Mat<f64>) -> Result<Mat<f
     Ok(m)
 }
 
+/// `c D m D`.
+pub(super) fn scaled(m: &Mat<f64>, c: f64, d: &[f64]) -> Mat<f64> {
+    Mat::from_fn(m.nrows(), m.ncols(), |i, j| c * d[i] * m[(i, j)] * d[j])
+}
+
+/// Writes the gradient of a full matrix.
+pub(super) fn write_gradient(product: Product<'_>, out: &mut Mat<f64>) {
+    let Product { w, x, t } = product;
+    for j in 0..x.len() {
+        let (uj, xj) = (-0.5 * product.u(j), -0.5 * x[j]);
+        for ((m, &wi), &xi) in out.col_as_slice_mut(j).iter_mut().zip(w).zip(x) {
+            *m = (wi - 0.5 * t * xi) * xj + xi * uj;
+        }
+    }
+}
+
 impl Structure for Mat<f64> {
     fn n(&self) -> usize {
         self.ncols()
@@ -164,21 +180,15 @@ impl Structure for Mat<f64> {
         }
     }
     fn scaled(&self, c: f64, d: &[f64]) -> Hessian {
-        Hessian::Dense(Mat::from_fn(self.nrows(), self.ncols(), |i, j| c * d[i] * self[(i, j)] * d[j]))
+        Hessian::Dense(scaled(self, c, d))
     }
     fn gradient(&self, product: Product<'_>, last: Option<Hessian>) -> Hessian {
-        let Product { w, x, t } = product;
-        let n = x.len();
+        let n = product.x.len();
         let mut m = match last {
             Some(Hessian::Dense(m)) if m.ncols() == n => m,
             _ => Mat::zeros(n, n),
         };
-        for j in 0..n {
-            let (uj, xj) = (-0.5 * product.u(j), -0.5 * x[j]);
-            for ((m, &wi), &xi) in m.col_as_slice_mut(j).iter_mut().zip(w).zip(x) {
-                *m = (wi - 0.5 * t * xi) * xj + xi * uj;
-            }
-        }
+        write_gradient(product, &mut m);
         Hessian::Dense(m)
     }
     fn sub_direction(&self, _at: &Hessian, x: &[f64], out: &mut [f64]) {
