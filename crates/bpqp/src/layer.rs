@@ -8,8 +8,8 @@ use crate::kkt::negative_curvature;
 use crate::matrix::{Hessian, Matrix};
 use crate::residuals::{Point, ResidualWork, residuals};
 use crate::{
-    Certificate, Cotangent, Error, Gradient, Qp, Settings, Solution, SolutionTangent, Solver, Status, Tangent, Verdict,
-    Wrt,
+    Certificate, Cotangent, Deadline, Error, Gradient, Qp, Settings, Solution, SolutionTangent, Solver, Status,
+    Tangent, Verdict, Wrt,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -208,6 +208,8 @@ impl Layer {
     }
 
     fn forward(&mut self, warm: Option<&Point>) -> Result<(), Error> {
+        let deadline = Deadline::of(&self.settings);
+        self.backward.differentiator.polisher.deadline.clone_from(&deadline);
         self.solution.info.certificate = None;
         self.solution.info.polished = false;
         self.solution.info.raw = None;
@@ -234,14 +236,24 @@ impl Layer {
                 self.solution.info.iterations = 0;
                 return self.finish_without(Status::NonConvex, Some(Certificate::NonConvex(direction.clone())));
             }
+            if deadline.passed() {
+                if k > 0 {
+                    break;
+                }
+                (self.solution.info.solver, self.solution.info.iterations) = (name, 0);
+                return self.finish_without(Status::TimeLimit, None);
+            }
             let Some(handle) = &mut self.chain[k].1 else { continue };
+            handle.end_by(&deadline);
             let outcome = handle.solve(warm, &mut self.trial);
             self.solution.info.solver = name;
             self.solution.info.iterations = outcome.iterations;
-            if self.accept(outcome.clone())? || self.settings.interrupted() {
+            if self.accept(outcome.clone())? {
                 return Ok(());
             }
+            let late = deadline.passed();
             if self.settings.polish
+                && !late
                 && let Some(outcome) = self.chain[k].1.as_mut().and_then(|h| h.tighten(&mut self.trial))
             {
                 self.solution.info.iterations = outcome.iterations;
@@ -252,6 +264,9 @@ impl Layer {
             if let Some(best) = best.take_if(|best| better(best, &self.solution)) {
                 // what this solver left in the workspaces belongs to a worse solution
                 self.adopt(&best)?;
+            }
+            if late {
+                break;
             }
             if self.solution.status.ok() && (self.solution.info.polished || plain(&self.solution) <= PLAIN) {
                 break;

@@ -83,7 +83,7 @@ impl ConicEngine {
         }
         let (base, settings) = (&self.base, &self.settings);
         let results = py.detach(|| {
-            on_threads(settings.threads, size, |i| -> Result<Instance, Error> {
+            on_threads(settings.concurrency(), size, |i| -> Result<Instance, Error> {
                 let point = [rows[0][i].clone(), rows[1][i].clone(), rows[2][i].clone()];
                 let mut out = Instance::given(&values.conic(base, i)?, &status[i], point, settings)?;
                 (out.solver, out.iterations) = ("clarabel", iterations[i]);
@@ -112,7 +112,7 @@ impl ConicEngine {
         let rows: Vec<Vec<f64>> = state.as_array().rows().into_iter().map(|row| row.to_vec()).collect();
         let (base, settings) = (&self.base, &self.settings);
         let results = py.detach(|| {
-            on_threads(settings.threads, size, |i| -> Result<Instance, Error> {
+            on_threads(settings.concurrency(), size, |i| -> Result<Instance, Error> {
                 let row = &rows[i];
                 let point = [row[..n].to_vec(), row[n..n + m].to_vec(), row[n + m..n + 2 * m].to_vec()];
                 if row[n + 2 * m] == 0.0 {
@@ -129,6 +129,6 @@ impl ConicEngine {
 
 impl ConicEngine {
     fn solved(&self, instances: Vec<Instance>, batch: Option<Arc<Mutex<Option<ConicBatch>>>>) -> PyResult<ConicSolved> {
-        Ok(ConicSolved { base: self.base.clone(), threads: self.settings.threads, instances, batch })
+        Ok(ConicSolved { base: self.base.clone(), threads: self.settings.concurrency(), instances, batch })
     }
 }

@@ -13,7 +13,6 @@ use numpy::{PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use std::num::NonZeroUsize;
 
 /// Arguments in order: P, q, A, b.
 const BLOCKS: usize = 4;
@@ -113,8 +112,7 @@ impl<'a> Values<'a> {
 
 /// `f` over `0..n` on the threads, results in order.
 fn on_threads<T: Send>(threads: usize, n: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = if threads == 0 { cores() } else { threads }.min(n);
+    let threads = threads.min(n);
     if threads <= 1 {
         return (0..n).map(f).collect();
     }

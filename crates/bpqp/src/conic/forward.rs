@@ -185,7 +185,7 @@ impl Forward {
                 (Status::DualInfeasible, Some(ConicCertificate::DualInfeasible(x.clone()).cleaned(conic)))
             }
             SolverStatus::MaxIterations => (Status::IterationLimit, None),
-            SolverStatus::MaxTime => (Status::TimeLimit, None),
+            SolverStatus::MaxTime | SolverStatus::CallbackTerminated => (Status::TimeLimit, None),
             _ => (Status::NumericalFailure, None),
         };
         Ok(Outcome { status, iterations: solution.iterations as usize, certificate, x, s, y })

@@ -14,7 +14,7 @@
 
 use super::{ForwardHandle, ForwardSolver, Outcome};
 use crate::residuals::Point;
-use crate::{Certificate, Csc, Error, Hessian, Interrupt, Qp, Settings, Status};
+use crate::{Certificate, Csc, Deadline, Error, Hessian, Qp, Settings, Status};
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
 
@@ -36,12 +36,11 @@ impl ForwardSolver for Clarabel {
         settings.validate()?;
         // the layer measures in absolute units too: ask for more than the tolerance
         let tol = (0.01 * settings.eps_abs.max(settings.eps_rel)).clamp(TIGHTEST, 1e-9);
-        let interrupt = settings.interrupt.clone();
+        let own = settings.clone();
         let settings = DefaultSettings {
             verbose: false,
             max_threads: 1,
             max_iter: settings.max_iter.map_or(200, |k| u32::try_from(k).unwrap_or(u32::MAX)),
-            time_limit: settings.time_limit.map_or(f64::INFINITY, |t| t.as_secs_f64()),
             tol_gap_abs: tol,
             tol_gap_rel: tol,
             tol_feas: tol,
@@ -50,7 +49,7 @@ impl ForwardSolver for Clarabel {
             reduced_tol_feas: REDUCED,
             ..DefaultSettings::default()
         };
-        Ok(Box::new(Handle { qp: qp.clone(), settings, interrupt }))
+        Ok(Box::new(Handle { qp: qp.clone(), settings, own, told: None }))
     }
 }
 
@@ -58,7 +57,8 @@ impl ForwardSolver for Clarabel {
 struct Handle {
     qp: Qp,
     settings: DefaultSettings<f64>,
-    interrupt: Option<Interrupt>,
+    own: Settings,
+    told: Option<Deadline>,
 }
 
 /// The rows that are not `A` or the extension, by the index of their inequality or variable.
@@ -190,16 +190,20 @@ impl ForwardHandle for Handle {
         Ok(())
     }
 
+    fn end_by(&mut self, deadline: &Deadline) {
+        self.told = Some(deadline.clone());
+    }
+
     fn solve(&mut self, _warm: Option<&Point>, out: &mut Point) -> Outcome {
         let n = self.qp.n();
+        let deadline = self.told.take().unwrap_or_else(|| Deadline::of(&self.own));
+        self.settings.time_limit = deadline.left().map_or(f64::INFINITY, |t| t.as_secs_f64());
         let rows = Rows::new(&self.qp);
         let Ok(mut solver) = self.build(&rows) else {
             *out = Point::zeros(&self.qp);
             return Outcome { status: Status::NumericalFailure, iterations: 0, certificate: None };
         };
-        if let Some(interrupt) = self.interrupt.clone() {
-            solver.set_termination_callback(move |_: &_| interrupt.requested());
-        }
+        solver.set_termination_callback(move |_: &_| deadline.passed());
         solver.solve();
         let solution = &solver.solution;
         out.x.clear();
@@ -220,7 +224,7 @@ impl ForwardHandle for Handle {
                 Status::DualInfeasible
             }
             SolverStatus::MaxIterations => Status::IterationLimit,
-            SolverStatus::MaxTime => Status::TimeLimit,
+            SolverStatus::MaxTime | SolverStatus::CallbackTerminated => Status::TimeLimit,
             _ => Status::NumericalFailure,
         };
         Outcome { status, iterations: solution.iterations as usize, certificate }
