@@ -32,6 +32,21 @@ class Factored:
         return f"Factored(d={self.d!r}, F={self.F!r})"
 
 
+def names_of(wrt: Any, names: tuple[str, ...]) -> list[str]:
+    """The arguments that `wrt` names."""
+    if isinstance(wrt, str):
+        given: list[Any] = [wrt]
+    else:
+        try:
+            given = list(wrt)
+        except TypeError:
+            raise ArgumentError(f"wrt = {wrt!r}: pass a name or a list of names from {', '.join(names)}") from None
+    for name in given:
+        if not isinstance(name, str) or name not in names:
+            raise ArgumentError(f"wrt names {name!r}: choose from {', '.join(names)}")
+    return given
+
+
 class Problem(NamedTuple):
     """Arguments as the extension takes them, and what is needed to give gradients the shape of the data."""
 
@@ -41,6 +56,8 @@ class Problem(NamedTuple):
     dtype: np.dtype[Any]
     templates: tuple[Any, ...]
     numbers: int = 0
+    # "scalar" for a number that stands for a vector, "row" for a vector that stands for a matrix of one row
+    forms: tuple[str | None, ...] = (None,) * 8
 
 
 def is_sparse(value: Any) -> bool:
@@ -49,9 +66,19 @@ def is_sparse(value: Any) -> bool:
     return sparse is not None and bool(sparse.issparse(value))
 
 
+def numbers_of(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """What NumPy makes of a value; what it cannot take is an error of this package."""
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        return np.asarray(value)
+    except Exception as error:  # lists of different lengths, tensors that need a gradient, arrays under a trace
+        raise DtypeError(f"{name} is a {type(value).__name__} that is no array of numbers: {error}") from None
+
+
 def as_array(name: str, value: Any, rank: int) -> np.ndarray[Any, Any]:
     """A contiguous f64 array of `rank` dimensions, or one more."""
-    array = value if isinstance(value, np.ndarray) else np.asarray(value)
+    array = numbers_of(name, value)
     if type(array) is not np.ndarray and np.ma.is_masked(array):
         raise ArgumentError(f"{name} has masked entries: fill them, a mask would be ignored")
     if array.dtype != np.float64:
@@ -66,9 +93,42 @@ def as_array(name: str, value: Any, rank: int) -> np.ndarray[Any, Any]:
     return array if flags.c_contiguous and flags.aligned else np.array(array, order="C")
 
 
+def check_sparse(name: str, matrix: Any) -> None:
+    """Refuses a sparse matrix whose arrays do not describe one: compiled code of scipy would read beyond their ends."""
+    if len(matrix.shape) != 2:
+        raise ArgumentError(f"{name} has shape {tuple(matrix.shape)}: a sparse argument is a matrix")
+    if matrix.dtype.kind not in "iuf":
+        raise DtypeError(f"{name} has dtype {matrix.dtype}: pass float64 or float32")
+    if matrix.format == "coo":
+        for axis, index, size in zip(("row", "column"), (matrix.row, matrix.col), matrix.shape, strict=True):
+            _check_indices(name, axis, index, size)
+            if len(index) != len(matrix.data):
+                raise ArgumentError(f"{name} has {len(index)} {axis} indices for {len(matrix.data)} values")
+        return
+    if matrix.format not in ("csc", "csr", "bsr"):
+        return
+    by_rows = matrix.format != "csc"
+    block = matrix.blocksize if matrix.format == "bsr" else (1, 1)
+    rows, cols = (size // part for size, part in zip(matrix.shape, block, strict=True))
+    lines, others = (rows, cols) if by_rows else (cols, rows)
+    indptr, indices = matrix.indptr, matrix.indices
+    if len(indptr) != lines + 1 or indptr[0] != 0 or np.any(np.diff(indptr) < 0):
+        raise ArgumentError(f"{name}.indptr must rise from 0 and have {lines + 1} entries: rebuild the matrix")
+    if not indptr[-1] <= min(len(indices), len(matrix.data)):
+        raise ArgumentError(
+            f"{name}.indptr ends at {indptr[-1]}, but there are {len(indices)} indices and {len(matrix.data)} values"
+        )
+    _check_indices(name, "column" if by_rows else "row", indices[: indptr[-1]], others)
+
+
+def _check_indices(name: str, axis: str, index: Any, size: int) -> None:
+    if len(index) and not (index.min() >= 0 and index.max() < size):
+        k = int(np.flatnonzero((index < 0) | (index >= size))[0])
+        raise ArgumentError(f"entry {k} of {name} has {axis} index {index[k]}: it must be 0 to {size - 1}")
+
+
 def _as_csc(name: str, value: Any) -> tuple[Any, ...]:
-    if value.dtype.kind not in "iuf":
-        raise DtypeError(f"{name} has dtype {value.dtype}: pass float64 or float32")
+    check_sparse(name, value)
     matrix = value.tocsc(copy=True)
     matrix.sum_duplicates()
     if name == "P" and matrix.shape[0] == matrix.shape[1]:
@@ -89,6 +149,37 @@ def _as_csc(name: str, value: Any) -> tuple[Any, ...]:
     return pattern, type(value)
 
 
+def _broadcast(k: int, data: list[Any], form: str) -> Any:
+    """The array that a number or a row stands for."""
+    name = NAMES[k]
+    if form == "row":
+        row = as_array(name, data[k], 1)
+        return row[None] if row.size else None
+    value = as_array(name, data[k], 0)
+    if k >= 6:
+        size = data[1].shape[-1]
+    else:
+        matrix = data[k - 1]
+        if matrix is None:
+            return np.full(1, value)
+        size = matrix[3][0] if isinstance(matrix, tuple) else matrix.shape[-2]
+    return np.full(size, value)
+
+
+def _fill(data: list[Any], forms: list[str | None]) -> None:
+    # matrices come before their vectors
+    for k, form in enumerate(forms):
+        if form is not None:
+            data[k] = _broadcast(k, data, form)
+
+
+def _pairs(data: list[Any]) -> None:
+    for m, v in ((2, 3), (4, 5)):
+        if (data[m] is None) != (data[v] is None):
+            given, missing = (NAMES[m], NAMES[v]) if data[v] is None else (NAMES[v], NAMES[m])
+            raise ArgumentError(f"{missing} is missing: {given} was given, and the two come together")
+
+
 def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) -> Problem:
     """Checks the arguments and brings them into the form that the extension takes."""
     if q is None:
@@ -97,11 +188,19 @@ def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
     data: list[Any] = [None] * 8
     templates: list[Any] = [None] * 8
     shared = [True] * 8
+    forms: list[str | None] = [None] * 8
     batch, owner, numbers = None, "", 0
     for k, value in enumerate(raw):
         if value is None:
             continue
         name, rank = NAMES[k], RANKS[k]
+        if k >= 2 and not isinstance(value, (np.ndarray, Factored)) and not is_sparse(value):
+            value = numbers_of(name, value)  # noqa: PLW2901
+        if k >= 2 and np.ndim(value) == rank - 1:
+            # a number for every entry of a vector, a vector for the only row of a matrix
+            forms[k] = "scalar" if rank == 1 else "row"
+            data[k] = value
+            continue
         if isinstance(value, Factored):
             if k != 0:
                 raise ArgumentError(f"{name} is Factored: only P may be")
@@ -132,11 +231,9 @@ def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
                     raise ArgumentError(
                         f"{name} has a batch of {array.shape[0]}, but {owner} has one of {batch}: batches must agree"
                     )
-    for m, v in ((2, 3), (4, 5)):
-        if (data[m] is None) != (data[v] is None):
-            given, missing = (NAMES[m], NAMES[v]) if data[v] is None else (NAMES[v], NAMES[m])
-            raise ArgumentError(f"{missing} is missing: {given} was given, and the two come together")
+    _fill(data, forms)
+    _pairs(data)
     if batch == 0:
         raise ArgumentError(f"{owner} has a batch of 0: a batch needs at least one element")
     dtype = _F32 if getattr(q, "dtype", None) == _F32 else _F64
-    return Problem(tuple(data), tuple(shared), batch, dtype, tuple(templates), numbers)
+    return Problem(tuple(data), tuple(shared), batch, dtype, tuple(templates), numbers, tuple(forms))

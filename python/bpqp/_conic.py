@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _bpqp
-from ._core import Info, as_array, failure_text, is_sparse, options, policy_code
-from ._errors import ArgumentError, DtypeError, SolveError
+from ._arguments import names_of
+from ._core import Info, _call, as_array, check_sparse, failure_text, is_sparse, numbers_of, options, policy_code
+from ._errors import ArgumentError, DtypeError, Error, SolveError
+from ._kept import Kept
 
 NAMES = ("P", "q", "A", "b")
 OUTPUTS = ("x", "s", "y")
@@ -38,23 +40,30 @@ def cone_rows(cone: Cone) -> int:
 
 def _cones(cones: Any) -> list[Cone]:
     out: list[Cone] = []
+    if isinstance(cones, str) or not isinstance(cones, Iterable):
+        raise ArgumentError(f'cones = {cones!r}: pass a list such as [("zero", 2), ("soc", 3)]')
     for k, cone in enumerate(cones):
-        item = (cone,) if isinstance(cone, str) else tuple(cone)
+        item = (cone,) if isinstance(cone, str) else tuple(cone) if isinstance(cone, Iterable) else ()
         kind = item[0] if item else None
-        if kind not in CONES:
+        if not isinstance(kind, str) or kind not in CONES:
             raise ArgumentError(f"cones[{k}] = {cone!r}: choose a kind from {', '.join(CONES)}")
         wanted = CONES[kind]
         if len(item) != (1 if wanted is None else 2):
             shape = f"({kind!r},)" if wanted is None else f"({kind!r}, {wanted})"
             raise ArgumentError(f"cones[{k}] = {cone!r}: write {shape}")
-        if wanted is not None and "exponent" in wanted:
-            out.append((kind, float(item[1])))
-        elif wanted is not None:
-            if int(item[1]) != item[1] or item[1] < 0:
-                raise ArgumentError(f"cones[{k}] = {cone!r}: {wanted} is a whole number >= 0")
-            out.append((kind, int(item[1])))
-        else:
+        if wanted is None:
             out.append((kind,))
+            continue
+        try:
+            number = float(item[1])
+        except (TypeError, ValueError, OverflowError):
+            raise ArgumentError(f"cones[{k}] = {cone!r}: {item[1]!r} is no number, {kind} takes {wanted}") from None
+        if "exponent" in wanted:
+            out.append((kind, number))
+        elif number >= 0 and number.is_integer() and number < 2**53:
+            out.append((kind, int(number)))
+        else:
+            raise ArgumentError(f"cones[{k}] = {cone!r}: {kind} takes {wanted}, a whole number >= 0")
     return out
 
 
@@ -63,6 +72,14 @@ class Program:
 
     Kept between solves: the symbolic analysis, and one workspace for each thread.
     """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "engine"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        checked = options(self.solver, self.settings)
+        self.engine = _bpqp.ConicEngine(self.pattern_P, self.pattern_A, self.shape, self.cones, checked)
 
     def __init__(
         self,
@@ -74,23 +91,25 @@ class Program:
         settings: dict[str, Any] | None = None,
     ) -> None:
         self.pattern_P, self.pattern_A, self.shape, self.cones = P, A, shape, list(cones)
-        self.settings = dict(settings or {})
+        self.solver, self.settings = solver, dict(settings or {})
         checked = options(solver, self.settings)
         self.wheel = any(c[0] == "psd" and c[1] > 1 for c in self.cones) or solver == "clarabel_wheel"
         if self.wheel and solver not in ("auto", "clarabel"):
             raise ArgumentError(f"solver = {solver!r}: semidefinite cones are solved by 'clarabel' (or 'auto')")
         try:
             self.engine = _bpqp.ConicEngine(P, A, shape, self.cones, checked)
-        except (TypeError, OverflowError) as error:
+        except Error:
+            raise
+        except (TypeError, ValueError, OverflowError) as error:
             raise ArgumentError(f"settings {checked}: {error}") from error
 
     def solve(self, data: tuple[Any, ...], size: int) -> _bpqp.ConicSolved:
         """Solves for the values `(P, q, A, b)`, each shared or with `size` rows."""
         if not self.wheel:
-            return self.engine.solve(data, size)
+            return _call(self.engine.solve, data, size)  # type: ignore[no-any-return]
         from ._clarabel import solve_each
 
-        return self.engine.given(data, *solve_each(self, data, size))
+        return _call(self.engine.given, data, *solve_each(self, data, size))  # type: ignore[no-any-return]
 
     def restore(self, data: tuple[Any, ...], state: Any) -> _bpqp.ConicSolved:
         """Solutions from their rows of `ConicSolved.state`."""
@@ -138,6 +157,7 @@ def _full(rows: int, cols: int) -> Pattern:
 
 def _matrix(name: str, value: Any) -> _Argument:
     if is_sparse(value):
+        check_sparse(name, value)
         matrix = value.tocsc(copy=True)
         matrix.sum_duplicates()
         return _Argument(_values(name, matrix), False, _pattern(matrix), type(value), tuple(matrix.shape))
@@ -166,6 +186,8 @@ def _stack(name: str, matrices: Sequence[Any]) -> _Argument:
 
     if any(m.shape != matrices[0].shape for m in matrices):
         raise ArgumentError(f"{name} is a list of sparse matrices of different shapes: a batch has one shape")
+    for k, m in enumerate(matrices):
+        check_sparse(f"{name}[{k}]", m)
     columns = [m.tocsc(copy=True) for m in matrices]
     for m in columns:
         m.sum_duplicates()
@@ -192,6 +214,7 @@ class ConicSolution:
         self, arguments: dict[str, _Argument], batch: int | None, solved: _bpqp.ConicSolved, policy: int
     ) -> None:
         self._arguments, self._batch, self._solved, self._policy = arguments, batch, solved, policy
+        self._program: Program | None = None
         values: tuple[Any, ...] = solved.outputs(policy != 2)
         self.x, self.s, self.y, self.objective = values if batch is not None else (v[0] for v in values)
         if batch is None:
@@ -231,10 +254,20 @@ class ConicSolution:
         status = f"status={self.status!r}" if self._batch is None else f"batch of {self._batch}"
         return f"ConicSolution({status})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_solved": Kept.of(self._solved)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        data = tuple(self._arguments[n].values if n in self._arguments else None for n in NAMES)
+        kept: Any = state["_solved"]
+        program: Any = self._program
+        self._solved = kept.back(lambda rows: program.restore(data, rows))
+
     def _rows(self, name: str, value: Any) -> Any:
         if value is None:
             return None
-        array = np.asarray(value)
+        array = numbers_of(f"the cotangent of {name}", value)
         expected = getattr(self, name).shape
         if array.dtype.kind not in "iuf":
             raise DtypeError(f"the cotangent of {name} has dtype {array.dtype}: pass float64 or float32")
@@ -243,10 +276,7 @@ class ConicSolution:
         return np.ascontiguousarray(np.atleast_2d(array), dtype=np.float64)
 
     def _ask(self, wrt: str | Iterable[str] | None) -> list[bool]:
-        names = NAMES if wrt is None else [wrt] if isinstance(wrt, str) else list(wrt)
-        for name in names:
-            if name not in NAMES:
-                raise ArgumentError(f"wrt names {name!r}: choose from {', '.join(NAMES)}")
+        names = NAMES if wrt is None else names_of(wrt, NAMES)
         return [n in names and n in self._arguments for n in NAMES]
 
     def vjp(
@@ -312,9 +342,9 @@ class ConicSolution:
         Its shape is (batch,) + the shape of the output + the shape of the argument; for a sparse argument the last axis
         runs over its stored entries in compressed-column order.
         """
-        if of not in OUTPUTS:
+        if not isinstance(of, str) or of not in OUTPUTS:
             raise ArgumentError(f"of = {of!r}: choose one of {', '.join(OUTPUTS)}")
-        if wrt not in self._arguments:
+        if not isinstance(wrt, str) or wrt not in self._arguments:
             raise ArgumentError(f"wrt = {wrt!r}: choose one of {', '.join(self._arguments)}")
         value = self._solved.jacobian(of, NAMES.index(wrt), self._policy)
         value = value if self._batch is not None else value[0]
@@ -353,7 +383,9 @@ def raise_failures(solved: Any, solution: Any = None) -> None:
     failures = [(k, status) for k, (status, ok) in enumerate(zip(solved.status(), solved.ok(), strict=True)) if not ok]
 
     def proof(k: int) -> str:
-        certificate = solved.certificate(k)
+        certificate, reason = solved.certificate(k), solved.reason(k)
+        if reason is not None:
+            return f" ({reason})"
         if certificate is None:
             return ""
         return f" (proved by sol.info.certificate, a vector with {np.count_nonzero(certificate)} nonzeros)"
@@ -412,5 +444,6 @@ def solve_conic(
     assert pattern_A is not None
     program = Program(pattern_P, pattern_A, shape, _cones(cones), solver, settings)  # type: ignore[arg-type]
     data = tuple(arguments[n].values if n in arguments else None for n in NAMES)
-    solved = program.solve(data, batch or 1)
-    return ConicSolution(arguments, batch, solved, policy)
+    solution = ConicSolution(arguments, batch, program.solve(data, batch or 1), policy)
+    solution._program = program
+    return solution

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from . import _bpqp
-from ._arguments import NAMES, OUTPUTS, RANKS, Factored, Problem, as_array, is_sparse, prepare
-from ._engines import POLICIES, SETTINGS, engine, kept_engine, options, policy_code
-from ._errors import ArgumentError, DtypeError
+from ._arguments import NAMES, OUTPUTS, RANKS, Factored, Problem, as_array, check_sparse, is_sparse, numbers_of, prepare
+from ._engines import POLICIES, SETTINGS, by_qpsolvers, check_solver, engine, kept_engine, options, policy_code
+from ._errors import ArgumentError, DtypeError, Error
 from ._outcome import failure_text, raise_failures, report
 from ._results import Active, Diagnostics, GradientReport, Gradients, Info, Tangents
 from ._solution import Solution
@@ -30,12 +30,16 @@ __all__ = [
     "Solution",
     "Tangents",
     "as_array",
+    "by_qpsolvers",
     "check_gradient",
+    "check_solver",
+    "check_sparse",
     "engine",
     "failure_text",
     "from_solution",
     "is_sparse",
     "kept_engine",
+    "numbers_of",
     "options",
     "policy_code",
     "prepare",
@@ -54,12 +58,19 @@ def _warm(problem: Problem, warm_start: Any) -> Any:
         value = warm_start.get(name) if isinstance(warm_start, dict) else getattr(warm_start, name, None)
         if value is None:
             raise ArgumentError(f"warm_start has no {name}: pass a Solution, or a dict with x, y, z and z_box")
-        array = np.asarray(value, dtype=np.float64)
+        array = _doubles(f"warm_start.{name}", value)
         rank = 1 if problem.batch is None else 2
         if array.ndim != rank or (problem.batch is not None and array.shape[0] != problem.batch):
             raise ArgumentError(f"warm_start.{name} has shape {array.shape}: it is not that of this problem")
         rows.append(np.ascontiguousarray(array if rank == 2 else array[None, :]))
     return tuple(rows)
+
+
+def _doubles(name: str, value: Any) -> Any:
+    array = numbers_of(name, value)
+    if array.dtype.kind not in "iuf":
+        raise DtypeError(f"{name} has dtype {array.dtype}: pass float64 or float32")
+    return array.astype(np.float64, copy=False)
 
 
 def solve_qp(
@@ -91,7 +102,8 @@ def solve_qp(
         q: (n,); its dtype, float32 or float64, is that of the solution. The arithmetic is in double precision.
         G, h: (m, n) and (m,), rows of inequalities; `G` also scipy.sparse. Both or neither may be None.
         A, b: (k, n) and (k,), rows of equalities; `A` also scipy.sparse. Both or neither may be None.
-        lb, ub: (n,), may be infinite; None is no bound.
+        lb, ub: (n,), may be infinite; None is no bound. A number stands for every entry of `h`, `b`, `lb` or `ub`, and
+            a vector for the only row of `G` or `A`; their gradients have that shape too.
         solver: one of `solvers()`; "qpsolvers:NAME" solves there and differentiates here.
         warm_start: a `Solution` of a similar problem, or a dict with x, y, z and z_box. It never decides the answer.
         on_failure: "raise", "nan" (NaN solution and gradient where there is no solution) or "zero_grad" (the last
@@ -100,7 +112,8 @@ def solve_qp(
             parameter of the barrier whose gradient is taken), threads, polish, verbose (print a line); with
             "qpsolvers:NAME" other names go to that solver.
 
-    Every dense argument may carry a batch dimension first; those that do not are shared by the batch.
+    Every dense argument may carry a batch dimension first; those that do not are shared by the batch. An element of a
+    batch whose own data are not finite, or have `lb > ub`, fails alone, with status "invalid_data".
 
     Raises:
         ArgumentError: a shape, a value or a setting that is refused, by name, index and value.
@@ -109,25 +122,25 @@ def solve_qp(
     """
     policy_code(on_failure)
     problem = prepare(P, q, G, h, A, b, lb, ub)
-    if solver.startswith("qpsolvers:"):
+    if by_qpsolvers(solver):
         from ._qpsolvers import solve_with
 
         solved = solve_with(solver.partition(":")[2], problem, settings)
     else:
         prepared = kept_engine(solver, settings, problem.dtype == np.float32, problem.numbers)
-        solved = _call(problem, prepared.solve, problem.data, _warm(problem, warm_start))
+        solved = _call(prepared.solve, problem.data, _warm(problem, warm_start))
     if settings.get("verbose"):
         report(solved)
-    return Solution(problem, solved, on_failure)
+    return Solution(problem, solved, on_failure, solver, settings)
 
 
-def _call(problem: Problem, function: Any, *args: Any) -> Any:
+def _call(function: Any, *args: Any) -> Any:
     """Calls into the extension; what it says of shapes is an error of this package."""
     try:
         return function(*args)
-    except ArgumentError:
+    except Error:
         raise
-    except ValueError as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ArgumentError(str(error)) from None
 
 
@@ -171,19 +184,20 @@ def from_solution(
                 raise ArgumentError("x is None: a solution from elsewhere has at least its x")
             rows.append(None)
             continue
-        array = np.atleast_1d(np.asarray(value, dtype=np.float64))
+        if is_sparse(value):
+            raise DtypeError(f"{name} is a sparse matrix: pass a dense vector")
+        array = np.atleast_1d(_doubles(name, value))
         if problem.batch is None:
             array = array[None]
         if array.ndim != 2 or array.shape[0] != (problem.batch or 1):
             raise ArgumentError(f"{name} has shape {np.shape(value)}: it is not that of this problem")
         rows.append(np.ascontiguousarray(array))
-    if any(is_sparse(v) for v in (x, y, z, z_box)):
-        raise DtypeError("x, y, z and z_box are dense")
-    prepared = engine(settings.pop("solver", "auto"), settings, problem.dtype)
-    solved = _call(problem, prepared.given, problem.data, tuple(rows))
+    solver = settings.pop("solver", "auto")
+    prepared = engine(solver, settings, problem.dtype)
+    solved = _call(prepared.given, problem.data, tuple(rows))
     if settings.get("verbose"):
         report(solved)
-    return Solution(problem, solved, on_failure)
+    return Solution(problem, solved, on_failure, solver, settings)
 
 
 def check_gradient(
@@ -206,7 +220,10 @@ def check_gradient(
     if all(v is None for v in (x, y, z, z_box, objective)):
         x = np.ones_like(sol.x)
     rows = sol._cotangents(x, y, z, z_box, objective)
-    worst, table, text = _call(sol._problem, sol._solved.check, element, rows)
+    size = sol._problem.batch or 1
+    if isinstance(element, bool) or not isinstance(element, (int, np.integer)) or not 0 <= element < size:
+        raise ArgumentError(f"element = {element!r}: choose one of the {size} problems, 0 to {size - 1}")
+    worst, table, text = _call(sol._solved.check, int(element), rows)
     keys = ("block", "entries", "checked", "worst", "at", "analytic", "numeric", "kinks")
     return GradientReport(worst, [dict(zip(keys, row, strict=True)) for row in table], text)
 

@@ -13,12 +13,34 @@ from ._errors import ArgumentError
 POLICIES = {"raise": 0, "nan": 1, "zero_grad": 2}
 SETTINGS = ("eps_abs", "eps_rel", "max_iter", "time_limit", "backward", "smoothing", "threads", "verbose", "polish")
 
+# Settings that mean the backward pass where qpsolvers solves; everything else goes to the solver.
+OURS = ("backward", "smoothing", "threads", "polish", "verbose")
+
+
+def check_solver(solver: Any, names: Any) -> None:
+    """Refuses a solver that is none of `names`, with a word on the one that was meant."""
+    if isinstance(solver, str) and solver in names:
+        return
+    from ._qpsolvers import installed
+
+    theirs = f"qpsolvers:{solver}"
+    if isinstance(solver, str) and solver in installed():
+        raise ArgumentError(f"solver = {solver!r}: did you mean {theirs!r}? Native ones are {', '.join(names)}")
+    raise ArgumentError(f"solver = {solver!r}: choose one of {', '.join(names)}, or 'qpsolvers:NAME'")
+
+
+def by_qpsolvers(solver: Any) -> bool:
+    """True for "qpsolvers:NAME"."""
+    return isinstance(solver, str) and solver.startswith("qpsolvers:")
+
 
 def options(solver: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Checks the names of the settings; their values are checked where they are used."""
     for name in settings:
         if name not in SETTINGS:
             raise ArgumentError(f"there is no setting {name!r}: choose from {', '.join(SETTINGS)}")
+    if not by_qpsolvers(solver):
+        check_solver(solver, _bpqp.SOLVERS)
     out = {"solver": solver, **settings}
     out.pop("verbose", None)
     if out.get("backward") is not None and out["backward"] not in ("direct", "first_order"):

@@ -32,6 +32,36 @@ def failure_text(size: int, failures: list[tuple[int, str]], proof: Callable[[in
     return f"{len(failures)} of {size} problems not solved: {text}. on_failure='nan' or 'zero_grad' returns the others"
 
 
+def describe(sol: Any) -> str:
+    """A solution in some lines: status, objective, residuals, active rows; counts and worst values for a batch."""
+    s, active = sol._solved, sol.diagnostics().active
+    residuals = ", ".join(f"{name} {np.max(value):.1e}" for name, value in s.residuals().items())
+    rows = [("G", active.G), ("lb", active.lb), ("ub", active.ub)]
+    if sol._problem.batch is None:
+        status = f"{sol.status} ({s.solver()[0]}, {s.iterations()[0]} iterations)"
+        found = [(name, np.flatnonzero(mask)) for name, mask in rows]
+        held = "; ".join(f"{name} {_some(index)}" for name, index in found if len(index)) or "none"
+        objective = f"{sol.objective:.10g}"
+    else:
+        names = s.status()
+        status = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
+        counts = [(name, mask.sum(-1)) for name, mask in rows]
+        held = "; ".join(f"{name} {_span(count)}" for name, count in counts if count.any()) or "none"
+        ok = sol.objective[sol.ok]
+        objective = f"{ok.min():.10g} to {ok.max():.10g}" if ok.size else "nan"
+    lines = [("status", status), ("objective", objective), ("residuals", residuals), ("active rows", held)]
+    return "\n".join(f"{name:12} {text}" for name, text in lines)
+
+
+def _some(index: Any) -> str:
+    shown = ", ".join(map(str, index[:_LISTED]))
+    return f"[{shown}]" if len(index) <= _LISTED else f"[{shown}, and {len(index) - _LISTED} more]"
+
+
+def _span(count: Any) -> str:
+    return f"{count.min()}" if count.min() == count.max() else f"{count.min()} to {count.max()}"
+
+
 def report(solved: _bpqp.Solved) -> None:
     """Prints one line on a solve: how many problems ended how, solver, iterations, worst residuals, time."""
     status, steps, residuals = solved.status(), solved.iterations(), solved.residuals()

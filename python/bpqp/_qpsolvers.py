@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _bpqp, _core
+from ._engines import OURS
 from ._errors import ArgumentError
 
 # A first-order solver stops at 1e-3 by default, which is no solution to differentiate.
@@ -17,8 +18,6 @@ _ACCURATE: dict[str, dict[str, Any]] = {
     "proxqp": {"eps_abs": 1e-10, "eps_rel": 0.0},
     "qpalm": {"eps_abs": 1e-10, "eps_rel": 1e-10},
 }
-# Settings that mean the backward pass; everything else goes to the solver.
-OURS = ("backward", "smoothing", "threads", "polish", "verbose")
 
 
 def installed() -> list[str]:
@@ -54,6 +53,7 @@ def solve_with(name: str, problem: _core.Problem, settings: dict[str, Any]) -> _
         others = ", ".join(installed()) or "none"
         raise ArgumentError(f"solver = 'qpsolvers:{name}' is not installed; qpsolvers finds: {others}")
     ours = {k: v for k, v in settings.items() if k in OURS}
+    prepared = _core.engine("auto", ours, problem.dtype)  # refuses settings before the work
     theirs = {**_ACCURATE.get(name, {}), **{k: v for k, v in settings.items() if k not in OURS}}
     n = problem.data[1].shape[-1]
     m, mi = (0 if problem.data[k] is None else problem.data[k].shape[-1] for k in (5, 3))
@@ -63,10 +63,16 @@ def solve_with(name: str, problem: _core.Problem, settings: dict[str, Any]) -> _
     for k in range(batch):
         P, q, G, h, A, b, lb, ub = (_at(value, rank, k) for value, rank in zip(problem.data, _core.RANKS, strict=True))
         P = np.zeros((n, n)) if P is None else P
+        if any(np.isnan(getattr(v, "data", v)).any() for v in (P, q, G, h, A, b, lb, ub) if v is not None):
+            continue  # what is wrong is said where these zeros are judged
         with warnings.catch_warnings():
             # they convert dense to sparse where they need to, and say so
             warnings.simplefilter("ignore")
-            found = qpsolvers.solve_problem(qpsolvers.Problem(P, q, G, h, A, b, lb, ub), solver=name, **theirs)
+            try:
+                found = qpsolvers.solve_problem(qpsolvers.Problem(P, q, G, h, A, b, lb, ub), solver=name, **theirs)
+            except Exception as error:  # every solver there has errors of its own
+                text = f"solver = 'qpsolvers:{name}' refused problem {k} with the settings {theirs}: {error}"
+                raise ArgumentError(text) from error
         if found.x is None:
             continue  # zeros: whether they are a solution is decided by their residuals
         for j, value in enumerate((found.x, found.y, found.z, found.z_box)):
@@ -76,6 +82,5 @@ def solve_with(name: str, problem: _core.Problem, settings: dict[str, Any]) -> _
             elif wanted:
                 complete[j] = False
     rows = tuple(p if whole else None for p, whole in zip(points, complete, strict=True))
-    prepared = _core.engine("auto", ours, problem.dtype)
-    solved: _bpqp.Solved = _core._call(problem, prepared.given, problem.data, rows)
+    solved: _bpqp.Solved = _core._call(prepared.given, problem.data, rows)
     return solved

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from . import _bpqp
-from ._arguments import NAMES, OUTPUTS, RANKS, Factored, Problem, _as_csc, as_array, is_sparse
-from ._engines import policy_code
+from ._arguments import NAMES, OUTPUTS, RANKS, Factored, Problem, _as_csc, as_array, is_sparse, names_of, numbers_of
+from ._engines import OURS, by_qpsolvers, engine, policy_code
 from ._errors import ArgumentError, DtypeError
-from ._outcome import raise_failures
+from ._kept import Kept
+from ._outcome import describe, raise_failures
 from ._results import Active, Diagnostics, Gradients, Info, Tangents
 
 
@@ -22,9 +23,17 @@ class Solution:
     `objective`, `status`, `ok`, `info`.
     """
 
-    def __init__(self, problem: Problem, solved: _bpqp.Solved, on_failure: str) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        solved: _bpqp.Solved,
+        on_failure: str,
+        solver: str = "auto",
+        settings: dict[str, Any] | None = None,
+    ) -> None:
         self._problem = problem
         self._solved = solved
+        self._choice = (solver, settings or {})
         self._policy = policy_code(on_failure)
         single = problem.dtype == np.float32
         values: tuple[Any, ...] = solved.outputs(self._policy != 2)
@@ -63,10 +72,26 @@ class Solution:
         batch = self._problem.batch
         return f"Solution(status={self.status!r})" if batch is None else f"Solution(batch of {batch})"
 
+    def __str__(self) -> str:
+        """Status, objective, residuals and active rows; counts for a batch."""
+        return describe(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_solved": Kept.of(self._solved)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        solver, settings = self._choice
+        if by_qpsolvers(solver):
+            solver, settings = "auto", {k: v for k, v in settings.items() if k in OURS}
+        prepared = engine(solver, settings, self._problem.dtype)
+        kept: Any = state["_solved"]
+        self._solved = kept.back(lambda rows: prepared.restore(self._problem.data, rows))
+
     def _rows(self, name: str, value: Any, shape: tuple[int, ...]) -> Any:
         if value is None:
             return None
-        array = np.asarray(value)
+        array = numbers_of(f"the cotangent of {name}", value)
         if array.dtype.kind not in "iuf":
             raise DtypeError(f"the cotangent of {name} has dtype {array.dtype}: pass float64 or float32")
         if array.shape != shape:
@@ -87,10 +112,7 @@ class Solution:
     def _ask(self, wrt: str | Iterable[str] | None) -> list[bool]:
         if wrt is None:
             return [d is not None for d in self._problem.data]
-        names = [wrt] if isinstance(wrt, str) else list(wrt)
-        for name in names:
-            if name not in NAMES:
-                raise ArgumentError(f"wrt names {name!r}: choose from {', '.join(NAMES)}")
+        names = names_of(wrt, NAMES)
         return [n in names and d is not None for n, d in zip(NAMES, self._problem.data, strict=True)]
 
     def _shape_gradient(self, k: int, value: Any) -> Any:
@@ -101,6 +123,9 @@ class Solution:
             own = zip(value, self._problem.data[0], strict=True)
             return Factored(*(self._cast(v.sum(0) if v.ndim > d.ndim else v) for v, d in own))
         value = self._cast(value)
+        form = self._problem.forms[k]
+        if form is not None:
+            return value.sum(-1) if form == "scalar" else value[..., 0, :]
         template = self._problem.templates[k]
         if template is None or value.ndim > 1:
             return value
@@ -155,8 +180,13 @@ class Solution:
             F = np.zeros_like(data[1]) if value.F is None else as_array("tangent of P.F", value.F, 2)
             return (d, F)
         if is_sparse(value):
-            return _as_csc("tangent", value)[0]
-        array = as_array(f"tangent of {name}", value, rank)
+            return _as_csc(f"tangent of {name}", value)[0]
+        form = self._problem.forms[k]
+        array = as_array(f"tangent of {name}", value, rank if form is None else rank - 1)
+        if form == "scalar":
+            array = np.array(np.broadcast_to(array[..., None], (*array.shape, data.shape[-1])))
+        elif form == "row":
+            array = array[..., None, :]
         own = data[3] if isinstance(data, tuple) else data.shape[-rank:]
         if array.shape[-rank:] != tuple(own):
             raise ArgumentError(f"the tangent of {name} has shape {array.shape}, but {name} has {tuple(own)}")
@@ -201,6 +231,8 @@ class Solution:
         """
         if not isinstance(wrt, str) or wrt not in NAMES:
             raise ArgumentError(f"wrt = {wrt!r}: choose one of {', '.join(NAMES)}")
+        if not isinstance(of, str) or of not in (*OUTPUTS, "objective"):
+            raise ArgumentError(f"of = {of!r}: choose one of {', '.join(OUTPUTS)}, objective")
         ask = self._ask(wrt)
         if not any(ask):
             raise ArgumentError(f"wrt = {wrt!r}, but {wrt} is absent")
@@ -210,7 +242,12 @@ class Solution:
             v = v[0] if self._problem.batch is None else v
             return self._cast(v[..., 0, :] if of == "objective" and v.ndim == 2 and self._problem.batch is None else v)
 
-        return Factored(*(trim(v) for v in value)) if isinstance(value, tuple) else trim(value)
+        if isinstance(value, tuple):
+            return Factored(*(trim(v) for v in value))
+        found, form = trim(value), self._problem.forms[NAMES.index(wrt)]
+        if form is not None:
+            found = found.sum(-1) if form == "scalar" else found[..., 0, :]
+        return found
 
     def diagnostics(self) -> Diagnostics:
         """What may be trusted, in numbers: active set, residuals, condition of the backward system, verdict."""

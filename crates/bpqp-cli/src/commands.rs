@@ -2,6 +2,7 @@
 
 use crate::conic_file;
 use crate::problem_file::{self, FileError};
+use crate::unpack;
 use bpqp::{Certificate, Gradient, Hessian, Layer, Matrix, Solution, Wrt, check_gradient};
 use clap::Args;
 use faer::Mat;
@@ -22,6 +23,9 @@ pub struct FileOptions {
     /// Print JSON for machines
     #[arg(long)]
     pub json: bool,
+    /// What a file packed with gzip may unpack to
+    #[arg(long, value_name = "MB", default_value_t = unpack::MAX_UNPACKED)]
+    pub max_unpacked: u64,
 }
 
 /// What the user has to change.

@@ -3,12 +3,11 @@
 
 use crate::commands::{AGREEMENT, FileOptions, Outcome, failure, pretty, sparse_json};
 use crate::problem_file::FileError;
+use crate::unpack;
 use bpqp::cbf::{self, Cbf};
 use bpqp::{Certificate, ConicCotangent, ConicSolution, ConicWrt, Settings, check_conic_gradient};
-use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,21 +17,18 @@ pub fn is_conic(file: &Path) -> bool {
     name.ends_with(".cbf") || name.ends_with(".cbf.gz")
 }
 
-/// Reads a file, unpacked if its name ends in `.gz`.
-pub fn read(file: &Path) -> Result<Cbf, FileError> {
-    let bytes = std::fs::read(file).map_err(|e| FileError::new(file, e))?;
-    let mut text = String::new();
+/// Reads a file, unpacked to at most `limit` megabytes if its name ends in `.gz`.
+pub fn read(file: &Path, limit: u64) -> Result<Cbf, FileError> {
     let packed = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
-    let result = match packed {
-        true => GzDecoder::new(&bytes[..]).read_to_string(&mut text),
-        false => (&bytes[..]).read_to_string(&mut text),
+    let text = match packed {
+        true => std::fs::read(file).and_then(|bytes| unpack::text(&bytes, limit)),
+        false => std::fs::read_to_string(file),
     };
-    result.map_err(|e| FileError::new(file, e))?;
-    cbf::parse(&text).map_err(|e| FileError::new(file, e))
+    cbf::parse(&text.map_err(|e| FileError::new(file, e))?).map_err(|e| FileError::new(file, e))
 }
 
 fn solved(options: &FileOptions) -> Result<(Cbf, ConicSolution), crate::commands::CommandError> {
-    let problem = read(&options.file)?;
+    let problem = read(&options.file, options.max_unpacked)?;
     let solution = problem.conic.solve(&Settings::default()).map_err(|e| options.library(e))?;
     Ok((problem, solution))
 }

@@ -6,3 +6,12 @@ pub mod commands;
 pub mod conic_file;
 pub mod portfolio;
 pub mod problem_file;
+pub mod unique;
+pub mod unpack;
+
+use std::io::Write as _;
+
+/// A line on standard error. Nobody reading it is no reason to end, as it would be with `eprintln`.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -1,7 +1,8 @@
 //! The `bpqp` program.
 
-use bpqp_cli::{bench, commands, portfolio};
+use bpqp_cli::{bench, commands, portfolio, say};
 use clap::{Parser, Subcommand};
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 /// Differentiable convex optimization.
@@ -40,12 +41,16 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options).map_err(Into::into),
     };
     match result {
-        Ok((text, code)) => {
-            println!("{text}");
-            code
-        }
+        Ok((text, code)) => match writeln!(std::io::stdout(), "{text}") {
+            // who reads has read enough, as `head` does: the outcome stands
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                say(&format!("bpqp: standard output cannot be written: {error}"));
+                ExitCode::from(MISUSE)
+            }
+            _ => code,
+        },
         Err(error) => {
-            eprintln!("bpqp: {error}");
+            say(&format!("bpqp: {error}"));
             ExitCode::from(MISUSE)
         }
     }

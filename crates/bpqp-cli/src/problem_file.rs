@@ -7,6 +7,7 @@
 //!
 //! A matrix is a list of rows, or triplets; `P` may also be `{"d": [...], "F": [[...]]}`. `null` is an infinite bound.
 
+use crate::unique::Unique;
 use bpqp::{Backward, Cotangent, Csc, Hessian, Matrix, Qp, Settings, Solver};
 use faer::Mat;
 use serde_json::{Map, Value};
@@ -84,7 +85,7 @@ pub fn read(path: &Path) -> Result<ProblemFile, FileError> {
 
 /// Reads the text of a problem file.
 pub fn parse(text: &str) -> Parsed<ProblemFile> {
-    let value: Value = serde_json::from_str(text).map_err(|e| format!("not valid JSON: {e}"))?;
+    let Unique(value) = serde_json::from_str(text).map_err(|e| format!("not valid JSON: {e}"))?;
     let Value::Object(fields) = value else { return Err("a problem is an object such as {\"q\": [...]}".into()) };
     if let Some(name) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
         return Err(format!("unknown field {name:?}: the fields are {}", FIELDS.join(", ")));
@@ -93,14 +94,15 @@ pub fn parse(text: &str) -> Parsed<ProblemFile> {
     let n = q.len();
     let mut qp = match present(&fields, "P") {
         None => Qp::linear(q),
-        Some(p) => Qp::new(hessian(p)?, q),
+        Some(p) => Qp::new(hessian(p, n)?, q),
     }
     .map_err(|e| e.to_string())?;
     for (matrix, rhs) in [("A", "b"), ("G", "h")] {
         qp = match (present(&fields, matrix), present(&fields, rhs)) {
             (None, None) => qp,
             (Some(m), Some(v)) => {
-                let (m, v) = (rows(matrix, m, n)?, numbers(rhs, v, (rhs == "h").then_some(f64::INFINITY))?);
+                let v = numbers(rhs, v, (rhs == "h").then_some(f64::INFINITY))?;
+                let m = rows(matrix, m, (v.len(), rhs), n)?;
                 if rhs == "b" { qp.equality(m, v) } else { qp.inequality(m, v) }.map_err(|e| e.to_string())?
             }
             (Some(_), None) => return Err(format!("{matrix} without {rhs}: give both or neither")),
@@ -191,29 +193,33 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn hessian(value: &Value) -> Parsed<Hessian> {
+fn hessian(value: &Value, n: usize) -> Parsed<Hessian> {
     if let Value::Object(parts) = value
         && parts.contains_key("d")
     {
         only(parts, "P", &["d", "F"])?;
         let d = numbers("P.d", &parts["d"], None)?;
-        let n = d.len();
+        let own = d.len();
         return match present(parts, "F") {
             None => Ok(Hessian::Diagonal(d)),
             Some(f) => match dense("P.F", f, None)? {
-                f if f.nrows() == n => Hessian::low_rank(d, f).map_err(|e| e.to_string()),
-                f => Err(format!("P.F has {} rows, expected one for each of the {n} entries of P.d", f.nrows())),
+                f if f.nrows() == own => Hessian::low_rank(d, f).map_err(|e| e.to_string()),
+                f => Err(format!("P.F has {} rows, expected one for each of the {own} entries of P.d", f.nrows())),
             },
         };
     }
-    Ok(match matrix("P", value, None)? {
-        Matrix::Dense(m) => Hessian::Dense(m),
-        Matrix::Sparse(m) => Hessian::Sparse(m),
-    })
+    match value {
+        Value::Object(parts) => sparse("P", parts, (n, "q"), n).map(Hessian::Sparse),
+        rows => dense("P", rows, None).map(Hessian::Dense),
+    }
 }
 
-fn rows(name: &str, value: &Value, n: usize) -> Parsed<Matrix> {
-    matrix(name, value, Some(n))
+/// A list of rows, or triplets; one row per entry of the vector `like`.
+fn rows(name: &str, value: &Value, like: (usize, &str), n: usize) -> Parsed<Matrix> {
+    match value {
+        Value::Object(parts) => sparse(name, parts, like, n).map(Matrix::Sparse),
+        rows => dense(name, rows, Some(n)).map(Matrix::Dense),
+    }
 }
 
 fn only(parts: &Map<String, Value>, name: &str, allowed: &[&str]) -> Parsed<()> {
@@ -223,9 +229,8 @@ fn only(parts: &Map<String, Value>, name: &str, allowed: &[&str]) -> Parsed<()> 
     }
 }
 
-/// A list of rows, or triplets.
-fn matrix(name: &str, value: &Value, columns: Option<usize>) -> Parsed<Matrix> {
-    let Value::Object(parts) = value else { return Ok(Matrix::Dense(dense(name, value, columns)?)) };
+/// Triplets. The shape is checked against the vectors beside the matrix before anything of its size is made.
+fn sparse(name: &str, parts: &Map<String, Value>, like: (usize, &str), n: usize) -> Parsed<Csc> {
     only(parts, name, &["shape", "row", "col", "value"])?;
     let whole = |key: &str| -> Parsed<Vec<usize>> {
         let list = parts.get(key).ok_or_else(|| format!("{name} has no field {key:?}"))?;
@@ -240,6 +245,11 @@ fn matrix(name: &str, value: &Value, columns: Option<usize>) -> Parsed<Matrix> {
     let field = format!("{name}.value");
     let value = numbers(&field, parts.get("value").ok_or_else(|| format!("{name} has no field \"value\""))?, None)?;
     let [nrows, ncols] = shape[..] else { return Err(format!("{name}.shape = {shape:?}: expected [rows, columns]")) };
+    if (nrows, ncols) != (like.0, n) {
+        let (rows, vector) = like;
+        let advice = format!("one row per entry of {vector} and one column per entry of q");
+        return Err(format!("{name}.shape = {shape:?}: expected [{rows}, {n}], {advice}"));
+    }
     if row.len() != col.len() || row.len() != value.len() {
         let (r, c, v) = (row.len(), col.len(), value.len());
         return Err(format!("{name} has {r} rows, {c} columns and {v} values: each entry needs all three"));
@@ -250,7 +260,7 @@ fn matrix(name: &str, value: &Value, columns: Option<usize>) -> Parsed<Matrix> {
         }
     }
     let triplets: Vec<_> = (0..row.len()).map(|k| (row[k], col[k], value[k])).collect();
-    Csc::from_triplets(nrows, ncols, &triplets).map(Matrix::Sparse).map_err(|e| e.to_string())
+    Csc::from_triplets(nrows, ncols, &triplets).map_err(|e| e.to_string())
 }
 
 fn dense(name: &str, value: &Value, columns: Option<usize>) -> Parsed<Mat<f64>> {

@@ -120,7 +120,7 @@ fn a_problem_without_a_solution_exits_with_1_and_shows_the_proof() {
 
 #[test]
 fn misuse_exits_with_2_and_names_file_field_index_and_value() {
-    let cases: [(&str, &[&str]); 17] = [
+    let cases: [(&str, &[&str]); 22] = [
         ("{", &["standard input", "not valid JSON", "line 1"]),
         ("[]", &["object"]),
         ("{}", &["q is missing"]),
@@ -141,6 +141,23 @@ fn misuse_exits_with_2_and_names_file_field_index_and_value() {
         (r#"{"q": [1], "dx": [1, 2]}"#, &["cotangent of x"]),
         (r#"{"q": [1], "P": {"d": [1], "f": [[1]]}}"#, &["P has an unknown field \"f\""]),
         (r#"{"q": [1], "max_iter": 1.5}"#, &["max_iter = 1.5"]),
+        ("{\"q\": [1],\n \"q\": [2]}", &["the key \"q\" is there twice", "line 2"]),
+        (
+            r#"{"q": [1], "A": {"shape": [1, 1], "row": [0], "row": [0], "col": [0], "value": [1]}, "b": [1]}"#,
+            &["the key \"row\" is there twice", "line 1"],
+        ),
+        (
+            r#"{"q": [1], "A": {"shape": [1, 10000000000], "row": [0], "col": [0], "value": [1]}, "b": [1]}"#,
+            &["A.shape = [1, 10000000000]", "expected [1, 1]", "per entry of b"],
+        ),
+        (
+            r#"{"q": [1], "G": {"shape": [18446744073709551615, 1], "row": [], "col": [], "value": []}, "h": [1]}"#,
+            &["G.shape", "expected [1, 1]", "per entry of h"],
+        ),
+        (
+            r#"{"q": [1], "P": {"shape": [10000000000, 10000000000], "row": [], "col": [], "value": []}}"#,
+            &["P.shape", "expected [1, 1]"],
+        ),
     ];
     for (problem, parts) in cases {
         for command in ["solve", "grad", "check"] {
@@ -151,6 +168,9 @@ fn misuse_exits_with_2_and_names_file_field_index_and_value() {
             }
         }
     }
+    let deep = "[".repeat(100_000);
+    let (code, _, err) = run(&["solve", "-"], &format!("{{\"q\": {deep}"));
+    assert!(code == 2 && err.contains("recursion limit"), "{err}");
     let (code, _, err) = run(&["solve", "no-such-file.json"], "");
     assert!(code == 2 && err.contains("no-such-file.json"), "{err}");
     let (code, ..) = run(&["solve"], "");

@@ -128,10 +128,11 @@ fn a_users_own_file_is_trained_on() {
 
 #[test]
 fn misuse_ends_with_code_2_and_advice() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["--report", "no-such-folder/out.html"], "out.html: the report cannot be written"),
         (&["--cap", "0.01"], "--cap 0.01: 20 stocks can hold"),
         (&["--data", "no-such-file.csv"], "no-such-file.csv: cannot be read"),
+        (&["--threads", "20000"], "--threads 20000: choose at most 1024"),
         (&["--epochs", "0"], "--epochs 0: choose at least 1"),
         (&["--from", "2022-06-01"], "days of 20 stocks are too little"),
         (&["--risk-aversion=-1"], "--risk-aversion -1: choose a number > 0"),

@@ -1,11 +1,10 @@
 //! The arguments of a batch, borrowed from NumPy.
 
 use crate::data::{Block, Data, Values};
-use crate::errors::raise;
+use crate::errors::{misuse, raise};
 use bpqp::{Csc, Point};
 use numpy::ndarray::{ArrayD, Axis, Ix2};
 use numpy::{Element, IntoPyArray, PyReadonlyArrayDyn, PyUntypedArrayMethods};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -19,7 +18,7 @@ impl<'py> Array<'py> {
 
     /// `rank` is that of an array without a batch dimension.
     pub fn values(&self, rank: usize) -> PyResult<Values<'_>> {
-        let values = self.0.as_slice().map_err(|_| PyValueError::new_err("the array is not contiguous in C order"))?;
+        let values = self.0.as_slice().map_err(|_| misuse("the array is not contiguous in C order"))?;
         Ok(Values::new(values, self.0.shape(), rank)?)
     }
 }
@@ -39,7 +38,7 @@ impl<'py> Raw<'py> {
         }
         let index = |k: usize| -> PyResult<Vec<usize>> {
             let array: numpy::PyReadonlyArray1<'py, i64> = tuple.get_item(k)?.extract()?;
-            let index = |v: &i64| usize::try_from(*v).map_err(|_| PyValueError::new_err("a negative index"));
+            let index = |v: &i64| usize::try_from(*v).map_err(|_| misuse("a negative index"));
             array.as_array().iter().map(index).collect()
         };
         Ok(Raw::Sparse {
@@ -59,7 +58,7 @@ impl<'py> Raw<'py> {
                 let zeros = vec![0.0; indices.len()];
                 let pattern = Csc::new(shape.0, shape.1, indptr.clone(), indices.clone(), zeros).map_err(raise)?;
                 if values.own() != [pattern.nnz()] {
-                    return Err(PyValueError::new_err(format!(
+                    return Err(misuse(format!(
                         "{name} has {:?} values for {} stored entries",
                         values.own(),
                         pattern.nnz()
@@ -80,7 +79,7 @@ pub struct Args<'py> {
 impl<'py> Args<'py> {
     pub fn new(data: &Bound<'py, PyTuple>) -> PyResult<Self> {
         if data.len() != 8 {
-            return Err(PyValueError::new_err("the data are the eight blocks P, q, G, h, A, b, lb, ub"));
+            return Err(misuse("the data are the eight blocks P, q, G, h, A, b, lb, ub"));
         }
         let item = |k: usize| data.get_item(k).map(|v| (!v.is_none()).then_some(v));
         let matrix = |k: usize| item(k)?.map(|v| Raw::new(&v)).transpose();
@@ -111,7 +110,7 @@ impl<'py> Args<'py> {
 
 /// Numbers in C order as an array of that shape.
 pub fn shaped<'py, T: Element>(py: Python<'py>, values: Vec<T>, shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
-    let array = ArrayD::from_shape_vec(shape, values).map_err(|e| PyValueError::new_err(e.to_string()))?;
+    let array = ArrayD::from_shape_vec(shape, values).map_err(|e| misuse(e.to_string()))?;
     Ok(array.into_pyarray(py).into_any())
 }
 
@@ -125,12 +124,12 @@ pub fn points<'py>(arrays: impl IntoIterator<Item = Bound<'py, PyAny>>) -> PyRes
         let array: PyReadonlyArrayDyn<'_, f64> = array.extract()?;
         let array = array.as_array();
         let array = if array.ndim() == 1 { array.insert_axis(Axis(0)) } else { array };
-        let array = array.into_dimensionality::<Ix2>().map_err(|e| PyValueError::new_err(e.to_string()))?;
+        let array = array.into_dimensionality::<Ix2>().map_err(|e| misuse(e.to_string()))?;
         if out.is_empty() {
             out.resize(array.nrows(), Point::default());
         }
         if out.len() != array.nrows() {
-            return Err(PyValueError::new_err("x, y, z and z_box need the same number of rows"));
+            return Err(misuse("x, y, z and z_box need the same number of rows"));
         }
         for (point, row) in out.iter_mut().zip(array.rows()) {
             let row = row.to_vec();

@@ -1,7 +1,8 @@
 //! The arguments of a batch of problems as borrowed numbers, whoever owns them.
 
 use crate::errors::Failure;
-use bpqp::{Csc, Error, Gradient, Hessian, Matrix, Qp, Tangent};
+use crate::solutions::invalid;
+use bpqp::{Csc, Error, Gradient, Hessian, Matrix, Qp, Settings, Solution, Tangent};
 use faer::Mat;
 
 /// An asymmetry of `P` up to this multiple of its largest entry is rounding in single precision.
@@ -275,6 +276,55 @@ impl Data<'_> {
         Ok(qp)
     }
 
+    /// A problem of these shapes and patterns in which every number is 0: in the place of one that is none.
+    fn blank(&self) -> Result<Qp, Error> {
+        let zeros = |v: &Option<Values<'_>>| vec![0.0; v.as_ref().map_or(0, |v| v.own().iter().product())];
+        let matrix = |block: &Block<'_>| match block {
+            Block::Dense(v) => Matrix::Dense(Mat::zeros(v.own()[0], v.own()[1])),
+            Block::Sparse(pattern, _) => Matrix::Sparse(pattern.map_pattern(|_, _| 0.0)),
+            Block::Factored(d, _) => Matrix::Dense(Mat::zeros(0, d.own()[0])),
+        };
+        let q = zeros(&self.q);
+        let mut qp = match &self.p {
+            Some(Block::Factored(d, f)) => {
+                let f = Mat::zeros(f.own()[0], f.own()[1]);
+                Qp::new(Hessian::low_rank(vec![0.0; d.own()[0]], f)?, q)?
+            }
+            Some(p) => match matrix(check_square(p)?) {
+                Matrix::Dense(m) => Qp::new(Hessian::Dense(m), q)?,
+                Matrix::Sparse(m) => Qp::new(Hessian::Sparse(m), q)?,
+            },
+            None => Qp::linear(q)?,
+        };
+        if let Some(a) = &self.a {
+            qp = qp.equality(matrix(a), zeros(&self.b))?;
+        }
+        if let Some(g) = &self.g {
+            qp = qp.inequality(matrix(g), zeros(&self.h))?;
+        }
+        Ok(qp)
+    }
+
+    /// True if an error is in values that an instance does not share with the others: it fails alone.
+    fn alone(&self, error: &Error) -> bool {
+        let vector = |v: &Option<Values<'_>>| v.as_ref().is_some_and(|v| v.batched);
+        let matrix = |m: &Option<Block<'_>>| m.as_ref().is_some_and(|m| m.batched());
+        match error {
+            Error::NotFinite { argument, .. } => match *argument {
+                "q" => vector(&self.q),
+                "h" => vector(&self.h),
+                "b" => vector(&self.b),
+                "lb" => vector(&self.lb),
+                "ub" => vector(&self.ub),
+                "A" => matrix(&self.a),
+                "G" => matrix(&self.g),
+                _ => matrix(&self.p),
+            },
+            Error::Bounds { .. } => vector(&self.lb) || vector(&self.ub),
+            error => error.is_of_values() && matrix(&self.p),
+        }
+    }
+
     /// The problems of the batch; `size` says how many where every argument is shared. Blocks that did not change since
     /// `last` keep their address, and what was computed of them. `None` if there are none.
     pub fn problems(
@@ -288,11 +338,25 @@ impl Data<'_> {
         if n == 0 {
             return Ok(None);
         }
-        let mut first = self.first(0, single).map_err(|e| Failure::at(e, batch.map(|_| 0)))?;
+        let mut found = None;
+        for k in 0..n {
+            match self.first(k, single) {
+                Ok(qp) => {
+                    found = Some((k, qp));
+                    break;
+                }
+                Err(error) if self.alone(&error) => {}
+                Err(error) => return Err(Failure::at(error, batch.map(|_| k))),
+            }
+        }
+        let (at, mut first) = match found {
+            Some((k, qp)) => (Some(k), qp),
+            None => (None, self.blank()?),
+        };
         if let Some(last) = last {
             first = first.share_with(last);
         }
-        Ok(Some(Problems { data: self, first, single, n }))
+        Ok(Some(Problems { data: self, at, first, single, n }))
     }
 
     /// The direction of instance `k`, of the structure of `qp`.
@@ -322,6 +386,8 @@ impl Data<'_> {
 /// The problems of a batch, made when they are asked for; never none.
 pub struct Problems<'a> {
     data: &'a Data<'a>,
+    /// The first instance whose data are a problem; without one, a blank.
+    at: Option<usize>,
     first: Qp,
     single: bool,
     n: usize,
@@ -339,15 +405,24 @@ impl Problems<'_> {
 
     /// The problem of instance `k`.
     pub fn get(&self, k: usize) -> Result<Qp, Error> {
-        match k {
-            0 => Ok(self.first.clone()),
-            _ => self.data.next(&self.first, k, self.single),
-        }
+        if self.at == Some(k) { Ok(self.first.clone()) } else { self.data.next(&self.first, k, self.single) }
     }
 
-    /// All of them.
-    pub fn all(&self) -> Result<Vec<Qp>, Failure> {
-        (0..self.n).map(|k| self.get(k).map_err(|e| self.fail(k, e))).collect()
+    /// All of them; an error where an instance alone is no problem.
+    pub fn all(&self) -> Result<Vec<Result<Qp, Error>>, Failure> {
+        let each = |k: usize| match self.get(k) {
+            Err(error) if !self.data.alone(&error) => Err(self.fail(k, error)),
+            result => Ok(result),
+        };
+        (0..self.n).map(each).collect()
+    }
+
+    /// What stands for instance `k`, which is no problem; the error itself where it is one of the whole batch.
+    pub fn invalid(&self, k: usize, error: Error, settings: &Settings) -> Result<Solution, Failure> {
+        match self.data.alone(&error) {
+            true => Ok(invalid(&self.data.blank()?, settings)?),
+            false => Err(self.fail(k, error)),
+        }
     }
 
     /// An error of instance `k`, which has a name where there is a batch.

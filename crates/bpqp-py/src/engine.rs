@@ -78,12 +78,13 @@ impl Engine {
         let made = if heavy { Some(problems.all()?) } else { None };
         let make = |k: usize| -> Result<_, Error> {
             let qp = match &made {
-                Some(qps) => qps[k].clone(),
+                Some(qps) => qps[k].clone()?,
                 None => problems.get(k)?,
             };
             Ok((qp, start.get(k).and_then(Option::as_ref)))
         };
         let mut list: List = Vec::with_capacity(n);
+        let mut reasons = Vec::new();
         let nv = problems.first().n();
         let mut x = vec![0.0; n * nv];
         let mut rest = &mut x[..];
@@ -106,7 +107,14 @@ impl Engine {
             let solutions =
                 self.batch.solve_each(problems.first(), rows.into_iter(), |k| make(range.start + k), take)?;
             for (solution, k) in solutions.into_iter().zip(range) {
-                list.push(solution.map_err(|e| problems.fail(k, e))?);
+                list.push(match solution {
+                    Ok(solution) => solution,
+                    Err(error) => {
+                        reasons.push((k, error.clone()));
+                        all_ok.store(false, Ordering::Relaxed);
+                        Box::new(problems.invalid(k, error, &self.settings)?)
+                    }
+                });
             }
             Ok(())
         };
@@ -114,7 +122,9 @@ impl Engine {
             Some(py) if heavy => watched(py, n, &self.interrupt, piece)?,
             _ => in_pieces(py, n, each, piece)?,
         }
-        Ok(Solutions::solved(list, x, all_ok.into_inner(), self.batch.clone()))
+        let mut solved = Solutions::solved(list, x, all_ok.into_inner(), self.batch.clone());
+        solved.reasons = reasons.into();
+        Ok(solved)
     }
 
     /// Solutions from elsewhere, ready to be differentiated; missing multipliers are recovered.
@@ -126,13 +136,22 @@ impl Engine {
         }
         let qps = problems.all()?;
         let mut list = Vec::with_capacity(qps.len());
+        let mut reasons = Vec::new();
         in_pieces(Some(py), qps.len(), work(problems.first()), |range| {
             for k in range {
-                list.push(Box::new(bpqp::from_solution(qps[k].clone(), given[k].clone(), &self.settings)?));
+                list.push(Box::new(match &qps[k] {
+                    Ok(qp) => bpqp::from_solution(qp.clone(), given[k].clone(), &self.settings)?,
+                    Err(error) => {
+                        reasons.push((k, error.clone()));
+                        problems.invalid(k, error.clone(), &self.settings)?
+                    }
+                }));
             }
             Ok(())
         })?;
-        Ok(self.solutions(list))
+        let mut solved = self.solutions(list);
+        solved.reasons = reasons.into();
+        Ok(solved)
     }
 
     /// Solutions from the rows of [`Solutions::state`], one after the other.
@@ -152,7 +171,10 @@ impl Engine {
         let mut list = Vec::with_capacity(n);
         in_pieces(py, n, work(problems.first()), |range| {
             for k in range {
-                list.push(Box::new(restore(&qps[k], &rows[k * width..(k + 1) * width], &self.settings)?));
+                list.push(Box::new(match &qps[k] {
+                    Ok(qp) => restore(qp, &rows[k * width..(k + 1) * width], &self.settings)?,
+                    Err(error) => problems.invalid(k, error.clone(), &self.settings)?,
+                }));
             }
             Ok(())
         })?;

@@ -1,7 +1,7 @@
 //! What can go wrong, with and without an interpreter; errors of the core as Python exceptions of `bpqp._errors`.
 
 use bpqp::Error;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::fmt;
 
@@ -49,7 +49,7 @@ impl From<Failure> for PyErr {
                 };
                 named(class, failure.to_string())
             }
-            Failure::Misuse(message) => PyValueError::new_err(message.clone()),
+            Failure::Misuse(message) => misuse(message),
             Failure::Python(error) => Python::attach(|py| error.clone_ref(py)),
         }
     }
@@ -63,6 +63,11 @@ fn named(class: &str, message: String) -> PyErr {
         };
         make().unwrap_or_else(|_| PyRuntimeError::new_err(message.clone()))
     })
+}
+
+/// The exception for arguments that do not belong together.
+pub fn misuse(message: impl Into<String>) -> PyErr {
+    named("ArgumentError", message.into())
 }
 
 /// The exception for an error of the core.

@@ -18,7 +18,7 @@ mod xla;
 use arrays::{Args, points};
 use bpqp::{Backward, Settings, Solver, Status};
 use engine::Engine;
-use errors::raise;
+use errors::{misuse, raise};
 use numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -39,35 +39,45 @@ pub(crate) fn settings(options: Option<&Bound<'_, PyDict>>) -> PyResult<Settings
             continue;
         }
         let name: String = name.extract()?;
-        match name.as_str() {
-            "solver" => s.solver = Solver::from_name(&value.extract::<String>()?).map_err(raise)?,
-            "eps_abs" => s.eps_abs = value.extract()?,
-            "eps_rel" => s.eps_rel = value.extract()?,
-            "max_iter" => s.max_iter = Some(value.extract()?),
-            "time_limit" => {
-                let seconds: f64 = value.extract()?;
-                s.time_limit = Some(Duration::try_from_secs_f64(seconds).map_err(|_| {
-                    PyValueError::new_err(format!("time_limit = {seconds}: give a number of seconds >= 0"))
-                })?);
-            }
-            "polish" => s.polish = value.extract()?,
-            "backward" => {
-                s.backward = match value.extract::<String>()?.as_str() {
-                    "direct" => Backward::Direct,
-                    "first_order" => Backward::FirstOrder,
-                    other => {
-                        let advice = "name one of \"direct\", \"first_order\"";
-                        return Err(PyValueError::new_err(format!("backward = {other:?}: {advice}")));
-                    }
-                }
-            }
-            "smoothing" => s.smoothing = Some(value.extract()?),
-            "threads" => s.threads = value.extract()?,
-            other => return Err(PyValueError::new_err(format!("there is no setting {other:?}"))),
-        }
+        set(&mut s, &name, &value).map_err(|error| match error.is_instance_of::<PyValueError>(value.py()) {
+            true => error,
+            // what Python says of a type or a size does not name the setting
+            false => misuse(format!("{name} = {value:?}: {}", error.value(value.py()))),
+        })?;
     }
     s.validate().map_err(raise)?;
     Ok(s)
+}
+
+fn set(s: &mut Settings, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    match name {
+        "solver" => s.solver = Solver::from_name(&value.extract::<String>()?).map_err(raise)?,
+        "eps_abs" => s.eps_abs = value.extract()?,
+        "eps_rel" => s.eps_rel = value.extract()?,
+        "max_iter" => s.max_iter = Some(value.extract()?),
+        "time_limit" => {
+            let seconds: f64 = value.extract()?;
+            s.time_limit = Some(
+                Duration::try_from_secs_f64(seconds)
+                    .map_err(|_| misuse(format!("time_limit = {seconds}: give a number of seconds >= 0")))?,
+            );
+        }
+        "polish" => s.polish = value.extract()?,
+        "backward" => {
+            s.backward = match value.extract::<String>()?.as_str() {
+                "direct" => Backward::Direct,
+                "first_order" => Backward::FirstOrder,
+                other => {
+                    let advice = "name one of \"direct\", \"first_order\"";
+                    return Err(misuse(format!("backward = {other:?}: {advice}")));
+                }
+            }
+        }
+        "smoothing" => s.smoothing = Some(value.extract()?),
+        "threads" => s.threads = value.extract()?,
+        other => return Err(misuse(format!("there is no setting {other:?}"))),
+    }
+    Ok(())
 }
 
 /// Prepared state that outlives a call: one layer per thread, with the factorizations of what did not change.
@@ -111,7 +121,7 @@ impl PyEngine {
     fn restore(&self, py: Python<'_>, data: &Bound<'_, PyTuple>, state: PyReadonlyArray2<'_, f64>) -> PyResult<Solved> {
         let args = Args::new(data)?;
         let data = args.data()?;
-        let rows = state.as_slice().map_err(|_| PyValueError::new_err("the state is not contiguous in C order"))?;
+        let rows = state.as_slice().map_err(|_| misuse("the state is not contiguous in C order"))?;
         let solutions = self.0.restore(Some(py), &data, rows, state.shape()[0])?;
         Ok(Solved(solutions, data.arguments()))
     }

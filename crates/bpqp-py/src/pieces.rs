@@ -52,6 +52,21 @@ pub fn in_pieces(
     Ok(())
 }
 
+/// Work that may not be split, as in [`watched`].
+pub fn watched_value<T: Send>(
+    py: Python<'_>,
+    interrupt: &Interrupt,
+    f: impl FnOnce() -> T + Send,
+) -> Result<T, Failure> {
+    interrupt.clear();
+    let (mut out, mut f) = (None, Some(f));
+    watched(py, 1, interrupt, |_| {
+        out = f.take().map(|f| f());
+        Ok(())
+    })?;
+    out.ok_or_else(|| Failure::Misuse("the solve ended without a result".to_owned()))
+}
+
 /// `f(0..n)` on a thread of its own, while this one looks for keyboard interrupts: one sets `interrupt`, at which `f` is
 /// to end. For work that may be long in a single element; starting the thread takes some 20 microseconds.
 pub fn watched(

@@ -27,6 +27,8 @@ pub struct Solutions {
     pub list: Arc<List>,
     /// False for a single problem, whose errors then name no instance.
     pub batched: bool,
+    /// What is wrong with the data of the instances that are no problem.
+    pub reasons: Arc<[(usize, Error)]>,
     x: Mutex<Option<Vec<f64>>>,
     all_ok: bool,
     /// Threads and layers for the derivatives.
@@ -109,6 +111,23 @@ pub fn restore(qp: &Qp, row: &[f64], settings: &Settings) -> Result<Solution, Er
     Ok(solution)
 }
 
+/// What stands for an instance that is no problem: `blank` has its structure.
+pub fn invalid(blank: &Qp, settings: &Settings) -> Result<Solution, Error> {
+    let (n, m, mi) = (blank.n(), blank.n_equality(), blank.n_inequality());
+    let nan = |n: usize| vec![f64::NAN; n];
+    let point = Point { x: nan(n), y: nan(m), z: nan(mi), z_box: nan(n) };
+    let active = ActiveSet {
+        g: vec![false; mi],
+        weak_g: vec![false; mi],
+        bound: vec![Side::Free; n],
+        weak_bound: vec![false; n],
+    };
+    let mut solution = Solution::restore(blank.clone(), point, active, settings)?;
+    (solution.status, solution.objective) = (Status::InvalidData, f64::NAN);
+    (solution.info.solver, solution.info.polished) = ("none", false);
+    Ok(solution)
+}
+
 /// Tangents `x, y, z, z_box, objective` of a batch, row after row.
 pub type Rows = [Vec<f64>; 5];
 
@@ -116,18 +135,19 @@ impl Solutions {
     pub fn new(list: impl Into<Arc<List>>, workers: Arc<Batch>) -> Self {
         let list = list.into();
         let all_ok = list.iter().all(|s| s.ok());
-        Solutions { list, batched: true, x: Mutex::new(None), all_ok, workers }
+        Solutions { list, batched: true, reasons: Arc::default(), x: Mutex::new(None), all_ok, workers }
     }
 
     /// The same with what was seen of them when they were found: the rows `x` of all, and whether all are solutions.
     pub fn solved(list: List, x: Vec<f64>, all_ok: bool, workers: Arc<Batch>) -> Self {
-        Solutions { list: list.into(), batched: true, x: Mutex::new(Some(x)), all_ok, workers }
+        let (x, reasons) = (Mutex::new(Some(x)), Arc::default());
+        Solutions { list: list.into(), batched: true, reasons, x, all_ok, workers }
     }
 
     /// The same solutions again.
     pub fn share(&self) -> Self {
-        let (list, workers) = (self.list.clone(), self.workers.clone());
-        Solutions { list, batched: self.batched, x: Mutex::new(None), all_ok: self.all_ok, workers }
+        let (list, workers, reasons) = (self.list.clone(), self.workers.clone(), self.reasons.clone());
+        Solutions { list, batched: self.batched, reasons, x: Mutex::new(None), all_ok: self.all_ok, workers }
     }
 
     /// True if every instance has a solution.
@@ -137,7 +157,7 @@ impl Solutions {
 
     /// The rows `x` of all instances; with `nan`, those of instances without a solution are NaN.
     pub fn x(&self, nan: bool) -> Vec<f64> {
-        let ready = lock(&self.x).take().filter(|_| self.all_ok || !nan);
+        let ready = lock(&self.x).take().filter(|_| self.all_ok);
         ready.unwrap_or_else(|| self.rows(nan, self.list.first().map_or(0, |s| s.qp().n()), |s| &s.x))
     }
 
@@ -158,6 +178,11 @@ impl Solutions {
         self.list.first().map(|s| s.qp()).ok_or_else(|| Failure::Misuse("the batch is empty".to_owned()))
     }
 
+    /// What is wrong with the data of an instance.
+    pub fn reason(&self, k: usize) -> Option<&Error> {
+        self.reasons.iter().find(|(own, _)| *own == k).map(|(_, error)| error)
+    }
+
     /// The elements without a solution in words, if there are any.
     pub fn failures(&self) -> Option<String> {
         let failed: Vec<(usize, &Box<Solution>)> = self.list.iter().enumerate().filter(|(_, s)| !s.ok()).collect();
@@ -172,7 +197,9 @@ impl Solutions {
                     .info
                     .certificate
                     .as_ref()
-                    .map_or(String::new(), |c| format!(" (proved by sol.info.certificate: {})", in_brief(c)));
+                    .map(|c| format!(" (proved by sol.info.certificate: {})", in_brief(c)))
+                    .or_else(|| self.reason(*k).map(|e| format!(" ({e})")))
+                    .unwrap_or_default();
                 format!("element {k}: {}{proof}", s.status)
             })
             .collect();
@@ -238,20 +265,22 @@ impl Solutions {
     }
 
     /// The gradients of every instance into their places: `gradient(at, k, take)` hands them over, with the number of
-    /// the cotangent.
+    /// the cotangent. An instance without a solution whose cotangent `vanishes` does not matter to the loss: its gradient is
+    /// zero whatever the policy is.
     pub fn gather(
         &self,
         py: Option<Python<'_>>,
         policy: Policy,
         gather: &mut Gather,
+        vanishes: impl Fn(usize) -> bool + Sync + Send,
         gradient: impl Fn(&mut Derivatives<'_>, usize, &mut dyn FnMut(usize, &Gradient)) -> Result<(), Error> + Sync + Send,
     ) -> Result<(), Failure> {
         let sums = gather.sums();
-        let blank = if policy == 1 { f64::NAN } else { 0.0 };
+        let blank = |k: usize| if policy == 1 && !vanishes(k) { f64::NAN } else { 0.0 };
         let count = gather.cotangents();
         let mut rows = gather.rows();
-        for (row, _) in rows.iter_mut().zip(self.list.iter()).filter(|(_, s)| !s.ok()) {
-            row.fill(blank);
+        for (k, (row, _)) in rows.iter_mut().zip(self.list.iter()).enumerate().filter(|(_, (_, s))| !s.ok()) {
+            row.fill(blank(k));
         }
         let each = |at: &mut Derivatives<'_>, k: usize, mut row: Row<'_>| {
             let mut shared = Vec::new();
@@ -262,7 +291,7 @@ impl Solutions {
                 }
             });
             if result.is_err() {
-                row.fill(blank);
+                row.fill(blank(k));
             }
             result.map(|()| shared)
         };
@@ -270,10 +299,10 @@ impl Solutions {
         if sums {
             // in order, whoever was first: the sum does not depend on the threads
             let mut total = gather.total();
-            for part in parts {
+            for (k, part) in parts.into_iter().enumerate() {
                 match part {
                     Some(gradients) => gradients.iter().enumerate().for_each(|(c, g)| total.add(c, g)),
-                    None if policy == 1 => total.fill(f64::NAN),
+                    None if blank(k).is_nan() => total.fill(f64::NAN),
                     None => {}
                 }
             }
@@ -293,7 +322,11 @@ impl Solutions {
     ) -> Result<Gather, Failure> {
         let ask = wrt(ask);
         let mut gather = Gather::new(self.qp()?, ask, summed, self.list.len(), 1, false);
-        self.gather(py, policy, &mut gather, |at, k, take| {
+        let vanishes = |k: usize| {
+            let c = &cotangents[k];
+            c.objective == 0.0 && [&c.x, &c.y, &c.z, &c.z_box].iter().all(|v| v.iter().all(|v| *v == 0.0))
+        };
+        self.gather(py, policy, &mut gather, vanishes, |at, k, take| {
             take(
                 0,
                 match along {

@@ -2,13 +2,12 @@
 
 use crate::arrays::{Args, points, shaped};
 use crate::data::Arguments;
-use crate::errors::raise;
+use crate::errors::{misuse, raise};
 use crate::gather::{Gather, NAMES, wrt};
 use crate::solutions::{Policy, Rows, Solutions, codes, push_state, state_width};
 use bpqp::backward::Accuracy;
 use bpqp::{Certificate, Cotangent, Error, Solution, Verdict};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArrayDyn};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -30,7 +29,7 @@ impl Solved {
         if !blocks.is_empty() {
             if blocks.len() != n {
                 let message = format!("{} rows of cotangents for {n} solutions", blocks.len());
-                return Err(PyValueError::new_err(message));
+                return Err(misuse(message));
             }
             for (cot, block) in out.iter_mut().zip(blocks) {
                 *cot = Cotangent { x: block.x, y: block.y, z: block.z, z_box: block.z_box, objective: 0.0 };
@@ -41,7 +40,7 @@ impl Solved {
             let objective = objective.as_array();
             if objective.len() != n {
                 let message = format!("{} cotangents of the objective for {n} solutions", objective.len());
-                return Err(PyValueError::new_err(message));
+                return Err(misuse(message));
             }
             for (cot, &value) in out.iter_mut().zip(&objective) {
                 cot.objective = value;
@@ -132,6 +131,11 @@ impl Solved {
         self.0.all_ok()
     }
 
+    /// What is wrong with the data of instance `k`, if it is no problem.
+    fn reason(&self, k: usize) -> Option<String> {
+        self.0.reason(k).map(|e| e.to_string())
+    }
+
     fn status(&self) -> Vec<&'static str> {
         self.0.list.iter().map(|s| s.status.name()).collect()
     }
@@ -155,7 +159,7 @@ impl Solved {
 
     /// The proof that instance `k` has no solution: `None`, a direction, or the multipliers `(y, z, z_box)`.
     fn certificate<'py>(&self, py: Python<'py>, k: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let solution = self.0.list.get(k).ok_or_else(|| PyValueError::new_err("no such instance"))?;
+        let solution = self.0.list.get(k).ok_or_else(|| misuse("no such instance"))?;
         let array = |v: &[f64]| PyArray1::from_slice(py, v).into_any();
         Ok(match &solution.info.certificate {
             None => None,
@@ -218,7 +222,7 @@ impl Solved {
         for (want, _) in wanted.iter_mut().zip(present).filter(|(_, present)| *present) {
             *want = match left.next() {
                 Some(need) => need.extract()?,
-                None => return Err(PyValueError::new_err("one flag for each argument")),
+                None => return Err(misuse("one flag for each argument")),
             };
         }
         let [d, f, rest @ ..] = wanted;
@@ -313,12 +317,18 @@ impl Solved {
         };
         let ask = wrt(ask);
         let mut gather = Gather::new(qp, ask, [false; 9], self.0.list.len(), size, true);
-        self.0.gather(Some(py), policy, &mut gather, |at, _, take| {
-            (0..size).try_for_each(|i| {
-                take(i, at.vjp(&unit(i), ask)?);
-                Ok(())
-            })
-        })?;
+        self.0.gather(
+            Some(py),
+            policy,
+            &mut gather,
+            |_| false,
+            |at, _, take| {
+                (0..size).try_for_each(|i| {
+                    take(i, at.vjp(&unit(i), ask)?);
+                    Ok(())
+                })
+            },
+        )?;
         gather.into_py(py)
     }
 
@@ -333,7 +343,7 @@ impl Solved {
     ) -> PyResult<(f64, Vec<(String, usize, usize, f64, String, f64, f64, usize)>, String)> {
         let cotangents = self.cotangents(cotangents)?;
         self.0.check_cotangents(&cotangents)?;
-        let solution = self.0.list.get(k).ok_or_else(|| PyValueError::new_err("no such instance"))?;
+        let solution = self.0.list.get(k).ok_or_else(|| misuse("no such instance"))?;
         let report = py.detach(|| bpqp::check_gradient(solution, &cotangents[k])).map_err(raise)?;
         let rows = report.table.iter().map(|r| {
             let at = r.at.to_string();

@@ -10,6 +10,7 @@ pub mod data;
 pub mod differences;
 pub mod family;
 pub mod hard;
+pub mod mutate;
 pub mod npz;
 pub mod paper;
 pub mod reference;

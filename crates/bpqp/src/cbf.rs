@@ -33,6 +33,9 @@ impl Cbf {
     }
 }
 
+/// A line of a section: its number, indices, and the value there.
+type Entry<const N: usize> = (usize, [usize; N], f64);
+
 /// A list of cones in a file, with their sizes.
 type Domain = Vec<(Member, usize)>;
 
@@ -48,16 +51,31 @@ enum Member {
     Power(f64, bool),
 }
 
+/// Lines of a file, what is left of it, and where reading is.
 struct Lines<'a> {
-    lines: std::iter::Enumerate<std::str::Lines<'a>>,
+    rest: &'a str,
     at: usize,
+    section: &'a str,
+    bytes: usize,
+    declared: usize,
 }
 
+/// Entries that any file may declare without naming them, and how many more for each of its bytes: a line that names one
+/// has some ten bytes, but of a large matrix variable few entries may be named.
+const FEW: usize = 1 << 20;
+const PER_BYTE: usize = 8;
+
 impl<'a> Lines<'a> {
+    fn new(text: &'a str) -> Self {
+        Lines { rest: text, at: 0, section: "", bytes: text.len(), declared: 0 }
+    }
+
     /// The next line with something on it.
     fn next(&mut self) -> Option<&'a str> {
-        for (k, line) in self.lines.by_ref() {
-            self.at = k + 1;
+        while !self.rest.is_empty() {
+            let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
+            self.rest = rest;
+            self.at += 1;
             let line = line.split('#').next().unwrap_or("").trim();
             if !line.is_empty() {
                 return Some(line);
@@ -67,7 +85,11 @@ impl<'a> Lines<'a> {
     }
 
     fn error<T>(&self, reason: impl Into<String>) -> Result<T, Error> {
-        Err(Error::Format { line: self.at, reason: reason.into() })
+        let reason = match self.section {
+            "" => reason.into(),
+            section => format!("{} (in section {section})", reason.into()),
+        };
+        Err(Error::Format { line: self.at.max(1), reason })
     }
 
     fn required(&mut self) -> Result<&'a str, Error> {
@@ -77,29 +99,72 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn number<T: FromStr>(&self, word: Option<&str>) -> Result<T, Error> {
+    fn number<T: FromStr>(&self, word: Option<&str>, kind: &str) -> Result<T, Error> {
         match word.and_then(|w| w.parse().ok()) {
             Some(v) => Ok(v),
-            None => self.error(format!("expected a number, found {:?}", word.unwrap_or("the end of the line"))),
+            None => self.error(format!("expected {kind}, found {:?}", word.unwrap_or("the end of the line"))),
+        }
+    }
+
+    fn whole(&self, word: Option<&str>) -> Result<usize, Error> {
+        self.number(word, "a whole number")
+    }
+
+    fn value(&self, word: Option<&str>) -> Result<f64, Error> {
+        let value: f64 = self.number(word, "a number")?;
+        if value.is_finite() { Ok(value) } else { self.error(format!("expected a finite number, found {value}")) }
+    }
+
+    /// Refuses what a line has too much: it may be two lines that became one.
+    fn end(&self, mut words: std::str::SplitWhitespace<'_>) -> Result<(), Error> {
+        match words.next() {
+            None => Ok(()),
+            Some(word) => self.error(format!("{word:?} stands where the line should end")),
         }
     }
 
     fn count(&mut self) -> Result<usize, Error> {
-        let line = self.required()?;
-        self.number(line.split_whitespace().next())
+        let mut words = self.required()?.split_whitespace();
+        let count = self.whole(words.next())?;
+        self.end(words)?;
+        Ok(count)
+    }
+
+    /// A number of lines that follow, which are at least a character and a line end each.
+    fn lines(&self, count: usize) -> Result<usize, Error> {
+        if count <= self.rest.len().div_ceil(2) {
+            return Ok(count);
+        }
+        self.error(format!("{count} lines are announced, {} bytes follow", self.rest.len()))
+    }
+
+    /// Entries that need memory though no line names them, checked before there is any for them.
+    fn declare(&mut self, entries: usize) -> Result<usize, Error> {
+        let most = FEW + PER_BYTE * self.bytes;
+        self.declared = self.declared.saturating_add(entries);
+        if self.declared <= most {
+            return Ok(entries);
+        }
+        self.error(format!(
+            "{} entries are declared by a file of {} bytes: at most {most} are read",
+            self.declared, self.bytes
+        ))
     }
 
     /// `N` whole numbers and a value on each of the counted lines.
-    fn entries<const N: usize>(&mut self) -> Result<Vec<([usize; N], f64)>, Error> {
+    fn entries<const N: usize>(&mut self) -> Result<Vec<Entry<N>>, Error> {
         let count = self.count()?;
+        let count = self.lines(count)?;
         let mut out = Vec::new();
         for _ in 0..count {
             let mut words = self.required()?.split_whitespace();
             let mut index = [0; N];
             for i in &mut index {
-                *i = self.number(words.next())?;
+                *i = self.whole(words.next())?;
             }
-            out.push((index, self.number(words.next())?));
+            let value = self.value(words.next())?;
+            self.end(words)?;
+            out.push((self.at, index, value));
         }
         Ok(out)
     }
@@ -107,14 +172,17 @@ impl<'a> Lines<'a> {
     /// Cones with their sizes; their number of entries is returned too.
     fn domain(&mut self, powers: &[Vec<Vec<f64>>; 2]) -> Result<(Domain, usize), Error> {
         let mut words = self.required()?.split_whitespace();
-        let (total, count): (usize, usize) = (self.number(words.next())?, self.number(words.next())?);
-        let (mut out, mut sum) = (Vec::new(), 0);
-        for _ in 0..count {
+        let (total, count) = (self.whole(words.next())?, self.whole(words.next())?);
+        self.end(words)?;
+        self.declare(total)?;
+        let (mut out, mut sum) = (Vec::new(), 0_usize);
+        for _ in 0..self.lines(count)? {
             let mut words = self.required()?.split_whitespace();
             let name = words.next().unwrap_or("");
-            let size: usize = self.number(words.next())?;
+            let size = self.whole(words.next())?;
+            self.end(words)?;
             let member = self.member(name, size, powers)?;
-            sum += size;
+            sum = sum.saturating_add(size);
             out.push((member, size));
         }
         if sum != total {
@@ -130,7 +198,7 @@ impl<'a> Lines<'a> {
                 "POW*" => true,
                 _ => return self.error(format!("no cone {name}")),
             };
-            let index: usize = self.number(Some(index))?;
+            let index = self.whole(Some(index))?;
             let Some(alpha) = powers[usize::from(dual)].get(index) else {
                 return self.error(format!("{name} refers to power {index} of {}", powers[usize::from(dual)].len()));
             };
@@ -170,22 +238,34 @@ struct File {
     constraints: (Domain, usize),
     matrices: Vec<usize>,
     matrix_constraints: Vec<usize>,
-    objective: Vec<([usize; 1], f64)>,
-    objective_matrix: Vec<([usize; 3], f64)>,
+    objective: Vec<Entry<1>>,
+    objective_matrix: Vec<Entry<3>>,
     constant: f64,
-    a: Vec<([usize; 2], f64)>,
-    f: Vec<([usize; 4], f64)>,
-    b: Vec<([usize; 1], f64)>,
-    h: Vec<([usize; 4], f64)>,
-    d: Vec<([usize; 3], f64)>,
+    a: Vec<Entry<2>>,
+    f: Vec<Entry<4>>,
+    b: Vec<Entry<1>>,
+    h: Vec<Entry<4>>,
+    d: Vec<Entry<3>>,
 }
 
-/// Reads a problem. Files with integer variables are refused.
+/// Reads a problem. Refused, with the line, are files with integer variables or with several problems (`CHANGE`), a section
+/// that is there twice, and sizes of which the file holds too little: memory stays within a fixed multiple of the file's.
+/// Coefficients that are given twice are added.
 pub fn parse(text: &str) -> Result<Cbf, Error> {
-    let mut lines = Lines { lines: text.lines().enumerate(), at: 0 };
+    let mut lines = Lines::new(text);
     let mut file = File::default();
     let mut powers = [Vec::new(), Vec::new()];
+    let mut seen: Vec<(&str, usize)> = Vec::new();
     while let Some(keyword) = lines.next() {
+        lines.section = "";
+        if seen.is_empty() && keyword != "VER" {
+            return lines.error(format!("a file begins with the section VER, this one with {keyword:?}"));
+        }
+        if let Some((_, first)) = seen.iter().find(|(name, _)| *name == keyword) {
+            return lines.error(format!("the section {keyword} is there twice, first in line {first}"));
+        }
+        seen.push((keyword, lines.at));
+        lines.section = keyword;
         match keyword {
             "VER" => {
                 let version = lines.count()?;
@@ -211,7 +291,7 @@ pub fn parse(text: &str) -> Result<Cbf, Error> {
             "OBJFCOORD" => file.objective_matrix = lines.entries()?,
             "OBJBCOORD" => {
                 let line = lines.required()?;
-                file.constant = lines.number(Some(line))?;
+                file.constant = lines.value(Some(line))?;
             }
             "ACOORD" => file.a = lines.entries()?,
             "FCOORD" => file.f = lines.entries()?,
@@ -219,26 +299,34 @@ pub fn parse(text: &str) -> Result<Cbf, Error> {
             "HCOORD" => file.h = lines.entries()?,
             "DCOORD" => file.d = lines.entries()?,
             "INT" => return lines.error("integer variables: only continuous problems are solved"),
-            "CHANGE" => break,
-            other => return lines.error(format!("no section {other:?}")),
+            "CHANGE" => return lines.error("several problems in one file: write each to a file of its own"),
+            other => {
+                lines.section = "";
+                return lines.error(format!("no section {other:?}"));
+            }
         }
+    }
+    lines.section = "";
+    if file.variables.1 == 0 && file.matrices.iter().all(|&order| order == 0) {
+        return lines.error("the file declares no variables: sections VAR and PSDVAR are absent or empty");
     }
     build(&file)
 }
 
 fn exponents(lines: &mut Lines<'_>, out: &mut Vec<Vec<f64>>) -> Result<(), Error> {
-    let header = lines.required()?;
-    let mut words = header.split_whitespace();
-    let (chains, total): (usize, usize) = (lines.number(words.next())?, lines.number(words.next())?);
-    let mut sum = 0;
-    for _ in 0..chains {
+    let mut words = lines.required()?.split_whitespace();
+    let (chains, total) = (lines.whole(words.next())?, lines.whole(words.next())?);
+    lines.end(words)?;
+    let mut sum = 0_usize;
+    for _ in 0..lines.lines(chains)? {
         let size = lines.count()?;
-        sum += size;
+        let size = lines.lines(size)?;
+        sum = sum.saturating_add(size);
         let mut alpha = Vec::new();
         for _ in 0..size {
             let line = lines.required()?;
-            let value: f64 = lines.number(Some(line))?;
-            if value.is_nan() || value <= 0.0 {
+            let value = lines.value(Some(line))?;
+            if value <= 0.0 {
                 return lines.error(format!("the exponent {value} of a power cone is not positive"));
             }
             alpha.push(value);
@@ -253,7 +341,13 @@ fn exponents(lines: &mut Lines<'_>, out: &mut Vec<Vec<f64>>) -> Result<(), Error
 
 fn sizes(lines: &mut Lines<'_>) -> Result<Vec<usize>, Error> {
     let count = lines.count()?;
-    (0..count).map(|_| lines.count()).collect()
+    let mut out = Vec::new();
+    for _ in 0..lines.lines(count)? {
+        let order = lines.count()?;
+        lines.declare(order.saturating_mul(order.saturating_add(1)) / 2)?;
+        out.push(order);
+    }
+    Ok(out)
 }
 
 /// Place of entry (i, j) in the triangle, and the factor that makes it one of `svec`.
@@ -335,45 +429,45 @@ impl Rows {
 
 fn build(file: &File) -> Result<Cbf, Error> {
     let scalars = file.variables.1;
-    let outside = |what: &str, index: usize, len: usize| {
-        Err(Error::Format { line: 0, reason: format!("{what} {index} of {len}: indices run from 0") })
+    let bound = |line: usize, what: &str, index: usize, len: usize| match index < len {
+        true => Ok(()),
+        false => Err(Error::Format { line, reason: format!("{what} {index} of {len}: indices run from 0") }),
     };
-    let bound = |what: &str, index: usize, len: usize| if index < len { Ok(()) } else { outside(what, index, len) };
     let mut starts = vec![scalars];
     file.matrices.iter().for_each(|n| starts.push(starts[starts.len() - 1] + n * (n + 1) / 2));
     let n = starts[starts.len() - 1];
-    let matrix_entry = |k: usize, i: usize, j: usize| -> Result<(usize, f64), Error> {
-        bound("matrix variable", k, file.matrices.len())?;
-        bound("row of a matrix variable", i.max(j), file.matrices[k])?;
+    let matrix_entry = |line: usize, k: usize, i: usize, j: usize| -> Result<(usize, f64), Error> {
+        bound(line, "matrix variable", k, file.matrices.len())?;
+        bound(line, "row of a matrix variable", i.max(j), file.matrices[k])?;
         let (at, factor) = svec_index(i, j);
         Ok((starts[k] + at, factor))
     };
 
     let sign = if file.maximize { -1.0 } else { 1.0 };
     let mut q = vec![0.0; n];
-    for &([j], v) in &file.objective {
-        bound("variable", j, scalars)?;
+    for &(line, [j], v) in &file.objective {
+        bound(line, "variable", j, scalars)?;
         q[j] += sign * v;
     }
-    for &([k, i, j], v) in &file.objective_matrix {
-        let (at, factor) = matrix_entry(k, i, j)?;
+    for &(line, [k, i, j], v) in &file.objective_matrix {
+        let (at, factor) = matrix_entry(line, k, i, j)?;
         q[at] += sign * factor * v;
     }
 
     let m = file.constraints.1;
     let mut expressions = vec![(Vec::new(), 0.0); m];
-    for &([i, j], v) in &file.a {
-        bound("constraint", i, m)?;
-        bound("variable", j, scalars)?;
+    for &(line, [i, j], v) in &file.a {
+        bound(line, "constraint", i, m)?;
+        bound(line, "variable", j, scalars)?;
         expressions[i].0.push((j, v));
     }
-    for &([i, k, r, c], v) in &file.f {
-        bound("constraint", i, m)?;
-        let (at, factor) = matrix_entry(k, r, c)?;
+    for &(line, [i, k, r, c], v) in &file.f {
+        bound(line, "constraint", i, m)?;
+        let (at, factor) = matrix_entry(line, k, r, c)?;
         expressions[i].0.push((at, factor * v));
     }
-    for &([i], v) in &file.b {
-        bound("constraint", i, m)?;
+    for &(line, [i], v) in &file.b {
+        bound(line, "constraint", i, m)?;
         expressions[i].1 += v;
     }
     let mut rows = Rows::default();
@@ -383,16 +477,16 @@ fn build(file: &File) -> Result<Cbf, Error> {
 
     let orders = &file.matrix_constraints;
     let mut matrices: Vec<Vec<Expression>> = orders.iter().map(|n| vec![(Vec::new(), 0.0); n * (n + 1) / 2]).collect();
-    for &([k, j, r, c], v) in &file.h {
-        bound("matrix constraint", k, orders.len())?;
-        bound("variable", j, scalars)?;
-        bound("row of a matrix constraint", r.max(c), orders[k])?;
+    for &(line, [k, j, r, c], v) in &file.h {
+        bound(line, "matrix constraint", k, orders.len())?;
+        bound(line, "variable", j, scalars)?;
+        bound(line, "row of a matrix constraint", r.max(c), orders[k])?;
         let (at, factor) = svec_index(r, c);
         matrices[k][at].0.push((j, factor * v));
     }
-    for &([k, r, c], v) in &file.d {
-        bound("matrix constraint", k, orders.len())?;
-        bound("row of a matrix constraint", r.max(c), orders[k])?;
+    for &(line, [k, r, c], v) in &file.d {
+        bound(line, "matrix constraint", k, orders.len())?;
+        bound(line, "row of a matrix constraint", r.max(c), orders[k])?;
         let (at, factor) = svec_index(r, c);
         matrices[k][at].1 += factor * v;
     }
@@ -449,17 +543,33 @@ FCOORD\n1\n0 0 1 0 1.0\n\nACOORD\n3\n1 1 1.0\n2 0 2.0\n3 1 4.0\n\nBCOORD\n1\n5 3
 
     #[test]
     fn refuses_what_it_cannot_read_with_the_line() {
+        let small = "VER\n3\nVAR\n1 1\nF 1\n";
         for (text, expected) in [
+            ("", "line 1: the file declares no variables"),
+            ("# nothing\n\n", "line 2: the file declares no variables"),
+            ("VER\n3\n", "no variables"),
+            ("VER\n3\nVAR\n0 0\n", "no variables"),
+            ("VAR\n1 1\nF 1\n", "line 1: a file begins with the section VER"),
             ("VER\n9\n", "line 2: version 9"),
-            ("VER\n3\nVAR\n2 1\nX 2\n", "line 5: no cone \"X\""),
+            ("VER\n3\nVAR\n2 1\nX 2\n", "line 5: no cone \"X\" (in section VAR)"),
             ("VER\n3\nVAR\n3 1\nF 2\n", "line 5: the cones have 2 entries"),
             ("VER\n3\nVAR\n2 1\nF 2\nINT\n1\n0\n", "line 6: integer variables"),
-            ("VER\n3\nVAR\n1 1\nF 1\nOBJACOORD\n1\n0 x\n", "line 8: expected a number, found \"x\""),
-            ("VER\n3\nVAR\n1 1\nF 1\nOBJACOORD\n1\n4 1.0\n", "variable 4 of 1"),
-            ("VER\n3\nVAR\n", "the file ends inside a section"),
+            (&format!("{small}OBJACOORD\n1\n0 x\n"), "line 8: expected a number, found \"x\" (in section OBJACOORD)"),
+            (&format!("{small}OBJACOORD\n1\n0 inf\n"), "line 8: expected a finite number"),
+            (&format!("{small}OBJACOORD\n1\n0 1 2\n"), "line 8: \"2\" stands where the line should end"),
+            (&format!("{small}OBJACOORD\n1\n\n4 1.0\n"), "line 9: variable 4 of 1"),
+            (&format!("{small}OBJACOORD\n\nACOORD\n0\n"), "line 8: expected a whole number, found \"ACOORD\""),
+            (&format!("{small}OBJACOORD\n9\n0 1.0\n"), "line 7: 9 lines are announced, 6 bytes follow"),
+            (&format!("{small}VAR\n1 1\nF 1\n"), "line 6: the section VAR is there twice, first in line 3"),
+            (&format!("{small}CHANGE\n"), "line 6: several problems"),
+            ("VER\n3\nVAR\n", "the file ends inside a section (in section VAR)"),
+            ("VER\n3\nVAR\n1000000000 1\nF 1000000000\n", "line 4: 1000000000 entries are declared by a file of"),
+            ("VER\n3\nPSDVAR\n1\n4000000000\n", "entries are declared"),
+            ("VER\n3\nPSDCON\n2\n18446744073709551615\n1\n", "entries are declared"),
+            ("VER\n3\nVAR\n2 2\nF 18446744073709551615\nF 3\n", "the cones have 18446744073709551615 entries"),
         ] {
             let error = parse(text).expect_err(text).to_string();
-            assert!(error.contains(expected), "{error}");
+            assert!(error.contains(expected), "{text:?}: {error}");
         }
     }
 

@@ -19,7 +19,7 @@ pub enum Error {
         advice: &'static str,
     },
     /// NaN, or an infinity where none is allowed.
-    #[error("{argument}[{row}, {col}] is {value}: every entry must be finite (only lb, ub and h may be infinite)")]
+    #[error("{}[{row}{}] is {value}: every entry must be finite (only lb, ub and h may be infinite)", .argument, column(.argument, *.col))]
     NotFinite {
         /// Name of the argument.
         argument: &'static str,
@@ -116,7 +116,22 @@ pub enum Error {
     },
 }
 
+/// The second index of an entry; vectors have none.
+fn column(argument: &str, col: usize) -> String {
+    let matrix = argument.ends_with(['P', 'A', 'G', 'F']) || argument == "matrix";
+    if matrix { format!(", {col}") } else { String::new() }
+}
+
 impl Error {
+    /// True if the values of the data are at fault, not their shapes or a setting: other values of the same problem may be
+    /// fine.
+    pub fn is_of_values(&self) -> bool {
+        matches!(
+            self,
+            Error::NotFinite { .. } | Error::Bounds { .. } | Error::Asymmetric { .. } | Error::NegativeDiagonal { .. }
+        )
+    }
+
     /// A vector of the wrong length.
     pub(crate) fn length(argument: &'static str, found: usize, expected: usize, advice: &'static str) -> Self {
         Error::Shape { argument, found: (found, 1), expected: (expected, 1), advice }

@@ -1,7 +1,9 @@
-//! A flag that ends a running solve.
+//! What ends a running solve from outside: a flag, and the time.
 
+use crate::Settings;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Asked for from another thread, it ends the solves whose settings hold a clone of it at their next iteration, with
 /// [`Status::TimeLimit`](crate::Status::TimeLimit).
@@ -22,6 +24,33 @@ impl Interrupt {
     /// True after a request.
     pub fn requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// When a solve has to end: at a time, or when someone asks. Solvers look at it at least once for each factorization, and
+/// end with [`Status::TimeLimit`](crate::Status::TimeLimit).
+#[derive(Debug, Clone, Default)]
+pub struct Deadline {
+    at: Option<Instant>,
+    interrupt: Option<Interrupt>,
+}
+
+impl Deadline {
+    /// That of a solve which begins now.
+    pub fn of(settings: &Settings) -> Self {
+        // a limit beyond the end of the clock is none
+        let at = settings.time_limit.and_then(|limit| Instant::now().checked_add(limit));
+        Deadline { at, interrupt: settings.interrupt.clone() }
+    }
+
+    /// True if the solve has to end.
+    pub fn passed(&self) -> bool {
+        self.at.is_some_and(|at| Instant::now() >= at) || self.interrupt.as_ref().is_some_and(Interrupt::requested)
+    }
+
+    /// The time that is left, `None` without a limit.
+    pub fn left(&self) -> Option<Duration> {
+        self.at.map(|at| at.saturating_duration_since(Instant::now()))
     }
 }
 

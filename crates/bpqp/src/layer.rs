@@ -7,7 +7,7 @@ use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActi
 use crate::kkt::negative_curvature;
 use crate::residuals::{Point, ResidualWork, residuals};
 use crate::{
-    Certificate, Cotangent, Error, Gradient, Qp, Residuals, Settings, Solution, SolutionTangent, Solver, Status,
+    Certificate, Cotangent, Deadline, Error, Gradient, Qp, Residuals, Settings, Solution, SolutionTangent, Solver, Status,
     Tangent, Verdict, Wrt,
 };
 use std::sync::Arc;
@@ -215,6 +215,8 @@ impl Layer {
     }
 
     fn forward(&mut self, warm: Option<&Point>) -> Result<(), Error> {
+        let deadline = Deadline::of(&self.settings);
+        self.backward.differentiator.polisher.deadline.clone_from(&deadline);
         self.solution.info.certificate = None;
         self.solution.info.polished = false;
         self.solution.info.raw = None;
@@ -241,15 +243,25 @@ impl Layer {
                 self.solution.info.iterations = 0;
                 return self.finish_without(Status::NonConvex, Some(Certificate::NonConvex(direction.clone())));
             }
+            if deadline.passed() {
+                if k > 0 {
+                    break;
+                }
+                (self.solution.info.solver, self.solution.info.iterations) = (name, 0);
+                return self.finish_without(Status::TimeLimit, None);
+            }
             let Some(handle) = &mut self.chain[k].1 else { continue };
+            handle.end_by(&deadline);
             let outcome = handle.solve(warm, &mut self.trial);
             self.solution.info.solver = name;
             self.solution.info.iterations = outcome.iterations;
-            if self.accept(outcome.clone())? || self.settings.interrupted() {
+            if self.accept(outcome.clone())? {
                 return Ok(());
             }
             let first = (self.curved() && self.solution.ok()).then(|| self.solution.clone());
+            let late = deadline.passed();
             if self.settings.polish
+                && !late
                 && let Some(outcome) = self.chain[k].1.as_mut().and_then(|h| h.tighten(&mut self.trial))
             {
                 let iterations = outcome.iterations;
@@ -267,6 +279,9 @@ impl Layer {
             if let Some(best) = best.take_if(|best| better(best, &self.solution)) {
                 // what this solver left in the workspaces belongs to a worse solution
                 self.adopt(&best)?;
+            }
+            if late {
+                break;
             }
             if self.solution.status.ok() && (self.solution.info.polished || plain(&self.solution) <= PLAIN) {
                 break;

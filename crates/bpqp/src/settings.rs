@@ -1,5 +1,6 @@
 //! What a user may choose.
 
+use crate::threads::{MAX_THREADS, count};
 use crate::{Error, Interrupt};
 use std::time::{Duration, Instant};
 
@@ -77,7 +78,7 @@ pub struct Settings {
     pub backward: Backward,
     /// Differentiate the log-barrier solution `x(mu)` instead of the solution; `mu` in units of the objective.
     pub smoothing: Option<f64>,
-    /// Threads for batches; 0 means all cores.
+    /// Threads for batches; 0 means all cores. At most four for each core take part; above [`MAX_THREADS`] is refused.
     pub threads: usize,
     /// Keep the factorization of the forward pass in the solution, for a cheaper backward pass.
     pub keep_factor: bool,
@@ -109,6 +110,11 @@ impl Settings {
         Settings { solver, ..Settings::default() }
     }
 
+    /// The number of threads that `threads` stands for on this machine.
+    pub fn concurrency(&self) -> usize {
+        count(self.threads)
+    }
+
     /// True if a solve that began at `start` has to end: its time is up, or someone asked.
     pub(crate) fn late(&self, start: Instant) -> bool {
         self.time_limit.is_some_and(|limit| start.elapsed() > limit) || self.interrupted()
@@ -133,6 +139,10 @@ impl Settings {
             && !(mu > 0.0 && mu.is_finite())
         {
             return bad("smoothing", mu, "choose mu > 0 and finite, in units of the objective");
+        }
+        if self.threads > MAX_THREADS {
+            let advice = "ask for at most 1024, or 0 for all cores";
+            return Err(Error::Setting { name: "threads", value: self.threads.to_string(), advice });
         }
         if self.max_iter == Some(0) {
             return bad("max_iter", 0.0, "allow at least one iteration");

@@ -22,11 +22,14 @@ pub enum Status {
     TimeLimit,
     /// The solver broke down.
     NumericalFailure,
+    /// The data are none: NaN, an infinity where none is allowed, or `lb > ub`. What an element of a batch is told; a single
+    /// problem is refused with an [`Error`](crate::Error).
+    InvalidData,
 }
 
 impl Status {
     /// Every status, in the order of their codes from 0.
-    pub const ALL: [Status; 8] = [
+    pub const ALL: [Status; 9] = [
         Status::Solved,
         Status::SolvedInaccurate,
         Status::PrimalInfeasible,
@@ -35,6 +38,7 @@ impl Status {
         Status::IterationLimit,
         Status::TimeLimit,
         Status::NumericalFailure,
+        Status::InvalidData,
     ];
 
     /// True if there is a solution that may be used.
@@ -53,6 +57,7 @@ impl Status {
             Status::IterationLimit => "iteration_limit",
             Status::TimeLimit => "time_limit",
             Status::NumericalFailure => "numerical_failure",
+            Status::InvalidData => "invalid_data",
         }
     }
 }

@@ -9,22 +9,31 @@ fn cores() -> usize {
     *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
 }
 
-/// The number of threads that a setting stands for; 0 is all cores.
+/// Threads that a setting may ask for; more are a slip of the pen, and starting them would end the process.
+pub const MAX_THREADS: usize = 1024;
+/// Threads that take part for each core: more of them only wait for each other.
+const PER_CORE: usize = 4;
+
+/// The number of threads that a setting stands for: 0 is all cores, and there are never more than four for each of them.
 pub(crate) fn count(threads: usize) -> usize {
-    if threads == 0 { cores() } else { threads }
+    if threads == 0 { cores() } else { threads.min(PER_CORE * cores()) }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The pool of that many threads of this process, shared by all loops: starting threads costs more than a small batch.
-/// A forked child has none of its parent's threads, so it gets pools of its own.
+/// The pool of this process with at least that many threads, shared by all loops: starting threads costs more than a small
+/// batch. There is one, the largest that was asked for. A forked child has none of its parent's threads, so it gets a pool
+/// of its own.
 fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>, Error> {
-    static POOLS: Mutex<Vec<(u32, usize, Arc<rayon::ThreadPool>)>> = Mutex::new(Vec::new());
+    static POOL: Mutex<Option<(u32, Arc<rayon::ThreadPool>)>> = Mutex::new(None);
     let process = std::process::id();
-    let mut pools = lock(&POOLS);
-    if let Some((_, _, pool)) = pools.iter().find(|(id, n, _)| (*id, *n) == (process, threads)) {
+    let mut kept = lock(&POOL);
+    if let Some((id, pool)) = &*kept
+        && *id == process
+        && pool.current_num_threads() >= threads
+    {
         return Ok(pool.clone());
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| Error::Setting {
@@ -33,7 +42,12 @@ fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>, Error> {
         advice: "ask for fewer threads",
     })?;
     let pool = Arc::new(pool);
-    pools.push((process, threads, pool.clone()));
+    if let Some((id, old)) = kept.replace((process, pool.clone()))
+        && id != process
+    {
+        // ending it would wait for threads that only the parent has
+        std::mem::forget(old);
+    }
     Ok(pool)
 }
 
@@ -102,6 +116,15 @@ mod tests {
                 assert!(calls.iter().all(|c| c.load(Ordering::Relaxed) == 1), "{threads} threads, {n} items");
             }
         }
+    }
+
+    #[test]
+    fn there_is_one_pool_and_no_more_threads_than_help() {
+        assert_eq!((count(0), count(1)), (cores(), 1));
+        assert_eq!(count(MAX_THREADS), MAX_THREADS.min(PER_CORE * cores()));
+        drop(pool(3).expect("a pool"));
+        assert!(pool(2).expect("the same").current_num_threads() >= 3);
+        assert!(pool(5).expect("a larger one").current_num_threads() >= 5);
     }
 
     #[test]

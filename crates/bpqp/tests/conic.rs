@@ -515,8 +515,8 @@ fn misuse_is_refused_with_the_argument() {
     for (result, argument) in [
         (new(vec![1.0], vec![0.0; 2], soc()), "A has shape"),
         (new(vec![1.0], vec![0.0; 3], vec![Cone::SecondOrder(2)]), "cones has shape"),
-        (new(vec![f64::NAN], vec![0.0; 3], soc()), "q[0, 0] is NaN"),
-        (new(vec![1.0], vec![0.0, f64::INFINITY, 0.0], soc()), "b[1, 0] is inf"),
+        (new(vec![f64::NAN], vec![0.0; 3], soc()), "q[0] is NaN"),
+        (new(vec![1.0], vec![0.0, f64::INFINITY, 0.0], soc()), "b[1] is inf"),
         (new(vec![1.0], vec![0.0; 3], vec![Cone::Power(1.5)]), "power cone = 1.5"),
     ] {
         let text = result.expect_err("refused").to_string();

@@ -21,6 +21,7 @@ from scipy import sparse
 
 from .._conic import cone_rows
 from .._errors import ArgumentError, UnsupportedError
+from ._attributes import Declared
 from ._chain import compile_problem
 from ._solver import cones_of
 
@@ -54,6 +55,7 @@ class Canonical:
     ) -> None:
         _check(problem, parameters, variables, gp)
         self.parameter_shapes = [parameter_shape(p) for p in parameters]
+        self.declared = [Declared(k, p) for k, p in enumerate(parameters)]
         self.output_shapes = [tuple(v.shape) for v in variables]
         try:
             data, chain, inverse = compile_problem(problem, gp, canon_backend)

@@ -86,6 +86,9 @@ class Operator:
 
     def solve(self, values: Arrays, size: int) -> tuple[_bpqp.ConicSolved, list[Any]]:
         """The solutions and the variables asked for, each with a batch dimension."""
+        for (k, log), value in zip(self.canonical.inputs, values, strict=True):
+            if not log:
+                self.canonical.declared[k].check(np.asarray(value))
         solved = self.program.solve(self._blocks(values, True), size)
         x, _, y, _ = solved.outputs(self.policy != 2)
         return solved, self._read(x, y)

@@ -23,7 +23,7 @@ from jax.interpreters import ad, batching, mlir
 
 from .._conic import raise_failures
 from .._errors import DtypeError, UnsupportedError
-from ._primitives import _aval_rank, _flatten, _or_zeros, _unknown, _zero
+from ._primitives import _aval_rank, _flatten, _or_zeros, _unknown, _zero, repeats
 
 Mask = tuple[bool, ...]
 
@@ -179,7 +179,7 @@ ad.primitive_transposes[vjp_p] = _vjp_transpose
 
 def _batcher(primitive: Any) -> Any:
     def rule(args: Any, dims: Any, *, spec: Spec, **params: Any) -> Any:
-        repeat = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
+        repeat = repeats(args, dims)
         ranks = list(spec.operator.ranks)
         if primitive is jvp_p:
             ranks += [1, *spec.operator.ranks]
@@ -239,7 +239,10 @@ class CvxpyLayer:
         operator = self._operators.get(solver_args)
         if any(p is None for p in params):
             raise DtypeError(f"parameter {[p is None for p in params].index(True)} is None: pass an array")
-        arrays = [jnp.asarray(p) for p in params]
+        try:
+            arrays = [jnp.asarray(p) for p in params]
+        except (TypeError, ValueError) as error:
+            raise DtypeError(f"a parameter is no dense array: {error}") from error
         for k, array in enumerate(arrays):
             if array.dtype not in (jnp.float32, jnp.float64):
                 raise DtypeError(f"parameter {k} has dtype {array.dtype}: pass float32 or float64")

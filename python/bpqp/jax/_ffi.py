@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.interpreters import mlir
 
-from .. import _bpqp
+from .. import _bpqp, _core
 from . import _host
 
 TARGET = "bpqp_"
@@ -55,7 +55,7 @@ def _attributes(spec: Any, masks: dict[str, Any]) -> dict[str, Any]:
 
 def _in_python(spec: Any) -> bool:
     """True for a solve that needs the interpreter: a solver of qpsolvers, or a line to print."""
-    return spec.solver.startswith("qpsolvers:") or bool(dict(spec.settings).get("verbose"))
+    return _core.by_qpsolvers(spec.solver) or bool(dict(spec.settings).get("verbose"))
 
 
 def lower(primitive: Any, name: str, shapes: Any) -> None:

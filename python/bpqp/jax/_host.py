@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import _bpqp, _core
-from .._qpsolvers import OURS, solve_with
+from .._engines import OURS
+from .._qpsolvers import solve_with
 from ._spec import Mask, Spec, split, spread
 
 Settings = tuple[tuple[str, Any], ...]
@@ -23,7 +24,7 @@ def engine(solver: str, settings: Settings, single: bool) -> _bpqp.Engine:
 
 def native(solver: str, settings: Settings) -> tuple[str, dict[str, Any]]:
     """Solver and settings of the extension."""
-    if solver.startswith("qpsolvers:"):
+    if _core.by_qpsolvers(solver):
         return "auto", {k: v for k, v in settings if k in OURS}
     return solver, dict(settings)
 
@@ -55,7 +56,7 @@ def _restore(spec: Spec, data: Any, state: Any) -> _bpqp.Solved:
 
 
 def solve(*data: Any, spec: Spec) -> list[Any]:
-    if spec.solver.startswith("qpsolvers:"):
+    if _core.by_qpsolvers(spec.solver):
         # arrays of JAX are read-only, and not every solver takes that
         copies = [None if s is None else np.array(s, dtype=np.float64) for s in spread(spec.data_mask, data)]
         eight = _eight(spec, copies)

@@ -21,7 +21,7 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
-from .._errors import UnsupportedError
+from .._errors import ArgumentError, UnsupportedError
 from . import _ffi, _host
 from ._spec import OUTPUT_RANKS, Mask, Spec, alive, pack, split, spread
 
@@ -250,9 +250,17 @@ def _flatten(value: Any, dim: Any, repeat: int, size: int, rank: int) -> Any:
     return value.reshape(repeat * size, *value.shape[2:])
 
 
+def repeats(args: Any, dims: Any) -> int:
+    """The size of the mapped dimension."""
+    repeat: int = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
+    if repeat == 0:
+        raise ArgumentError("vmap over 0 elements: a batch needs at least one element")
+    return repeat
+
+
 def _batcher(primitive: Any) -> Any:
     def rule(args: Any, dims: Any, *, spec: Spec, **params: Any) -> Any:
-        repeat = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
+        repeat = repeats(args, dims)
         ranks = [r for r, there in zip(spec.ranks, spec.data_mask, strict=True) if there]
         if primitive is not solve_p:
             ranks.append(1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _bpqp, _core
 from .._core import Factored
-from .._errors import ArgumentError, DtypeError
+from .._errors import ArgumentError, DtypeError, Error
 from . import _host
 from ._primitives import solve_p
 from ._spec import SLOTS, Spec, pack
@@ -36,15 +36,47 @@ def status_names(status: Any) -> Any:
     return str(names) if names.ndim == 0 else names
 
 
-def _array(name: str, value: Any, rank: int, dtype: Any) -> Any:
-    array = jnp.asarray(value)
+def _array(name: str, value: Any, rank: int, dtype: Any, *, short: bool = False) -> Any:
+    """An array of `rank` dimensions or one more; with `short`, or one less."""
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise DtypeError(f"{name} is a {type(value).__name__}: pass a dense array") from error
     if not (jnp.issubdtype(array.dtype, jnp.integer) or array.dtype in (jnp.float32, jnp.float64)):
         raise DtypeError(f"{name} has dtype {array.dtype}: pass float32 or float64")
-    if array.ndim not in (rank, rank + 1):
+    if array.ndim not in ((rank - 1, rank, rank + 1) if short else (rank, rank + 1)):
         raise ArgumentError(
             f"{name} has shape {array.shape}: it needs {rank} dimensions, or {rank + 1} with a batch dimension first"
         )
     return array.astype(dtype)
+
+
+def _refuse_settings(solver: str, chosen: Any, settings: dict[str, Any], dtype: Any) -> None:
+    """Settings are refused here, not under jit."""
+    try:
+        _host.engine(solver, chosen, dtype == jnp.float32)
+    except Error:
+        raise
+    except TypeError as error:  # a value that cannot be hashed is no setting
+        raise ArgumentError(f"settings {settings}: {error}") from error
+
+
+def _dtype(q: Any) -> Any:
+    try:
+        dtype = jnp.asarray(q).dtype
+    except (TypeError, ValueError) as error:
+        raise DtypeError(f"q is a {type(q).__name__}: pass a dense array") from error
+    if dtype not in (jnp.float32, jnp.float64):
+        raise DtypeError(f"q has dtype {dtype}: pass float32 or float64")
+    return dtype
+
+
+def _spread(k: int, array: Any, slots: list[Any]) -> Any:
+    """The vector that a number stands for, or the matrix that its only row stands for."""
+    if k in (3, 5):
+        return array[None]
+    like = slots[2].shape[-1] if k > 6 else 1 if slots[k - 1] is None else slots[k - 1].shape[-2]
+    return jnp.broadcast_to(array, (like,))
 
 
 def solve_qp(
@@ -74,11 +106,9 @@ def solve_qp(
     """
     if q is None:
         raise ArgumentError("q is None: a problem needs its linear term; pass zeros for none")
-    dtype = jnp.asarray(q).dtype
-    if dtype not in (jnp.float32, jnp.float64):
-        raise DtypeError(f"q has dtype {dtype}: pass float32 or float64")
-    if solver not in _bpqp.SOLVERS and not solver.startswith("qpsolvers:"):
-        raise ArgumentError(f"solver = {solver!r}: choose one of {', '.join(_bpqp.SOLVERS)}, or 'qpsolvers:NAME'")
+    dtype = _dtype(q)
+    if not _core.by_qpsolvers(solver):
+        _core.check_solver(solver, _bpqp.SOLVERS)
     factored = isinstance(P, Factored)
     raw = [P.d, P.F] if isinstance(P, Factored) else [P, None]
     raw += [q, G, h, A, b, lb, ub]
@@ -88,7 +118,9 @@ def solve_qp(
     for k, value in enumerate(raw):
         if value is None:
             continue
-        array = _array(SLOTS[k] if not factored or k > 1 else ("P.d", "P.F")[k], value, ranks[k], dtype)
+        array = _array(SLOTS[k] if not factored or k > 1 else ("P.d", "P.F")[k], value, ranks[k], dtype, short=k > 2)
+        if array.ndim < ranks[k]:
+            array = _spread(k, array, slots)
         if k > 2 and array.size == 0:
             continue
         slots[k] = array
@@ -108,7 +140,7 @@ def solve_qp(
     shapes = tuple(None if s is None else tuple(s.shape[s.ndim - r :]) for s, r in zip(slots, ranks, strict=True))
     _check_shapes(shapes, factored)
     chosen = tuple(sorted((k, v) for k, v in settings.items() if v is not None))
-    _host.engine(solver, chosen, dtype == jnp.float32)  # settings are refused here, not under jit
+    _refuse_settings(solver, chosen, settings, dtype)
     policy = _core.policy_code(on_failure)
     spec = Spec(batch or 1, factored, shapes, np.dtype(dtype), policy, solver, chosen)
     *outputs, _, codes = solve_p.bind(*pack(slots)[1], spec=spec)

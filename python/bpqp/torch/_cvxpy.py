@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from .._conic import raise_failures
-from .._errors import DtypeError, UnsupportedError
+from .._errors import ArgumentError, DtypeError, UnsupportedError
 from ._functions import _given, _scatter
+from ._solve import cast_up
 
 Tensors = tuple[Any, ...]
 
@@ -40,6 +41,8 @@ class Call:
 
     def flat(self, factor: int) -> Call:
         """The same for a batch that many times as large."""
+        if factor == 0:
+            raise ArgumentError("vmap over 0 elements: a batch needs at least one element")
         return replace(self, size=self.size * factor, solved=None)
 
     def shared(self, values: Tensors) -> tuple[bool, ...]:
@@ -274,7 +277,8 @@ class CvxpyLayer(torch.nn.Module):
         Each tensor has the shape of its parameter, or a batch dimension before it; those without are shared by the
         batch, and their gradient is the sum. A parameter with `sparsity` is given as the vector of its entries, and a
         symmetric one is read as (S + S') / 2, so that its gradient is symmetric. The dtype and device of the result are
-        those of the first tensor.
+        those of the first tensor; under autocast, tensors of low precision are cast up. Values that are not what a
+        parameter is declared to be (symmetric, PSD, nonneg, diag, bounds, ...) are an ArgumentError.
         """
         operator = self._operators.get(solver_args)
         like, tensors = _tensors(params)
@@ -288,6 +292,7 @@ class CvxpyLayer(torch.nn.Module):
 
 
 def _tensors(params: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    params = [cast_up(p) if isinstance(p, torch.Tensor) else p for p in params]
     for k, value in enumerate(params):
         if not isinstance(value, torch.Tensor):
             raise DtypeError(f"parameter {k} is a {type(value).__name__}: pass a tensor")

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from .. import _bpqp, _core
-from .._errors import UnsupportedError
+from .._errors import ArgumentError, UnsupportedError
 from .._qpsolvers import solve_with
 
 SLOTS = ("P", "F", "q", "G", "h", "A", "b", "lb", "ub")
@@ -54,6 +54,8 @@ class Call:
 
     def flat(self, factor: int) -> Call:
         """The same for a batch that many times as large."""
+        if factor == 0:
+            raise ArgumentError("vmap over 0 elements: a batch needs at least one element")
         return replace(self, size=self.size * factor, warm=None, solved=None, status=None)
 
 
@@ -156,7 +158,7 @@ def _state_rank(call: Call) -> tuple[int, ...]:
 def solve(call: Call, data: Tensors) -> _bpqp.Solved:
     """The solutions of the flat batch; a failure is raised if that is the policy."""
     eight = _eight(call, data)
-    if call.solver.startswith("qpsolvers:"):
+    if _core.by_qpsolvers(call.solver):
         shared = tuple(v is None or v.ndim == r for v, r in zip(_flat_blocks(eight), _flat_ranks(call), strict=True))
         problem = _core.Problem(eight, shared, call.size, np.dtype(np.float64), (None,) * 8)
         call.solved = solve_with(call.solver.partition(":")[2], problem, call.settings)

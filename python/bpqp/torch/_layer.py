@@ -10,7 +10,7 @@ import torch
 
 from .. import _bpqp, _core
 from .._core import Factored
-from .._errors import ArgumentError
+from .._errors import ArgumentError, DtypeError
 from ._solve import collect, compiled, run
 
 NAMES = _core.NAMES
@@ -55,7 +55,10 @@ class QpLayer(torch.nn.Module):
             if isinstance(value, torch.nn.Parameter):
                 self.register_parameter(f"data_{name}", value)
             else:
-                tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+                try:
+                    tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+                except (TypeError, ValueError, RuntimeError) as error:
+                    raise DtypeError(f"{name} is a {type(value).__name__}: pass a dense tensor") from error
                 self.register_buffer(f"data_{name}", tensor)
         self._memory: dict[int, tuple[Any, ...]] = {}
         self._forget_engines()
@@ -93,7 +96,7 @@ class QpLayer(torch.nn.Module):
         with self._lock:
             if dtype not in self._engines:
                 wide = np.dtype(np.float32 if dtype == torch.float32 else np.float64)
-                theirs = self.solver.startswith("qpsolvers:")
+                theirs = _core.by_qpsolvers(self.solver)
                 self._engines[dtype] = _core.engine("auto" if theirs else self.solver, self.settings, wide)
             return self._engines[dtype]
 

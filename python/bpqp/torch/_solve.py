@@ -9,8 +9,8 @@ import torch
 
 from .. import _bpqp, _core
 from .._core import Factored
+from .._engines import OURS
 from .._errors import ArgumentError, DtypeError
-from .._qpsolvers import OURS
 from . import _eager
 from ._functions import RANKS, SLOTS, Call, _numpy, _Solve, solve
 from ._solution import Solution
@@ -25,16 +25,38 @@ def _tensor(name: str, value: Any, like: torch.Tensor) -> torch.Tensor:
             raise DtypeError(f"{name} is a {type(value).__name__}: pass a dense tensor") from error
     if value.layout != torch.strided:
         raise DtypeError(f"{name} is a sparse tensor: pass a dense one (bpqp.solve_qp takes scipy.sparse)")
+    value = cast_up(value)
     if value.dtype not in (torch.float32, torch.float64):
         raise DtypeError(f"{name} has dtype {value.dtype}: pass float32 or float64, for instance {name}.float()")
     tensor: torch.Tensor = value.to(like.dtype)
     return tensor
 
 
+_LOW = (torch.bfloat16, torch.float16)
+
+
+def cast_up(tensor: torch.Tensor) -> torch.Tensor:
+    """Under autocast a tensor of low precision in single precision, as for torch's own linear algebra."""
+    if tensor.dtype in _LOW and torch.is_autocast_enabled(tensor.device.type):
+        return tensor.float()
+    return tensor
+
+
+def _spread(k: int, tensor: torch.Tensor, slots: list[Any]) -> torch.Tensor:
+    """The vector that a number stands for, or the matrix that its only row stands for."""
+    if k in (3, 5):
+        return tensor.unsqueeze(0)
+    if k > 6:
+        return tensor.expand(slots[2].shape[-1])
+    matrix = slots[k - 1]
+    return tensor.expand(1 if matrix is None else matrix.shape[-2])
+
+
 def collect(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) -> tuple[list[Any], bool, int | None]:
     """The nine slots, whether P is factored, and the size of the batch."""
     if not isinstance(q, torch.Tensor):
         raise DtypeError(f"q is a {type(q).__name__}: it decides dtype and device, so pass a tensor")
+    q = cast_up(q)
     if q.dtype not in (torch.float32, torch.float64):
         raise DtypeError(f"q has dtype {q.dtype}: pass float32 or float64, for instance q.float()")
     factored = isinstance(P, Factored)
@@ -51,6 +73,8 @@ def collect(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
             tensor = _tensor(name, value, q)
         if tensor.device != device:
             raise ArgumentError(f"{name} is on {tensor.device}, but q is on {device}: move one of them")
+        if k > 2 and tensor.dim() == rank - 1:
+            tensor = _spread(k, tensor, slots)
         more = tensor.dim() - rank
         if more not in (0, 1):
             raise ArgumentError(
@@ -206,7 +230,7 @@ def solve_qp(
         ArgumentError, DtypeError, SolveError: as `bpqp.solve_qp`.
         UnsupportedError: third derivatives, or second ones with `smoothing`.
     """
-    theirs = solver.startswith("qpsolvers:")
+    theirs = _core.by_qpsolvers(solver)
     if warm_start is None and not theirs and _eager.applies():
         out = _eager.solve((P, q, G, h, A, b, lb, ub), solver, settings, on_failure, full)
         if out is not None:

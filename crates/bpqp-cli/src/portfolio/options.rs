@@ -24,6 +24,9 @@ pub struct Options {
     /// Use the first so many stocks only
     #[arg(long, value_name = "COUNT")]
     pub stocks: Option<usize>,
+    /// What each packed file of prices may unpack to
+    #[arg(long, value_name = "MB", default_value_t = crate::unpack::MAX_UNPACKED)]
+    pub max_unpacked: u64,
     /// What to train
     #[arg(long, value_enum, default_value_t = Methods::All)]
     pub method: Methods,
@@ -131,6 +134,10 @@ impl Options {
         }
         if self.threads == Some(0) {
             return bad("threads", "0".into(), "choose at least 1, or leave it out for all cores");
+        }
+        if let Some(threads) = self.threads.filter(|&threads| threads > bpqp::MAX_THREADS) {
+            let advice = format!("choose at most {}, or leave it out for all cores", bpqp::MAX_THREADS);
+            return bad("threads", threads.to_string(), &advice);
         }
         let least = 1.0 / stocks as f64;
         if !(self.cap >= least && self.cap <= 1.0) {

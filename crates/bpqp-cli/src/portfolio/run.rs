@@ -8,6 +8,7 @@ use super::progress::Progress;
 use super::results::{Benchmark, Comparison, DataSummary, MethodResults, Results, RuleSummary, SeedResults, caveats};
 use super::train::{DecisionLoss, Engine, Method, Training};
 use super::{report, table};
+use crate::say;
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     let results = results(options, &stop)?;
     if let Some(file) = &options.report {
         std::fs::write(file, report::page(&results)).map_err(|e| unwritable(file, &e))?;
-        eprintln!("report: {}", file.display());
+        say(&format!("report: {}", file.display()));
     }
     Ok(if options.json { serde_json::to_string_pretty(&results)? } else { table::text(&results) })
 }
@@ -46,7 +47,7 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("\nstopping: the report of the best model so far follows (interrupt again to leave at once)");
+        say("\nstopping: the report of the best model so far follows (interrupt again to leave at once)");
     })?;
     Ok(stop)
 }
@@ -145,7 +146,7 @@ pub fn results(options: &Options, stop: &AtomicBool) -> Result<Results, Failure>
 
 fn load(options: &Options) -> Result<Prices, Failure> {
     let prices = match &options.data {
-        Some(file) => Prices::read(file, options.extra.as_deref())?,
+        Some(file) => Prices::read_within(file, options.extra.as_deref(), options.max_unpacked)?,
         None => Prices::built_in()?,
     };
     let (from, until) = (options.from.clone(), options.until.clone());

@@ -1,11 +1,12 @@
 //! The program: patterns and cones, workspaces kept between solves.
 
 use super::instance::Instance;
-use super::{Borrowed, ConicSolved, at, cone, misuse, on_threads, pattern};
+use super::{Borrowed, ConicSolved, Values, at, cone, misuse, on_threads, pattern};
 use crate::engine::lock;
 use crate::errors::raise;
+use crate::pieces::watched_value;
 use crate::settings;
-use bpqp::{Cone, Conic, ConicBatch, Error, Settings, Status};
+use bpqp::{Cone, Conic, ConicBatch, Error, Interrupt, Settings, Status};
 use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub struct ConicEngine {
     base: Conic,
     settings: Settings,
+    interrupt: Interrupt,
     batch: Arc<Mutex<Option<ConicBatch>>>,
 }
 
@@ -36,7 +38,9 @@ impl ConicEngine {
         let p = p.map(|p| pattern(p, n, n)).transpose()?;
         let cones = cones.iter().map(cone).collect::<PyResult<Vec<Cone>>>()?;
         let base = Conic::new(p, vec![0.0; n], pattern(a, m, n)?, vec![0.0; m], cones).map_err(raise)?;
-        Ok(ConicEngine { base, settings: settings(options)?, batch: Arc::default() })
+        let interrupt = Interrupt::default();
+        let settings = Settings { interrupt: Some(interrupt.clone()), ..settings(options)? };
+        Ok(ConicEngine { base, settings, interrupt, batch: Arc::default() })
     }
 
     /// Solves `size` instances with the values `data = (P, q, A, b)`.
@@ -44,22 +48,26 @@ impl ConicEngine {
         let data = Borrowed::new(data)?;
         let values = data.values(&self.base, size)?;
         let (base, settings) = (&self.base, &self.settings);
-        let results = py.detach(|| -> Result<_, Error> {
+        let results = watched_value(py, &self.interrupt, || -> Result<_, Error> {
             let mut guard = lock(&self.batch);
+            if !values.finite() {
+                return each_by_itself(&mut guard, base, settings, &values, size);
+            }
             match guard.as_mut().filter(|batch| batch.len() == size) {
                 Some(batch) => {
                     let [p, q, a, b] = values.blocks;
                     batch.update(p, q, a, b)?;
-                    batch.solve()
+                    Ok(batch.solve()?.into_iter().map(|r| r.map(Instance::from)).collect())
                 }
                 None => {
                     let conics = (0..size).map(|i| values.conic(base, i)).collect::<Result<_, _>>()?;
-                    guard.insert(ConicBatch::new(conics, settings.clone())?).solve()
+                    let solved = guard.insert(ConicBatch::new(conics, settings.clone())?).solve()?;
+                    Ok(solved.into_iter().map(|r| r.map(Instance::from)).collect::<Vec<_>>())
                 }
             }
         });
-        let results = results.map_err(raise)?;
-        let each = results.into_iter().enumerate().map(|(i, r)| r.map(Instance::from).map_err(|e| at(e, i)));
+        let results = results?.map_err(raise)?;
+        let each = results.into_iter().enumerate().map(|(i, r)| r.map_err(|e| at(e, i)));
         self.solved(each.collect::<PyResult<_>>()?, Some(Arc::clone(&self.batch)))
     }
 
@@ -83,9 +91,13 @@ impl ConicEngine {
         }
         let (base, settings) = (&self.base, &self.settings);
         let results = py.detach(|| {
-            on_threads(settings.threads, size, |i| -> Result<Instance, Error> {
+            on_threads(settings.concurrency(), size, |i| -> Result<Instance, Error> {
                 let point = [rows[0][i].clone(), rows[1][i].clone(), rows[2][i].clone()];
-                let mut out = Instance::given(&values.conic(base, i)?, &status[i], point, settings)?;
+                let conic = match values.own(base, i)? {
+                    Ok(conic) => conic,
+                    Err(error) => return Ok(Instance::invalid(base, error)),
+                };
+                let mut out = Instance::given(&conic, &status[i], point, settings)?;
                 (out.solver, out.iterations) = ("clarabel", iterations[i]);
                 out.time = Duration::try_from_secs_f64(seconds[i]).unwrap_or_default();
                 Ok(out)
@@ -112,7 +124,7 @@ impl ConicEngine {
         let rows: Vec<Vec<f64>> = state.as_array().rows().into_iter().map(|row| row.to_vec()).collect();
         let (base, settings) = (&self.base, &self.settings);
         let results = py.detach(|| {
-            on_threads(settings.threads, size, |i| -> Result<Instance, Error> {
+            on_threads(settings.concurrency(), size, |i| -> Result<Instance, Error> {
                 let row = &rows[i];
                 let point = [row[..n].to_vec(), row[n..n + m].to_vec(), row[n + m..n + 2 * m].to_vec()];
                 if row[n + 2 * m] == 0.0 {
@@ -127,8 +139,35 @@ impl ConicEngine {
     }
 }
 
+/// The same where some values are not finite: an instance with such values of its own fails, alone.
+fn each_by_itself(
+    kept: &mut Option<ConicBatch>,
+    base: &Conic,
+    settings: &Settings,
+    values: &Values<'_>,
+    size: usize,
+) -> Result<Vec<Result<Instance, Error>>, Error> {
+    let mut reasons = Vec::with_capacity(size);
+    let mut conics = Vec::with_capacity(size);
+    for i in 0..size {
+        // the base, whose numbers are all 0, takes the place of what is no problem
+        let (conic, reason) = match values.own(base, i)? {
+            Ok(conic) => (conic, None),
+            Err(error) => (base.clone(), Some(error)),
+        };
+        conics.push(conic);
+        reasons.push(reason);
+    }
+    let solved = kept.insert(ConicBatch::new(conics, settings.clone())?).solve()?;
+    let each = solved.into_iter().zip(reasons).map(|(result, reason)| match reason {
+        Some(error) => Ok(Instance::invalid(base, error)),
+        None => result.map(Instance::from),
+    });
+    Ok(each.collect())
+}
+
 impl ConicEngine {
     fn solved(&self, instances: Vec<Instance>, batch: Option<Arc<Mutex<Option<ConicBatch>>>>) -> PyResult<ConicSolved> {
-        Ok(ConicSolved { base: self.base.clone(), threads: self.settings.threads, instances, batch })
+        Ok(ConicSolved { base: self.base.clone(), threads: self.settings.concurrency(), instances, batch })
     }
 }

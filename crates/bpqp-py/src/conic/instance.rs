@@ -11,6 +11,8 @@ pub(super) struct Instance {
     pub(super) point: [Vec<f64>; 3],
     pub(super) objective: f64,
     pub(super) certificate: Option<ConicCertificate>,
+    /// What is wrong with its data, if they are no problem.
+    pub(super) reason: Option<Error>,
     pub(super) solver: &'static str,
     pub(super) iterations: usize,
     pub(super) time: Duration,
@@ -23,6 +25,7 @@ impl From<ConicSolution> for Instance {
             point: [s.x.clone(), s.s.clone(), s.y.clone()],
             objective: s.objective,
             certificate: s.info.certificate.clone(),
+            reason: None,
             solver: s.info.solver,
             iterations: s.info.iterations,
             time: s.info.time,
@@ -34,7 +37,15 @@ impl From<ConicSolution> for Instance {
 impl Instance {
     pub(super) fn failed(status: Status, point: [Vec<f64>; 3], certificate: Option<ConicCertificate>) -> Self {
         let (solver, iterations, time) = ("given", 0, Duration::ZERO);
-        Instance { solution: None, status, point, objective: f64::NAN, certificate, solver, iterations, time }
+        let (objective, reason) = (f64::NAN, None);
+        Instance { solution: None, status, point, objective, certificate, reason, solver, iterations, time }
+    }
+
+    /// One whose data are no problem.
+    pub(super) fn invalid(conic: &Conic, error: Error) -> Self {
+        let nan = |n: usize| vec![f64::NAN; n];
+        let point = [nan(conic.n()), nan(conic.m()), nan(conic.m())];
+        Instance { reason: Some(error), solver: "none", ..Instance::failed(Status::InvalidData, point, None) }
     }
 
     /// What another solver found.

@@ -7,23 +7,19 @@ mod solved;
 pub use engine::ConicEngine;
 pub use solved::ConicSolved;
 
+pub(crate) use crate::errors::misuse;
 use crate::errors::{Failure, raise};
 use bpqp::{Cone, Conic, Csc, Error};
 use numpy::{PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use std::num::NonZeroUsize;
 
-/// Arguments in order: P, q, A, b.
+/// Arguments in order.
+const NAMES: [&str; BLOCKS] = ["P", "q", "A", "b"];
 const BLOCKS: usize = 4;
 
 fn at(error: Error, instance: usize) -> PyErr {
     Failure::at(error, Some(instance)).into()
-}
-
-fn misuse(message: impl Into<String>) -> PyErr {
-    PyValueError::new_err(message.into())
 }
 
 fn cone(item: &Bound<'_, PyTuple>) -> PyResult<Cone> {
@@ -71,15 +67,16 @@ impl<'py> Borrowed<'py> {
 
     fn values(&self, conic: &Conic, size: usize) -> PyResult<Values<'_>> {
         let lengths = lengths(conic);
-        let mut out = Values { blocks: [None; BLOCKS], lengths };
+        let mut out = Values { blocks: [None; BLOCKS], batched: [false; BLOCKS], lengths };
         for (k, (block, length)) in self.0.iter().zip(lengths).enumerate() {
             let Some(array) = block else { continue };
             let shape = array.shape();
             let fits = shape == [length] || shape == [size, length];
             if !fits {
-                let name = ["P", "q", "A", "b"][k];
+                let name = NAMES[k];
                 return Err(misuse(format!("{name} has values of shape {shape:?}: it needs {length}, or {size} rows")));
             }
+            out.batched[k] = shape.len() == 2;
             out.blocks[k] = Some(array.as_slice().map_err(|_| misuse("the array is not contiguous in C order"))?);
         }
         Ok(out)
@@ -93,6 +90,8 @@ fn lengths(conic: &Conic) -> [usize; BLOCKS] {
 #[derive(Clone, Copy)]
 struct Values<'a> {
     blocks: [Option<&'a [f64]>; BLOCKS],
+    /// True of the blocks with a row for every instance.
+    batched: [bool; BLOCKS],
     lengths: [usize; BLOCKS],
 }
 
@@ -109,12 +108,34 @@ impl<'a> Values<'a> {
         let [p, q, a, b] = self.at(i);
         base.with_values(p, q, a, b)
     }
+
+    /// The problem of instance `i`, or what is wrong with values that are its own.
+    fn own(&self, base: &Conic, i: usize) -> Result<Result<Conic, Error>, Error> {
+        match self.conic(base, i) {
+            Err(error) if self.alone(&error) => Ok(Err(error)),
+            Err(error) => Err(error),
+            Ok(conic) => Ok(Ok(conic)),
+        }
+    }
+
+    fn alone(&self, error: &Error) -> bool {
+        match error {
+            Error::NotFinite { argument, .. } => {
+                NAMES.iter().zip(self.batched).any(|(name, batched)| batched && name == argument)
+            }
+            error => error.is_of_values() && self.batched[0],
+        }
+    }
+
+    /// False if some value is not finite: then each instance is looked at by itself.
+    fn finite(&self) -> bool {
+        self.blocks.iter().flatten().all(|values| values.iter().all(|v| v.is_finite()))
+    }
 }
 
 /// `f` over `0..n` on the threads, results in order.
 fn on_threads<T: Send>(threads: usize, n: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = if threads == 0 { cores() } else { threads }.min(n);
+    let threads = threads.min(n);
     if threads <= 1 {
         return (0..n).map(f).collect();
     }

@@ -150,6 +150,11 @@ impl ConicSolved {
         self.instances.iter().all(|i| i.status.ok())
     }
 
+    /// What is wrong with the data of instance `k`, if it is no problem.
+    fn reason(&self, k: usize) -> Option<String> {
+        self.instances.get(k).and_then(|i| i.reason.as_ref()).map(|e| e.to_string())
+    }
+
     fn status(&self) -> Vec<&'static str> {
         self.instances.iter().map(|i| i.status.name()).collect()
     }
@@ -221,6 +226,8 @@ impl ConicSolved {
         let rows: Vec<_> = (0..size).map(|i| ConicCotangent { x: part(0, i), s: part(1, i), y: part(2, i) }).collect();
         let wrt = wrt(ask);
         let lengths = lengths(&self.base);
+        // an instance without a solution whose cotangent vanishes does not matter to the loss
+        let vanishes = |i: usize| (0..3).all(|k| part(k, i).iter().all(|v| *v == 0.0));
         let mut out: [Vec<f64>; BLOCKS] = std::array::from_fn(|k| {
             vec![
                 0.0;
@@ -239,7 +246,7 @@ impl ConicSolved {
             |batch, solutions| Ok(batch.vjp(solutions, &rows, wrt)?.into_iter().map(|r| r.map(|(g, _)| g)).collect()),
             |i, solution| solution.vjp(&rows[i], wrt),
             |i, gradient: Option<ConicGradient>| {
-                if gradient.is_none() && policy != 1 {
+                if gradient.is_none() && (policy != 1 || vanishes(i)) {
                     return;
                 }
                 let parts = gradient.as_ref().map(blocks);

@@ -12,7 +12,7 @@ use super::{ActiveSet, RowCheck, Side};
 use crate::kkt::{KktFactor, factor_flat};
 use crate::matrix::norm_inf;
 use crate::residuals::{ResidualWork, residuals};
-use crate::{Point, Qp, Residuals};
+use crate::{Deadline, Point, Qp, Residuals};
 
 /// Violations below this multiple of the scales of the problem are rounding.
 const TOLERANCE: f64 = 1e-10;
@@ -59,6 +59,8 @@ pub(crate) struct PolishReport {
 #[derive(Debug, Default)]
 pub(crate) struct Polisher {
     pub scales: RowScales,
+    /// When it has to give up: never, unless a solve says so.
+    pub deadline: Deadline,
     pub work: ResidualWork,
     pub dx: Vec<f64>,
     pub dc: Vec<f64>,
@@ -86,6 +88,9 @@ impl Polisher {
         self.set.clone_from(active);
         let mut accuracy = f64::INFINITY;
         for round in 1..=rounds {
+            if self.deadline.passed() {
+                return self.give_up(qp, point, round - 1, accuracy);
+            }
             self.place();
             self.snap(qp);
             self.set.diagonals(qp.n_equality(), &mut self.dx, &mut self.dc);

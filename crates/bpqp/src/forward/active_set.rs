@@ -8,7 +8,7 @@ use super::{ForwardHandle, ForwardSolver, Outcome};
 use crate::active::{ActiveSet, Polisher, identify};
 use crate::kkt::{self, KktFactor};
 use crate::residuals::{ResidualWork, residuals};
-use crate::{Error, Point, Qp, Settings, Status};
+use crate::{Deadline, Error, Point, Qp, Settings, Status};
 
 const MAX_ROUNDS: usize = 200;
 
@@ -32,6 +32,8 @@ struct Handle {
     set: ActiveSet,
     work: ResidualWork,
     rounds: usize,
+    settings: Settings,
+    told: Option<Deadline>,
 }
 
 impl ForwardSolver for PrimalDualActiveSet {
@@ -47,6 +49,8 @@ impl ForwardSolver for PrimalDualActiveSet {
             set: ActiveSet::default(),
             work: ResidualWork::default(),
             rounds: settings.max_iter.unwrap_or(self.rounds),
+            settings: settings.clone(),
+            told: None,
         }))
     }
 }
@@ -55,6 +59,10 @@ impl ForwardHandle for Handle {
     fn update(&mut self, qp: &Qp) -> Result<(), Error> {
         self.qp = qp.clone();
         self.kkt.load(qp.kkt())
+    }
+
+    fn end_by(&mut self, deadline: &Deadline) {
+        self.told = Some(deadline.clone());
     }
 
     fn solve(&mut self, warm: Option<&Point>, out: &mut Point) -> Outcome {
@@ -73,8 +81,13 @@ impl ForwardHandle for Handle {
                 *side = if fixed { crate::active::Side::Fixed } else { crate::active::Side::Free };
             }
         }
+        self.polisher.deadline = self.told.take().unwrap_or_else(|| Deadline::of(&self.settings));
         let report = self.polisher.polish(&self.qp, &mut *self.kkt, self.rounds, out, &mut self.set);
-        let status = if report.verified { Status::Solved } else { Status::IterationLimit };
+        let status = match report.verified {
+            true => Status::Solved,
+            false if self.polisher.deadline.passed() => Status::TimeLimit,
+            false => Status::IterationLimit,
+        };
         Outcome { status, iterations: report.rounds, certificate: None }
     }
 }

@@ -22,10 +22,9 @@ use super::{ForwardHandle, ForwardSolver, Outcome};
 use crate::kkt::{self, KktFactor};
 use crate::matrix::norm_inf;
 use crate::residuals::{Point, ResidualWork, residuals};
-use crate::{Error, Qp, Settings, Status};
+use crate::{Deadline, Error, Qp, Settings, Status};
 use certificates::Prover;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Proximal weight of x.
 const SIGMA: f64 = 1e-6;
@@ -75,6 +74,7 @@ struct Handle {
     scaled: Qp,
     scaling: Scaling,
     settings: Settings,
+    told: Option<Deadline>,
     kkt: Box<dyn KktFactor>,
     rho: f64,
     /// The penalty and the pins that the factorization was made for.
@@ -109,6 +109,7 @@ impl Handle {
             scaled,
             scaling,
             settings: settings.clone(),
+            told: None,
             kkt,
             rho: RHO,
             factored: None,
@@ -351,8 +352,12 @@ impl ForwardHandle for Handle {
         Ok(())
     }
 
+    fn end_by(&mut self, deadline: &Deadline) {
+        self.told = Some(deadline.clone());
+    }
+
     fn solve(&mut self, warm: Option<&Point>, out: &mut Point) -> Outcome {
-        let started = Instant::now();
+        let deadline = self.told.take().unwrap_or_else(|| Deadline::of(&self.settings));
         let max_iter = self.settings.max_iter.unwrap_or(MAX_ITER);
         self.refactorizations = 0;
         self.start(warm);
@@ -389,7 +394,7 @@ impl ForwardHandle for Handle {
             {
                 return end(status, k, Some(certificate));
             }
-            if self.settings.late(started) {
+            if deadline.passed() {
                 return end(Status::TimeLimit, k, None);
             }
             if k >= next_change {

@@ -18,10 +18,9 @@
 
 use super::{ForwardHandle, ForwardSolver, Outcome};
 use crate::residuals::Point;
-use crate::{Certificate, Cone, Csc, Error, Qp, Settings, Status};
+use crate::{Certificate, Cone, Csc, Deadline, Error, Qp, Settings, Status};
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
-use std::time::Instant;
 
 /// Tightest tolerance asked of Clarabel at first: below it, it mostly stalls.
 const TIGHTEST: f64 = 1e-10;
@@ -82,7 +81,8 @@ impl ForwardSolver for Clarabel {
             cones: qp.cones.iter().map(|&c| supported(c)).collect::<Result<_, _>>()?,
             cone_rows,
             kept: None,
-            start: Instant::now(),
+            told: None,
+            deadline: None,
             succeeded: false,
             iterations: 0,
         }))
@@ -120,7 +120,9 @@ struct Handle {
     cone_rows: Vec<(usize, f64)>,
     /// Where there are cones: the last solver, with the rows it was set up for.
     kept: Option<Kept>,
-    start: Instant,
+    /// When the next solve has to end, and the last one had to.
+    told: Option<Deadline>,
+    deadline: Option<Deadline>,
     /// The last run found a point.
     succeeded: bool,
     iterations: usize,
@@ -239,13 +241,12 @@ impl Handle {
     }
 
     /// The settings of a run.
-    fn settings(&self, tolerance: Tolerance) -> DefaultSettings<f64> {
-        let left = self.settings.time_limit.map(|limit| limit.saturating_sub(self.start.elapsed()));
+    fn settings(&self, tolerance: Tolerance, deadline: &Deadline) -> DefaultSettings<f64> {
         DefaultSettings {
             verbose: false,
             max_threads: 1,
             max_iter: tolerance.iterations,
-            time_limit: left.map_or(f64::INFINITY, |t| t.as_secs_f64()),
+            time_limit: deadline.left().map_or(f64::INFINITY, |t| t.as_secs_f64()),
             tol_gap_abs: tolerance.gap,
             tol_gap_rel: tolerance.gap,
             tol_feas: tolerance.residual,
@@ -262,9 +263,9 @@ impl Handle {
     }
 
     /// The solver with the numbers of the problem at hand; `None` if Clarabel refuses them.
-    fn set_up(&mut self, rows: Rows, tolerance: Tolerance) -> Option<Kept> {
+    fn set_up(&mut self, rows: Rows, tolerance: Tolerance, deadline: &Deadline) -> Option<Kept> {
         let Data { p, q, entries, rhs, equalities, inequalities } = self.data(&rows).ok()?;
-        let settings = self.settings(tolerance);
+        let settings = self.settings(tolerance, deadline);
         if let Some(mut kept) = self.kept.take().filter(|kept| kept.rows == rows) {
             for ((_, _, v), &at) in entries.iter().zip(&kept.order) {
                 kept.a.nzval[at] = *v;
@@ -284,10 +285,7 @@ impl Handle {
         }
         let mut cones = vec![SupportedConeT::ZeroConeT(equalities), SupportedConeT::NonnegativeConeT(inequalities)];
         cones.extend(self.cones.iter().cloned());
-        let mut solver = DefaultSolver::new(&p, &q, &a, &rhs, &cones, settings).ok()?;
-        if let Some(interrupt) = self.settings.interrupt.clone() {
-            solver.set_termination_callback(move |_: &_| interrupt.requested());
-        }
+        let solver = DefaultSolver::new(&p, &q, &a, &rhs, &cones, settings).ok()?;
         Some(Kept { rows, solver, a, order })
     }
 
@@ -313,13 +311,15 @@ impl Handle {
         out.y_cone.extend(self.cone_rows.iter().map(|&(to, factor)| v[linear + to] * factor));
     }
 
-    fn run(&mut self, tolerance: Tolerance, out: &mut Point) -> Outcome {
+    fn run(&mut self, tolerance: Tolerance, deadline: &Deadline, out: &mut Point) -> Outcome {
         let n = self.qp.n();
         self.succeeded = false;
-        let Some(mut kept) = self.set_up(Rows::new(&self.qp), tolerance) else {
+        let Some(mut kept) = self.set_up(Rows::new(&self.qp), tolerance, deadline) else {
             *out = Point::zeros(&self.qp);
             return Outcome { status: Status::NumericalFailure, iterations: 0, certificate: None };
         };
+        let end = deadline.clone();
+        kept.solver.set_termination_callback(move |_: &_| end.passed());
         kept.solver.solve();
         let solution = &kept.solver.solution;
         out.x.clear();
@@ -341,7 +341,7 @@ impl Handle {
                 Status::DualInfeasible
             }
             SolverStatus::MaxIterations => Status::IterationLimit,
-            SolverStatus::MaxTime => Status::TimeLimit,
+            SolverStatus::MaxTime | SolverStatus::CallbackTerminated => Status::TimeLimit,
             _ => Status::NumericalFailure,
         };
         self.succeeded = status.ok();
@@ -364,17 +364,24 @@ impl ForwardHandle for Handle {
         Ok(())
     }
 
+    fn end_by(&mut self, deadline: &Deadline) {
+        self.told = Some(deadline.clone());
+    }
+
     fn solve(&mut self, _warm: Option<&Point>, out: &mut Point) -> Outcome {
-        self.start = Instant::now();
+        let deadline = self.told.take().unwrap_or_else(|| Deadline::of(&self.settings));
         self.iterations = 0;
-        self.run(self.usual, out)
+        let outcome = self.run(self.usual, &deadline, out);
+        self.deadline = Some(deadline);
+        outcome
     }
 
     /// Its last digits may tell active cones from others.
     fn tighten(&mut self, out: &mut Point) -> Option<Outcome> {
+        let deadline = self.deadline.clone().filter(|deadline| !deadline.passed())?;
         // who limits the iterations did not ask for more of them
-        let may = !self.cones.is_empty() && self.settings.max_iter.is_none() && !self.settings.late(self.start);
-        (may && self.succeeded).then(|| self.run(LAST_DIGITS, out))
+        let may = !self.cones.is_empty() && self.settings.max_iter.is_none();
+        (may && self.succeeded).then(|| self.run(LAST_DIGITS, &deadline, out))
     }
 }
 

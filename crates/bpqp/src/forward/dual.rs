@@ -13,7 +13,7 @@
 use super::Outcome;
 use crate::kkt::{CholeskyScratch, KktCore, Matrices, RangeSpace, solve_lower, solve_lower_transposed};
 use crate::matrix::{dot, gemv, gemv_t, norm_inf};
-use crate::{Certificate, Interrupt, Point, Qp, Settings, Status};
+use crate::{Certificate, Deadline, Point, Qp, Settings, Status};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Accum, Mat, Par};
@@ -73,7 +73,7 @@ pub(super) struct DualHandle {
     reduced: Arc<Reduced>,
     scratch: CholeskyScratch,
     max_iter: usize,
-    interrupt: Option<Interrupt>,
+    deadline: Deadline,
     first_target: f64,
     target: f64,
     iterations: usize,
@@ -104,7 +104,7 @@ impl DualHandle {
             reduced,
             scratch,
             max_iter: settings.max_iter.unwrap_or(MAX_ITER),
-            interrupt: settings.interrupt.clone(),
+            deadline: Deadline::default(),
             // without the polish the iterate itself is what the caller gets
             first_target: if settings.polish { FIRST_TARGET } else { settings.eps_rel.max(settings.eps_abs) },
             target: FIRST_TARGET,
@@ -150,7 +150,8 @@ impl DualHandle {
         self.scratch.factor(self.k.as_mut()).is_ok()
     }
 
-    pub fn solve(&mut self, qp: &Qp, out: &mut Point) -> Outcome {
+    pub fn solve(&mut self, qp: &Qp, deadline: &Deadline, out: &mut Point) -> Outcome {
+        self.deadline.clone_from(deadline);
         let (ne, ni) = (qp.n_equality(), qp.n_inequality());
         let (core, reduced) = (self.core.clone(), self.reduced.clone());
         // c = Y' L^-1 q + (b, h), with y eliminated: c_z - W' L_y^-1 c_y. A row with h = inf never binds: its z stays 0.
@@ -241,8 +242,11 @@ impl DualHandle {
             if norm_inf(&self.r) <= self.target * size && mu * n <= self.target * value {
                 return Status::Solved;
             }
-            if self.iterations >= self.max_iter || self.interrupt.as_ref().is_some_and(Interrupt::requested) {
+            if self.iterations >= self.max_iter {
                 return Status::IterationLimit;
+            }
+            if self.deadline.passed() {
+                return Status::TimeLimit;
             }
             if norm_inf(&self.z) > 1e10 * (1.0 + n) && dot(&self.z, &self.c) < 0.0 {
                 return Status::PrimalInfeasible;

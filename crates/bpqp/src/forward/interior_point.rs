@@ -10,9 +10,8 @@ use super::scaling::{INTERIOR_POINT, Scaling};
 use super::{ForwardHandle, ForwardSolver, Outcome, dual::DualHandle};
 use crate::kkt::{self, DenseKkt, KktCore, KktFactor, Matrices};
 use crate::matrix::{dot, norm_inf};
-use crate::{Certificate, Error, Point, Qp, Settings, Status};
+use crate::{Certificate, Deadline, Error, Point, Qp, Settings, Status};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Iterations before it gives up.
 const MAX_ITER: usize = 200;
@@ -48,6 +47,8 @@ impl ForwardSolver for InteriorPoint {
                     dual: Some(handle),
                     general: None,
                     in_general: false,
+                    told: None,
+                    deadline: Deadline::default(),
                     qp: qp.clone(),
                 }));
             }
@@ -57,6 +58,8 @@ impl ForwardSolver for InteriorPoint {
             dual: None,
             general: None,
             in_general: false,
+            told: None,
+            deadline: Deadline::default(),
             qp: qp.clone(),
         }))
     }
@@ -70,6 +73,10 @@ struct Choice {
     general: Option<General>,
     /// The last solve ended in the general form, which otherwise still holds an earlier problem.
     in_general: bool,
+    /// When the next solve has to end, if someone said so.
+    told: Option<Deadline>,
+    /// That of the last solve.
+    deadline: Deadline,
 }
 
 impl ForwardHandle for Choice {
@@ -83,10 +90,15 @@ impl ForwardHandle for Choice {
         Ok(())
     }
 
+    fn end_by(&mut self, deadline: &Deadline) {
+        self.told = Some(deadline.clone());
+    }
+
     fn solve(&mut self, _warm: Option<&Point>, out: &mut Point) -> Outcome {
         self.in_general = false;
+        self.deadline = self.told.take().unwrap_or_else(|| Deadline::of(&self.settings));
         if let Some(dual) = &mut self.dual {
-            let outcome = dual.solve(&self.qp, out);
+            let outcome = dual.solve(&self.qp, &self.deadline, out);
             if outcome.status != Status::NumericalFailure && outcome.status != Status::IterationLimit {
                 return outcome;
             }
@@ -96,7 +108,7 @@ impl ForwardHandle for Choice {
 
     fn tighten(&mut self, out: &mut Point) -> Option<Outcome> {
         match (&mut self.dual, &mut self.general) {
-            (_, Some(general)) if self.in_general => general.tighten(&self.settings, out),
+            (_, Some(general)) if self.in_general => general.tighten(&self.settings, &self.deadline, out),
             (Some(dual), _) => dual.tighten(&self.qp, out).or_else(|| Some(self.general_solve(out))),
             (None, _) => None,
         }
@@ -118,7 +130,7 @@ impl Choice {
             self.general = General::new(&self.qp).ok();
         }
         match &mut self.general {
-            Some(general) => general.solve(&self.settings, out),
+            Some(general) => general.solve(&self.settings, &self.deadline, out),
             None => failed(0),
         }
     }
@@ -173,7 +185,7 @@ impl General {
         self.kkt.load(self.scaled.kkt()).is_ok()
     }
 
-    fn solve(&mut self, settings: &Settings, out: &mut Point) -> Outcome {
+    fn solve(&mut self, settings: &Settings, deadline: &Deadline, out: &mut Point) -> Outcome {
         self.iterations = 0;
         self.limit = settings.max_iter.unwrap_or(MAX_ITER);
         if let Err(outcome) = self.start() {
@@ -181,15 +193,15 @@ impl General {
         }
         // without the polish the iterate itself is what the caller gets
         let least = if settings.polish { FIRST_TARGET } else { 0.0 };
-        self.run(settings, settings.eps_rel.max(least), settings.eps_abs.max(least), out)
+        self.run(deadline, settings.eps_rel.max(least), settings.eps_abs.max(least), out)
     }
 
-    fn tighten(&mut self, settings: &Settings, out: &mut Point) -> Option<Outcome> {
+    fn tighten(&mut self, settings: &Settings, deadline: &Deadline, out: &mut Point) -> Option<Outcome> {
         if settings.eps_rel >= FIRST_TARGET && settings.eps_abs >= FIRST_TARGET {
             return None;
         }
         // the gap of the problem has parts that complementarity does not see: aim a little beyond
-        let outcome = self.run(settings, BEYOND * settings.eps_rel, BEYOND * settings.eps_abs, out);
+        let outcome = self.run(deadline, BEYOND * settings.eps_rel, BEYOND * settings.eps_abs, out);
         Some(outcome)
     }
 
@@ -263,8 +275,7 @@ impl General {
         }
     }
 
-    fn run(&mut self, settings: &Settings, eps_rel: f64, eps_abs: f64, out: &mut Point) -> Outcome {
-        let start = Instant::now();
+    fn run(&mut self, deadline: &Deadline, eps_rel: f64, eps_abs: f64, out: &mut Point) -> Outcome {
         let separate = self.scaled.p.is_zero();
         let mut stalled = 0;
         loop {
@@ -283,7 +294,7 @@ impl General {
                     return no_solution(iterations, proof);
                 }
             }
-            let late = settings.late(start);
+            let late = deadline.passed();
             if self.iterations >= self.limit
                 || late
                 || stalled >= 12

@@ -15,7 +15,7 @@ pub use interior_point::InteriorPoint;
 
 use crate::kkt::KktCore;
 use crate::residuals::Point;
-use crate::{Certificate, Error, Qp, Settings, Solver, Status};
+use crate::{Certificate, Deadline, Error, Qp, Settings, Solver, Status};
 use std::sync::Arc;
 
 /// A solver: prepares handles for problems of one structure.
@@ -37,6 +37,10 @@ pub trait ForwardHandle: Send {
     /// Takes the numbers of another problem of the same structure (shapes and sparsity patterns). Blocks at the same
     /// address as before are unchanged, and what was computed from them is kept.
     fn update(&mut self, qp: &Qp) -> Result<(), Error>;
+
+    /// When the next solve, and what continues it, has to end. A handle that is never told goes by its settings; one that does
+    /// not care is ended only when it returns.
+    fn end_by(&mut self, _deadline: &Deadline) {}
 
     /// Solves the problem last given to `prepare` or `update`, from `warm` if there is one, into `out`.
     fn solve(&mut self, warm: Option<&Point>, out: &mut Point) -> Outcome;

@@ -100,6 +100,7 @@ fn settings_out_of_range_are_named() {
         ("smoothing", Settings { smoothing: Some(0.0), ..Settings::default() }),
         ("smoothing", Settings { smoothing: Some(f64::INFINITY), ..Settings::default() }),
         ("max_iter", Settings { max_iter: Some(0), ..Settings::default() }),
+        ("threads", Settings { threads: 1_000_000_000, ..Settings::default() }),
     ];
     for (expected, settings) in refused {
         let error = qp().solve(&settings).expect_err(expected);

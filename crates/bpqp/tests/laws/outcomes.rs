@@ -1,6 +1,8 @@
 //! Problems without a solution say so, with a proof that is checked here by other code than the library's.
 
-use bpqp::{Certificate, Cotangent, Error, Hessian, Qp, Settings, Solution, Solver, Status, Verdict, Wrt};
+use bpqp::{
+    Certificate, Cotangent, Error, Hessian, Interrupt, Layer, Qp, Settings, Solution, Solver, Status, Verdict, Wrt,
+};
 use bpqp_testkit::{Family, Rng, hard};
 use faer::Mat;
 use std::time::Duration;
@@ -136,6 +138,40 @@ fn limits_are_reported_and_not_taken_for_solutions() {
         let solution = instance.qp.solve(&brief).expect("valid");
         assert_eq!(solution.status, Status::TimeLimit, "{}", solver.name());
     }
+}
+
+#[test]
+fn time_limit_and_interrupt_end_every_solver_on_every_structure() {
+    let late = Settings { time_limit: Some(Duration::ZERO), ..Settings::default() };
+    let interrupt = Interrupt::default();
+    interrupt.request();
+    let asked = Settings { interrupt: Some(interrupt), ..Settings::default() };
+    for family in Family::all() {
+        let qp = family.instance(12, 3).qp;
+        for solver in Solver::ALL {
+            for settings in [&late, &asked] {
+                let solution = qp.solve(&Settings { solver, ..settings.clone() }).expect("valid");
+                assert_eq!(solution.status, Status::TimeLimit, "{}, {}", family.name(), solver.name());
+                assert!(solution.x.iter().all(|x| x.is_nan()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_dense_solve_ends_within_some_factorizations_of_its_limit() {
+    let mut rng = Rng::new(4);
+    let (n, m) = (150, 300);
+    let f = rng.normal_matrix(n, n);
+    let qp = Qp::new(&f * f.transpose(), rng.normals(n))
+        .and_then(|qp| qp.inequality(rng.normal_matrix(m, n), rng.uniforms(m, 0.0, 1.0)))
+        .expect("valid");
+    let mut layer = Layer::new(qp, Settings { time_limit: Some(Duration::from_micros(1)), ..Settings::default() });
+    let solution = layer.as_mut().expect("valid").solve().expect("valid");
+    assert_eq!((solution.status, solution.info.iterations), (Status::TimeLimit, 0));
+    // a warm start is no way around it
+    let warm = bpqp::Point::zeros(solution.qp());
+    assert_eq!(layer.expect("valid").solve_from(Some(&warm)).expect("valid").status, Status::TimeLimit);
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod npz;
 
 pub use error::DataError;
 
-use std::io::Read;
+use crate::unpack;
 use std::path::{Path, PathBuf};
 
 /// Numbers by day and stock.
@@ -104,6 +104,11 @@ impl Prices {
     /// Reads a file: `.csv` or `.csv.gz`, with one column per stock or one row per stock and day, or `.npz`. The
     /// `extra` file holds further arrays of an `.npz`.
     pub fn read(file: &Path, extra: Option<&Path>) -> Result<Self, DataError> {
+        Self::read_within(file, extra, unpack::MAX_UNPACKED)
+    }
+
+    /// The same, unpacked to at most `limit` megabytes.
+    pub fn read_within(file: &Path, extra: Option<&Path>, limit: u64) -> Result<Self, DataError> {
         let name = file.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
         if let Some(extra) = extra.filter(|_| !name.ends_with(".npz")) {
             return Err(DataError::ExtraNotNpz { file: extra.to_path_buf() });
@@ -111,12 +116,11 @@ impl Prices {
         let bytes = load(file)?;
         if name.ends_with(".npz") {
             let extra = extra.map(|path| Ok::<_, DataError>((path, load(path)?))).transpose()?;
-            return npz::prices(file, &bytes, extra.as_ref().map(|(p, b)| (*p, b.as_slice())));
+            return npz::prices(file, &bytes, extra.as_ref().map(|(p, b)| (*p, b.as_slice())), limit);
         }
         if name.ends_with(".gz") {
-            let mut text = Vec::new();
-            let unpacked = flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut text);
-            unpacked.map_err(|source| DataError::Io { file: file.to_path_buf(), reason: source.to_string() })?;
+            let text = unpack::bytes(&bytes, limit)
+                .map_err(|source| DataError::Io { file: file.to_path_buf(), reason: source.to_string() })?;
             return csv_file::read(file, text.as_slice());
         }
         csv_file::read(file, bytes.as_slice())

@@ -19,9 +19,14 @@ enum Data {
     Numbers(Vec<f64>),
 }
 
-pub(super) fn prices(file: &Path, bytes: &[u8], extra: Option<(&Path, &[u8])>) -> Result<Prices, DataError> {
+pub(super) fn prices(
+    file: &Path,
+    bytes: &[u8],
+    extra: Option<(&Path, &[u8])>,
+    limit: u64,
+) -> Result<Prices, DataError> {
     let bad = |reason: String| DataError::Npz { file: file.to_path_buf(), reason };
-    let archive = Archive { file, bytes };
+    let archive = Archive { file, bytes, limit };
     let tickers = archive.text("tickers")?;
     let dates = archive.text("dates")?;
     if let Some(date) = dates.iter().find(|d| day_number(d).is_none()) {
@@ -57,7 +62,7 @@ pub(super) fn prices(file: &Path, bytes: &[u8], extra: Option<(&Path, &[u8])>) -
     };
     let close = panel(&archive, "close")?;
     let second = match extra {
-        Some((file, bytes)) => Some(Archive { file, bytes }),
+        Some((file, bytes)) => Some(Archive { file, bytes, limit }),
         None => archive.names()?.iter().any(|n| n == "volume").then_some(archive),
     };
     let extra = match second {
@@ -76,6 +81,8 @@ pub(super) fn prices(file: &Path, bytes: &[u8], extra: Option<(&Path, &[u8])>) -
 struct Archive<'a> {
     file: &'a Path,
     bytes: &'a [u8],
+    /// Megabytes that an array may unpack to.
+    limit: u64,
 }
 
 /// An entry of the zip directory.
@@ -91,17 +98,22 @@ impl Archive<'_> {
         DataError::Npz { file: self.file.to_path_buf(), reason: reason.into() }
     }
 
+    /// What a file says of places in it may lie anywhere: sums saturate, and what lies beyond the end is cut off.
+    fn slice(&self, at: usize, length: usize) -> Option<&[u8]> {
+        self.bytes.get(at..at.saturating_add(length))
+    }
+
     fn u16(&self, at: usize) -> Result<u16, DataError> {
-        let bytes = self.bytes.get(at..at + 2).ok_or_else(|| self.bad("the zip archive is cut off"))?;
+        let bytes = self.slice(at, 2).ok_or_else(|| self.bad("the zip archive is cut off"))?;
         Ok(u16::from_le_bytes([bytes[0], bytes[1]]))
     }
 
     fn u32(&self, at: usize) -> Result<usize, DataError> {
-        Ok(usize::from(self.u16(at)?) | usize::from(self.u16(at + 2)?) << 16)
+        Ok(usize::from(self.u16(at)?) | usize::from(self.u16(at.saturating_add(2))?) << 16)
     }
 
     fn u64(&self, at: usize) -> Result<usize, DataError> {
-        Ok(self.u32(at)? | self.u32(at + 4)? << 32)
+        Ok(self.u32(at)? | self.u32(at.saturating_add(4))? << 32)
     }
 
     /// The central directory of the zip file, which stands at its end.
@@ -114,7 +126,7 @@ impl Archive<'_> {
         for _ in 0..count {
             let (name, more, comment) = (self.u16(at + 28)?, self.u16(at + 30)?, self.u16(at + 32)?);
             let (name, more, comment) = (usize::from(name), usize::from(more), usize::from(comment));
-            let text = self.bytes.get(at + 46..at + 46 + name).ok_or_else(|| self.bad("the directory is cut off"))?;
+            let text = self.slice(at + 46, name).ok_or_else(|| self.bad("the directory is cut off"))?;
             let (mut packed, unpacked, mut offset) = (self.u32(at + 20)?, self.u32(at + 24)?, self.u32(at + 42)?);
             // Sizes of all ones stand in the 64-bit extra field (id 1), in this order, only where they do not fit.
             let mut field = at + 46 + name;
@@ -159,16 +171,24 @@ impl Archive<'_> {
             let names: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
             self.bad(format!("no array {name:?}; it holds {names:?}, needed are tickers, dates, close (stock x day)"))
         })?;
-        let start =
-            entry.offset + 30 + usize::from(self.u16(entry.offset + 26)?) + usize::from(self.u16(entry.offset + 28)?);
-        let packed =
-            self.bytes.get(start..start + entry.packed).ok_or_else(|| self.bad(format!("{name} is cut off")))?;
+        let after = |bytes| entry.offset.saturating_add(bytes);
+        let names = usize::from(self.u16(after(26))?) + usize::from(self.u16(after(28))?);
+        let packed = self.slice(after(30 + names), entry.packed);
+        let packed = packed.ok_or_else(|| self.bad(format!("{name} is cut off")))?;
         match entry.method {
             0 => self.npy(name, packed),
             8 => {
                 let mut data = Vec::new();
-                let unpacked = flate2::read::DeflateDecoder::new(packed).read_to_end(&mut data);
+                let most = self.limit.saturating_mul(1 << 20);
+                let unpacker = flate2::read::DeflateDecoder::new(packed);
+                let unpacked = unpacker.take(most.saturating_add(1)).read_to_end(&mut data);
                 unpacked.map_err(|e| self.bad(format!("{name} cannot be unpacked: {e}")))?;
+                if data.len() as u64 > most {
+                    let limit = self.limit;
+                    return Err(
+                        self.bad(format!("{name} unpacks to more than {limit} MB: --max-unpacked MB allows more"))
+                    );
+                }
                 self.npy(name, &data)
             }
             method => {
@@ -197,17 +217,17 @@ impl Archive<'_> {
         let shape: Result<Vec<usize>, _> =
             shape.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::parse).collect();
         let shape = shape.map_err(|_| bad("the shape is not readable"))?;
-        let count: usize = shape.iter().product();
+        let count = shape.iter().try_fold(1_usize, |all, n| all.checked_mul(*n)).unwrap_or(usize::MAX);
         let body = &data[from + length..];
         let width = match kind {
             "<f4" => 4,
             "<f8" => 8,
             _ => match kind.strip_prefix("<U").map(str::parse::<usize>) {
-                Some(Ok(characters)) => 4 * characters,
+                Some(Ok(characters)) => characters.saturating_mul(4),
                 _ => return Err(bad(&format!("element type {kind}; use float32, float64 or unicode text"))),
             },
         };
-        if body.len() < count * width {
+        if count.checked_mul(width.max(1)).is_none_or(|bytes| body.len() < bytes) {
             return Err(bad("the data are cut off"));
         }
         let data = match kind {
