@@ -207,6 +207,8 @@ fn gradient_json(g: &Gradient) -> Value {
         Some(Hessian::Sparse(m)) => drop(out.insert("P".into(), sparse_json(m))),
         Some(Hessian::Diagonal(d)) => drop(out.insert("P".into(), json!({"d": d}))),
         Some(Hessian::LowRank { d, f }) => drop(out.insert("P".into(), json!({"d": d, "F": rows_json(f)}))),
+        // other structures have no form of their own in files
+        Some(other) => drop(out.insert("P".into(), rows_json(&other.to_dense()))),
     }
     for (name, v) in [("q", &g.q), ("h", &g.h), ("b", &g.b), ("lb", &g.lb), ("ub", &g.ub)] {
         if let Some(v) = v.as_ref().filter(|v| !v.is_empty()) {

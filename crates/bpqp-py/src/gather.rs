@@ -78,6 +78,8 @@ impl Gather {
             Hessian::Sparse(m) => vec![slot(0, vec![m.nnz()])],
             Hessian::Diagonal(_) => vec![slot(0, vec![nv])],
             Hessian::LowRank { f, .. } => vec![slot(0, vec![nv]), slot(1, vec![nv, f.ncols()])],
+            // other structures have no form of their own in arrays
+            _ => vec![slot(0, vec![nv, nv])],
         };
         let matrix = |k: usize, m: &Matrix| match m {
             Matrix::Dense(m) => vec![slot(k, vec![m.nrows(), m.ncols()])],
@@ -215,6 +217,7 @@ impl Row<'_> {
                 part(factor, &|out| add_matrix(out, f));
             }
             Some(Hessian::Zero(_)) | None => {}
+            Some(other) => part(p, &|out| add_symmetric(out, &other.to_dense())),
         }
         for (slot, m) in [(g, &gradient.g), (a, &gradient.a)] {
             match m {

@@ -121,7 +121,7 @@ pub fn prepare(data: KktData<'_>) -> Result<Box<dyn KktFactor>, Error> {
     let (n, k, sparse_rows) = (data.n(), data.m(), data.has_sparse_rows());
     let p = data.p;
     // rows pass through a dense Schur complement: worth it while they are few, or dense themselves
-    if p.as_factored().is_some() && (k <= 64 || (!sparse_rows && k <= n / 2)) {
+    if p.separable().is_some() && (k <= 64 || (!sparse_rows && k <= n / 2)) {
         return Ok(Box::new(StructuredKkt::new(data)));
     }
     let dense = if p.as_dense().is_some() && !(sparse_rows && n + k > 400) {

@@ -1,6 +1,6 @@
-//! Diagonal and factored Hessians with few constraint rows.
+//! Hessians that separate, with few constraint rows: diagonals, diagonals of blocks, and these plus F F'.
 //!
-//! With `E = diag(d + dx)` on the free variables, `diag(d) + F F'` is a diagonal Hessian with r more constraint rows:
+//! With `E = D + diag(dx)` on the free variables, `D + F F'` is a separable Hessian with r more constraint rows:
 //!
 //! ```text
 //! [ E   F   C'  ] [w]   [r]
@@ -8,27 +8,130 @@
 //! [ C      -dc  ] [v]   [s]
 //! ```
 //!
-//! A factorization costs `n (r + k)^2 + (r + k)^3 / 3` flops and the n x n matrix is never formed.
+//! A factorization costs `n (r + k)^2 + (r + k)^3 / 3` flops, with blocks of order b also `n b^2 / 3 + n b (r + k)`, and the
+//! n x n matrix is never formed.
 
 use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept};
 use super::dense::DenseKkt;
 use super::kernels::{solve_lower, solve_lower_transposed};
+use super::sparse::SparseKkt;
 use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
-use crate::matrix::lower_gram;
-use faer::Mat;
+use crate::matrix::{Separable, gather_lower, gemv, gemv_t, lower_gram, resize};
+use crate::problem::Keep;
+use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
+use faer::{Mat, Par};
 
-/// Smallest to largest entry of E below which it counts as singular.
+/// Smallest to largest entry of a diagonal E below which it counts as singular; smallest part of its diagonal entry that a
+/// pivot of a block may keep.
 const SINGULAR_E: f64 = 1e-14;
+const SINGULAR_BLOCK: f64 = 1e-13;
+/// Order up to which a dense factorization takes over where E is singular.
+const SMALL: usize = 400;
 /// Smallest part of its diagonal entry that a pivot of the Schur complement may keep.
 const SINGULAR_S: f64 = 1e-14;
 /// Relative shift of the diagonal of a singular Schur complement.
 const REGULARIZE_S: f64 = 1e-8;
 
-/// Factorizations of diagonal-plus-low-rank data.
+/// The factor L of `E = L L'` on the free variables.
+#[derive(Default)]
+struct Root {
+    /// Of a diagonal: its reciprocal.
+    reciprocal: Vec<f64>,
+    /// Of blocks: their Cholesky factors.
+    blocks: Vec<Mat<f64>>,
+    /// Free variables of a block; its diagonal before its factorization.
+    local: Vec<usize>,
+    diagonal: Vec<f64>,
+    /// Smallest over largest squared pivot.
+    ratio: f64,
+}
+
+impl Root {
+    /// Factors E; false where it is singular.
+    fn factor(&mut self, e: Separable<'_>, free: &[usize], dx: &[f64], scratch: &mut CholeskyScratch) -> bool {
+        let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
+        self.reciprocal.clear();
+        match e {
+            Separable::Diagonal(d) => {
+                self.blocks.clear();
+                for &i in free {
+                    let e = d[i] + dx[i];
+                    low = low.min(e);
+                    high = high.max(e);
+                    self.reciprocal.push((1.0 / e).sqrt());
+                }
+                if !free.is_empty() && (high == 0.0 || low.is_nan() || low <= SINGULAR_E * high) {
+                    return false;
+                }
+            }
+            Separable::Blocks(blocks) => {
+                self.blocks.resize_with(blocks.len(), || Mat::zeros(0, 0));
+                let (mut at, mut rest) = (0, free);
+                for (l, m) in self.blocks.iter_mut().zip(blocks) {
+                    let (own, later) = rest.split_at(rest.partition_point(|&i| i < at + m.ncols()));
+                    self.local.clear();
+                    self.local.extend(own.iter().map(|i| i - at));
+                    resize(l, own.len(), own.len());
+                    gather_lower(m, &self.local, l);
+                    self.diagonal.clear();
+                    for (j, &i) in own.iter().enumerate() {
+                        l[(j, j)] += dx[i];
+                        self.diagonal.push(l[(j, j)]);
+                    }
+                    if scratch.factor(l.as_mut()).is_err() || !pivots_kept(l.as_ref(), &self.diagonal, SINGULAR_BLOCK) {
+                        return false;
+                    }
+                    for j in 0..own.len() {
+                        low = low.min(l[(j, j)] * l[(j, j)]);
+                        high = high.max(l[(j, j)] * l[(j, j)]);
+                    }
+                    (at, rest) = (at + m.ncols(), later);
+                }
+            }
+        }
+        self.ratio = if free.is_empty() { 1.0 } else { low / high };
+        true
+    }
+
+    /// `m = L^-1 m`.
+    fn solve_columns(&self, m: &mut Mat<f64>) {
+        for j in 0..if self.reciprocal.is_empty() { 0 } else { m.ncols() } {
+            m.col_as_slice_mut(j).iter_mut().zip(&self.reciprocal).for_each(|(v, r)| *v *= r);
+        }
+        let (mut at, columns) = (0, m.ncols());
+        for l in &self.blocks {
+            let rows = m.as_mut().submatrix_mut(at, 0, l.ncols(), columns);
+            solve_lower_triangular_in_place(l.as_ref(), rows, Par::Seq);
+            at += l.ncols();
+        }
+    }
+
+    /// `x = L^-1 x`.
+    fn solve(&self, x: &mut [f64]) {
+        x.iter_mut().zip(&self.reciprocal).for_each(|(v, r)| *v *= r);
+        self.each_block(x, |l, x| solve_lower(l.as_ref(), x));
+    }
+
+    /// `x = L^-T x`.
+    fn solve_transposed(&self, x: &mut [f64]) {
+        x.iter_mut().zip(&self.reciprocal).for_each(|(v, r)| *v *= r);
+        self.each_block(x, |l, x| solve_lower_transposed(l.as_ref(), x));
+    }
+
+    fn each_block(&self, mut x: &mut [f64], f: impl Fn(&Mat<f64>, &mut [f64])) {
+        for l in &self.blocks {
+            let (own, rest) = x.split_at_mut(l.ncols());
+            f(l, own);
+            x = rest;
+        }
+    }
+}
+
+/// Factorizations of data with a separable Hessian.
 pub(crate) struct StructuredKkt {
     of: Matrices,
-    d: Vec<f64>,
+    analysis: Keep,
     /// `[F C']`, n x (r + k).
     rows: Mat<f64>,
     rank: usize,
@@ -37,8 +140,8 @@ pub(crate) struct StructuredKkt {
     /// Columns of `rows` that are kept: all of F, then the active rows.
     kept: Vec<usize>,
     free: Vec<usize>,
-    inverse: Vec<f64>,
-    /// `E^-1/2 R'` on the free variables.
+    root: Root,
+    /// `L^-1 R'` on the free variables.
     half: Mat<f64>,
     s: Mat<f64>,
     scratch: CholeskyScratch,
@@ -47,25 +150,23 @@ pub(crate) struct StructuredKkt {
     deficient: bool,
     /// Diagonal of S before its factorization.
     diagonal: Vec<f64>,
-    /// Smallest over largest entry of E.
-    e_ratio: f64,
     /// Takes over where E is singular.
-    dense: Option<DenseKkt>,
-    use_dense: bool,
+    general: Option<Box<dyn KktFactor>>,
+    use_general: bool,
 }
 
 impl StructuredKkt {
     pub fn new(data: KktData<'_>) -> Self {
         let mut out = StructuredKkt {
             of: Matrices::of(data),
-            d: Vec::new(),
+            analysis: data.analysis.clone(),
             rows: Mat::zeros(0, 0),
             rank: 0,
             dx: Vec::new(),
             dc: Vec::new(),
             kept: Vec::new(),
             free: Vec::new(),
-            inverse: Vec::new(),
+            root: Root::default(),
             half: Mat::zeros(0, 0),
             s: Mat::zeros(0, 0),
             scratch: CholeskyScratch::default(),
@@ -73,32 +174,22 @@ impl StructuredKkt {
             t: Vec::new(),
             deficient: false,
             diagonal: Vec::new(),
-            e_ratio: 0.0,
-            dense: None,
-            use_dense: false,
+            general: None,
+            use_general: false,
         };
         out.write();
         out
     }
 
-    /// Writes `d` and `[F C']`.
+    /// Writes `[F C']`.
     fn write(&mut self) {
-        self.d.clear();
         let rows = self.of.transposed_rows();
-        let diagonal;
-        let (d, factor) = match self.of.p.as_factored() {
-            Some(parts) => parts,
-            None => {
-                diagonal = self.of.p.diagonal();
-                (&diagonal[..], None)
-            }
-        };
-        self.d.extend_from_slice(d);
+        let factor = self.of.p.separable().and_then(|(_, factor)| factor);
         self.rank = factor.map_or(0, Mat::ncols);
         self.rows = match factor {
             None => rows,
             Some(f) => {
-                let mut both = Mat::zeros(d.len(), self.rank + rows.ncols());
+                let mut both = Mat::zeros(rows.nrows(), self.rank + rows.ncols());
                 both.as_mut().subcols_mut(0, self.rank).copy_from(f);
                 both.as_mut().subcols_mut(self.rank, rows.ncols()).copy_from(&rows);
                 both
@@ -119,9 +210,26 @@ impl StructuredKkt {
         largest
     }
 
-    fn factor_dense(&mut self) -> Result<(), Breakdown> {
-        self.use_dense = true;
-        self.dense.get_or_insert_with(|| DenseKkt::new(self.of.clone())).factor(&self.dx, &self.dc)
+    fn factor_general(&mut self) -> Result<(), Breakdown> {
+        self.use_general = true;
+        let general = match &mut self.general {
+            Some(general) => general,
+            none => {
+                let dense = || Box::new(DenseKkt::new(self.of.clone()));
+                let data = KktData { p: &self.of.p, rows: self.of.rows.each_ref(), analysis: &self.analysis };
+                let sparse = (data.n() > SMALL).then(|| SparseKkt::new(data).ok()).flatten();
+                none.insert(match sparse {
+                    Some(sparse) => Box::new(sparse),
+                    None => dense(),
+                })
+            }
+        };
+        general.factor(&self.dx, &self.dc)
+    }
+
+    /// The factorization that took over, if one did.
+    fn other(&self) -> Option<&dyn KktFactor> {
+        self.general.as_deref().filter(|_| self.use_general)
     }
 }
 
@@ -129,54 +237,38 @@ impl KktFactor for StructuredKkt {
     fn load(&mut self, data: KktData<'_>) -> Result<(), Error> {
         if !self.of.are(data) {
             self.of = Matrices::of(data);
+            self.analysis = data.analysis.clone();
             self.write();
-            if let Some(dense) = &mut self.dense {
-                dense.load(data)?;
+            if let Some(general) = &mut self.general {
+                general.load(data)?;
             }
         }
         Ok(())
     }
 
     fn factor(&mut self, dx: &[f64], dc: &[f64]) -> Result<(), Breakdown> {
-        self.use_dense = false;
+        self.use_general = false;
         self.dx.clear();
         self.dx.extend_from_slice(dx);
         self.dc.clear();
         self.dc.extend_from_slice(dc);
         self.free.clear();
-        self.inverse.clear();
-        let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
-        for (i, &x) in dx.iter().enumerate() {
-            if x.is_finite() {
-                let e = self.d[i] + x;
-                low = low.min(e);
-                high = high.max(e);
-                self.free.push(i);
-                self.inverse.push(1.0 / e);
-            }
+        self.free.extend((0..dx.len()).filter(|&i| dx[i].is_finite()));
+        let separable = self.of.p.separable();
+        if !separable.is_some_and(|(e, _)| self.root.factor(e, &self.free, dx, &mut self.scratch)) {
+            return self.factor_general();
         }
-        if !self.free.is_empty() && (high == 0.0 || low.is_nan() || low <= SINGULAR_E * high) {
-            return self.factor_dense();
-        }
-        self.e_ratio = if self.free.is_empty() { 1.0 } else { low / high };
         self.kept.clear();
         self.kept.extend(0..self.rank);
         self.kept.extend((0..dc.len()).filter(|&j| dc[j].is_finite()).map(|j| self.rank + j));
         let (f, k) = (self.free.len(), self.kept.len());
-        if (self.half.nrows(), self.half.ncols()) != (f, k) {
-            self.half.resize_with(f, k, |_, _| 0.0);
-        }
-        if self.s.ncols() != k {
-            self.s.resize_with(k, k, |_, _| 0.0);
-        }
-        self.t.clear();
-        self.t.extend(self.inverse.iter().map(|e| e.sqrt()));
+        resize(&mut self.half, f, k);
+        resize(&mut self.s, k, k);
         for (j, &col) in self.kept.iter().enumerate() {
             let source = self.rows.col_as_slice(col);
-            for ((o, &i), &scale) in self.half.col_as_slice_mut(j).iter_mut().zip(&self.free).zip(&self.t) {
-                *o = source[i] * scale;
-            }
+            self.half.col_as_slice_mut(j).iter_mut().zip(&self.free).for_each(|(o, &i)| *o = source[i]);
         }
+        self.root.solve_columns(&mut self.half);
         if self.fill_schur(0.0).is_nan() {
             return Err(Breakdown::NotFinite);
         }
@@ -196,29 +288,23 @@ impl KktFactor for StructuredKkt {
     }
 
     fn solve(&mut self, w: &mut [f64], v: &mut [f64]) {
-        if self.use_dense {
-            match &mut self.dense {
-                Some(dense) => dense.solve(w, v),
+        if self.use_general {
+            match &mut self.general {
+                Some(general) => general.solve(w, v),
                 None => w.fill(f64::NAN),
             }
             return;
         }
         self.t.clear();
-        self.t.extend(self.free.iter().zip(&self.inverse).map(|(&i, e)| w[i] * e));
+        self.t.extend(self.free.iter().map(|&i| w[i]));
+        self.root.solve(&mut self.t);
         self.u.clear();
-        for &col in &self.kept {
-            let source = self.rows.col_as_slice(col);
-            let product: f64 = self.free.iter().zip(&self.t).map(|(&i, t)| source[i] * t).sum();
-            self.u.push(if col < self.rank { product } else { product - v[col - self.rank] });
-        }
+        self.u.extend(self.kept.iter().map(|&col| if col < self.rank { 0.0 } else { -v[col - self.rank] }));
+        gemv_t(1.0, self.half.as_ref(), &self.t, &mut self.u);
         solve_lower(self.s.as_ref(), &mut self.u);
         solve_lower_transposed(self.s.as_ref(), &mut self.u);
-        for (&col, &u) in self.kept.iter().zip(&self.u) {
-            let source = self.rows.col_as_slice(col);
-            for ((t, &i), &e) in self.t.iter_mut().zip(&self.free).zip(&self.inverse) {
-                *t -= e * source[i] * u;
-            }
-        }
+        gemv(-1.0, self.half.as_ref(), &self.u, &mut self.t);
+        self.root.solve_transposed(&mut self.t);
         w.fill(0.0);
         self.free.iter().zip(&self.t).for_each(|(&i, &t)| w[i] = t);
         v.fill(0.0);
@@ -227,22 +313,27 @@ impl KktFactor for StructuredKkt {
         }
     }
 
+    fn refines(&self) -> bool {
+        self.other().is_some_and(KktFactor::refines)
+    }
+
     fn deficient(&self) -> bool {
-        match &self.dense {
-            Some(dense) if self.use_dense => dense.deficient(),
-            _ => self.deficient,
-        }
+        self.other().map_or(self.deficient, KktFactor::deficient)
+    }
+
+    fn flat(&mut self) -> bool {
+        self.use_general && self.general.as_mut().is_some_and(|general| general.flat())
     }
 
     fn reciprocal_condition(&self) -> f64 {
-        match &self.dense {
-            Some(dense) if self.use_dense => dense.reciprocal_condition(),
-            _ if self.deficient => 0.0,
-            _ => self.e_ratio.min(pivot_ratio(self.s.as_ref())),
+        match self.other() {
+            Some(general) => general.reciprocal_condition(),
+            None if self.deficient => 0.0,
+            None => self.root.ratio.min(pivot_ratio(self.s.as_ref())),
         }
     }
 
     fn name(&self) -> &'static str {
-        "diagonal plus low rank"
+        "separable"
     }
 }

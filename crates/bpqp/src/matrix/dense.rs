@@ -101,6 +101,21 @@ pub(crate) fn lower_gram(out: &mut Mat<f64>, y: &Mat<f64>) {
     );
 }
 
+/// Lower triangle of the rows and columns `kept` of a symmetric matrix.
+pub(crate) fn gather_lower(m: &Mat<f64>, kept: &[usize], out: &mut Mat<f64>) {
+    let all = kept.len() == m.ncols();
+    for (j, &col) in kept.iter().enumerate() {
+        let (source, target) = (m.col_as_slice(col), out.col_as_slice_mut(j));
+        if all {
+            target[j..].copy_from_slice(&source[j..]);
+        } else {
+            for (o, &i) in target[j..].iter_mut().zip(&kept[j..]) {
+                *o = source[i];
+            }
+        }
+    }
+}
+
 pub(crate) fn resize(m: &mut Mat<f64>, nrows: usize, ncols: usize) {
     if (m.nrows(), m.ncols()) != (nrows, ncols) {
         m.resize_with(nrows, ncols, |_, _| 0.0);

@@ -79,6 +79,13 @@ impl Product<'_> {
     }
 }
 
+/// A matrix that is inverted part by part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Separable<'a> {
+    Diagonal(&'a [f64]),
+    Blocks(&'a [Mat<f64>]),
+}
+
 /// Buffers of [`Hessian::write_lower`].
 #[derive(Debug)]
 pub(crate) struct LowerWork {
@@ -255,11 +262,12 @@ impl Hessian {
         if let Hessian::Dense(m) = self { Some(m) } else { None }
     }
 
-    /// The diagonal and the factor (if there is one) of a diagonal or factored matrix.
-    pub(crate) fn as_factored(&self) -> Option<(&[f64], Option<&Mat<f64>>)> {
+    /// `P = D + F F'` with a D that is inverted entry by entry or block by block; without F where there is none.
+    pub(crate) fn separable(&self) -> Option<(Separable<'_>, Option<&Mat<f64>>)> {
         match self {
-            Hessian::Diagonal(d) => Some((d, None)),
-            Hessian::LowRank { d, f } => Some((d, Some(f))),
+            Hessian::Diagonal(d) => Some((Separable::Diagonal(d), None)),
+            Hessian::LowRank { d, f } => Some((Separable::Diagonal(d), Some(f))),
+            Hessian::BlockDiagonal(blocks) => Some((Separable::Blocks(blocks), None)),
             _ => None,
         }
     }

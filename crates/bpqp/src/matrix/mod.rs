@@ -9,5 +9,5 @@ mod widened;
 pub use csc::Csc;
 pub(crate) use dense::*;
 pub use hessian::Hessian;
-pub(crate) use hessian::{LowerWork, Parameter, Product};
+pub(crate) use hessian::{LowerWork, Parameter, Product, Separable};
 pub use rows::Matrix;

@@ -42,6 +42,14 @@ fn hessians(rng: &mut Rng, n: usize) -> Vec<Hessian> {
         Hessian::Sparse(sparse),
         Hessian::Dense(r.transpose() * &r),
         Hessian::LowRank { d: (0..n).map(|_| rng.unit() + 0.1).collect(), f: rng.mat(n, 3, 1.0) },
+        Hessian::BlockDiagonal(
+            [n / 3, n - n / 3]
+                .map(|n| {
+                    let r = rng.mat(n, n, 1.0);
+                    r.transpose() * &r
+                })
+                .to_vec(),
+        ),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use super::{ASYMMETRY, Hessian, KIND, LowerWork, Parameter, Product, Structure, square};
 use crate::Error;
-use crate::matrix::{dense_finite, gemv, gemv_abs, gemv_t};
+use crate::matrix::{dense_finite, gather_lower, gemv, gemv_abs, gemv_t};
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{LltRegularization, cholesky_in_place, cholesky_in_place_scratch};
 use faer::{Mat, Par};
@@ -161,17 +161,7 @@ impl Structure for Mat<f64> {
         cholesky_in_place(l.as_mut(), LltRegularization::default(), Par::Seq, stack, Default::default()).is_ok()
     }
     fn write_lower(&self, kept: &[usize], out: &mut Mat<f64>, _work: &mut LowerWork) {
-        let all = kept.len() == self.ncols();
-        for (j, &col) in kept.iter().enumerate() {
-            let (source, target) = (self.col_as_slice(col), out.col_as_slice_mut(j));
-            if all {
-                target[j..].copy_from_slice(&source[j..]);
-            } else {
-                for (o, &i) in target[j..].iter_mut().zip(&kept[j..]) {
-                    *o = source[i];
-                }
-            }
-        }
+        gather_lower(self, kept, out);
     }
     fn raise_columns(&self, d: &[f64], columns: &mut [f64]) {
         for (j, column) in columns.iter_mut().enumerate() {
