@@ -379,6 +379,7 @@ impl Data<'_> {
             h: some(&self.h),
             lb: some(&self.lb),
             ub: some(&self.ub),
+            ..Gradient::default()
         })
     }
 }

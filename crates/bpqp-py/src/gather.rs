@@ -248,5 +248,5 @@ pub fn asked(wrt: Wrt) -> [bool; 8] {
 /// The other way round.
 pub fn wrt(flags: [bool; 8]) -> Wrt {
     let [p, q, g, h, a, b, lb, ub] = flags;
-    Wrt { p, q, a, b, g, h, lb, ub }
+    Wrt { p, q, a, b, g, h, lb, ub, ..Wrt::NONE }
 }

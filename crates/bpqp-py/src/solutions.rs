@@ -87,22 +87,17 @@ pub fn restore(qp: &Qp, row: &[f64], settings: &Settings) -> Result<Solution, Er
         y: point[n..n + m].to_vec(),
         z: point[n + m..n + m + mi].to_vec(),
         z_box: point[n + m + mi..].to_vec(),
+        ..Point::default()
     };
     let flags = |range: std::ops::Range<usize>| codes[range].iter().map(|&c| c != 0.0).collect::<Vec<bool>>();
-    let active = ActiveSet {
-        g: flags(0..mi),
-        weak_g: flags(mi..2 * mi),
-        bound: codes[2 * mi..2 * mi + n]
-            .iter()
-            .map(|&c| match c as i64 {
-                1 => Side::Lower,
-                2 => Side::Upper,
-                3 => Side::Fixed,
-                _ => Side::Free,
-            })
-            .collect(),
-        weak_bound: flags(2 * mi + n..2 * (mi + n)),
+    let side = |&code: &f64| match code as i64 {
+        1 => Side::Lower,
+        2 => Side::Upper,
+        3 => Side::Fixed,
+        _ => Side::Free,
     };
+    let bound = codes[2 * mi..2 * mi + n].iter().map(side).collect();
+    let active = ActiveSet::new((flags(0..mi), flags(mi..2 * mi)), (bound, flags(2 * mi + n..2 * (mi + n))));
     let ok = codes[2 * (mi + n)] != 0.0;
     let mut solution = Solution::restore(qp.clone(), point, active, settings)?;
     if !ok {
@@ -115,13 +110,9 @@ pub fn restore(qp: &Qp, row: &[f64], settings: &Settings) -> Result<Solution, Er
 pub fn invalid(blank: &Qp, settings: &Settings) -> Result<Solution, Error> {
     let (n, m, mi) = (blank.n(), blank.n_equality(), blank.n_inequality());
     let nan = |n: usize| vec![f64::NAN; n];
-    let point = Point { x: nan(n), y: nan(m), z: nan(mi), z_box: nan(n) };
-    let active = ActiveSet {
-        g: vec![false; mi],
-        weak_g: vec![false; mi],
-        bound: vec![Side::Free; n],
-        weak_bound: vec![false; n],
-    };
+    let point = Point { x: nan(n), y: nan(m), z: nan(mi), z_box: nan(n), ..Point::default() };
+    let none = |n: usize| vec![false; n];
+    let active = ActiveSet::new((none(mi), none(mi)), (vec![Side::Free; n], none(n)));
     let mut solution = Solution::restore(blank.clone(), point, active, settings)?;
     (solution.status, solution.objective) = (Status::InvalidData, f64::NAN);
     (solution.info.solver, solution.info.polished) = ("none", false);

@@ -32,7 +32,8 @@ impl Solved {
                 return Err(misuse(message));
             }
             for (cot, block) in out.iter_mut().zip(blocks) {
-                *cot = Cotangent { x: block.x, y: block.y, z: block.z, z_box: block.z_box, objective: 0.0 };
+                let (x, y, z, z_box) = (block.x, block.y, block.z, block.z_box);
+                *cot = Cotangent { x, y, z, z_box, ..Cotangent::default() };
             }
         }
         if let Some(objective) = arrays.get(4).filter(|array| !array.is_none()) {

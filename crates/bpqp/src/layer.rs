@@ -7,8 +7,8 @@ use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActi
 use crate::kkt::negative_curvature;
 use crate::residuals::{Point, ResidualWork, residuals};
 use crate::{
-    Certificate, Cotangent, Deadline, Error, Gradient, Qp, Residuals, Settings, Solution, SolutionTangent, Solver, Status,
-    Tangent, Verdict, Wrt,
+    Certificate, Cotangent, Deadline, Error, Gradient, Qp, Residuals, Settings, Solution, SolutionTangent, Solver,
+    Status, Tangent, Verdict, Wrt,
 };
 use std::sync::Arc;
 use std::time::Instant;

@@ -2,7 +2,7 @@
 
 use crate::threads::{MAX_THREADS, count};
 use crate::{Error, Interrupt};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The forward solver to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -113,15 +113,6 @@ impl Settings {
     /// The number of threads that `threads` stands for on this machine.
     pub fn concurrency(&self) -> usize {
         count(self.threads)
-    }
-
-    /// True if a solve that began at `start` has to end: its time is up, or someone asked.
-    pub(crate) fn late(&self, start: Instant) -> bool {
-        self.time_limit.is_some_and(|limit| start.elapsed() > limit) || self.interrupted()
-    }
-
-    pub(crate) fn interrupted(&self) -> bool {
-        self.interrupt.as_ref().is_some_and(Interrupt::requested)
     }
 
     /// Refuses settings out of range.

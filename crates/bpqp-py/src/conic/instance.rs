@@ -1,6 +1,6 @@
 //! One instance of a batch, solved or not.
 
-use bpqp::{Conic, ConicCertificate, ConicSolution, Error, Settings, Status};
+use bpqp::{Certificate, Conic, ConicSolution, Error, Point, Settings, Status};
 use std::time::Duration;
 
 /// One solved instance, or one without a solution.
@@ -10,7 +10,7 @@ pub(super) struct Instance {
     pub(super) status: Status,
     pub(super) point: [Vec<f64>; 3],
     pub(super) objective: f64,
-    pub(super) certificate: Option<ConicCertificate>,
+    pub(super) certificate: Option<Certificate>,
     /// What is wrong with its data, if they are no problem.
     pub(super) reason: Option<Error>,
     pub(super) solver: &'static str,
@@ -35,7 +35,7 @@ impl From<ConicSolution> for Instance {
 }
 
 impl Instance {
-    pub(super) fn failed(status: Status, point: [Vec<f64>; 3], certificate: Option<ConicCertificate>) -> Self {
+    pub(super) fn failed(status: Status, point: [Vec<f64>; 3], certificate: Option<Certificate>) -> Self {
         let (solver, iterations, time) = ("given", 0, Duration::ZERO);
         let (objective, reason) = (f64::NAN, None);
         Instance { solution: None, status, point, objective, certificate, reason, solver, iterations, time }
@@ -50,16 +50,18 @@ impl Instance {
 
     /// What another solver found.
     pub(super) fn given(conic: &Conic, status: &str, point: [Vec<f64>; 3], settings: &Settings) -> Result<Self, Error> {
-        let proved = |status: Status, certificate: ConicCertificate, point| match certificate.verify(conic) {
+        let proved = |status: Status, certificate: Certificate, point| match conic.verifies(&certificate) {
             true => Instance::failed(status, point, Some(certificate)),
             false => Instance::failed(Status::NumericalFailure, point, None),
         };
         let [x, s, y] = point;
         Ok(match status {
-            "primal_infeasible" => {
-                proved(Status::PrimalInfeasible, ConicCertificate::PrimalInfeasible(y.clone()), [x, s, y])
-            }
-            "dual_infeasible" => proved(Status::DualInfeasible, ConicCertificate::DualInfeasible(x.clone()), [x, s, y]),
+            "primal_infeasible" => proved(
+                Status::PrimalInfeasible,
+                Certificate::PrimalInfeasible(Point { y: y.clone(), ..Point::default() }),
+                [x, s, y],
+            ),
+            "dual_infeasible" => proved(Status::DualInfeasible, Certificate::DualInfeasible(x.clone()), [x, s, y]),
             "iteration_limit" => Instance::failed(Status::IterationLimit, [x, s, y], None),
             "time_limit" => Instance::failed(Status::TimeLimit, [x, s, y], None),
             _ if x.iter().chain(&s).chain(&y).any(|v| !v.is_finite()) => {

@@ -5,8 +5,8 @@ use super::{BLOCKS, Borrowed, at, lengths, misuse, on_threads};
 use crate::engine::lock;
 use crate::errors::raise;
 use bpqp::{
-    Conic, ConicBatch, ConicCertificate, ConicCotangent, ConicGradient, ConicSolution, ConicSolutionTangent,
-    ConicTangent, ConicWrt, Error,
+    Certificate, Conic, ConicBatch, ConicCotangent, ConicGradient, ConicSolution, ConicSolutionTangent, ConicTangent,
+    ConicWrt, Error,
 };
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -96,7 +96,7 @@ impl ConicSolved {
 }
 
 fn wrt(ask: [bool; BLOCKS]) -> ConicWrt {
-    ConicWrt { p: ask[0], q: ask[1], a: ask[2], b: ask[3] }
+    ConicWrt { p: ask[0], q: ask[1], a: ask[2], b: ask[3], ..ConicWrt::NONE }
 }
 
 fn blocks(gradient: &ConicGradient) -> [Option<&[f64]>; BLOCKS] {
@@ -163,7 +163,7 @@ impl ConicSolved {
     fn verdict(&self, py: Python<'_>) -> Vec<&'static str> {
         py.detach(|| {
             on_threads(self.threads, self.instances.len(), |i| match &self.instances[i].solution {
-                Some(solution) => solution.examine().map_or("untrusted", |(_, verdict)| verdict.name()),
+                Some(solution) => solution.examine().map_or("untrusted", |(_, _, verdict)| verdict.name()),
                 None => "untrusted",
             })
         })
@@ -185,9 +185,8 @@ impl ConicSolved {
     fn certificate<'py>(&self, py: Python<'py>, k: usize) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
         let instance = self.instances.get(k).ok_or_else(|| misuse("no such instance"))?;
         Ok(instance.certificate.as_ref().map(|certificate| match certificate {
-            ConicCertificate::PrimalInfeasible(v)
-            | ConicCertificate::DualInfeasible(v)
-            | ConicCertificate::NonConvex(v) => PyArray1::from_slice(py, v),
+            Certificate::PrimalInfeasible(p) => PyArray1::from_slice(py, &p.y),
+            Certificate::DualInfeasible(v) | Certificate::NonConvex(v) => PyArray1::from_slice(py, v),
         }))
     }
 
@@ -223,7 +222,9 @@ impl ConicSolved {
             let width = self.widths()[k];
             if slices[k].is_empty() { &[][..] } else { &slices[k][i * width..(i + 1) * width] }
         };
-        let rows: Vec<_> = (0..size).map(|i| ConicCotangent { x: part(0, i), s: part(1, i), y: part(2, i) }).collect();
+        let rows: Vec<_> = (0..size)
+            .map(|i| ConicCotangent { x: part(0, i), s: part(1, i), y: part(2, i), ..ConicCotangent::default() })
+            .collect();
         let wrt = wrt(ask);
         let lengths = lengths(&self.base);
         // an instance without a solution whose cotangent vanishes does not matter to the loss
@@ -283,7 +284,7 @@ impl ConicSolved {
         let values = data.values(&self.base, size)?;
         let direction = |i: usize| {
             let [p, q, a, b] = values.at(i);
-            ConicTangent { p, q, a, b }
+            ConicTangent { p, q, a, b, ..ConicTangent::default() }
         };
         let directions: Vec<_> = (0..size).map(direction).collect();
         let widths = self.widths();
@@ -323,7 +324,7 @@ impl ConicSolved {
             .iter()
             .map(|unit| {
                 let own = |k: usize| if k == output { unit.as_slice() } else { &[] };
-                ConicCotangent { x: own(0), s: own(1), y: own(2) }
+                ConicCotangent { x: own(0), s: own(1), y: own(2), ..ConicCotangent::default() }
             })
             .collect();
         let ask = self::wrt(std::array::from_fn(|k| k == wrt));

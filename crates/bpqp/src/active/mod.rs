@@ -60,6 +60,11 @@ impl Clone for ActiveSet {
 }
 
 impl ActiveSet {
+    /// The set of these inequality rows and bounds, each with those that are weakly active; no curved cones.
+    pub fn new((g, weak_g): (Vec<bool>, Vec<bool>), (bound, weak_bound): (Vec<Side>, Vec<bool>)) -> Self {
+        ActiveSet { g, bound, weak_g, weak_bound, faces: Faces::default() }
+    }
+
     /// Number of active inequality rows.
     pub fn n_rows(&self) -> usize {
         self.g.iter().filter(|&&a| a).count()

@@ -562,10 +562,10 @@ impl Form {
         refuse_cones(&self.cones, &at.solution().active, |k| self.curved[k])?;
         let inner = self.cotangent(conic, at.solution(), cot)?;
         let direction = self.tangent(conic, t)?;
-        let moved = at.jvp(&direction)?.clone();
-        let moved_outputs = self.outputs_tangent(conic, at.solution(), y, t, &moved);
         let asked = self.wrt(wrt);
         let mut total = at.second_vjp(&inner, &direction, asked)?.clone();
+        let moved = at.jvp(&direction)?.clone();
+        let moved_outputs = self.outputs_tangent(conic, at.solution(), y, t, &moved);
         // the cotangent in the quadratic program moves with A
         let mut change = Cotangent::default();
         if let Some(da) = t.a {
