@@ -17,6 +17,7 @@
 //! dual exponential and power cones onto the primal ones. Where there are cones the solver is set up once per structure.
 
 use super::{ForwardHandle, ForwardSolver, Outcome};
+use crate::cones::blocks;
 use crate::residuals::Point;
 use crate::{Certificate, Cone, Csc, Deadline, Error, Qp, Settings, Status};
 use clarabel::algebra::CscMatrix;
@@ -135,6 +136,8 @@ struct Data {
     q: Vec<f64>,
     entries: Vec<(usize, usize, f64)>,
     rhs: Vec<f64>,
+    /// By which the rows were multiplied.
+    factors: Vec<f64>,
     equalities: usize,
     inequalities: usize,
 }
@@ -146,6 +149,7 @@ struct Kept {
     a: CscMatrix<f64>,
     /// Place in the values of `a` of each entry, in the order in which they are listed.
     order: Vec<usize>,
+    factors: Vec<f64>,
 }
 
 /// The rows that are not `A` or the extension, by the index of their inequality or variable.
@@ -237,7 +241,27 @@ impl Handle {
             let (to, factor) = self.cone_rows[i];
             entries.push((linear + to, j, factor * v));
         });
-        Ok(Data { p, q, entries, rhs, equalities, inequalities: linear - equalities })
+        let factors = self.units(&entries, rhs.len(), linear);
+        entries.iter_mut().for_each(|(i, _, v)| *v *= factors[*i]);
+        rhs.iter_mut().zip(&factors).for_each(|(b, f)| *b *= f);
+        Ok(Data { p, q, entries, rhs, factors, equalities, inequalities: linear - equalities })
+    }
+
+    /// Factors that bring the largest entry of a row, and of a cone, near 1 where there are cones: its tolerances are absolute.
+    /// Powers of two, so that nothing is rounded.
+    fn units(&self, entries: &[(usize, usize, f64)], rows: usize, linear: usize) -> Vec<f64> {
+        let mut largest = vec![0.0_f64; rows];
+        if self.cones.is_empty() {
+            return vec![1.0; rows];
+        }
+        entries.iter().for_each(|&(i, _, v)| largest[i] = largest[i].max(v.abs()));
+        for (_, block) in blocks(&self.qp.cones) {
+            let own = &mut largest[linear + block.start..linear + block.end];
+            let all = own.iter().fold(0.0_f64, |m, v| m.max(*v));
+            own.fill(all);
+        }
+        let factor = |v: f64| (-v.log2().round()).exp2();
+        largest.into_iter().map(|v| if v > 0.0 && factor(v).is_normal() { factor(v) } else { 1.0 }).collect()
     }
 
     /// The settings of a run.
@@ -264,7 +288,7 @@ impl Handle {
 
     /// The solver with the numbers of the problem at hand; `None` if Clarabel refuses them.
     fn set_up(&mut self, rows: Rows, tolerance: Tolerance, deadline: &Deadline) -> Option<Kept> {
-        let Data { p, q, entries, rhs, equalities, inequalities } = self.data(&rows).ok()?;
+        let Data { p, q, entries, rhs, factors, equalities, inequalities } = self.data(&rows).ok()?;
         let settings = self.settings(tolerance, deadline);
         if let Some(mut kept) = self.kept.take().filter(|kept| kept.rows == rows) {
             for ((_, _, v), &at) in entries.iter().zip(&kept.order) {
@@ -272,6 +296,7 @@ impl Handle {
             }
             let updated = kept.solver.update_data(&p, &q, &kept.a, &rhs).is_ok();
             if updated && kept.solver.update_settings(settings.clone()).is_ok() {
+                kept.factors = factors;
                 return Some(kept);
             }
         }
@@ -286,7 +311,7 @@ impl Handle {
         let mut cones = vec![SupportedConeT::ZeroConeT(equalities), SupportedConeT::NonnegativeConeT(inequalities)];
         cones.extend(self.cones.iter().cloned());
         let solver = DefaultSolver::new(&p, &q, &a, &rhs, &cones, settings).ok()?;
-        Some(Kept { rows, solver, a, order })
+        Some(Kept { rows, solver, a, order, factors })
     }
 
     /// What the rows of the solver say of the slacks and multipliers of the problem.
@@ -324,7 +349,9 @@ impl Handle {
         let solution = &kept.solver.solution;
         out.x.clear();
         out.x.extend_from_slice(&solution.x[..n]);
-        self.read(&kept.rows, (&solution.s, &solution.z), out);
+        let s: Vec<f64> = solution.s.iter().zip(&kept.factors).map(|(s, f)| s / f).collect();
+        let v: Vec<f64> = solution.z.iter().zip(&kept.factors).map(|(v, f)| v * f).collect();
+        self.read(&kept.rows, (&s, &v), out);
         let mut certificate = None;
         let status = match solution.status {
             SolverStatus::Solved => Status::Solved,

@@ -6,6 +6,7 @@ mod degenerate;
 mod derivatives;
 mod errors;
 mod faces;
+mod forms;
 mod given;
 mod invariance;
 mod modes;
