@@ -101,19 +101,20 @@ def test_second_derivatives_of_a_masked_loss_are_finite() -> None:
 @pytest.mark.parametrize("low", [torch.bfloat16, torch.float16])
 def test_autocast_casts_up(low: torch.dtype) -> None:
     torch.manual_seed(0)
-    model, features = torch.nn.Linear(5, 3), torch.randn(4, 5)
-    layer = bt.QpLayer(P=torch.eye(3), lb=torch.zeros(3))
+    f32: Any = {"dtype": torch.float32}
+    model, features = torch.nn.Linear(5, 3, **f32), torch.randn(4, 5, **f32)
+    layer = bt.QpLayer(P=torch.eye(3, **f32), lb=torch.zeros(3, **f32))
     with torch.autocast("cpu", dtype=low):
         q = model(features)
         assert q.dtype == low
-        for x in (bt.solve_qp(torch.eye(3), q, lb=q.detach() * 0), layer(q=q)):
+        for x in (bt.solve_qp(torch.eye(3, **f32), q, lb=q.detach() * 0), layer(q=q)):
             assert x.dtype == torch.float32
             assert torch.allclose(x, torch.clamp(-q.float(), min=0.0), atol=1e-6)
         x.square().sum().backward()
     assert torch.isfinite(model.weight.grad).all()
     assert model.weight.grad.abs().max() > 0
     with pytest.raises(bpqp.DtypeError, match="q has dtype"):
-        bt.solve_qp(torch.eye(3), q.detach())
+        bt.solve_qp(torch.eye(3, **f32), q.detach())
 
 
 def test_numbers_and_rows_stand_for_vectors_and_matrices() -> None:
@@ -245,3 +246,20 @@ def test_numbers_below_the_normal_ones_decide_nothing() -> None:
             torch.set_flush_denormal(False)
         assert np.array_equal(plain.x, flushed.x)
         assert verdict == plain.diagnostics().verdict
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_rows_that_are_redundant_in_single_precision_are_feasible_there(seed: int) -> None:
+    # the two sets of weights sum to 1 to rounding only: no plan meets both more closely than that
+    f32: Any = {"dtype": torch.float32}
+    g = torch.Generator().manual_seed(seed)
+    cost = torch.rand(8, 36, generator=g, **f32)
+    weights = [torch.rand(8, 6, generator=g, **f32) for _ in "ab"]
+    b = torch.cat([w / w.sum(1, keepdim=True) for w in weights], 1)
+    A = torch.zeros(12, 36, **f32)
+    for i in range(6):
+        A[i, i * 6 : (i + 1) * 6] = 1
+        A[6 + i, i::6] = 1
+    x = bt.solve_qp(1e-2 * torch.eye(36, **f32), cost, A=A, b=b, lb=0.0)
+    assert (x @ A.T - b).abs().max() < 1e-6
+    assert x.min() > -1e-6
