@@ -108,9 +108,9 @@ def solve_qp(
         warm_start: a `Solution` of a similar problem, or a dict with x, y, z and z_box. It never decides the answer.
         on_failure: "raise", "nan" (NaN solution and gradient where there is no solution) or "zero_grad" (the last
             iterate, NaN where there is none, and no gradient).
-        settings: eps_abs, eps_rel, max_iter, time_limit (seconds), backward ("direct", "first_order"), smoothing (the
-            parameter of the barrier whose gradient is taken), threads, polish, verbose (print a line); with
-            "qpsolvers:NAME" other names go to that solver.
+        settings: eps_abs, eps_rel (1e-8; for float32 data at least 2.4e-7, twice their rounding), max_iter, time_limit
+            (seconds), backward ("direct", "first_order"), smoothing (the parameter of the barrier whose gradient is
+            taken), threads, polish, verbose (print a line); with "qpsolvers:NAME" other names go to that solver.
 
     Every dense argument may carry a batch dimension first; those that do not are shared by the batch. An element of a
     batch whose own data are not finite, or have `lb > ub`, fails alone, with status "invalid_data".

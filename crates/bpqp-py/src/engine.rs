@@ -27,9 +27,19 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A tolerance for data in single precision: rows that are redundant there contradict each other in the last digits, so that
+/// no point satisfies them more closely than the data are known. A tolerance of 0 was asked for and stays.
+fn of_single(tolerance: f64) -> f64 {
+    if tolerance > 0.0 { tolerance.max(2.0 * f64::from(f32::EPSILON)) } else { tolerance }
+}
+
 impl Engine {
     /// `single`: the data come from single precision, and P may be as asymmetric as its rounding.
-    pub fn new(settings: Settings, single: bool) -> Result<Self, Error> {
+    pub fn new(mut settings: Settings, single: bool) -> Result<Self, Error> {
+        if single {
+            settings.eps_abs = of_single(settings.eps_abs);
+            settings.eps_rel = of_single(settings.eps_rel);
+        }
         let interrupt = Interrupt::default();
         let inner = Settings { interrupt: Some(interrupt.clone()), ..settings.clone() };
         let batch = Arc::new(Batch::new(Vec::new(), inner)?);

@@ -232,25 +232,25 @@ impl Layer {
         let mut best: Option<Solution> = None;
         for k in 0..self.chain.len() {
             let (solver, handle) = &mut self.chain[k];
-            if handle.is_none() {
+            if handle.is_none() && !deadline.passed() {
                 *handle = Some(solver.prepare(&self.solution.qp, &self.settings)?);
             }
             let name = solver.name();
-            if !self.is_convex()
+            if !deadline.passed()
+                && !self.is_convex()
                 && let Some(direction) = &self.curvature
             {
                 self.solution.info.solver = "none";
                 self.solution.info.iterations = 0;
                 return self.finish_without(Status::NonConvex, Some(Certificate::NonConvex(direction.clone())));
             }
-            if deadline.passed() {
+            let Some(handle) = self.chain[k].1.as_mut().filter(|_| !deadline.passed()) else {
                 if k > 0 {
                     break;
                 }
                 (self.solution.info.solver, self.solution.info.iterations) = (name, 0);
                 return self.finish_without(Status::TimeLimit, None);
-            }
-            let Some(handle) = &mut self.chain[k].1 else { continue };
+            };
             handle.end_by(&deadline);
             let outcome = handle.solve(warm, &mut self.trial);
             self.solution.info.solver = name;

@@ -149,10 +149,12 @@ impl DenseKkt {
             self.s[(i, i)] = entry + self.hard_dc(row);
         }
         if shift > 0.0 {
-            // relative to each row, whose scale is its own; an empty one is a row of the common scale
+            // relative to each row, whose scale is its own; an empty one is a row of the common scale. Nothing smaller than
+            // normal numbers may decide: the threads of XLA flush those to zero
+            let common = if largest > 0.0 { largest } else { 1.0 };
             for i in 0..h {
                 let own = self.s[(i, i)];
-                self.s[(i, i)] += shift * if own > EMPTY * largest { own } else { largest.max(f64::MIN_POSITIVE) };
+                self.s[(i, i)] += shift * if own > EMPTY * largest { own } else { common };
             }
         }
         largest

@@ -205,7 +205,9 @@ impl StructuredKkt {
             let entry = self.s[(j, j)];
             largest = if entry.is_nan() { f64::NAN } else { largest.max(entry) };
             let own = if col < self.rank { 1.0 } else { self.dc[col - self.rank] };
-            self.s[(j, j)] = (entry + own) * (1.0 + shift) + shift * f64::MIN_POSITIVE;
+            let pivot = (entry + own) * (1.0 + shift);
+            // an empty row; see `dense.rs` for why this is no tiny number
+            self.s[(j, j)] = if pivot == 0.0 { shift } else { pivot };
         }
         largest
     }
