@@ -199,7 +199,7 @@ impl TapeData {
 
 fn wrt(wanted: [bool; 8]) -> Wrt {
     let [p, q, a, b, g, h, lb, ub] = wanted;
-    Wrt { p, q, a, b, g, h, lb, ub }
+    Wrt { p, q, a, b, g, h, lb, ub, ..Wrt::NONE }
 }
 
 /// The gradient of one block, row-major.

@@ -114,7 +114,7 @@ pub fn parse(text: &str) -> Parsed<ProblemFile> {
 
     let part = |name: &str| present(&fields, name).map_or(Ok(vec![]), |v| numbers(name, v, None));
     let mut cotangent =
-        Cotangent { x: part("dx")?, y: part("dy")?, z: part("dz")?, z_box: part("dz_box")?, objective: 0.0 };
+        Cotangent { x: part("dx")?, y: part("dy")?, z: part("dz")?, z_box: part("dz_box")?, ..Cotangent::default() };
     if present(&fields, "dx").is_none() {
         cotangent.x = vec![1.0; n];
     }

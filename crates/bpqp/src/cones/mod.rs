@@ -78,7 +78,15 @@ impl Cone {
 
     /// True for the cones of linear constraints.
     pub fn is_polyhedral(&self) -> bool {
-        matches!(self, Cone::Zero(_) | Cone::Nonnegative(_))
+        match self {
+            Cone::Zero(_) | Cone::Nonnegative(_) => true,
+            Cone::SecondOrder(_)
+            | Cone::PsdTriangle(_)
+            | Cone::Exponential
+            | Cone::Power(_)
+            | Cone::DualExponential
+            | Cone::DualPower(_) => false,
+        }
     }
 
     pub(crate) fn validate(&self) -> Result<(), Error> {
@@ -173,7 +181,8 @@ impl Cone {
             Cone::DualExponential => Cone::Exponential,
             Cone::Power(a) => Cone::DualPower(a),
             Cone::DualPower(a) => Cone::Power(a),
-            own => own,
+            // self-dual
+            own @ (Cone::Nonnegative(_) | Cone::SecondOrder(_) | Cone::PsdTriangle(_)) => own,
         })
     }
 }
