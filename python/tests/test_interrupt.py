@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+import bpqp
+import numpy as np
 import pytest
 
 CODE = """
@@ -48,3 +50,34 @@ def test_a_keyboard_interrupt_ends_a_long_solve(batch: int) -> None:
     assert out.startswith("interrupted"), out
     assert out.endswith("done\n"), out
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no timers there")
+def test_an_interrupt_is_seen_inside_of_a_cone_program() -> None:
+    n = 300
+    rng = np.random.default_rng(0)
+    A = np.vstack([-np.eye(n), rng.normal(size=(n, n))])
+    b, cones = np.concatenate([np.zeros(n), np.full(n, 2.0)]), [("nonnegative", n), ("soc", n)]
+
+    def solve() -> None:
+        # however it ends, it takes some seconds
+        bpqp.solve_conic(np.eye(n), np.ones(n), A, b, cones, polish=False, on_failure="nan")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    start = time.monotonic()
+    solve()
+    whole = time.monotonic() - start
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        start = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, 0.2 * whole)
+        with pytest.raises(KeyboardInterrupt):
+            solve()
+        assert time.monotonic() - start < 0.8 * whole + 0.1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    # and the next solve is not disturbed by it
+    assert bpqp.solve_conic(np.eye(2), np.ones(2), -np.eye(2), np.zeros(2), [("nonnegative", 2)]).ok
