@@ -1,5 +1,5 @@
-//! A conic program in the form of a [`Qp`], and back: bounds are recognized in rows of one entry, full matrices as dense,
-//! and every answer is given in the rows of the caller.
+//! A conic program in the form of a [`Qp`], and back: full matrices are dense, without curved cones bounds are recognized in
+//! rows of one entry, and every answer is given in the rows of the caller.
 //!
 //! A row `a x_k + s = b, s >= 0` is the bound `b/a`, an upper one if `a > 0`. With its multiplier `z_box`,
 //!
@@ -77,6 +77,9 @@ impl Form {
     /// `bounds`: recognize bounds in rows of one entry.
     pub fn new(conic: &Conic, bounds: bool) -> Result<Self, Error> {
         let (n, m) = (conic.n(), conic.m());
+        // beside curved cones rows stay rows: where they depend on each other Newton's method on rows still finds the
+        // solution, on pinned variables it need not (gp_dave_1 of CBLIB)
+        let bounds = bounds && conic.cones().iter().all(|cone| cone.is_polyhedral() || is_half_line(cone));
         let mut entries = vec![0; m];
         let mut single = vec![(0, 0); m];
         for (k, (i, j, _)) in conic.a().triplets().enumerate() {
