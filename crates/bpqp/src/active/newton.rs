@@ -8,8 +8,7 @@
 //!
 //! s and y have units of their own, so `v = s - unit y` with the ratio of the sizes of s and y as the unit.
 
-use super::rows::Tolerance as RowTolerance;
-use super::{ActiveSet, PolishReport, RowCheck, RowScales, Side};
+use super::{ActiveSet, PolishReport, Side};
 use crate::cones::{Rotation, Tolerance, blocks};
 use crate::kkt::KktSolver;
 use crate::matrix::norm_inf;
@@ -22,8 +21,6 @@ const STEPS: usize = 12;
 const ROUNDING: f64 = 1e-15;
 /// Residuals relative to their scales up to which a point is the solution.
 const POLISHED: f64 = 1e-10;
-/// The same of every single row.
-const BY_ROWS: RowTolerance = RowTolerance { absolute: 0.0, primal: 1e-8, dual: 1e-8, homogeneous: 1e-10 };
 /// Slack relative to the terms it is the difference of, multiplier relative to the largest one, that count as zero.
 const WEAK: f64 = 1e-9;
 /// The absolute tolerance times this counts as zero, too.
@@ -50,8 +47,6 @@ pub(crate) struct Newton {
     set: ActiveSet,
     best: Point,
     best_set: ActiveSet,
-    check: RowCheck,
-    scales: RowScales,
     /// Magnitudes of the terms of each slack: inequalities, curved cones.
     terms: [Vec<f64>; 2],
     tolerance: Vec<Tolerance>,
@@ -112,9 +107,8 @@ impl Newton {
         point.clone_from(&self.best);
         active.clone_from(&self.best_set);
         let Value { residuals, objective, merit } = best;
-        let verified = merit <= POLISHED && self.holds(qp, point, active);
         PolishReport {
-            verified,
+            verified: merit <= POLISHED,
             rounds: taken,
             accuracy: f64::INFINITY,
             dependent: dependent && taken > 0,
@@ -129,13 +123,6 @@ impl Newton {
     fn keep(&mut self) {
         self.best.clone_from(&self.trial);
         self.best_set.clone_from(&self.set);
-    }
-
-    /// Every condition holds in the units of its own row.
-    fn holds(&mut self, qp: &Qp, point: &Point, active: &ActiveSet) -> bool {
-        self.scales.load(qp);
-        equations(qp, point, &mut self.work);
-        self.check.holds(qp, (point, &self.work), active, &self.scales, BY_ROWS)
     }
 
     /// The residuals of the trial point, which is complementary; free inequalities have no residual but a violation.
