@@ -135,8 +135,10 @@ fn finish(
         }
     }
     let source = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-    let dates = dates.into_iter().map(|(date, ..)| date).collect();
-    Ok(Prices { source, tickers, dates, close, extra })
+    let dates: Vec<String> = dates.into_iter().map(|(date, ..)| date).collect();
+    let dates_count = dates.len();
+    let listed = vec![0..dates_count; tickers.len()];
+    Ok(Prices { source, tickers, dates, close, extra, listed, remarks: Vec::new() })
 }
 
 /// `date,TICKER1,TICKER2,...`

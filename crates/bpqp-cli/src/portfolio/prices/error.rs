@@ -156,6 +156,14 @@ pub enum DataError {
         /// What was given.
         value: String,
     },
+    /// A file of packed prices that is not one.
+    #[error("{file}: {reason}: not a file of packed prices, or a broken one", file = file.display())]
+    Packed {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// Something wrong inside an archive of arrays.
     #[error("{file}: {reason}", file = file.display())]
     Npz {

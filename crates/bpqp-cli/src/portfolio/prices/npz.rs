@@ -70,7 +70,8 @@ pub(super) fn prices(file: &Path, bytes: &[u8], extra: Option<(&Path, &[u8])>) -
         }),
     };
     let source = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-    Ok(Prices { source, tickers, dates, close, extra })
+    let listed = vec![0..dates.len(); tickers.len()];
+    Ok(Prices { source, tickers, dates, close, extra, listed, remarks: Vec::new() })
 }
 
 struct Archive<'a> {
