@@ -34,18 +34,8 @@ pub(crate) const BLOCKS: usize = 10;
 
 impl Block {
     /// Every block, in the order in which the operation takes them.
-    pub const ALL: [Block; BLOCKS] = [
-        Block::P,
-        Block::Q,
-        Block::A,
-        Block::B,
-        Block::G,
-        Block::H,
-        Block::Lb,
-        Block::Ub,
-        Block::D,
-        Block::F,
-    ];
+    pub const ALL: [Block; BLOCKS] =
+        [Block::P, Block::Q, Block::A, Block::B, Block::G, Block::H, Block::Lb, Block::Ub, Block::D, Block::F];
 
     /// The name as the API prints it.
     pub fn name(self) -> &'static str {

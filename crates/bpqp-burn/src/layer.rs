@@ -247,9 +247,15 @@ impl QpLayer {
     }
 
     /// The problems of this call: the layer's own with the blocks in `arguments` replaced.
-    fn replaced(&self, index: &[usize], arguments: &Arguments, slots: &[Option<Slot>; BLOCKS]) -> Vec<Result<Qp, Error>> {
+    fn replaced(
+        &self,
+        index: &[usize],
+        arguments: &Arguments,
+        slots: &[Option<Slot>; BLOCKS],
+    ) -> Vec<Result<Qp, Error>> {
         let (n, m, p) = self.sizes();
-        let data: [Option<Vec<f64>>; BLOCKS] = std::array::from_fn(|k| arguments.tensors[k].as_ref().map(AnyTensor::to_f64));
+        let data: [Option<Vec<f64>>; BLOCKS] =
+            std::array::from_fn(|k| arguments.tensors[k].as_ref().map(AnyTensor::to_f64));
         let row = |block: Block, k: usize, size: usize| -> Option<&[f64]> {
             let (slot, data) = (slots[block as usize].as_ref()?, data[block as usize].as_ref()?);
             Some(if slot.batched { &data[k * size..(k + 1) * size] } else { &data[..] })
@@ -366,7 +372,8 @@ impl QpLayer {
 
     /// Where the result goes: the device and precision of the first argument; a default without arguments.
     fn place(&self, arguments: &Arguments) -> (Device, DType) {
-        let order = [Block::Q, Block::B, Block::H, Block::Lb, Block::Ub, Block::P, Block::A, Block::G, Block::D, Block::F];
+        let order =
+            [Block::Q, Block::B, Block::H, Block::Lb, Block::Ub, Block::P, Block::A, Block::G, Block::D, Block::F];
         match order.iter().find_map(|&block| arguments.get(block)) {
             Some(tensor) => (tensor.device(), tensor.dtype()),
             None => (Device::default(), DType::F32),

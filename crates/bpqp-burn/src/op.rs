@@ -58,18 +58,8 @@ impl RecordSolve for Flex {
 impl<B: Backend + RecordSolve, C: CheckpointStrategy> RecordSolve for Autodiff<B, C> {
     fn record_solve(parents: Parents<Self>, output: FloatTensor<Self>, tape: Tape) -> FloatTensor<Self> {
         let Parents { p, q, a, b, g, h, lb, ub, d, f } = parents;
-        let nodes = [
-            p.node(),
-            q.node(),
-            a.node(),
-            b.node(),
-            g.node(),
-            h.node(),
-            lb.node(),
-            ub.node(),
-            d.node(),
-            f.node(),
-        ];
+        let nodes =
+            [p.node(), q.node(), a.node(), b.node(), g.node(), h.node(), lb.node(), ub.node(), d.node(), f.node()];
         match SolveBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish(tape, output.into_primitive()),
             OpsKind::UnTracked(prep) => prep.finish(output.into_primitive()),

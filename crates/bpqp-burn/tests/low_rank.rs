@@ -10,7 +10,8 @@ const R: usize = 2;
 #[test]
 fn gradients_of_both_factors_match_those_through_the_dense_matrix() {
     let device = Device::flex().autodiff();
-    let values = |count: usize, by: f64| (0..count).map(|k| (by * f64::sin(1.7 * k as f64 + by)) as f32).collect::<Vec<_>>();
+    let values =
+        |count: usize, by: f64| (0..count).map(|k| (by * f64::sin(1.7 * k as f64 + by)) as f32).collect::<Vec<_>>();
     let d: Vec<f32> = values(2 * N, 0.4).iter().map(|v| 1.0 + v).collect();
     let one: Tensor<2> = Tensor::from_data(TensorData::new(d, [2, N]), &device).require_grad();
     let many: Tensor<3> = Tensor::from_data(TensorData::new(values(2 * N * R, 1.1), [2, N, R]), &device).require_grad();

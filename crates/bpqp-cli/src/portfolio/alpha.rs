@@ -7,9 +7,8 @@ const WINDOWS: [usize; 5] = [5, 10, 20, 30, 60];
 pub const WARM_UP: usize = 61;
 const TINY: f64 = 1e-12;
 /// Names of the measures of the day.
-const DAY: [&str; 13] = [
-    "KMID", "KLEN", "KMID2", "KUP", "KUP2", "KLOW", "KLOW2", "KSFT", "KSFT2", "OPEN0", "HIGH0", "LOW0", "VWAP0",
-];
+const DAY: [&str; 13] =
+    ["KMID", "KLEN", "KMID2", "KUP", "KUP2", "KLOW", "KLOW2", "KSFT", "KSFT2", "OPEN0", "HIGH0", "LOW0", "VWAP0"];
 /// Names of the measures over a window.
 const WINDOW: [&str; 29] = [
     "ROC", "MA", "STD", "BETA", "RSQR", "RESI", "MAX", "MIN", "QTLU", "QTLD", "RANK", "RSV", "IMAX", "IMIN", "IMXD",

@@ -29,7 +29,8 @@ impl Covariance {
         let (names, stocks) = (stocks, stocks.len());
         let first = (day + 1).checked_sub(WINDOW)?;
         let scale = 1.0 / ((WINDOW - 1) as f64).sqrt();
-        let mut x = Mat::from_fn(WINDOW, stocks, |t, s| returns.get(first + t, names[s]).clamp(-LARGEST, LARGEST) * scale);
+        let mut x =
+            Mat::from_fn(WINDOW, stocks, |t, s| returns.get(first + t, names[s]).clamp(-LARGEST, LARGEST) * scale);
         for s in 0..stocks {
             let mean = (0..WINDOW).map(|t| x[(t, s)]).sum::<f64>() / WINDOW as f64;
             (0..WINDOW).for_each(|t| x[(t, s)] -= mean);

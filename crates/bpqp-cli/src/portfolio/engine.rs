@@ -227,7 +227,11 @@ impl<'a> Engine<'a> {
         let solution = solver.solve_from(warm.as_ref())?;
         if !solution.ok() {
             let date = self.data.date(sample);
-            return Err(format!("the portfolio of {date} has no solution ({}): are the caps too tight?", solution.status).into());
+            return Err(format!(
+                "the portfolio of {date} has no solution ({}): are the caps too tight?",
+                solution.status
+            )
+            .into());
         }
         let (w, point) = (solution.x.clone(), solution.point());
         *layer = Some((solver, point));
@@ -334,11 +338,15 @@ impl<'a> Engine<'a> {
         let each = |(s, w): (usize, &Vec<f64>)| {
             let day = &self.data.days[s];
             match self.learn {
-                Learn::Risk => mean(&(0..AHEAD).map(|k| dot(w, self.data.ahead(s, k)).powi(2)).collect::<Vec<f64>>()) / day.risk.powi(2),
+                Learn::Risk => {
+                    mean(&(0..AHEAD).map(|k| dot(w, self.data.ahead(s, k)).powi(2)).collect::<Vec<f64>>())
+                        / day.risk.powi(2)
+                }
                 Learn::Returns => {
                     let r = self.data.components;
                     let own: f64 = w.iter().zip(&day.d).map(|(w, &d)| f64::from(d) * w * w).sum();
-                    let factor = |k: usize| w.iter().enumerate().map(|(i, w)| f64::from(day.f[i * r + k]) * w).sum::<f64>();
+                    let factor =
+                        |k: usize| w.iter().enumerate().map(|(i, w)| f64::from(day.f[i * r + k]) * w).sum::<f64>();
                     let risk = own + (0..r).map(|k| factor(k).powi(2)).sum::<f64>();
                     0.5 * self.price(day) * risk - dot(w, self.data.outcome(s)) / day.risk
                 }
@@ -403,7 +411,9 @@ impl<'a> Engine<'a> {
                 let r = self.data.outcome(sample);
                 let known: Vec<f64> = (0..n).filter(|&i| day.known[i]).map(|i| r[i]).collect();
                 let (average, spread) = (mean(&known), super::metrics::deviation(&known).max(1e-9));
-                (0..n).map(|i| if day.known[i] { ((r[i] - average) / spread).clamp(-5.0, 5.0) as f32 } else { 0.0 }).collect()
+                (0..n)
+                    .map(|i| if day.known[i] { ((r[i] - average) / spread).clamp(-5.0, 5.0) as f32 } else { 0.0 })
+                    .collect()
             }
         }
     }
@@ -429,7 +439,12 @@ impl<'a> Engine<'a> {
         watch: &dyn Fn(&Epoch),
     ) -> Result<Trained, Failure> {
         let start = self.initial(training, seed);
-        let passes = Passes { epochs: training.epochs, rate: training.learning_rate, loss: Loss::Forecast, judge: Loss::Forecast };
+        let passes = Passes {
+            epochs: training.epochs,
+            rate: training.learning_rate,
+            loss: Loss::Forecast,
+            judge: Loss::Forecast,
+        };
         let mut trained = self.fit(training, start, fold, seed, &passes, stop, watch)?;
         if self.learn == Learn::Returns {
             trained.model = self.scaled(&trained.model, fold)?;
@@ -548,8 +563,7 @@ impl<'a> Engine<'a> {
     /// A layer with an instance for each training day, which starts from its solution in the epoch before.
     fn layer(&self, fold: &Fold) -> Result<QpLayer, Failure> {
         let said = vec![0.0; self.data.stocks()];
-        let programs: Result<Vec<Qp>, bpqp::Error> =
-            fold.train.clone().map(|s| self.program(s, &said, None)).collect();
+        let programs: Result<Vec<Qp>, bpqp::Error> = fold.train.clone().map(|s| self.program(s, &said, None)).collect();
         let mut settings = Settings::default();
         // Trainings run side by side, each on its own thread.
         settings.threads = 1;

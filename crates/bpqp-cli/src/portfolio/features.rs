@@ -62,7 +62,9 @@ impl Features {
     pub fn day(&self, day: usize, out: &mut Vec<f32>) {
         let size = self.stocks * self.names.len();
         let step = (CLIP / LEVELS) as f32;
-        out.extend(self.values[(day - WARM_UP) * size..(day - WARM_UP + 1) * size].iter().map(|&v| f32::from(v) * step));
+        out.extend(
+            self.values[(day - WARM_UP) * size..(day - WARM_UP + 1) * size].iter().map(|&v| f32::from(v) * step),
+        );
     }
 
     /// Computes all features: the 158 of [`alpha`](super::alpha) where there are ranges and volumes, else those of closing
@@ -81,7 +83,9 @@ impl Features {
             let stock = |s: usize| {
                 let log: Vec<f64> = prices.close.stock(s).iter().map(|p| p.ln()).collect();
                 let columns = from_closes(&log, &returns.stock(s), &market);
-                (first..days).flat_map(|t| columns.iter().map(move |(_, c)| c[t] as f32).collect::<Vec<f32>>()).collect()
+                (first..days)
+                    .flat_map(|t| columns.iter().map(move |(_, c)| c[t] as f32).collect::<Vec<f32>>())
+                    .collect()
             };
             (0..stocks).into_par_iter().map(stock).collect()
         };

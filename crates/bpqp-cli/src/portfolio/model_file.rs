@@ -56,7 +56,14 @@ const LEAST: f64 = 1e-6;
 
 impl Model {
     /// Of a network that was trained on that data.
-    pub fn new(data: &Dataset, learn: Learn, rule: &Rule, kappa: f64, model: &Predictor, trained: (String, String)) -> Self {
+    pub fn new(
+        data: &Dataset,
+        learn: Learn,
+        rule: &Rule,
+        kappa: f64,
+        model: &Predictor,
+        trained: (String, String),
+    ) -> Self {
         Model {
             format: FORMAT.into(),
             version: VERSION,
@@ -90,7 +97,9 @@ impl Model {
             .map_err(|_| bad("not a model: give a file that `bpqp portfolio --save` wrote".into()))?;
         if head.format != FORMAT || head.version != VERSION {
             let found = format!("{} version {}", head.format, head.version);
-            return Err(bad(format!("{found}, but this program reads {FORMAT} version {VERSION}: train and save it again")));
+            return Err(bad(format!(
+                "{found}, but this program reads {FORMAT} version {VERSION}: train and save it again"
+            )));
         }
         let model: Model = serde_json::from_str(&text).map_err(|e| bad(format!("broken: {e}; save it again")))?;
         let [first, second, last] = &model.layers;

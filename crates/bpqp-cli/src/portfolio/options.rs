@@ -47,7 +47,7 @@ pub struct Options {
     #[arg(long, default_value_t = 3)]
     pub epochs: usize,
     /// Further passes, through the program or (the control) as before
-    #[arg(long, value_name = "EPOCHS", default_value_t = 8)]
+    #[arg(long, value_name = "EPOCHS", default_value_t = 4)]
     pub tune: usize,
     /// Days in one step
     #[arg(long, value_name = "DAYS", default_value_t = 16)]
@@ -59,7 +59,7 @@ pub struct Options {
     #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
     pub learning_rate: f64,
     /// Step size of the further passes
-    #[arg(long, value_name = "RATE", default_value_t = 3e-4)]
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
     pub tune_rate: f64,
     /// Weight decay of the optimizer
     #[arg(long, value_name = "RATE", default_value_t = 1e-3)]

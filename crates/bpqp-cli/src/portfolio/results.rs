@@ -168,7 +168,9 @@ pub fn caveats(results: &Results, built_in: bool) -> Vec<String> {
         all.push("Stopped early: these are the best networks so far, of the periods and seeds that were begun.".into());
     }
     if results.validation_only {
-        all.push("Validation days only: epochs and settings were chosen on these very days, so they look too good.".into());
+        all.push(
+            "Validation days only: epochs and settings were chosen on these very days, so they look too good.".into(),
+        );
     }
     all.push(if built_in {
         "Survivors: only stocks that still traded at the end of the data are in it, so every return is too good, that of \

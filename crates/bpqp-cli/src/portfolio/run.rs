@@ -7,9 +7,7 @@ use super::model_file::Model;
 use super::options::{Learn, Options, PortfolioCommand, Source};
 use super::prices::{DataError, Prices, Selection};
 use super::progress::Progress;
-use super::results::{
-    Comparison, CostRow, DataSummary, Holding, Part, Period, Results, Row, SeedRow, caveats,
-};
+use super::results::{Comparison, CostRow, DataSummary, Holding, Part, Period, Results, Row, SeedRow, caveats};
 use super::{report, stats, table, weights};
 use burn::module::Module;
 use std::collections::BTreeMap;
@@ -98,10 +96,15 @@ fn groups(file: &Path, cap: f64, tickers: &[String]) -> Result<Vec<Group>, Failu
     }
     let ungrouped = tickers.len() - named.values().map(Vec::len).sum::<usize>().min(tickers.len());
     if named.is_empty() {
-        return Err(bad("none of its tickers is in the prices: write `ticker,group` with the names of the prices".into()));
+        return Err(bad(
+            "none of its tickers is in the prices: write `ticker,group` with the names of the prices".into()
+        ));
     }
     if ungrouped == 0 && cap * (named.len() as f64) < 1.0 {
-        return Err(bad(format!("{} groups of at most {cap} cannot hold the whole portfolio: raise --group-cap", named.len())));
+        return Err(bad(format!(
+            "{} groups of at most {cap} cannot hold the whole portfolio: raise --group-cap",
+            named.len()
+        )));
     }
     Ok(named.into_iter().map(|(name, stocks)| Group { name, stocks, cap }).collect())
 }
@@ -157,9 +160,8 @@ impl Run<'_> {
 
     fn networks(&self, k: usize, fold: &Fold, seed: u64) -> Result<Vec<(Method, Trained)>, Failure> {
         let (e, t, stop) = (&self.engine, &self.training, self.stop);
-        let watch = |method: Method, epochs: usize| {
-            move |epoch: &Epoch| self.progress.pass(k, seed, method, epoch, epochs)
-        };
+        let watch =
+            |method: Method, epochs: usize| move |epoch: &Epoch| self.progress.pass(k, seed, method, epoch, epochs);
         let first = e.two_stage(t, fold, seed, stop, &watch(Method::TwoStage, t.epochs))?;
         let tuned = |method: Method| e.tuned(t, &first.model, method, fold, seed, stop, &watch(method, t.tune));
         let (control, mut through) = (tuned(Method::Control)?, tuned(Method::Through)?);
@@ -280,7 +282,8 @@ pub fn results(options: &Options, stop: &AtomicBool) -> Result<Results, Failure>
     let seeds: Vec<u64> = (0..seeds as u64).map(|k| options.seed + k).collect();
     let jobs: Vec<(u64, usize)> = seeds.iter().flat_map(|&s| (0..walk.len()).map(move |k| (s, k))).collect();
     let done = side_by_side(threads, &jobs, stop, |&(seed, k)| pool.install(|| run.trained(k, &walk[k], seed)))?;
-    let begun: BTreeMap<(u64, usize), Job> = jobs.iter().copied().zip(done).filter_map(|(k, j)| Some((k, j?))).collect();
+    let begun: BTreeMap<(u64, usize), Job> =
+        jobs.iter().copied().zip(done).filter_map(|(k, j)| Some((k, j?))).collect();
     // After an interrupt: the periods that the first seed has, and the seeds that have them all.
     let kept: Vec<usize> = (0..walk.len()).filter(|&k| begun.contains_key(&(seeds[0], k))).collect();
     let seeds: Vec<u64> = seeds.into_iter().filter(|&s| kept.iter().all(|&k| begun.contains_key(&(s, k)))).collect();
@@ -435,7 +438,12 @@ fn comparisons(rows: &[Row]) -> Vec<Comparison> {
             log_variance: stats::log_variance(&pairs),
             sharpe: stats::sharpe_ratio(&pairs),
             daily_return: stats::daily_return(&pairs),
-            volatility: through.by_period.iter().zip(&other.by_period).map(|(a, b)| (a.volatility, b.volatility)).collect(),
+            volatility: through
+                .by_period
+                .iter()
+                .zip(&other.by_period)
+                .map(|(a, b)| (a.volatility, b.volatility))
+                .collect(),
         }
     };
     rows.iter().filter(|r| r.method != Method::Through).map(against).collect()

@@ -46,7 +46,8 @@ pub fn bootstrap(pairs: &[(&[f64], &[f64])], measure: impl Fn(&[f64]) -> f64) ->
     let draws: Vec<f64> = (0..DRAWS)
         .map(|_| {
             let starts: Vec<usize> = (0..days.div_ceil(BLOCK)).map(|_| random.below(days)).collect();
-            let at: Vec<usize> = starts.iter().flat_map(|s| (0..BLOCK).map(move |k| (s + k) % days)).take(days).collect();
+            let at: Vec<usize> =
+                starts.iter().flat_map(|s| (0..BLOCK).map(move |k| (s + k) % days)).take(days).collect();
             of(&|x| at.iter().map(|&k| x[k]).collect())
         })
         .collect();

@@ -37,15 +37,18 @@ pub const COST_COLUMNS: [Column; 5] = [
 
 fn table<'r>(first: &str, columns: &[Column], rows: impl Iterator<Item = (Method, &'r Metrics)>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::NOTHING);
     table.set_header(std::iter::once(first).chain(columns.iter().map(|c| c.name)));
     for (method, metrics) in rows {
         table.add_row(std::iter::once(method.name().to_owned()).chain(columns.iter().map(|c| (c.write)(metrics))));
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for (k, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 1));
+        if k > 0 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
-    table.to_string()
+    table.lines().map(|l| l.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
 /// Words in lines of at most 80 columns.
@@ -88,8 +91,8 @@ pub fn text(results: &Results) -> String {
     }
     lines.extend(data.remarks.iter().map(|r| wrapped(&format!("note: {r}"), "  ")));
     let seeds = results.rows.iter().map(|r| r.seeds.len()).max().unwrap_or(0);
-    let head = format!("{which} days\n{} seed{}", results.dates.len(), if seeds == 1 { "" } else { "s" });
-    let head = head.replacen(&results.dates.len().to_string(), &seeds.to_string(), 1);
+    let head = format!("{} {which} days,\n{seeds} seed{}", results.dates.len(), if seeds == 1 { "" } else { "s" });
+    lines.push(String::new());
     lines.push(table(&head, &COLUMNS, results.rows.iter().map(|r: &Row| (r.method, &r.mean))));
     if results.cost > 0.0 {
         lines.push(String::new());
@@ -106,10 +109,17 @@ pub fn text(results: &Results) -> String {
     if let Some(day) = results.latest.as_ref().and_then(|l| l.last()) {
         let top: Vec<String> = day.weights.iter().take(5).map(|(t, w)| format!("{t} {:.1} %", 1e2 * w)).collect();
         lines.push(wrapped(
-            &format!("Saved. Weights after {}: {} names, expected volatility {:.1} %; {}, ...", day.date, day.weights.len(), 1e2 * day.expected_volatility, top.join(", ")),
+            &format!(
+                "Saved. Weights after {}: {} names, expected volatility {:.1} %; {}, ...",
+                day.date,
+                day.weights.len(),
+                1e2 * day.expected_volatility,
+                top.join(", ")
+            ),
             "  ",
         ));
     }
+    lines.push(String::new());
     lines.push("What these numbers cannot prove:".into());
     lines.extend(results.caveats.iter().map(|c| wrapped(&format!("  - {c}"), "    ")));
     lines.join("\n")

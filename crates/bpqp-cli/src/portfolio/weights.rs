@@ -51,7 +51,8 @@ fn table(day: &Weights) -> String {
     }
     if day.weights.len() > SHOWN {
         let rest: f64 = day.weights[SHOWN..].iter().map(|(_, w)| w).sum();
-        let _ = write!(text, "\n{} more  {:6.2} %   (all of them: --csv or --json)", day.weights.len() - SHOWN, 1e2 * rest);
+        let _ =
+            write!(text, "\n{} more  {:6.2} %   (all of them: --csv or --json)", day.weights.len() - SHOWN, 1e2 * rest);
     }
     text
 }
@@ -60,7 +61,8 @@ fn table(day: &Weights) -> String {
 fn holdings(file: &Path, tickers: &[String]) -> Result<Vec<f64>, Failure> {
     let bad = |reason: String| -> Failure { format!("{}: {reason}", file.display()).into() };
     let mut held = vec![0.0; tickers.len()];
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_path(file)?;
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_path(file)?;
     for (line, record) in reader.records().enumerate() {
         let record = record?;
         let (Some(ticker), Some(weight)) = (record.get(0), record.get(1)) else {

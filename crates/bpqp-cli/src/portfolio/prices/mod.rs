@@ -9,7 +9,6 @@ pub mod packed;
 pub use error::DataError;
 
 use super::features::WARM_UP;
-use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -112,35 +111,56 @@ impl Prices {
     /// The 20 stocks that ship with the program.
     pub fn built_in_small() -> Result<Self, DataError> {
         let file = Path::new("(built-in prices)");
-        let mut prices = csv_file::read(file, flate2::read::GzDecoder::new(SMALL))?;
+        let mut prices = csv_file::read(file, flate2::read::GzDecoder::new(SMALL), csv_file::Gaps::default())?;
         prices.source = "20 stocks of the S&P 500 from the Python package skfolio (BSD 3-Clause)".into();
         Ok(prices)
     }
 
-    /// As [`read`](Self::read), with a rule for days without a price.
-    pub fn read_with(file: &Path, extra: Option<&Path>, _fill: bool, _drop: bool) -> Result<Self, DataError> {
-        Prices::read(file, extra)
+    /// Reads a file; see [`read_with`](Self::read_with).
+    pub fn read(file: &Path, extra: Option<&Path>) -> Result<Self, DataError> {
+        Prices::read_with(file, extra, false, false)
     }
 
-    /// Reads a file: `.csv` or `.csv.gz`, with one column per stock or one row per stock and day, or `.npz`. The
-    /// `extra` file holds further arrays of an `.npz`.
-    pub fn read(file: &Path, extra: Option<&Path>) -> Result<Self, DataError> {
+    /// Reads a file: `.csv` or `.csv.gz` in any layout that `docs/portfolio.md` lists, or `.npz`, for which the `extra` file
+    /// holds further arrays. On days without a price between others the last one stands if `fill`; a stock that lacks any is
+    /// left out if `drop`.
+    pub fn read_with(file: &Path, extra: Option<&Path>, fill: bool, drop: bool) -> Result<Self, DataError> {
         let name = file.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
         if let Some(extra) = extra.filter(|_| !name.ends_with(".npz")) {
             return Err(DataError::ExtraNotNpz { file: extra.to_path_buf() });
         }
-        let bytes = load(file)?;
+        let (bytes, gaps) = (load(file)?, csv_file::Gaps { fill, drop });
         if name.ends_with(".npz") {
             let extra = extra.map(|path| Ok::<_, DataError>((path, load(path)?))).transpose()?;
             return npz::prices(file, &bytes, extra.as_ref().map(|(p, b)| (*p, b.as_slice())));
         }
         if name.ends_with(".gz") {
-            let mut text = Vec::new();
-            let unpacked = flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut text);
-            unpacked.map_err(|source| DataError::Io { file: file.to_path_buf(), reason: source.to_string() })?;
-            return csv_file::read(file, text.as_slice());
+            return csv_file::read(file, flate2::read::MultiGzDecoder::new(bytes.as_slice()), gaps);
         }
-        csv_file::read(file, bytes.as_slice())
+        csv_file::read(file, bytes.as_slice(), gaps)
+    }
+
+    /// Daily moves close to the ratios of splits: an unadjusted split looks like a crash.
+    pub fn likely_splits(&self) -> Vec<String> {
+        const RATIOS: [(f64, &str); 5] = [(2.0, "2:1"), (3.0, "3:1"), (4.0, "4:1"), (5.0, "5:1"), (10.0, "10:1")];
+        let mut found = Vec::new();
+        for (s, ticker) in self.tickers.iter().enumerate() {
+            for t in 1..self.dates.len() {
+                let ratio = self.close.get(t, s) / self.close.get(t - 1, s);
+                let near = |by: f64| (ratio / by - 1.0).abs() < 0.04 || (ratio * by - 1.0).abs() < 0.04;
+                if let Some((_, name)) = RATIOS.into_iter().find(|(by, _)| near(*by)) {
+                    found.push(format!(
+                        "{ticker} moves by a factor of {ratio:.3} on {}: a split ({name}) that the prices are not adjusted \
+                         for? Use adjusted prices",
+                        self.dates[t]
+                    ));
+                }
+            }
+        }
+        let more = found.len().saturating_sub(5);
+        found.truncate(5);
+        found.extend((more > 0).then(|| format!("{more} more moves like that")));
+        found
     }
 
     /// The part of the data that was asked for.

@@ -191,7 +191,9 @@ mod tests {
         };
         let mut bytes = Vec::new();
         flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut bytes).unwrap();
-        for broken in [&packed[..packed.len() / 2], &b"no gzip"[..], &repack(b"A,B"), &repack(&bytes[..bytes.len() - 1])] {
+        for broken in
+            [&packed[..packed.len() / 2], &b"no gzip"[..], &repack(b"A,B"), &repack(&bytes[..bytes.len() - 1])]
+        {
             assert!(matches!(unpack(Path::new("p"), broken), Err(DataError::Packed { .. })));
         }
     }
