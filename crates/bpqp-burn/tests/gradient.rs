@@ -148,7 +148,7 @@ fn check(multipliers: bool) {
     ];
 
     let mut active = 0;
-    for block in Block::ALL[..8] {
+    for block in Block::ALL.into_iter().take(8) {
         let k = block as usize;
         let mut scale = 1e-2_f64;
         let mut worst = 0.0_f64;

@@ -76,7 +76,12 @@ pub fn load(source: &Source, quick: bool) -> Result<Prices, DataError> {
         let first = selected.dates.len().saturating_sub(QUICK);
         selection.from = Some(selected.dates[first].clone());
     }
-    prices.select(&selection)
+    let mut prices = prices.select(&selection)?;
+    if source.data.is_some() {
+        // What ships was looked through by hand.
+        prices.remarks.extend(prices.likely_splits());
+    }
+    Ok(prices)
 }
 
 /// The groups of a file `ticker,group`, each with the same cap.

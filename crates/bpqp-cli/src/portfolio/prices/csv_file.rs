@@ -359,7 +359,7 @@ impl Reader<'_> {
         let [closes, open, high, low, volume] = panels;
         let all = has[2] && has[3] && has[4] && has[VOLUME];
         let source = self.file.file_name().unwrap_or(self.file.as_os_str()).to_string_lossy().into_owned();
-        let mut prices = Prices {
+        Ok(Prices {
             source,
             tickers: kept.iter().map(|&s| tickers[s].clone()).collect(),
             dates: days.iter().map(|&d| iso(d)).collect(),
@@ -367,9 +367,7 @@ impl Reader<'_> {
             extra: all.then_some(Extra { open, high, low, volume }),
             listed,
             remarks: self.remarks,
-        };
-        prices.remarks.extend(prices.likely_splits());
-        Ok(prices)
+        })
     }
 
     /// Close, open, high, low and volume. Ranges are adjusted like the close; a price that is missing stands for no

@@ -85,8 +85,13 @@ fn numbers(results: &Results) -> String {
     let which = if results.validation_only { "Validation days" } else { "Test days" };
     let mut html = format!("<h2>{which}</h2><table><thead><tr><th></th>{}</tr></thead><tbody>", methods(&names));
     let measure = |name: &str| {
-        let (name, unit) = name.split_once('\n').unwrap_or((name, ""));
-        format!("<tr><th>{}<small>{}</small></th>", escape(&name.replace('-', "")), escape(unit))
+        let name = name
+            .replace("draw-\ndown", "drawdown\n")
+            .replace("names\nheld", "names held")
+            .replace("net\nr", "net r")
+            .replace("net\nS", "net S");
+        let (name, unit) = name.split_once('\n').unwrap_or((name.as_str(), ""));
+        format!("<tr><th>{}<small>{}</small></th>", escape(name), escape(unit))
     };
     for column in table::COLUMNS {
         html += &measure(column.name);
