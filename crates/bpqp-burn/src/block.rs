@@ -173,8 +173,8 @@ impl Arguments {
         self.set(Block::P, p.into().0)
     }
 
-    /// Replaces `P` by `diag(d) + F F'`, which is never formed: `d` of n and `F` of n x r, or batches of them. Their
-    /// gradients are those of `d` and `F`.
+    /// Replaces a factored `P` (`Hessian::LowRank`) by `diag(d) + F F'`, which is never formed: `d` of n and `F` of n x r,
+    /// or batches of them. Gradients are those of `d` and `F`.
     pub fn low_rank(self, d: impl Into<VectorArgument>, f: impl Into<MatrixArgument>) -> Self {
         self.set(Block::D, d.into().0).set(Block::F, f.into().0)
     }

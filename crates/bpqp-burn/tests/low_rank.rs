@@ -17,22 +17,25 @@ fn gradients_of_both_factors_match_those_through_the_dense_matrix() {
     let many: Tensor<3> = Tensor::from_data(TensorData::new(values(2 * N * R, 1.1), [2, N, R]), &device).require_grad();
     let q: Tensor<2> = Tensor::from_data(TensorData::new(values(2 * N, 0.9), [2, N]), &device);
     let weights: Tensor<2> = Tensor::from_data(TensorData::new(values(2 * N, 2.3), [2, N]), &device);
-    let qp = Qp::new(Hessian::Diagonal(vec![1.0; N]), vec![0.0; N])
-        .and_then(|qp| qp.equality(Matrix::from_rows(1, N, &[1.0; N])?, vec![1.0]))
-        .and_then(|qp| qp.bounds(vec![0.0; N], vec![0.5; N]))
-        .unwrap();
-    let run = |arguments: Arguments| {
-        let layer = QpLayer::shared(qp.clone(), 2, Settings::default()).unwrap();
+    let run = |p: Hessian, arguments: Arguments| {
+        let qp = Qp::new(p, vec![0.0; N])
+            .and_then(|qp| qp.equality(Matrix::from_rows(1, N, &[1.0; N])?, vec![1.0]))
+            .and_then(|qp| qp.bounds(vec![0.0; N], vec![0.5; N]))
+            .unwrap();
+        let layer = QpLayer::shared(qp, 2, Settings::default()).unwrap();
         let x = layer.forward(arguments.q(q.clone())).unwrap().x;
         let gradients = (x.clone() * weights.clone()).sum().backward();
         let (d, f) = (one.grad(&gradients).unwrap().into_data(), many.grad(&gradients).unwrap().into_data());
         let all = [x.into_data(), d, f];
         all.into_iter().flat_map(|data| data.iter::<f64>().collect::<Vec<f64>>()).collect::<Vec<f64>>()
     };
-    let factored = run(Arguments::new().low_rank(one.clone(), many.clone()));
+    let start = Hessian::low_rank(vec![1.0; N], faer::Mat::zeros(N, R)).unwrap();
+    let dense_start = Hessian::Dense(start.to_dense());
+    let factored = run(start, Arguments::new().low_rank(one.clone(), many.clone()));
     let eye: Tensor<2> = Tensor::eye(N, &device);
     let diagonal: Tensor<3> = eye.reshape([1, N, N]) * one.clone().reshape([2, N, 1]);
-    let dense = run(Arguments::new().p(diagonal + many.clone().matmul(many.clone().swap_dims(1, 2))));
+    let product = many.clone().matmul(many.clone().swap_dims(1, 2));
+    let dense = run(dense_start, Arguments::new().p(diagonal + product));
     assert_eq!(factored.len(), 2 * N * (2 + R));
     assert!(factored.iter().any(|v| v.abs() > 0.01));
     for (a, b) in factored.iter().zip(&dense) {
