@@ -1,4 +1,4 @@
-//! The eight blocks of a quadratic program and the tensors that may replace them.
+//! The blocks of a quadratic program and the tensors that may replace them.
 
 use burn::backend::DispatchTensor;
 use burn::tensor::{DType, Device, Tensor};
@@ -23,11 +23,19 @@ pub enum Block {
     Lb,
     /// Upper bounds, n.
     Ub,
+    /// The diagonal of a factored Hessian `P = diag(d) + F F'`, n.
+    D,
+    /// Its factor, n x r.
+    F,
 }
+
+/// How many blocks there are.
+pub(crate) const BLOCKS: usize = 10;
 
 impl Block {
     /// Every block, in the order in which the operation takes them.
-    pub const ALL: [Block; 8] = [Block::P, Block::Q, Block::A, Block::B, Block::G, Block::H, Block::Lb, Block::Ub];
+    pub const ALL: [Block; BLOCKS] =
+        [Block::P, Block::Q, Block::A, Block::B, Block::G, Block::H, Block::Lb, Block::Ub, Block::D, Block::F];
 
     /// The name as the API prints it.
     pub fn name(self) -> &'static str {
@@ -40,6 +48,8 @@ impl Block {
             Block::H => "h",
             Block::Lb => "lb",
             Block::Ub => "ub",
+            Block::D => "d",
+            Block::F => "F",
         }
     }
 }
@@ -149,7 +159,7 @@ impl From<Tensor<3>> for MatrixArgument {
 /// so do tensors that do not track gradients.
 #[derive(Debug, Clone, Default)]
 pub struct Arguments {
-    pub(crate) tensors: [Option<AnyTensor>; 8],
+    pub(crate) tensors: [Option<AnyTensor>; BLOCKS],
 }
 
 impl Arguments {
@@ -161,6 +171,12 @@ impl Arguments {
     /// Replaces `P` (dense): n x n, or batch x n x n. It is read as `(P + P')/2`, and its gradient is symmetric.
     pub fn p(self, p: impl Into<MatrixArgument>) -> Self {
         self.set(Block::P, p.into().0)
+    }
+
+    /// Replaces a factored `P` (`Hessian::LowRank`) by `diag(d) + F F'`, which is never formed: `d` of n and `F` of n x r,
+    /// or batches of them. Gradients are those of `d` and `F`.
+    pub fn low_rank(self, d: impl Into<VectorArgument>, f: impl Into<MatrixArgument>) -> Self {
+        self.set(Block::D, d.into().0).set(Block::F, f.into().0)
     }
 
     /// Replaces `q`: n, or batch x n.

@@ -1,6 +1,6 @@
 //! The layer: problems fixed at construction, tensors for what is learned.
 
-use crate::block::AnyTensor;
+use crate::block::{AnyTensor, BLOCKS};
 use crate::op::{Parents, Slot, Tape, TapeData, record, tensor_data};
 use crate::{Arguments, Block, LayerError};
 use bpqp::{Batch, Error, Hessian, Matrix, Qp, Settings, Solution, Status};
@@ -220,14 +220,16 @@ impl QpLayer {
         if index.is_empty() { Err(LayerError::NoProblem) } else { Ok(()) }
     }
 
-    fn slots(&self, batch: usize, arguments: &Arguments) -> Result<[Option<Slot>; 8], LayerError> {
+    fn slots(&self, batch: usize, arguments: &Arguments) -> Result<[Option<Slot>; BLOCKS], LayerError> {
         let (n, m, p) = self.sizes();
-        let mut slots: [Option<Slot>; 8] = Default::default();
+        let mut slots: [Option<Slot>; BLOCKS] = Default::default();
         for block in Block::ALL {
             let Some(tensor) = arguments.get(block) else { continue };
             let expected = match block {
                 Block::P => vec![n, n],
-                Block::Q | Block::Lb | Block::Ub => vec![n],
+                Block::Q | Block::Lb | Block::Ub | Block::D => vec![n],
+                // its rank is its own
+                Block::F => vec![n, tensor.shape().last().copied().unwrap_or(0)],
                 Block::A => vec![m, n],
                 Block::B => vec![m],
                 Block::G => vec![p, n],
@@ -245,9 +247,15 @@ impl QpLayer {
     }
 
     /// The problems of this call: the layer's own with the blocks in `arguments` replaced.
-    fn replaced(&self, index: &[usize], arguments: &Arguments, slots: &[Option<Slot>; 8]) -> Vec<Result<Qp, Error>> {
+    fn replaced(
+        &self,
+        index: &[usize],
+        arguments: &Arguments,
+        slots: &[Option<Slot>; BLOCKS],
+    ) -> Vec<Result<Qp, Error>> {
         let (n, m, p) = self.sizes();
-        let data: [Option<Vec<f64>>; 8] = std::array::from_fn(|k| arguments.tensors[k].as_ref().map(AnyTensor::to_f64));
+        let data: [Option<Vec<f64>>; BLOCKS] =
+            std::array::from_fn(|k| arguments.tensors[k].as_ref().map(AnyTensor::to_f64));
         let row = |block: Block, k: usize, size: usize| -> Option<&[f64]> {
             let (slot, data) = (slots[block as usize].as_ref()?, data[block as usize].as_ref()?);
             Some(if slot.batched { &data[k * size..(k + 1) * size] } else { &data[..] })
@@ -255,6 +263,12 @@ impl QpLayer {
         let build = |k: usize, mut qp: Qp| -> Result<Qp, Error> {
             if let Some(v) = row(Block::P, k, n * n) {
                 qp = qp.with_p(Hessian::from_rows(n, v)?)?;
+            }
+            if let (Some(d), Some(slot)) = (row(Block::D, k, n), &slots[Block::F as usize]) {
+                let rank = slot.shape.last().copied().unwrap_or(0);
+                let f = row(Block::F, k, n * rank).unwrap_or_default();
+                let f = faer::Mat::from_fn(n, rank, |i, j| f[i * rank + j]);
+                qp = qp.with_p(Hessian::low_rank(d.to_vec(), f)?)?;
             }
             if let Some(v) = row(Block::Q, k, n) {
                 qp = qp.with_q(v.to_vec())?;
@@ -284,7 +298,8 @@ impl QpLayer {
         let mut problems: Vec<Result<Qp, Error>> = Vec::with_capacity(index.len());
         // A matrix that the batch shares is factored once: instances must hold one copy of it.
         let matrices = [Block::P, Block::A, Block::G];
-        let shares = matrices.iter().any(|&b| slots[b as usize].as_ref().is_some_and(|slot| !slot.batched));
+        let shared = |block: Block| slots[block as usize].as_ref().is_some_and(|slot| !slot.batched);
+        let shares = matrices.into_iter().any(shared) || (shared(Block::D) && shared(Block::F));
         for (k, &i) in index.iter().enumerate() {
             let mut problem = build(k, self.problems[i].clone());
             if let (true, Ok(qp), Some(Ok(first))) = (shares, &mut problem, problems.first()) {
@@ -300,7 +315,7 @@ impl QpLayer {
         index: &[usize],
         solutions: Vec<Result<Solution, Error>>,
         arguments: &Arguments,
-        slots: [Option<Slot>; 8],
+        slots: [Option<Slot>; BLOCKS],
     ) -> Result<Output, LayerError> {
         let (n, m, p) = self.sizes();
         let width = if self.multipliers { 2 * n + m + p } else { n };
@@ -357,7 +372,8 @@ impl QpLayer {
 
     /// Where the result goes: the device and precision of the first argument; a default without arguments.
     fn place(&self, arguments: &Arguments) -> (Device, DType) {
-        let order = [Block::Q, Block::B, Block::H, Block::Lb, Block::Ub, Block::P, Block::A, Block::G];
+        let order =
+            [Block::Q, Block::B, Block::H, Block::Lb, Block::Ub, Block::P, Block::A, Block::G, Block::D, Block::F];
         match order.iter().find_map(|&block| arguments.get(block)) {
             Some(tensor) => (tensor.device(), tensor.dtype()),
             None => (Device::default(), DType::F32),
@@ -381,5 +397,7 @@ fn parents(arguments: &Arguments, device: &Device) -> Parents<burn::backend::Dis
         h: get(Block::H),
         lb: get(Block::Lb),
         ub: get(Block::Ub),
+        d: get(Block::D),
+        f: get(Block::F),
     }
 }

@@ -3,8 +3,9 @@
 //! The forward pass is not here: by the time a tensor gets onto the tape the problems are solved, so the two passes
 //! share nothing but the solutions, and a failing solve is an error of the layer, not a panic inside the tape.
 
+use crate::block::BLOCKS;
 use crate::{Block, OnFailure, Timing};
-use bpqp::{Batch, Cotangent, Gradient, Solution, Verdict, Wrt};
+use bpqp::{Batch, Cotangent, Gradient, Hessian, Solution, Verdict, Wrt};
 use burn::backend::autodiff::{
     Autodiff,
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
@@ -18,7 +19,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// One tensor for each of the eight blocks; a constant where the block is not replaced.
+/// One tensor for each block; a constant where the block is not replaced.
 #[derive(ExtensionType)]
 pub struct Parents<B: Backend> {
     pub p: FloatTensor<B>,
@@ -29,6 +30,8 @@ pub struct Parents<B: Backend> {
     pub h: FloatTensor<B>,
     pub lb: FloatTensor<B>,
     pub ub: FloatTensor<B>,
+    pub d: FloatTensor<B>,
+    pub f: FloatTensor<B>,
 }
 
 /// Puts a finished forward pass on the tape.
@@ -54,8 +57,9 @@ impl RecordSolve for Flex {
 
 impl<B: Backend + RecordSolve, C: CheckpointStrategy> RecordSolve for Autodiff<B, C> {
     fn record_solve(parents: Parents<Self>, output: FloatTensor<Self>, tape: Tape) -> FloatTensor<Self> {
-        let Parents { p, q, a, b, g, h, lb, ub } = parents;
-        let nodes = [p.node(), q.node(), a.node(), b.node(), g.node(), h.node(), lb.node(), ub.node()];
+        let Parents { p, q, a, b, g, h, lb, ub, d, f } = parents;
+        let nodes =
+            [p.node(), q.node(), a.node(), b.node(), g.node(), h.node(), lb.node(), ub.node(), d.node(), f.node()];
         match SolveBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish(tape, output.into_primitive()),
             OpsKind::UnTracked(prep) => prep.finish(output.into_primitive()),
@@ -81,7 +85,7 @@ pub struct Tape(pub(crate) Arc<TapeData>);
 pub(crate) struct TapeData {
     /// `None` where the instance failed.
     pub solutions: Vec<Option<Solution>>,
-    pub slots: [Option<Slot>; 8],
+    pub slots: [Option<Slot>; BLOCKS],
     /// Variables, equalities, inequalities.
     pub sizes: (usize, usize, usize),
     pub multipliers: bool,
@@ -100,10 +104,10 @@ impl fmt::Debug for Tape {
 #[derive(Debug)]
 struct SolveBackward;
 
-impl<B: Backend> Backward<B, 8> for SolveBackward {
+impl<B: Backend> Backward<B, BLOCKS> for SolveBackward {
     type State = Tape;
 
-    fn backward(self, ops: Ops<Tape, 8>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Tape, BLOCKS>, grads: &mut Gradients, _: &mut Checkpointer) {
         let cotangent = grads.consume::<B>(&ops.node);
         let (device, dtype) = (cotangent.device(), cotangent.dtype());
         // Only a lost device can fail here, and burn itself panics in that case.
@@ -130,7 +134,7 @@ type Values = (Vec<f64>, Vec<usize>);
 
 impl TapeData {
     /// The gradient of each wanted block, summed over the batch where the batch shares it.
-    fn gradients(&self, cotangent: &[f64], wanted: [bool; 8]) -> [Option<Values>; 8] {
+    fn gradients(&self, cotangent: &[f64], wanted: [bool; BLOCKS]) -> [Option<Values>; BLOCKS] {
         let started = Instant::now();
         let width = cotangent.len() / self.solutions.len().max(1);
         let (solved, cotangents): (Vec<&Solution>, Vec<Cotangent>) = self
@@ -144,7 +148,7 @@ impl TapeData {
         let results = batch.vjp(&solved, &cotangents, wrt(wanted)).unwrap_or_default();
         drop(batch);
 
-        let mut out: [Option<Values>; 8] = std::array::from_fn(|k| {
+        let mut out: [Option<Values>; BLOCKS] = std::array::from_fn(|k| {
             let slot = self.slots[k].as_ref().filter(|_| wanted[k])?;
             Some((vec![0.0; slot.shape.iter().product()], slot.shape.clone()))
         });
@@ -197,9 +201,9 @@ impl TapeData {
     }
 }
 
-fn wrt(wanted: [bool; 8]) -> Wrt {
-    let [p, q, a, b, g, h, lb, ub] = wanted;
-    Wrt { p, q, a, b, g, h, lb, ub, ..Wrt::NONE }
+fn wrt(wanted: [bool; BLOCKS]) -> Wrt {
+    let [p, q, a, b, g, h, lb, ub, d, f] = wanted;
+    Wrt { p: p || d || f, q, a, b, g, h, lb, ub, ..Wrt::NONE }
 }
 
 /// The gradient of one block, row-major.
@@ -215,5 +219,10 @@ fn entries(gradient: &Gradient, block: Block) -> Option<Vec<f64>> {
         Block::H => gradient.h.clone(),
         Block::Lb => gradient.lb.clone(),
         Block::Ub => gradient.ub.clone(),
+        Block::D | Block::F => match (gradient.p.clone(), block) {
+            (Some(Hessian::LowRank { d, .. }), Block::D) => Some(d),
+            (Some(Hessian::LowRank { f, .. }), _) => Some(rows(f)),
+            _ => None,
+        },
     }
 }

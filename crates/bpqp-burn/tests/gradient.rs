@@ -38,6 +38,7 @@ fn shape(block: Block) -> Vec<usize> {
         Block::B => vec![BATCH, M],
         Block::H => vec![BATCH, P],
         Block::Q | Block::Lb | Block::Ub => vec![BATCH, N],
+        Block::D | Block::F => unreachable!("see low_rank.rs"),
     }
 }
 
@@ -147,7 +148,7 @@ fn check(multipliers: bool) {
     ];
 
     let mut active = 0;
-    for block in Block::ALL {
+    for block in Block::ALL.into_iter().take(8) {
         let k = block as usize;
         let mut scale = 1e-2_f64;
         let mut worst = 0.0_f64;

@@ -17,7 +17,7 @@ fn browser() -> Option<PathBuf> {
 fn report(folder: &Path) -> PathBuf {
     let file = folder.join("report.html");
     let output = Command::new(env!("CARGO_BIN_EXE_bpqp"))
-        .args(["portfolio", "--quick", "--epochs", "2", "--seeds", "2", "--report"])
+        .args(["portfolio", "--quick", "--epochs", "1", "--tune", "2", "--seeds", "2", "--report"])
         .arg(&file)
         .output()
         .unwrap();
@@ -57,15 +57,16 @@ fn a_browser_shows_the_page() {
         output.stdout
     };
     let dom = String::from_utf8(show(&["--dump-dom".to_owned()])).unwrap();
-    // Learning curves (three), wealth, weights of both methods, time per pass.
-    assert_eq!(dom.matches("<svg").count(), 7, "charts");
-    assert_eq!(dom.matches("</figure>").count(), 7);
-    for words in
-        ["Prediction loss against regret", "Wealth", "Weights of two-stage", "Weights of bpqp", "Time per pass"]
+    // Volatility, its difference, wealth twice, trading, names held, weights twice, training.
+    assert_eq!(dom.matches("<svg").count(), 9, "charts");
+    assert_eq!(dom.matches("</figure>").count(), 9);
+    for words in ["Volatility by period", "Wealth", "Weights, two-stage", "Names held", "What trading costs", "<title>"]
     {
         assert!(dom.contains(words), "{words}");
     }
-    for words in ["equal weight", "minimum variance", "Sharpe", "What these data cannot prove", "Survivors"] {
+    for words in
+        ["equal weight", "static risk model", "Sharpe", "What these numbers cannot prove", "Survivors", "returns.csv"]
+    {
         assert!(dom.contains(words), "{words}");
     }
     // A phone's and a desktop's width. A blank page of this size compresses to a few kilobytes.

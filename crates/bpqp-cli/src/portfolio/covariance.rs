@@ -5,6 +5,8 @@ use faer::{Mat, Par, Side};
 
 /// Days in the estimate.
 pub const WINDOW: usize = 240;
+/// Daily returns are cut off here, so that a single day does not make a stock's risk for a year.
+const LARGEST: f64 = 0.2;
 /// Principal components.
 pub const COMPONENTS: usize = 10;
 
@@ -18,15 +20,17 @@ pub struct Covariance {
 }
 
 impl Covariance {
-    /// The estimate at the close of `day` from the `WINDOW` returns up to that day.
+    /// The estimate of those stocks at the close of `day` from the `WINDOW` returns up to that day.
     ///
     /// With `X` the centered returns divided by `sqrt(WINDOW - 1)` and `X'X = V diag(e) V'`, `F` holds the leading
     /// columns of `V diag(sqrt(e))`, and `d` the rest of each stock's variance, at least 1 % of it (and 1e-8, a daily
     /// volatility of one basis point) so that the program is strictly convex.
-    pub fn estimate(returns: &Panel, stocks: usize, day: usize) -> Option<Self> {
+    pub fn estimate(returns: &Panel, stocks: &[usize], day: usize) -> Option<Self> {
+        let (names, stocks) = (stocks, stocks.len());
         let first = (day + 1).checked_sub(WINDOW)?;
         let scale = 1.0 / ((WINDOW - 1) as f64).sqrt();
-        let mut x = Mat::from_fn(WINDOW, stocks, |t, s| returns.get(first + t, s) * scale);
+        let mut x =
+            Mat::from_fn(WINDOW, stocks, |t, s| returns.get(first + t, names[s]).clamp(-LARGEST, LARGEST) * scale);
         for s in 0..stocks {
             let mean = (0..WINDOW).map(|t| x[(t, s)]).sum::<f64>() / WINDOW as f64;
             (0..WINDOW).for_each(|t| x[(t, s)] -= mean);
@@ -106,7 +110,7 @@ mod tests {
         // With as many components as stocks less one the factored form is nearly the sample covariance.
         let (stocks, day) = (6, WINDOW + 3);
         let panel = returns(stocks);
-        let c = Covariance::estimate(&panel, stocks, day).unwrap();
+        let c = Covariance::estimate(&panel, &(0..stocks).collect::<Vec<_>>(), day).unwrap();
         let s = sample(&panel, stocks, day);
         for i in 0..stocks {
             let mut w = vec![0.0; stocks];
@@ -121,7 +125,7 @@ mod tests {
         // 250 stocks go through X X'; padding the window's worth of them with copies must give the same components.
         let (stocks, day) = (WINDOW + 10, WINDOW + 2);
         let panel = returns(stocks);
-        let c = Covariance::estimate(&panel, stocks, day).unwrap();
+        let c = Covariance::estimate(&panel, &(0..stocks).collect::<Vec<_>>(), day).unwrap();
         let s = sample(&panel, stocks, day);
         // F F' holds the leading eigenvalues of the sample covariance: its trace is their sum.
         let (values, _) = eigen(s.clone()).unwrap();
@@ -132,6 +136,6 @@ mod tests {
 
     #[test]
     fn needs_a_full_window() {
-        assert_eq!(Covariance::estimate(&returns(4), 4, WINDOW - 2), None);
+        assert_eq!(Covariance::estimate(&returns(4), &[0, 1, 2, 3], WINDOW - 2), None);
     }
 }

@@ -3,54 +3,102 @@
 //! Every feature is standardized per day over the stocks (mean 0, deviation 1, clipped at 3), so it says how a stock
 //! compares with the others on that day, and no statistic of another day enters.
 
+use super::alpha;
 use super::prices::Prices;
 use rayon::prelude::*;
 
 /// The longest look back: the first day with features.
 pub const WARM_UP: usize = 240;
 const CLIP: f64 = 3.0;
+/// Features of closing prices.
+const CLOSES: [&str; 31] = [
+    "return 1",
+    "return 1, a day ago",
+    "momentum 5",
+    "momentum 10",
+    "momentum 20",
+    "momentum 60",
+    "momentum 120",
+    "momentum 240 without 20",
+    "own move 5",
+    "own move 20",
+    "own move 60",
+    "volatility 5",
+    "volatility 20",
+    "volatility 60",
+    "volatility 240",
+    "volatility 5 to 60",
+    "volatility 20 to 240",
+    "beta 120",
+    "own volatility 120",
+    "market correlation 120",
+    "skewness 60",
+    "best day 20",
+    "worst day 20",
+    "up days 20",
+    "to average 20",
+    "to average 60",
+    "to average 240",
+    "to high 60",
+    "to high 240",
+    "to low 60",
+    "to low 240",
+];
+
+/// A feature is stored in this many steps on either side of 0: a byte each, since they are many and are compared only.
+const LEVELS: f64 = 127.0;
 
 /// Features of all days from [`WARM_UP`] on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features {
     /// Names, in the order of the values.
-    pub names: Vec<&'static str>,
+    pub names: Vec<String>,
     stocks: usize,
-    values: Vec<f32>,
+    values: Vec<i8>,
 }
 
 impl Features {
-    /// The features of `day` (an index into the dates, at least [`WARM_UP`]): stock by stock.
-    pub fn day(&self, day: usize) -> &[f32] {
+    /// The features of `day` (an index into the dates, at least [`WARM_UP`]), stock by stock, appended to `out`.
+    pub fn day(&self, day: usize, out: &mut Vec<f32>) {
         let size = self.stocks * self.names.len();
-        &self.values[(day - WARM_UP) * size..(day - WARM_UP + 1) * size]
+        let step = (CLIP / LEVELS) as f32;
+        out.extend(
+            self.values[(day - WARM_UP) * size..(day - WARM_UP + 1) * size].iter().map(|&v| f32::from(v) * step),
+        );
     }
 
-    /// Computes all features.
+    /// Computes all features: the 158 of [`alpha`](super::alpha) where there are ranges and volumes, else those of closing
+    /// prices. A stock that is not in the universe of a day (see [`Prices::known`]) has zeros there.
     pub fn compute(prices: &Prices) -> Self {
         let (days, stocks) = (prices.dates.len(), prices.tickers.len());
-        let returns = prices.returns();
-        let market: Vec<f64> = (0..days).map(|t| returns.day(t).iter().sum::<f64>() / stocks as f64).collect();
-        let columns: Vec<Vec<(&'static str, Vec<f64>)>> = (0..stocks)
-            .into_par_iter()
-            .map(|s| {
-                let log: Vec<f64> = prices.close.stock(s).iter().map(|p| p.ln()).collect();
-                let mut columns = from_closes(&log, &returns.stock(s), &market);
-                if let Some(extra) = &prices.extra {
-                    let panels = [&extra.open, &extra.high, &extra.low, &extra.volume];
-                    columns.extend(from_extra(&log, panels.map(|p| p.stock(s))));
-                }
-                columns
-            })
-            .collect();
-        let names: Vec<&'static str> = columns.first().map_or_else(Vec::new, |c| c.iter().map(|(n, _)| *n).collect());
         let first = WARM_UP.min(days);
-        let mut values = vec![0.0f32; (days - first) * stocks * names.len()];
-        values.par_chunks_mut((stocks * names.len()).max(1)).enumerate().for_each(|(k, out)| {
-            for feature in 0..names.len() {
-                let raw: Vec<f64> = (0..stocks).map(|s| columns[s][feature].1[first + k]).collect();
-                for (s, value) in standardize(&raw).into_iter().enumerate() {
-                    out[s * names.len() + feature] = value as f32;
+        let from_alpha = prices.extra.is_some();
+        let names = if from_alpha { alpha::names() } else { CLOSES.iter().map(|n| (*n).to_owned()).collect() };
+        let count = names.len();
+        let raw: Vec<Vec<f32>> = if from_alpha {
+            (0..stocks).into_par_iter().map(|s| from_extra(prices, s, first)).collect()
+        } else {
+            let returns = prices.returns();
+            let market: Vec<f64> = (0..days).map(|t| prices.mean_known(&returns, t)).collect();
+            let stock = |s: usize| {
+                let log: Vec<f64> = prices.close.stock(s).iter().map(|p| p.ln()).collect();
+                let columns = from_closes(&log, &returns.stock(s), &market);
+                (first..days)
+                    .flat_map(|t| columns.iter().map(move |(_, c)| c[t] as f32).collect::<Vec<f32>>())
+                    .collect()
+            };
+            (0..stocks).into_par_iter().map(stock).collect()
+        };
+        let mut values = vec![0i8; (days - first) * stocks * count];
+        values.par_chunks_mut((stocks * count).max(1)).enumerate().for_each(|(k, out)| {
+            let known: Vec<usize> = (0..stocks).filter(|&s| prices.known(first + k, s)).collect();
+            let mut column = Vec::with_capacity(known.len());
+            for feature in 0..count {
+                column.clear();
+                column.extend(known.iter().map(|&s| f64::from(raw[s][k * count + feature])));
+                standardize(&mut column);
+                for (&s, value) in known.iter().zip(&column) {
+                    out[s * count + feature] = (value / CLIP * LEVELS).round() as i8;
                 }
             }
         });
@@ -58,11 +106,41 @@ impl Features {
     }
 }
 
-/// Mean 0, deviation 1, clipped; zeros where all stocks agree.
-fn standardize(raw: &[f64]) -> Vec<f64> {
-    let (mean, deviation) = mean_deviation(raw);
-    let unit = |v: &f64| if deviation > 1e-12 { ((v - mean) / deviation).clamp(-CLIP, CLIP) } else { 0.0 };
-    raw.iter().map(unit).collect()
+/// The features of one stock from day `first` on, day by day.
+fn from_extra(prices: &Prices, stock: usize, first: usize) -> Vec<f32> {
+    let Some(extra) = &prices.extra else { return Vec::new() };
+    let [close, open, high, low] = [&prices.close, &extra.open, &extra.high, &extra.low].map(|p| p.stock(stock));
+    let mut volume = extra.volume.stock(stock);
+    // An unknown volume is not a volume of 0: the day before stands in.
+    for t in 1..volume.len() {
+        if volume[t] <= 0.0 {
+            volume[t] = volume[t - 1];
+        }
+    }
+    let of = alpha::Stock { close: &close, open: &open, high: &high, low: &low, volume: &volume };
+    let series = alpha::Series::new(of);
+    let (mut out, mut row) = (Vec::new(), Vec::new());
+    for t in first..close.len() {
+        row.clear();
+        series.features(t, &mut row);
+        out.extend(row.iter().map(|&v| v as f32));
+    }
+    out
+}
+
+/// Mean 0, deviation 1 after cutting off what lies beyond the outermost hundredths, clipped; zeros where all stocks agree.
+fn standardize(column: &mut [f64]) {
+    column.iter_mut().filter(|v| !v.is_finite()).for_each(|v| *v = 0.0);
+    let mut sorted = column.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let (Some(&low), Some(&high)) = (sorted.get(sorted.len() / 100), sorted.get(sorted.len() - 1 - sorted.len() / 100))
+    else {
+        return;
+    };
+    column.iter_mut().for_each(|v| *v = v.clamp(low, high));
+    let (mean, deviation) = mean_deviation(column);
+    let unit = |v: f64| if deviation > 1e-9 { ((v - mean) / deviation).clamp(-CLIP, CLIP) } else { 0.0 };
+    column.iter_mut().for_each(|v| *v = unit(*v));
 }
 
 fn mean_deviation(values: &[f64]) -> (f64, f64) {
@@ -137,41 +215,5 @@ fn from_closes(log: &[f64], returns: &[f64], market: &[f64]) -> Vec<(&'static st
         ("to high 240", column(days, |t| log[t] - high(t, 240))),
         ("to low 60", column(days, |t| log[t] - low(t, 60))),
         ("to low 240", column(days, |t| log[t] - low(t, 240))),
-    ]
-}
-
-fn from_extra(log: &[f64], [open, high, low, volume]: [Vec<f64>; 4]) -> Vec<(&'static str, Vec<f64>)> {
-    let days = log.len();
-    // log(1 + v): a volume of 0 means unknown in some sources and must not be an infinity.
-    let log_volume: Vec<f64> = volume.iter().map(|v| v.ln_1p()).collect();
-    let mean = |series: &[f64], t: usize, w: usize| series[t + 1 - w..=t].iter().sum::<f64>() / w as f64;
-    let range: Vec<f64> = high.iter().zip(&low).map(|(h, l)| (h / l).ln()).collect();
-    let illiquidity: Vec<f64> = (0..days)
-        .map(|t| if t == 0 { 0.0 } else { (log[t] - log[t - 1]).abs() / (volume[t] * log[t].exp()).max(1.0) })
-        .collect();
-    let dollars: Vec<f64> = volume.iter().zip(log).map(|(v, l)| (v * l.exp()).ln_1p()).collect();
-    let place = |t: usize| {
-        let (l, h) = (low[t].ln(), high[t].ln());
-        if h > l { (2.0 * log[t] - l - h) / (h - l) } else { 0.0 }
-    };
-    let together = |t: usize, w: usize| {
-        let moves: Vec<f64> = (t + 1 - w..=t).map(|u| log[u] - log[u - 1]).collect();
-        let (a, b) = (&moves, &log_volume[t + 1 - w..=t]);
-        let ((am, ad), (bm, bd)) = (mean_deviation(a), mean_deviation(b));
-        let cov = a.iter().zip(b).map(|(x, y)| (x - am) * (y - bm)).sum::<f64>() / w as f64;
-        cov / (ad * bd).max(1e-12)
-    };
-    vec![
-        ("volume to 20", column(days, |t| log_volume[t] - mean(&log_volume, t, 20))),
-        ("volume 5 to 60", column(days, |t| mean(&log_volume, t, 5) - mean(&log_volume, t, 60))),
-        ("volume deviation 20", column(days, |t| mean_deviation(&log_volume[t - 19..=t]).1)),
-        ("return and volume 20", column(days, |t| together(t, 20))),
-        ("dollar volume 60", column(days, |t| mean(&dollars, t, 60))),
-        ("illiquidity 20", column(days, |t| mean(&illiquidity, t, 20).max(1e-18).ln())),
-        ("body", column(days, |t| log[t] - open[t].ln())),
-        ("overnight", column(days, |t| open[t].ln() - log[t - 1])),
-        ("place in range", column(days, place)),
-        ("range", column(days, |t| range[t])),
-        ("range 20", column(days, |t| mean(&range, t, 20))),
     ]
 }

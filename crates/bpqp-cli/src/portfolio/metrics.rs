@@ -1,85 +1,110 @@
-//! What is reported, with its definition.
+//! What is reported of a series of daily returns and weights, with its definition.
 
 use serde::Serialize;
 
 /// Trading days in a year.
 pub const YEAR: f64 = 252.0;
 
-/// Numbers of one method on one part of the data. Days are t = 1..T, `mu_t` the expected and `r_t` the true returns,
-/// `w_t` the decision.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// One method on one series of days t = 1..T: `w_t` the decision, `r_t` the returns that it earns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Metrics {
-    /// Mean of `(mu - r)^2` over days and stocks. Missing for rules that predict nothing.
-    pub mse: Option<f64>,
-    /// Information coefficient: mean over days of the correlation over stocks of `mu_t` with `r_t`.
-    pub ic: Option<f64>,
-    /// IC divided by the deviation of the daily correlations.
-    pub icir: Option<f64>,
-    /// Compound growth of `prod (1 + w_t'r_t)` per year of 252 days.
+    /// `sqrt(252)` times the standard deviation of the daily returns `w_t'r_t`.
+    pub volatility: f64,
+    /// 252 times their mean.
     pub annual_return: f64,
-    /// `sqrt(252) * mean / deviation` of the daily returns `w_t'r_t`, no risk-free rate.
+    /// The second over the first, no risk-free rate.
     pub sharpe: f64,
-    /// Mean over days of `f_t(w_t) - f_t(w*_t)`, `f_t(w) = lambda/2 w' Sigma_t w - r_t'w`, `w*_t` its minimizer: what not
-    /// knowing the returns costs per day.
-    pub regret: f64,
     /// Largest loss from a peak of wealth.
     pub max_drawdown: f64,
-    /// Mean over days of `sum |w_t - w_(t-1)| / 2`, weights not drifted: the part of the portfolio that changes hands.
+    /// Mean over days of `sum |w_t - v_t| / 2`, `v_t` the weights of the day before, drifted with prices: the part of the
+    /// portfolio that changes hands.
     pub turnover: f64,
+    /// Names held: mean of `1 / sum w_t^2`.
+    pub held: f64,
+    /// `annual_return` less costs: cost per value traded times `sum |w_t - v_t|`.
+    pub net_return: f64,
+    /// Sharpe ratio of the returns less costs.
+    pub net_sharpe: f64,
 }
 
-/// Daily results of one method on one part of the data.
-#[derive(Debug, Clone, Default)]
-pub struct Days {
-    /// Expected returns, day by day.
-    pub expected: Vec<Vec<f64>>,
-    /// True returns.
-    pub truth: Vec<Vec<f64>>,
-    /// Decisions.
-    pub weights: Vec<Vec<f64>>,
-    /// Regrets.
-    pub regret: Vec<f64>,
+/// The days of one method, in order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Series {
+    /// Returns before costs.
+    pub returns: Vec<f64>,
+    /// `sum |w_t - v_t|`.
+    pub traded: Vec<f64>,
+    /// `1 / sum w_t^2`.
+    pub held: Vec<f64>,
 }
 
-impl Days {
-    /// Daily returns of the portfolio.
-    pub fn returns(&self) -> Vec<f64> {
-        let day = |(w, r): (&Vec<f64>, &Vec<f64>)| w.iter().zip(r).map(|(w, r)| w * r).sum();
-        self.weights.iter().zip(&self.truth).map(day).collect()
+impl Series {
+    /// Appends the days of a later part.
+    pub fn extend(&mut self, later: &Series) {
+        self.returns.extend(&later.returns);
+        self.traded.extend(&later.traded);
+        self.held.extend(&later.held);
     }
 
-    /// Mean squared error of the expected returns.
-    pub fn mse(&self) -> Option<f64> {
-        let errors: Vec<f64> =
-            self.expected.iter().flatten().zip(self.truth.iter().flatten()).map(|(m, r)| (m - r).powi(2)).collect();
-        (!errors.is_empty()).then(|| mean(&errors))
+    /// Adds a day; `before` are the weights just before trading.
+    pub fn push(&mut self, w: &[f64], before: &[f64], r: &[f64]) {
+        self.returns.push(w.iter().zip(r).map(|(w, r)| w * r).sum());
+        self.traded.push(w.iter().zip(before).map(|(w, v)| (w - v).abs()).sum());
+        self.held.push(1.0 / w.iter().map(|w| w * w).sum::<f64>());
     }
 
-    /// All of it.
-    pub fn metrics(&self) -> Metrics {
-        let daily: Vec<f64> = self.expected.iter().zip(&self.truth).map(|(m, r)| correlation(m, r)).collect();
-        let returns = self.returns();
-        let moves: Vec<f64> = self
-            .weights
-            .windows(2)
-            .map(|pair| pair[0].iter().zip(&pair[1]).map(|(a, b)| (a - b).abs()).sum::<f64>() / 2.0)
-            .collect();
-        let predicts = !daily.is_empty();
+    /// Returns after costs.
+    pub fn net(&self, cost: f64) -> Vec<f64> {
+        self.returns.iter().zip(&self.traded).map(|(r, t)| r - cost * t).collect()
+    }
+
+    /// All of it, at that cost per value traded.
+    pub fn metrics(&self, cost: f64) -> Metrics {
+        let (net, volatility) = (self.net(cost), deviation(&self.returns));
         Metrics {
-            mse: self.mse(),
-            ic: predicts.then(|| mean(&daily)),
-            icir: predicts.then(|| ratio(mean(&daily), deviation(&daily))),
-            annual_return: annual_return(&returns),
-            sharpe: YEAR.sqrt() * ratio(mean(&returns), deviation(&returns)),
-            regret: mean(&self.regret),
-            max_drawdown: max_drawdown(&returns),
-            turnover: mean(&moves),
+            volatility: YEAR.sqrt() * volatility,
+            annual_return: YEAR * mean(&self.returns),
+            sharpe: sharpe(&self.returns),
+            max_drawdown: max_drawdown(&self.returns),
+            turnover: 0.5 * mean(&self.traded),
+            held: mean(&self.held),
+            net_return: YEAR * mean(&net),
+            net_sharpe: sharpe(&net),
         }
     }
 }
 
+impl Metrics {
+    /// Mean of each number.
+    pub fn mean_of(all: &[Metrics]) -> Metrics {
+        let of = |f: fn(&Metrics) -> f64| mean(&all.iter().map(f).collect::<Vec<f64>>());
+        Metrics {
+            volatility: of(|m| m.volatility),
+            annual_return: of(|m| m.annual_return),
+            sharpe: of(|m| m.sharpe),
+            max_drawdown: of(|m| m.max_drawdown),
+            turnover: of(|m| m.turnover),
+            held: of(|m| m.held),
+            net_return: of(|m| m.net_return),
+            net_sharpe: of(|m| m.net_sharpe),
+        }
+    }
+}
+
+/// Weights after the prices have moved by `r`.
+pub fn drifted(w: &[f64], r: &[f64]) -> Vec<f64> {
+    let grown: Vec<f64> = w.iter().zip(r).map(|(w, r)| w * (1.0 + r)).collect();
+    let total: f64 = grown.iter().sum();
+    grown.into_iter().map(|v| v / total).collect()
+}
+
 fn ratio(a: f64, b: f64) -> f64 {
     if b > 0.0 { a / b } else { 0.0 }
+}
+
+/// `sqrt(252)` mean / deviation.
+pub fn sharpe(returns: &[f64]) -> f64 {
+    YEAR.sqrt() * ratio(mean(returns), deviation(returns))
 }
 
 /// Arithmetic mean, 0 of nothing.
@@ -96,31 +121,13 @@ pub fn deviation(values: &[f64]) -> f64 {
     (values.iter().map(|v| (v - m).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
 }
 
-/// Pearson correlation, 0 where one side is constant.
-pub fn correlation(a: &[f64], b: &[f64]) -> f64 {
-    let (ma, mb) = (mean(a), mean(b));
-    let cov: f64 = a.iter().zip(b).map(|(x, y)| (x - ma) * (y - mb)).sum();
-    let square = |v: &[f64], m: f64| v.iter().map(|x| (x - m).powi(2)).sum::<f64>();
-    ratio(cov, (square(a, ma) * square(b, mb)).sqrt())
-}
-
 /// Wealth after each day, starting from 1.
 pub fn wealth(returns: &[f64]) -> Vec<f64> {
-    returns
-        .iter()
-        .scan(1.0, |wealth, r| {
-            *wealth *= 1.0 + r;
-            Some(*wealth)
-        })
-        .collect()
-}
-
-/// Compound growth per year.
-pub fn annual_return(returns: &[f64]) -> f64 {
-    match wealth(returns).last() {
-        Some(end) => end.max(0.0).powf(YEAR / returns.len() as f64) - 1.0,
-        None => 0.0,
-    }
+    let step = |wealth: &mut f64, r: &f64| {
+        *wealth *= 1.0 + r;
+        Some(*wealth)
+    };
+    returns.iter().scan(1.0, step).collect()
 }
 
 /// Largest loss from a peak, as a positive fraction.
@@ -133,25 +140,6 @@ pub fn max_drawdown(returns: &[f64]) -> f64 {
     worst
 }
 
-/// Is the mean of a daily difference different from 0? Mean, standard error and t value, days taken as independent.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Difference {
-    /// Mean per day.
-    pub mean: f64,
-    /// Its standard error.
-    pub standard_error: f64,
-    /// Mean over standard error.
-    pub t: f64,
-}
-
-impl Difference {
-    /// Of daily values.
-    pub fn of(values: &[f64]) -> Self {
-        let standard_error = deviation(values) / (values.len().max(1) as f64).sqrt();
-        Difference { mean: mean(values), standard_error, t: ratio(mean(values), standard_error) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,21 +150,19 @@ mod tests {
 
     #[test]
     fn agree_with_values_by_hand() {
-        let days = Days {
-            expected: vec![vec![0.1, 0.3], vec![0.2, 0.0]],
-            truth: vec![vec![0.0, 0.2], vec![0.1, -0.2]],
-            weights: vec![vec![1.0, 0.0], vec![0.25, 0.75]],
-            regret: vec![0.2, 0.4],
-        };
-        let m = days.metrics();
-        close(m.mse.unwrap(), (0.01 + 0.01 + 0.01 + 0.04) / 4.0);
-        close(m.ic.unwrap(), 1.0);
+        let mut days = Series::default();
+        days.push(&[1.0, 0.0], &[0.5, 0.5], &[0.0, 0.2]);
+        days.push(&[0.25, 0.75], &[1.0, 0.0], &[0.1, -0.2]);
+        let m = days.metrics(0.01);
         // Returns are 0 and 0.025 - 0.15 = -0.125.
-        close(m.annual_return, 0.875f64.powf(126.0) - 1.0);
+        close(m.annual_return, -0.0625 * 252.0);
+        close(m.volatility, 252f64.sqrt() * 0.125 / 2f64.sqrt());
+        close(m.sharpe, m.annual_return / m.volatility);
         close(m.max_drawdown, 0.125);
-        close(m.sharpe, 252f64.sqrt() * -0.0625 / (0.125 / 2f64.sqrt()));
-        close(m.regret, 0.3);
-        close(m.turnover, 0.75);
+        close(m.turnover, 0.5 * (1.0 + 1.5) / 2.0);
+        close(m.held, 0.5 * (1.0 + 1.0 / 0.625));
+        close(m.net_return, m.annual_return - 252.0 * 0.01 * 1.25);
+        close(drifted(&[0.5, 0.5], &[1.0, 0.0])[0], 2.0 / 3.0);
     }
 
     #[test]
@@ -184,18 +170,5 @@ mod tests {
         close(max_drawdown(&[-0.1, 0.5, -0.2, 0.1, -0.5]), 1.0 - 0.8 * 1.1 * 0.5);
         close(max_drawdown(&[0.1, 0.2]), 0.0);
         close(max_drawdown(&[-0.3]), 0.3);
-    }
-
-    #[test]
-    fn correlation_of_a_constant_is_zero() {
-        close(correlation(&[1.0, 1.0, 1.0], &[1.0, 2.0, 3.0]), 0.0);
-        close(correlation(&[3.0, 2.0, 1.0], &[1.0, 2.0, 3.0]), -1.0);
-    }
-
-    #[test]
-    fn rules_that_predict_nothing_have_no_prediction_error() {
-        let days = Days { weights: vec![vec![1.0]], truth: vec![vec![0.1]], regret: vec![0.0], ..Days::default() };
-        let m = days.metrics();
-        assert_eq!((m.mse, m.ic, m.icir), (None, None, None));
     }
 }

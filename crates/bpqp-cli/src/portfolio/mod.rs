@@ -1,11 +1,14 @@
-//! End-to-end portfolios: prices -> features -> expected returns -> mean-variance program -> decision loss -> gradient
-//! through the program -> predictor.
+//! Portfolios learned through the program that makes them: prices -> features -> network -> factored covariance (or expected
+//! returns) -> quadratic program -> loss of the decision -> gradient through the program -> network.
 
+pub mod alpha;
 pub mod covariance;
 pub mod dataset;
+pub mod engine;
 pub mod features;
 pub mod metrics;
 pub mod model;
+pub mod model_file;
 pub mod options;
 pub mod prices;
 mod progress;
@@ -13,7 +16,8 @@ pub mod random;
 pub mod report;
 pub mod results;
 mod run;
+pub mod stats;
 pub mod table;
-pub mod train;
+mod weights;
 
 pub use run::{results as train_and_measure, run};

@@ -1,86 +1,66 @@
 //! Progress on standard error: a bar on a terminal, plain lines otherwise.
 
-use super::train::{Epoch, Event, Method};
+use super::engine::{Epoch, Method};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
-/// Fractions of the bar per epoch.
-const PARTS: u64 = 100;
-
-/// Shows both losses and the time left.
+/// Counts passes over training days.
 pub struct Progress {
     bar: Option<ProgressBar>,
-    plan: Vec<Planned>,
-    at: usize,
-    epochs: usize,
+    done: std::sync::Mutex<f64>,
+    all: f64,
     started: Instant,
 }
 
-/// One training of the plan.
-struct Planned {
-    method: Method,
-    seed: u64,
-    seconds: Option<f64>,
+/// A pass through the program takes about as long as two others.
+fn cost(method: Method) -> f64 {
+    if method == Method::Through { 2.0 } else { 1.0 }
 }
 
 impl Progress {
-    /// For trainings in that order.
-    pub fn new(plan: &[(Method, u64)], epochs: usize) -> Self {
+    /// For that many passes of each method.
+    pub fn new(passes: &[(Method, usize)]) -> Self {
+        let all: f64 = passes.iter().map(|&(m, count)| cost(m) * count as f64).sum();
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(plan.len() as u64 * (epochs as u64 + 1) * PARTS);
+            let bar = ProgressBar::new(all as u64);
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(8));
-            let style = ProgressStyle::with_template("{prefix:.bold} {wide_bar:.cyan/blue} {msg}");
+            let style = ProgressStyle::with_template("{wide_bar:.cyan/blue} {msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
             bar
         });
-        let plan = plan.iter().map(|&(method, seed)| Planned { method, seed, seconds: None }).collect();
-        Progress { bar, plan, at: 0, epochs, started: Instant::now() }
+        Progress { bar, done: std::sync::Mutex::new(0.0), all, started: Instant::now() }
     }
 
     /// A line of text.
     pub fn say(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            Some(bar) => bar.suspend(|| crate::say(text)),
             // A closed pipe must not end the training.
             None => drop(writeln!(std::io::stderr(), "{text}")),
         }
     }
 
-    /// The next training starts.
-    pub fn start(&mut self, at: usize) {
-        self.at = at;
-        self.started = Instant::now();
-        if let (Some(bar), Some(now)) = (&self.bar, self.plan.get(at)) {
-            bar.set_prefix(format!("{:9} seed {}", now.method.name(), now.seed));
-            bar.set_position(at as u64 * (self.epochs as u64 + 1) * PARTS);
-        }
-    }
-
-    /// A training says where it stands.
-    pub fn event(&mut self, event: Event) {
-        match event {
-            Event::Step { done, mse, regret } => {
-                let Some(bar) = &self.bar else { return };
-                let within = bar.position() % PARTS;
-                bar.inc(((done * PARTS as f64) as u64).min(PARTS - 1).saturating_sub(within));
-                let regret = regret.map_or(String::new(), |r| format!("regret {:.1} bp, ", 1e4 * r));
-                bar.set_message(format!("{regret}MSE {mse:.2e}{}", self.left()));
+    /// A pass has ended.
+    pub fn pass(&self, period: usize, seed: u64, method: Method, epoch: &Epoch, epochs: usize) {
+        let mut done = self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *done += cost(method);
+        let share = (*done / self.all).clamp(1e-9, 1.0);
+        let seconds = (self.started.elapsed().as_secs_f64() * (1.0 / share - 1.0)).round() as u64;
+        let left = format!("{} min {:02} s left", seconds / 60, seconds % 60);
+        let text = format!(
+            "period {} seed {seed} {}: epoch {}/{epochs}, validation {:.4}, {left}",
+            period + 1,
+            method.name(),
+            epoch.epoch,
+            epoch.validation
+        );
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(*done as u64);
+                bar.set_message(text);
             }
-            Event::Epoch { record, best } => {
-                // Epoch 0 is an evaluation and says little about the time of a pass.
-                if let Some(now) = self.plan.get_mut(self.at).filter(|_| record.epoch > 0) {
-                    now.seconds = Some(self.started.elapsed().as_secs_f64() / record.epoch as f64);
-                }
-                match &self.bar {
-                    Some(bar) => {
-                        let base = self.at as u64 * (self.epochs as u64 + 1);
-                        bar.set_position((base + record.epoch as u64 + 1) * PARTS);
-                        bar.set_message(format!("{}{}", losses(&record), self.left()));
-                    }
-                    None => self.say(&self.line(&record, best)),
-                }
-            }
+            None => self.say(&text),
         }
     }
 
@@ -90,39 +70,4 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
-
-    fn line(&self, record: &Epoch, best: usize) -> String {
-        let (method, seed) = self.plan.get(self.at).map_or(("", 0), |p| (p.method.name(), p.seed));
-        format!(
-            "{method} seed {seed} epoch {}/{}: {}, best epoch {best}{}",
-            record.epoch,
-            self.epochs,
-            losses(record),
-            self.left()
-        )
-    }
-
-    /// Time left: the epochs that remain, at the speed of their method so far, or of the slowest method seen.
-    fn left(&self) -> String {
-        let slowest = self.plan.iter().filter_map(|p| p.seconds).fold(0.0, f64::max);
-        if slowest == 0.0 {
-            return String::new();
-        }
-        let speed = |method: Method| {
-            let known = self.plan.iter().rev().filter(|p| p.method == method).find_map(|p| p.seconds);
-            known.unwrap_or(slowest) * self.epochs as f64
-        };
-        let ahead: f64 = self.plan.iter().skip(self.at).map(|p| speed(p.method)).sum();
-        let seconds = (ahead - self.started.elapsed().as_secs_f64()).max(0.0).round() as u64;
-        if seconds < 60 {
-            format!(", {seconds} s left")
-        } else {
-            format!(", {} min {:02} s left", seconds / 60, seconds % 60)
-        }
-    }
-}
-
-fn losses(record: &Epoch) -> String {
-    let (regret, mse) = (1e4 * record.validation_regret, record.validation_mse);
-    format!("validation regret {regret:.2} bp, MSE {mse:.4e}")
 }

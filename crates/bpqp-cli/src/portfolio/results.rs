@@ -1,33 +1,48 @@
 //! What a run found: the source of the table, the JSON and the page.
 
-use super::dataset::{Dataset, Rule, Split};
-use super::metrics::{Days, Difference, Metrics, deviation, mean};
-use super::train::{Epoch, Method, Trained, Training};
+use super::engine::{Epoch, Method, Rule, Training};
+use super::metrics::{Metrics, Series};
+use super::options::Learn;
+use super::stats::Difference;
 use serde::Serialize;
 
 /// A run.
 #[derive(Debug, Serialize)]
 pub struct Results {
+    /// What the network moves.
+    pub learn: Learn,
     /// What was learned from.
     pub data: DataSummary,
-    /// How decisions are taken.
-    pub rule: RuleSummary,
+    /// What may be held.
+    pub rule: Rule,
     /// How it was trained.
     pub training: Training,
-    /// True if the user stopped it; what is here then is the best model so far.
+    /// Cost of trading per value traded.
+    pub cost: f64,
+    /// True if the numbers are of the validation days, the test days unread.
+    pub validation_only: bool,
+    /// True if the user stopped it; what is here then is of the best networks so far.
     pub interrupted: bool,
-    /// One entry per method.
-    pub methods: Vec<MethodResults>,
-    /// Rules without a predictor, on the test days.
-    pub benchmarks: Vec<Benchmark>,
-    /// bpqp minus two-stage on the test days, if both were trained.
-    pub comparison: Option<Comparison>,
-    /// What the data cannot prove.
+    /// The walk.
+    pub periods: Vec<Period>,
+    /// One row per method.
+    pub rows: Vec<Row>,
+    /// The same with yesterday's weights in the program.
+    pub with_costs: Vec<CostRow>,
+    /// Through the program less each other method, on the same days.
+    pub comparisons: Vec<Comparison>,
+    /// What the numbers cannot prove.
     pub caveats: Vec<String>,
-    /// Days of the test part, on which decisions are taken.
-    pub test_dates: Vec<String>,
+    /// The days of the reported periods on which decisions are taken.
+    pub dates: Vec<String>,
+    /// The last days' weights of the saved network.
+    pub latest: Option<Vec<super::model_file::Weights>>,
     /// Seconds of the whole run.
     pub seconds: f64,
+    /// Seconds of a pass through the program, and the share of it that is the optimization.
+    pub pass_seconds: f64,
+    /// See `pass_seconds`.
+    pub solver_share: f64,
 }
 
 /// The data in numbers.
@@ -43,18 +58,25 @@ pub struct DataSummary {
     pub until: String,
     /// Number of days.
     pub days: usize,
-    /// Inputs of the predictor.
-    pub features: Vec<&'static str>,
-    /// Parts: first decision, last decision, number of days.
+    /// Inputs of the network.
+    pub features: Vec<String>,
+    /// What was found in the file.
+    pub remarks: Vec<String>,
+}
+
+/// One step of the walk.
+#[derive(Debug, Clone, Serialize)]
+pub struct Period {
+    /// Days to learn from.
     pub train: Part,
-    /// As `train`.
+    /// Days to choose by.
     pub validation: Part,
-    /// As `train`.
+    /// Days to report.
     pub test: Part,
 }
 
 /// A part of the days.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Part {
     /// First decision.
     pub from: String,
@@ -64,242 +86,118 @@ pub struct Part {
     pub days: usize,
 }
 
-/// How decisions are taken.
+/// A method on the reported days.
 #[derive(Debug, Serialize)]
-pub struct RuleSummary {
-    /// Lambda.
-    pub risk_aversion: f64,
-    /// The largest weight.
-    pub cap: f64,
-    /// `factored` or `dense`.
-    pub covariance: &'static str,
-}
-
-/// All seeds of a method.
-#[derive(Debug, Serialize)]
-pub struct MethodResults {
+pub struct Row {
     /// Which.
     pub method: Method,
-    /// One entry per seed.
-    pub seeds: Vec<SeedResults>,
+    /// One entry per seed; one for a method without a network.
+    pub seeds: Vec<SeedRow>,
     /// Means over the seeds.
-    pub mean: Summary,
-    /// Standard deviations over the seeds; 0 for one seed.
-    pub spread: Summary,
+    pub mean: Metrics,
+    /// Means over the seeds, period by period.
+    pub by_period: Vec<Metrics>,
+    /// The weights of the first seed.
+    pub weights: Vec<Holding>,
 }
 
-/// One training.
+/// The weights of a day, 0 left out.
+#[derive(Debug, Clone, Serialize)]
+pub struct Holding {
+    /// The day of the decision.
+    pub date: String,
+    /// Number of the stock in [`DataSummary::tickers`], and its weight.
+    pub weights: Vec<(usize, f32)>,
+}
+
+/// One seed of a method.
 #[derive(Debug, Serialize)]
-pub struct SeedResults {
+pub struct SeedRow {
     /// The seed.
     pub seed: u64,
-    /// The chosen epoch.
-    pub best_epoch: usize,
-    /// False if the user stopped it.
-    pub finished: bool,
-    /// On the test days.
-    pub test: Metrics,
-    /// On the validation days.
-    pub validation: Metrics,
-    /// Seconds per pass over the training days.
-    pub seconds_per_epoch: f64,
-    /// Milliseconds per forward solve, wall clock on all threads.
-    pub forward_ms: f64,
-    /// Milliseconds per backward solve, where there is one.
-    pub backward_ms: Option<f64>,
-    /// Programs whose gradient the solver refused to give.
-    pub gradients_refused: usize,
-    /// Epoch by epoch.
-    pub curve: Vec<Epoch>,
-    /// Daily returns of the portfolio on the test days.
-    pub returns: Vec<f64>,
-    /// Daily regret on the test days.
-    pub regret: Vec<f64>,
-    /// Weights on the test days.
-    #[serde(skip)]
-    pub weights: Vec<Vec<f64>>,
+    /// On all reported days.
+    pub metrics: Metrics,
+    /// Its days.
+    #[serde(flatten)]
+    pub series: Series,
+    /// Its training, period by period.
+    pub curves: Vec<Vec<Epoch>>,
+    /// The chosen epochs.
+    pub chosen: Vec<usize>,
 }
 
-/// The columns of the table.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct Summary {
-    /// See [`Metrics::mse`].
-    pub mse: f64,
-    /// See [`Metrics::ic`].
-    pub ic: f64,
-    /// See [`Metrics::icir`].
-    pub icir: f64,
-    /// See [`Metrics::annual_return`].
-    pub annual_return: f64,
-    /// See [`Metrics::sharpe`].
-    pub sharpe: f64,
-    /// See [`Metrics::regret`].
-    pub regret: f64,
-    /// See [`Metrics::max_drawdown`].
-    pub max_drawdown: f64,
-    /// See [`Metrics::turnover`].
-    pub turnover: f64,
-    /// See [`SeedResults::seconds_per_epoch`].
-    pub seconds_per_epoch: f64,
-    /// See [`SeedResults::forward_ms`].
-    pub forward_ms: f64,
-    /// See [`SeedResults::backward_ms`].
-    pub backward_ms: Option<f64>,
-}
-
-/// A rule without a predictor.
+/// A method with yesterday's weights in its program.
 #[derive(Debug, Serialize)]
-pub struct Benchmark {
-    /// Its name.
-    pub name: &'static str,
-    /// On the validation days.
-    pub validation: Metrics,
-    /// On the test days.
-    pub test: Metrics,
-    /// Daily returns on the test days.
-    pub returns: Vec<f64>,
+pub struct CostRow {
+    /// Which.
+    pub method: Method,
+    /// The price of a trade, chosen on the validation days of each seed and period.
+    pub kappas: Vec<Vec<f64>>,
+    /// Means over the seeds.
+    pub mean: Metrics,
+    /// The days of the first seed.
+    pub series: Series,
 }
 
-/// bpqp minus two-stage, day by day, averaged over the seeds.
+/// Through the program less another method, averaged over the seeds.
 #[derive(Debug, Serialize)]
 pub struct Comparison {
-    /// Of the regret; below 0 is better.
-    pub regret: Difference,
-    /// Of the return; above 0 is better.
+    /// The other one.
+    pub against: Method,
+    /// Of the logarithm of the variance; below 0 is better. Block bootstrap.
+    pub log_variance: Difference,
+    /// Of the Sharpe ratio; above 0 is better. Block bootstrap.
+    pub sharpe: Difference,
+    /// Of the daily return. Newey and West.
     pub daily_return: Difference,
+    /// Volatility a year of both, period by period.
+    pub volatility: Vec<(f64, f64)>,
 }
 
-impl DataSummary {
-    /// Of a data set.
-    pub fn of(data: &Dataset) -> Self {
-        let Split { train, validation, test } = data.split.clone();
-        let part = |range: std::ops::Range<usize>| Part {
-            from: data.date(range.start).to_owned(),
-            until: data.date(range.end - 1).to_owned(),
-            days: range.len(),
-        };
-        let dates = &data.prices.dates;
-        DataSummary {
-            source: data.prices.source.clone(),
-            tickers: data.prices.tickers.clone(),
-            from: dates[0].clone(),
-            until: dates[dates.len() - 1].clone(),
-            days: dates.len(),
-            features: data.features.names.clone(),
-            train: part(train),
-            validation: part(validation),
-            test: part(test),
-        }
+impl Results {
+    /// The row of a method.
+    pub fn row(&self, method: Method) -> Option<&Row> {
+        self.rows.iter().find(|r| r.method == method)
     }
 }
 
-impl RuleSummary {
-    /// Of a rule.
-    pub fn of(rule: &Rule) -> Self {
-        let covariance = if rule.dense { "dense" } else { "factored" };
-        RuleSummary { risk_aversion: rule.risk_aversion, cap: rule.cap, covariance }
-    }
-}
-
-impl SeedResults {
-    /// Of a training and its results on the validation and test days.
-    pub fn of(seed: u64, trained: &Trained, validation: &Days, test: &Days) -> Self {
-        let per = |seconds: f64, count: usize| if count == 0 { 0.0 } else { 1e3 * seconds / count as f64 };
-        let passes: Vec<f64> = trained.curve.iter().filter(|e| e.epoch > 0).map(|e| e.seconds).collect();
-        let t = &trained.timing;
-        // A method that solves nothing while training is timed where it decides.
-        let forward = if t.forward_count > 0 { t } else { &trained.validation_timing };
-        SeedResults {
-            seed,
-            best_epoch: trained.best,
-            finished: trained.finished,
-            test: test.metrics(),
-            validation: validation.metrics(),
-            seconds_per_epoch: mean(&passes),
-            forward_ms: per(forward.forward_seconds, forward.forward_count),
-            backward_ms: (t.backward_count > 0).then(|| per(t.backward_seconds, t.backward_count)),
-            gradients_refused: t.backward_refused,
-            curve: trained.curve.clone(),
-            returns: test.returns(),
-            regret: test.regret.clone(),
-            weights: test.weights.clone(),
-        }
-    }
-}
-
-impl MethodResults {
-    /// Mean and spread over the seeds.
-    pub fn of(method: Method, seeds: Vec<SeedResults>) -> Self {
-        let over = |statistic: fn(&[f64]) -> f64| {
-            let take = |value: fn(&SeedResults) -> f64| statistic(&seeds.iter().map(value).collect::<Vec<f64>>());
-            let backward: Vec<f64> = seeds.iter().filter_map(|s| s.backward_ms).collect();
-            Summary {
-                mse: take(|s| s.test.mse.unwrap_or(f64::NAN)),
-                ic: take(|s| s.test.ic.unwrap_or(f64::NAN)),
-                icir: take(|s| s.test.icir.unwrap_or(f64::NAN)),
-                annual_return: take(|s| s.test.annual_return),
-                sharpe: take(|s| s.test.sharpe),
-                regret: take(|s| s.test.regret),
-                max_drawdown: take(|s| s.test.max_drawdown),
-                turnover: take(|s| s.test.turnover),
-                seconds_per_epoch: take(|s| s.seconds_per_epoch),
-                forward_ms: take(|s| s.forward_ms),
-                backward_ms: (!backward.is_empty()).then(|| statistic(&backward)),
-            }
-        };
-        MethodResults { method, mean: over(mean), spread: over(deviation), seeds }
-    }
-
-    /// A daily series averaged over the seeds.
-    pub fn average(&self, series: fn(&SeedResults) -> &Vec<f64>) -> Vec<f64> {
-        let days = self.seeds.first().map_or(0, |s| series(s).len());
-        (0..days).map(|t| mean(&self.seeds.iter().map(|s| series(s)[t]).collect::<Vec<f64>>())).collect()
-    }
-}
-
-impl Comparison {
-    /// If both methods were trained.
-    pub fn of(methods: &[MethodResults]) -> Option<Self> {
-        let find = |method| methods.iter().find(|m| m.method == method);
-        let (bpqp, two_stage) = (find(Method::Bpqp)?, find(Method::TwoStage)?);
-        let difference = |series: fn(&SeedResults) -> &Vec<f64>| {
-            let pairs = bpqp.average(series).into_iter().zip(two_stage.average(series));
-            Difference::of(&pairs.map(|(b, t)| b - t).collect::<Vec<f64>>())
-        };
-        Some(Comparison { regret: difference(|s| &s.regret), daily_return: difference(|s| &s.returns) })
-    }
-}
-
-/// What the data cannot prove, for these results.
-pub fn caveats(results: &Results) -> Vec<String> {
-    let data = &results.data;
-    let mut list = vec![
-        format!(
-            "Survivors: the {} stocks are in the data because they still traded at the end of it, so every average \
-             return is too good, that of equal weights included.",
-            data.tickers.len()
-        ),
-        "No costs: the returns are before fees, spreads, taxes and market impact. The turnover column says how much \
-         changes hands each day; at 10 basis points per trade, 0.1 of turnover costs about 5 % a year."
-            .to_owned(),
-        format!(
-            "One history: {} test days are one draw of the market, and the seeds share it. Their spread says how much \
-             the starting weights matter, not how much luck the market brought.",
-            data.test.days
-        ),
-    ];
-    if data.tickers.len() < 100 {
-        list.push(format!(
-            "Few stocks: {} names allow little choice; a correlation over {} stocks is noise on any single day.",
-            data.tickers.len(),
-            data.tickers.len()
-        ));
-    }
-    if results.methods.iter().any(|m| m.seeds.len() == 1) {
-        list.push("One seed: run --seeds 3 or more before you compare.".to_owned());
-    }
+/// What the numbers cannot prove.
+pub fn caveats(results: &Results, built_in: bool) -> Vec<String> {
+    let mut all = Vec::new();
     if results.interrupted {
-        list.push("Stopped early: the numbers are those of the best epoch so far.".to_owned());
+        all.push("Stopped early: these are the best networks so far, of the periods and seeds that were begun.".into());
     }
-    list
+    if results.validation_only {
+        all.push(
+            "Validation days only: epochs and settings were chosen on these very days, so they look too good.".into(),
+        );
+    }
+    all.push(if built_in {
+        "Survivors: only stocks that still traded at the end of the data are in it, so every return is too good, that of \
+         equal weights included. Compare methods; do not claim profits."
+            .into()
+    } else {
+        "Survivors: if the file holds only stocks that exist today, every return is too good.".into()
+    });
+    all.push(
+        "One history: seeds share the market's one draw, their spread says nothing about its luck. The tests know the days \
+         to depend on each other over a month, not over years."
+            .into(),
+    );
+    all.push(format!(
+        "Costs: the first table trades freely; 'net' takes {:.0} bp off every value bought or sold, which is a guess at \
+         spreads and impact.",
+        1e4 * results.cost
+    ));
+    if results.learn == Learn::Returns {
+        all.push(
+            "Expected returns: daily returns of liquid stocks are close to unpredictable; a difference within two standard \
+             errors is nothing, and of many runs one exceeds that by chance."
+                .into(),
+        );
+    }
+    if results.data.tickers.len() < 50 {
+        all.push(format!("Few stocks: with {} there is little to choose from.", results.data.tickers.len()));
+    }
+    all
 }

@@ -15,7 +15,7 @@ pub enum DataError {
         reason: String,
     },
     /// The first line does not say what the columns are.
-    #[error("{file}, line 1: {reason}; expected either `date,TICKER1,TICKER2,...` (closing prices, one column per stock) or `date,ticker,open,high,low,close,volume` (one row per stock and day)", file = file.display())]
+    #[error("{file}, line 1: {reason}; expected `date,TICKER1,TICKER2,...` (closing prices, one column per stock), `date,ticker,open,high,low,close,volume` (one row per stock and day), or a file of yfinance", file = file.display())]
     Header {
         /// The file.
         file: PathBuf,
@@ -33,7 +33,7 @@ pub enum DataError {
         reason: String,
     },
     /// A date that is not one.
-    #[error("{file}, line {line}, column {column}: {value:?} is not a date: write dates as YYYY-MM-DD", file = file.display())]
+    #[error("{file}, line {line}, column {column}: {value:?} is not a date like the others of the column: write dates as YYYY-MM-DD", file = file.display())]
     Date {
         /// The file.
         file: PathBuf,
@@ -57,20 +57,6 @@ pub enum DataError {
         what: String,
         /// Where it was first.
         first: u64,
-    },
-    /// Dates that go back.
-    #[error("{file}, line {line}: date {date} of {what} comes after {previous}: sort the rows by date, oldest first", file = file.display())]
-    Unsorted {
-        /// The file.
-        file: PathBuf,
-        /// The line, from 1.
-        line: u64,
-        /// The date.
-        date: String,
-        /// Of which stock, or of all.
-        what: String,
-        /// The date before it.
-        previous: String,
     },
     /// Not a number.
     #[error("{file}, line {line}, column {column}: {value:?} is not a number: use plain decimals such as 12.34", file = file.display())]
@@ -99,7 +85,7 @@ pub enum DataError {
         needed: &'static str,
     },
     /// A stock without a price on a day on which others have one.
-    #[error("{file}, line {line}: {ticker} has no price on {date} ({count} of its {days} days are missing): fill the gap (for example with the last price), or leave the stock or the day out", file = file.display())]
+    #[error("{file}, line {line}: {ticker} has no price on {date} ({count} of its {days} days are missing): --fill carries the last price over gaps, --drop-incomplete leaves such stocks out", file = file.display())]
     Gap {
         /// The file.
         file: PathBuf,
@@ -130,7 +116,7 @@ pub enum DataError {
     },
     /// Not enough data to learn from.
     #[error(
-        "{days} days of {stocks} stocks are too little: {needed} days and 2 stocks are the least (240 days feed the covariance, the rest is split in three)"
+        "{days} days of {stocks} stocks are too little: {needed} days and 2 stocks are the least for so many test periods (240 days feed the risk model, the rest trains, validates and tests); use a longer file, or --folds 1"
     )]
     TooLittle {
         /// Days after selection.
@@ -155,6 +141,14 @@ pub enum DataError {
     SelectionDate {
         /// What was given.
         value: String,
+    },
+    /// A file of packed prices that is not one.
+    #[error("{file}: {reason}: not a file of packed prices, or a broken one", file = file.display())]
+    Packed {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
     },
     /// Something wrong inside an archive of arrays.
     #[error("{file}: {reason}", file = file.display())]

@@ -75,7 +75,8 @@ pub(super) fn prices(
         }),
     };
     let source = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-    Ok(Prices { source, tickers, dates, close, extra })
+    let listed = vec![0..dates.len(); tickers.len()];
+    Ok(Prices { source, tickers, dates, close, extra, listed, remarks: Vec::new() })
 }
 
 struct Archive<'a> {

@@ -196,64 +196,22 @@ pub fn lines(name: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
 }
 
 /// Shares of a whole over time: `shares[k]` is the share of layer k at each position.
-pub fn stacked(name: &str, x: &Axis, positions: &[f64], shares: &[(String, Vec<f64>)]) -> String {
+/// `texts[k]` is what a reader sees on hovering over it.
+pub fn stacked(name: &str, x: &Axis, positions: &[f64], shares: &[(String, Vec<f64>)], texts: &[String]) -> String {
     let percent = (0..=4).map(|k| (0.25 * f64::from(k), format!("{} %", 25 * k))).collect();
     let y = Axis::given("share of the portfolio", (0.0, 1.0), percent);
     let mut canvas = Canvas::new(name, x, &y);
     let mut below = vec![0.0; positions.len()];
-    for (class, share) in shares {
+    for (k, (class, share)) in shares.iter().enumerate() {
         let above: Vec<f64> = below.iter().zip(share).map(|(b, s)| b + s).collect();
         let mut outline: Vec<(f64, f64)> = positions.iter().copied().zip(above.iter().copied()).collect();
         outline.extend(positions.iter().copied().zip(below.iter().copied()).rev());
         let path = canvas.path(&outline);
-        let _ = write!(canvas.svg, "<path class=\"area {class}\" d=\"{path}Z\"/>");
+        let text = escape(texts.get(k).map_or("", String::as_str));
+        let _ = write!(canvas.svg, "<path class=\"area {class}\" d=\"{path}Z\"><title>{text}</title></path>");
         below = above;
     }
     canvas.end()
-}
-
-/// A part of a bar.
-pub struct Part {
-    /// Class of the style sheet.
-    pub class: &'static str,
-    /// In data units.
-    pub length: f64,
-    /// What a reader sees on hovering.
-    pub text: String,
-}
-
-/// Horizontal bars, each with its name and its parts.
-pub fn bars(name: &str, unit: &str, rows: &[(String, Vec<Part>)]) -> String {
-    const ROW: f64 = 58.0;
-    let height = 20.0 + ROW * rows.len() as f64;
-    let longest = rows.iter().map(|(_, parts)| parts.iter().map(|p| p.length).sum::<f64>()).fold(1e-12, f64::max);
-    let mut svg =
-        format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\" class=\"chart\">", escape(name));
-    for (k, (label, parts)) in rows.iter().enumerate() {
-        let top = 8.0 + ROW * k as f64;
-        let total: f64 = parts.iter().map(|p| p.length).sum();
-        let _ = write!(
-            svg,
-            "<text class=\"label\" x=\"4\" y=\"{:.1}\">{}: {total:.2} {}</text>",
-            top + 14.0,
-            escape(label),
-            escape(unit)
-        );
-        let mut from = 4.0;
-        for Part { class, length, text } in parts {
-            let width = length / longest * (WIDTH - 8.0);
-            let _ = write!(
-                svg,
-                "<rect class=\"area {class}\" x=\"{from:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"24\">\
-                 <title>{}</title></rect>",
-                top + 21.0,
-                escape(text)
-            );
-            from += width;
-        }
-    }
-    svg.push_str("</svg>");
-    svg
 }
 
 #[cfg(test)]
