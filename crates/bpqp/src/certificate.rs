@@ -49,7 +49,7 @@ impl Certificate {
             for equilibrated in [false, true] {
                 let mut candidate = best.1.clone();
                 candidate.drop_small(relative, equilibrated.then_some(&units));
-                candidate.into_dual_cones(qp);
+                candidate.project_multipliers(qp);
                 for candidate in [candidate.clone(), candidate.balanced(qp)] {
                     let violation = candidate.violation(qp);
                     if violation < best.0 {
@@ -80,7 +80,7 @@ impl Certificate {
     }
 
     /// Multipliers of curved cones are moved into the dual cones.
-    fn into_dual_cones(&mut self, qp: &Qp) {
+    fn project_multipliers(&mut self, qp: &Qp) {
         if let Certificate::PrimalInfeasible(p) = self {
             for (k, rows) in blocks(&qp.cones) {
                 if let (Some(dual), Some(y)) = (qp.cones[k].dual(), p.y_cone.get_mut(rows)) {

@@ -188,8 +188,8 @@ impl General {
     fn solve(&mut self, settings: &Settings, deadline: &Deadline, out: &mut Point) -> Outcome {
         self.iterations = 0;
         self.limit = settings.max_iter.unwrap_or(MAX_ITER);
-        if let Err(outcome) = self.start() {
-            return outcome;
+        if self.start().is_none() {
+            return failed(0);
         }
         // without the polish the iterate itself is what the caller gets
         let least = if settings.polish { FIRST_TARGET } else { 0.0 };
@@ -205,8 +205,8 @@ impl General {
         Some(outcome)
     }
 
-    /// Mehrotra's starting point: the regularized least-squares solution, shifted inside.
-    fn start(&mut self) -> Result<(), Outcome> {
+    /// Mehrotra's starting point: the regularized least-squares solution, shifted inside; `None` if its system breaks down.
+    fn start(&mut self) -> Option<()> {
         let (qp, it) = (&self.scaled, &mut self.it);
         for i in 0..qp.n() {
             it.x[i] = 0.0_f64.clamp(qp.lb[i], qp.ub[i]);
@@ -218,15 +218,15 @@ impl General {
         }
         it.residuals(qp);
         if it.factor(qp, &mut *self.kkt, 1e-6, 1e-6).is_err() {
-            return Err(failed(0));
+            return None;
         }
         it.direction(qp, &mut *self.kkt, 0.0, false);
         let before = it.g.s.len() + it.l.s.len() + it.u.s.len();
         if !it.advance(1.0, 1.0) {
-            return Err(failed(0));
+            return None;
         }
         if before == 0 {
-            return Ok(());
+            return Some(());
         }
         // shift slacks and multipliers inside, by the rule of Mehrotra (1992)
         let families = || [0usize, 1, 2];
@@ -260,7 +260,7 @@ impl General {
             f.s.iter_mut().for_each(|s| *s += more_s.max(1e-4));
             f.z.iter_mut().for_each(|z| *z += more_z.max(1e-4));
         }
-        Ok(())
+        Some(())
     }
 
     /// The iteration ended without a solution: the last iterate, or a proof that there is none.
