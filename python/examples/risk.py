@@ -1,13 +1,13 @@
 """Risk, learned through the portfolio that it makes.
 
-A small network moves the risk model of 100 US stocks, S = M (diag(d) + F F') M with M = diag(exp(a / 2)); the decision
-of a day is the long-only portfolio of least variance w'Sw with no weight above 0.1. Two-stage training fits each stock's
-variance (the Gaussian likelihood of the next week's squared returns); the control does so for as many more epochs as
-"through" trains for the logarithm of the portfolio's realized variance, with the gradient through d and F of the program.
-P stays factored.
+A small network moves the risk model of 100 US stocks, S = M (diag(d) + F F') M with M = diag(exp(a / 2)); the
+decision of a day is the long-only portfolio of least variance w'Sw with no weight above 0.1. Two-stage training fits
+each stock's variance (the Gaussian likelihood of the next week's squared returns); the control does so for as many
+more epochs as "through" trains for the logarithm of the portfolio's realized variance, with the gradient through d
+and F of the program. P stays factored.
 
-The first four years train, the next chooses the epoch, the next two are reported. `bpqp portfolio` is the full study (500
-stocks, 158 features, three test periods, costs), docs/portfolio.md its results, docs/decisions.md its lessons.
+The first four years train, the next chooses the epoch, the next two are reported. `bpqp portfolio` is the full study
+(500 stocks, 158 features, three test periods, costs), docs/portfolio.md its results, docs/decisions.md its lessons.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def draw(risk: dict[str, float], held: dict[str, Tensor]) -> plt.Figure:
     left.barh(list(risk), list(risk.values()), color=["0.7", "tab:orange", "tab:purple", "tab:blue"])
     left.set(xlim=(0.9, 1.05), title="Risk of the portfolio held (static = 1)")
     left.invert_yaxis()
-    for name in ("two-stage", "through the program"):
-        right.plot(1 / (held[name] ** 2).sum(1), label=name, lw=1)
+    for name, color in (("two-stage", "tab:orange"), ("through the program", "tab:blue")):
+        right.plot(1 / (held[name] ** 2).sum(1), label=name, color=color, lw=1)
     right.set(xlabel="test day", title="Names held")
     right.legend()
     return figure
