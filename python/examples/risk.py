@@ -1,11 +1,12 @@
 """Risk, learned through the portfolio that it makes.
 
-A small network moves the risk model of 100 US stocks, S = M (diag(d) + F F') M with M = diag(exp(a / 2)); the decision of a
-day is the long-only portfolio of least variance w'Sw with no weight above 0.1. Two-stage training fits each stock's variance
-(the Gaussian likelihood of the next week's squared returns); the control does so for as many more epochs as "through" trains
-for the logarithm of the portfolio's realized variance, with the gradient through d and F of the program. P stays factored.
+A small network moves the risk model of 100 US stocks, S = M (diag(d) + F F') M with M = diag(exp(a / 2)); the
+decision of a day is the long-only portfolio of least variance w'Sw with no weight above 0.1. Two-stage training fits
+each stock's variance (the Gaussian likelihood of the next week's squared returns); the control does so for as many
+more epochs as "through" trains for the logarithm of the portfolio's realized variance, with the gradient through d
+and F of the program. P stays factored.
 
-The first four years train, the next year chooses the epoch, the next two are reported. `bpqp portfolio` is the full study
+The first four years train, the next chooses the epoch, the next two are reported. `bpqp portfolio` is the full study
 (500 stocks, 158 features, three test periods, costs), docs/portfolio.md its results, docs/decisions.md its lessons.
 """
 
@@ -29,7 +30,7 @@ STOCKS, WINDOW, FACTORS, AHEAD, CAP = 100, 240, 10, 5, 0.1
 
 
 def prices() -> tuple[list[str], list[Tensor]]:
-    """Dates, and close, open, high, low, volume as (days, stocks): the format of the prices that ship with the program."""
+    """Dates, and close, open, high, low, volume as (days, stocks), from the file that ships with the program."""
     tickers, dates, first, numbers = gzip.decompress(PRICES.read_bytes()).split(b"\n", 3)
     shape = (5, 2, tickers.count(b",") + 1, dates.count(b",") + 1)
     low, high = np.frombuffer(numbers, np.uint8).reshape(shape).astype(int).swapaxes(0, 1)
@@ -84,6 +85,18 @@ def load(last: int) -> Days:
         level.append(s)
     ahead = torch.stack([r[at + 2 + k] for k in range(AHEAD)], 1) / torch.stack(level)[:, None, None]
     return Days(torch.stack(x, 2).clamp(-3, 3), torch.stack(d), torch.stack(factors), ahead, [dates[t] for t in at])
+
+
+def draw(risk: dict[str, float], held: dict[str, Tensor]) -> plt.Figure:
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), width_ratios=[1, 2])
+    left.barh(list(risk), list(risk.values()), color=["0.7", "tab:orange", "tab:purple", "tab:blue"])
+    left.set(xlim=(0.9, 1.05), title="Risk of the portfolio held (static = 1)")
+    left.invert_yaxis()
+    for name, color in (("two-stage", "tab:orange"), ("through the program", "tab:blue")):
+        right.plot(1 / (held[name] ** 2).sum(1), label=name, color=color, lw=1)
+    right.set(xlabel="test day", title="Names held")
+    right.legend()
+    return figure
 
 
 def main() -> None:
@@ -150,16 +163,7 @@ def main() -> None:
     span = f"{days.dates[int(test[0])]} to {days.dates[int(test[-1])]}"
     print(f"{len(train)} days train, {len(valid)} choose, {len(test)} are reported: {span}")
     table(("", "risk against static", "names held", "turnover a day"), rows)
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), width_ratios=[1, 2])
-    left.barh([r[0] for r in rows], [r[1] for r in rows], color=["0.7", "tab:orange", "tab:purple", "tab:blue"])
-    left.set(xlim=(0.9, 1.05), title="Risk of the portfolio held (static = 1)")
-    left.invert_yaxis()
-    for name, w in list(held.items())[1::2]:
-        right.plot(1 / (w * w).sum(1), label=name, lw=1)
-    right.set(xlabel="test day", title="Names held")
-    right.legend()
-    save(figure, settings.out)
+    save(draw(risk, held), settings.out)
 
 
 if __name__ == "__main__":

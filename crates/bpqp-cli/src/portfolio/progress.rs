@@ -42,15 +42,15 @@ impl Progress {
     }
 
     /// A pass has ended.
-    pub fn pass(&self, period: usize, seed: u64, method: Method, epoch: &Epoch, epochs: usize) {
+    pub fn pass(&self, period: Option<usize>, seed: u64, method: Method, epoch: &Epoch, epochs: usize) {
         let mut done = self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *done += cost(method);
         let share = (*done / self.all).clamp(1e-9, 1.0);
         let seconds = (self.started.elapsed().as_secs_f64() * (1.0 / share - 1.0)).round() as u64;
         let left = format!("{} min {:02} s left", seconds / 60, seconds % 60);
+        let days = period.map_or("latest days".to_owned(), |k| format!("period {}", k + 1));
         let text = format!(
-            "period {} seed {seed} {}: epoch {}/{epochs}, validation {:.4}, {left}",
-            period + 1,
+            "{days} seed {seed} {}: epoch {}/{epochs}, validation {:.4}, {left}",
             method.name(),
             epoch.epoch,
             epoch.validation

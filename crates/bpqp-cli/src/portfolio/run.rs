@@ -159,14 +159,14 @@ impl Run<'_> {
     /// The methods with a network.
     fn trained(&self, k: usize, fold: &Fold, seed: u64) -> Result<Job, Failure> {
         let mut job = Job::new();
-        for (method, trained) in self.networks(k, fold, seed)? {
+        for (method, trained) in self.networks(Some(k), fold, seed)? {
             let said = |days: Range<usize>| self.engine.say(&trained.model.valid(), days);
             job.insert(method, self.outcome(fold, said, trained.curve.clone(), trained.best)?);
         }
         Ok(job)
     }
 
-    fn networks(&self, k: usize, fold: &Fold, seed: u64) -> Result<Vec<(Method, Trained)>, Failure> {
+    fn networks(&self, k: Option<usize>, fold: &Fold, seed: u64) -> Result<Vec<(Method, Trained)>, Failure> {
         let (e, t, stop) = (&self.engine, &self.training, self.stop);
         let watch =
             |method: Method, epochs: usize| move |epoch: &Epoch| self.progress.pass(k, seed, method, epoch, epochs);
@@ -232,7 +232,7 @@ impl Run<'_> {
         let e = &self.engine;
         let (end, start) = (e.data.samples() - GAP, e.data.samples().saturating_sub(GAP + 5 * unit));
         let fold = Fold { train: start..end - unit - GAP, validation: end - unit..end, test: end..end };
-        let networks = self.networks(usize::MAX - 1, &fold, seed)?;
+        let networks = self.networks(None, &fold, seed)?;
         let through = &networks[2].1.model.valid();
         let kappa = self.kappa(&fold, &e.say(through, fold.validation.clone()))?;
         let trained = (e.data.date(start).to_owned(), e.data.date(end - 1).to_owned());
