@@ -137,10 +137,10 @@ fn gaps_are_refused_filled_or_dropped_as_the_user_says() {
     assert!(matches!(error, DataError::Gap { line: 3, count: 2, days: 4, .. }), "{error:?}");
     assert!(words.contains("B has no price on 2020-01-03 (2 of its 4 days") && words.contains("--fill"), "{words}");
     let path = file("gap.csv", text.as_bytes());
-    let filled = Prices::read_with(&path, None, true, false).unwrap();
+    let filled = Prices::read_with(&path, None, true, false, 512).unwrap();
     assert_eq!(filled.close.stock(1), [2.0, 2.0, 2.0, 3.0]);
     assert!(filled.remarks.iter().any(|r| r.contains("carried")), "{:?}", filled.remarks);
-    let dropped = Prices::read_with(&path, None, false, true).unwrap();
+    let dropped = Prices::read_with(&path, None, false, true, 512).unwrap();
     assert_eq!(dropped.tickers, ["A"]);
     let (error, _) = refused(
         "gap_long.csv",
