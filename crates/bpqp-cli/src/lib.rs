@@ -6,3 +6,4 @@ pub mod commands;
 pub mod conic_file;
 pub mod portfolio;
 pub mod problem_file;
+pub mod schedule;
