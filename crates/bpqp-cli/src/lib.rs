@@ -6,6 +6,7 @@ pub mod commands;
 pub mod conic_file;
 pub mod portfolio;
 pub mod problem_file;
+pub mod schedule;
 pub mod unique;
 pub mod unpack;
 

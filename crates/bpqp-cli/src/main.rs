@@ -1,6 +1,6 @@
 //! The `bpqp` program.
 
-use bpqp_cli::{bench, commands, portfolio, say};
+use bpqp_cli::{bench, commands, portfolio, say, schedule};
 use clap::{Parser, Subcommand};
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
@@ -16,6 +16,7 @@ struct Program {
 #[derive(Subcommand)]
 enum Command {
     Portfolio(Box<portfolio::options::Options>),
+    Schedule(Box<schedule::options::Options>),
     /// Solve a quadratic program
     Solve(commands::FileOptions),
     /// Differentiate its solution
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             Ok(text) => Ok((text, ExitCode::SUCCESS)),
             Err(error) => Err(error),
         },
+        Command::Schedule(options) => schedule::run(&options).map(|text| (text, ExitCode::SUCCESS)),
         Command::Solve(options) => commands::solve(&options).map_err(Into::into),
         Command::Grad(options) => commands::grad(&options).map_err(Into::into),
         Command::Check(options) => commands::check(&options).map_err(Into::into),
