@@ -270,7 +270,7 @@ impl Planner {
     /// The closest schedule that keeps the limits.
     fn closest(&self, layer: &mut Layer, target: &Day) -> Result<(Day, Point), PlanError> {
         let (x, z) = (target.to_vec(), vec![0.0; self.template.n_inequality()]);
-        let start = Point { x, y: Vec::new(), z, z_box: vec![0.0; HOURS] };
+        let start = Point { x, y: Vec::new(), z, z_box: vec![0.0; HOURS], ..Point::default() };
         self.step(layer, 0, vec![1.0; HOURS], target.iter().map(|t| -t).collect(), Some(&start))
     }
 
