@@ -219,8 +219,7 @@ impl<'a> Engine<'a> {
                 (solver, Some(point))
             }
             None => {
-                let mut settings = Settings::default();
-                settings.threads = 1;
+                let settings = Settings { threads: 1, ..Settings::default() };
                 (Layer::new(qp, settings)?, None)
             }
         };
@@ -564,9 +563,8 @@ impl<'a> Engine<'a> {
     fn layer(&self, fold: &Fold) -> Result<QpLayer, Failure> {
         let said = vec![0.0; self.data.stocks()];
         let programs: Result<Vec<Qp>, bpqp::Error> = fold.train.clone().map(|s| self.program(s, &said, None)).collect();
-        let mut settings = Settings::default();
         // Trainings run side by side, each on its own thread.
-        settings.threads = 1;
+        let settings = Settings { threads: 1, ..Settings::default() };
         Ok(QpLayer::new(programs?, settings)?)
     }
 

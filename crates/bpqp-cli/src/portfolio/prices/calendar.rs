@@ -42,11 +42,11 @@ pub(super) fn iso(day: i64) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DateForm {
     /// Year, month, day.
-    YearFirst,
+    Iso,
     /// Month, day, year, as in the United States.
-    MonthFirst,
+    American,
     /// Day, month, year.
-    DayFirst,
+    European,
 }
 
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -59,8 +59,8 @@ impl DateForm {
             let days = texts.iter().map(|t| form.day(t));
             days.map(|d| d.map_or(1000, |d| usize::from((d + 2).rem_euclid(7) >= 5))).sum::<usize>()
         };
-        let forms = [DateForm::YearFirst, DateForm::MonthFirst, DateForm::DayFirst];
-        forms.into_iter().min_by_key(doubt).unwrap_or(DateForm::YearFirst)
+        let forms = [DateForm::Iso, DateForm::American, DateForm::European];
+        forms.into_iter().min_by_key(doubt).unwrap_or(DateForm::Iso)
     }
 
     /// The day number of a date. A time of day and a time zone behind it are left out: the date is that of the exchange.
@@ -68,7 +68,7 @@ impl DateForm {
         let text = text.trim();
         if text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit()) {
             let date = format!("{}-{}-{}", &text[..4], &text[4..6], &text[6..]);
-            return if self == DateForm::YearFirst { day_number(&date) } else { None };
+            return if self == DateForm::Iso { day_number(&date) } else { None };
         }
         let mut parts: Vec<&str> =
             text.split(['-', '/', '.', ' ', ',', 'T']).filter(|p| !p.is_empty()).take(3).collect();
@@ -85,14 +85,14 @@ impl DateForm {
         }
         let [a, b, c] = parts[..] else { return None };
         let form = match named {
-            Some(0) => DateForm::MonthFirst,
-            Some(1) if a.len() < 4 => DateForm::DayFirst,
+            Some(0) => DateForm::American,
+            Some(1) if a.len() < 4 => DateForm::European,
             _ => self,
         };
         let (year, month, day) = match form {
-            DateForm::YearFirst => (a, b, c),
-            DateForm::MonthFirst => (c, a, b),
-            DateForm::DayFirst => (c, b, a),
+            DateForm::Iso => (a, b, c),
+            DateForm::American => (c, a, b),
+            DateForm::European => (c, b, a),
         };
         (year.len() == 4 && month.len() <= 2 && day.len() <= 2)
             .then(|| day_number(&format!("{year}-{month:0>2}-{day:0>2}")))?
@@ -101,9 +101,9 @@ impl DateForm {
     /// What is to be said about it.
     pub(super) fn remark(self) -> Option<String> {
         match self {
-            DateForm::YearFirst => None,
-            DateForm::MonthFirst => Some("dates are read as month, day, year".into()),
-            DateForm::DayFirst => Some("dates are read as day, month, year".into()),
+            DateForm::Iso => None,
+            DateForm::American => Some("dates are read as month, day, year".into()),
+            DateForm::European => Some("dates are read as day, month, year".into()),
         }
     }
 }
@@ -131,13 +131,13 @@ mod tests {
             assert_eq!(day(text), "2020-01-31", "{text}");
         }
         // The 13th to the 31st settle it, else the weekends do: 4 and 5 January 2020 were one.
-        assert_eq!(DateForm::of(&["02/01/2020", "03/01/2020", "06/01/2020"]), DateForm::DayFirst);
-        assert_eq!(DateForm::of(&["01/02/2020", "01/03/2020", "01/06/2020"]), DateForm::MonthFirst);
+        assert_eq!(DateForm::of(&["02/01/2020", "03/01/2020", "06/01/2020"]), DateForm::European);
+        assert_eq!(DateForm::of(&["01/02/2020", "01/03/2020", "01/06/2020"]), DateForm::American);
         for start in [0, 59, 146_096, 146_097, 737_000] {
             assert!((start..start + 800).all(|d| day_number(&iso(d)) == Some(d)));
         }
-        assert_eq!(DateForm::YearFirst.day("yesterday"), None);
-        assert_eq!(DateForm::MonthFirst.day("01/02/20"), None);
+        assert_eq!(DateForm::Iso.day("yesterday"), None);
+        assert_eq!(DateForm::American.day("01/02/20"), None);
     }
 
     #[test]
