@@ -84,6 +84,7 @@ impl ForwardSolver for Clarabel {
             kept: None,
             told: None,
             deadline: None,
+            as_given: false,
             succeeded: false,
             iterations: 0,
         }))
@@ -124,6 +125,8 @@ struct Handle {
     /// When the next solve has to end, and the last one had to.
     told: Option<Deadline>,
     deadline: Option<Deadline>,
+    /// Rows are left in the units of the problem.
+    as_given: bool,
     /// The last run found a point.
     succeeded: bool,
     iterations: usize,
@@ -251,7 +254,7 @@ impl Handle {
     /// Powers of two, so that nothing is rounded.
     fn units(&self, entries: &[(usize, usize, f64)], rows: usize, linear: usize) -> Vec<f64> {
         let mut largest = vec![0.0_f64; rows];
-        if self.cones.is_empty() {
+        if self.cones.is_empty() || self.as_given {
             return vec![1.0; rows];
         }
         entries.iter().for_each(|&(i, _, v)| largest[i] = largest[i].max(v.abs()));
@@ -398,7 +401,14 @@ impl ForwardHandle for Handle {
     fn solve(&mut self, _warm: Option<&Point>, out: &mut Point) -> Outcome {
         let deadline = self.told.take().unwrap_or_else(|| Deadline::of(&self.settings));
         self.iterations = 0;
-        let outcome = self.run(self.usual, &deadline, out);
+        let mut outcome = self.run(self.usual, &deadline, out);
+        let settled = |o: &Outcome, qp: &Qp| o.status.ok() || o.certificate.as_ref().is_some_and(|c| c.verify(qp));
+        if !self.cones.is_empty() && !settled(&outcome, &self.qp) && !deadline.passed() {
+            // some proofs are found in the units of the problem only
+            (self.kept, self.as_given) = (None, true);
+            outcome = self.run(self.usual, &deadline, out);
+            (self.kept, self.as_given) = (None, false);
+        }
         self.deadline = Some(deadline);
         outcome
     }
