@@ -3,9 +3,9 @@
 use crate::active::{ActiveSet, RowCheck, Tolerance, identify, merit};
 use crate::backward::{Accuracy, Differentiator};
 use crate::derivatives::{Derivatives, Workspace};
-use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet};
+use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet, rays};
 use crate::kkt::negative_curvature;
-use crate::residuals::{Point, ResidualWork, residuals};
+use crate::residuals::{Point, ResidualWork, residuals, total_complementarity};
 use crate::{
     Certificate, Cotangent, Deadline, Error, Gradient, Qp, Residuals, Settings, Solution, SolutionTangent, Solver,
     Status, Tangent, Verdict, Wrt,
@@ -57,6 +57,8 @@ pub struct Layer {
     work: ResidualWork,
     rows: RowCheck,
     free: ActiveSet,
+    /// Where the polish of a curved program failed: how far the point that is shown is off.
+    loss: f64,
 }
 
 impl Layer {
@@ -88,6 +90,7 @@ impl Layer {
             work: ResidualWork::default(),
             rows: RowCheck::default(),
             free: ActiveSet::default(),
+            loss: f64::INFINITY,
             settings,
         })
     }
@@ -258,7 +261,7 @@ impl Layer {
             if self.accept(outcome.clone())? {
                 return Ok(());
             }
-            let first = (self.curved() && self.solution.ok()).then(|| self.solution.clone());
+            let first = (self.curved() && self.solution.ok()).then(|| (self.solution.clone(), self.loss));
             let late = deadline.passed();
             if self.settings.polish
                 && !late
@@ -269,9 +272,11 @@ impl Layer {
                 if self.accept(outcome)? {
                     return Ok(());
                 }
-                let eps_abs = self.settings.eps_abs;
-                let worth = |s: &Solution| (s.status != Status::Solved, loss(&s.residuals, eps_abs));
-                if let Some(first) = first.filter(|f| !self.solution.ok() || worth(f) <= worth(&self.solution)) {
+                let worth = |s: &Solution, loss: f64| (s.status != Status::Solved, loss);
+                let second = worth(&self.solution, self.loss);
+                if let Some((first, _)) =
+                    first.filter(|(first, loss)| !self.solution.ok() || worth(first, *loss) <= second)
+                {
                     self.adopt(&first)?;
                     self.solution.info.iterations = iterations;
                 }
@@ -288,6 +293,34 @@ impl Layer {
             }
             if k + 1 < self.chain.len() {
                 best = Some(self.solution.clone());
+            }
+        }
+        if self.curved() && self.solution.status == Status::NumericalFailure && !deadline.passed() {
+            self.look_for_proof(&deadline)?;
+        }
+        Ok(())
+    }
+
+    /// After a failure: is there a proof that there is no solution?
+    fn look_for_proof(&mut self, deadline: &Deadline) -> Result<(), Error> {
+        let qp = self.solution.qp.clone();
+        let solve = |problem: &Qp| -> Result<Option<Vec<f64>>, Error> {
+            let mut point = Point::zeros(problem);
+            let mut handle = forward::Clarabel.prepare(problem, &self.settings)?;
+            handle.end_by(deadline);
+            let ok = handle.solve(None, &mut point).status.ok() && point.is_finite();
+            Ok(ok.then_some(point.x))
+        };
+        let x = rays::direction(&qp)?.map(|problem| solve(&problem)).transpose()?.flatten();
+        let direction = x.map(|x| (Status::DualInfeasible, Certificate::DualInfeasible(x)));
+        let contradiction = match solve(&rays::multipliers(&qp)?)? {
+            Some(x) => Some((Status::PrimalInfeasible, Certificate::PrimalInfeasible(rays::proof(&qp, &x)))),
+            None => None,
+        };
+        for (status, certificate) in [contradiction, direction].into_iter().flatten() {
+            let certificate = certificate.cleaned(&qp);
+            if certificate.verify(&qp) {
+                return self.finish_without(status, Some(certificate));
             }
         }
         Ok(())
@@ -358,8 +391,14 @@ impl Layer {
                 // derivatives are taken at the point that the polish came to; what is shown is the better of the two
                 (solution.residuals, solution.objective) = (report.residuals, report.objective);
                 solution.publish();
-                if loss(&raw, self.settings.eps_abs) < loss(&report.residuals, self.settings.eps_abs) {
-                    (solution.residuals, solution.objective) = (raw, objective);
+                let eps_abs = self.settings.eps_abs;
+                let total = total_complementarity(&solution.qp, &self.trial, &self.work);
+                let own = loss(&raw, total, eps_abs);
+                residuals(&solution.qp, &solution.at, &mut self.work);
+                let total = total_complementarity(&solution.qp, &solution.at, &self.work);
+                self.loss = loss(&report.residuals, total, eps_abs);
+                if own < self.loss {
+                    (solution.residuals, solution.objective, self.loss) = (raw, objective, own);
                     solution.show(&self.trial);
                 }
                 solution.core = None;
@@ -444,8 +483,8 @@ impl Layer {
 }
 
 /// The largest relative residual of a point, to which all that is missing in complementarity counts.
-fn loss(r: &Residuals, eps_abs: f64) -> f64 {
-    merit(r, eps_abs).max(r.complementarity.max(r.gap) / r.gap_scale.max(eps_abs))
+fn loss(r: &Residuals, complementarity: f64, eps_abs: f64) -> f64 {
+    merit(r, eps_abs).max(complementarity.max(r.gap) / r.gap_scale.max(eps_abs))
 }
 
 /// Residuals relative to the data alone, not to the terms that cancel in them: huge multipliers can hide a poor point.

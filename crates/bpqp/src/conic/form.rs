@@ -77,9 +77,6 @@ impl Form {
     /// `bounds`: recognize bounds in rows of one entry.
     pub fn new(conic: &Conic, bounds: bool) -> Result<Self, Error> {
         let (n, m) = (conic.n(), conic.m());
-        // beside curved cones rows stay rows: where they depend on each other Newton's method on rows still finds the
-        // solution, on pinned variables it need not (gp_dave_1 of CBLIB)
-        let bounds = bounds && conic.cones().iter().all(|cone| cone.is_polyhedral() || is_half_line(cone));
         let mut entries = vec![0; m];
         let mut single = vec![(0, 0); m];
         for (k, (i, j, _)) in conic.a().triplets().enumerate() {

@@ -27,9 +27,12 @@ use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, S
 const TIGHTEST: f64 = 1e-10;
 /// Tolerances of a run that is to end where it stalls, at its last digits. Residuals have a looser one: a run also ends
 /// where they grow to 100 times the tolerance.
-const LAST_DIGITS: Tolerance = Tolerance { gap: 1e-13, residual: 1e-12, iterations: 100 };
+const LAST_DIGITS: Tolerance = Tolerance { gap: 1e-13, residual: 1e-12, iterations: 100, refined: true };
 /// Tolerance at which a stalled run still counts as inaccurately solved. The layer measures the point anyway.
 const REDUCED: f64 = 1e-6;
+
+/// Rows whose largest entry is at most this, and at least its reciprocal, stay in the units of the problem.
+const ORDINARY: f64 = 1e3;
 
 /// Where a run ends.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +40,8 @@ struct Tolerance {
     gap: f64,
     residual: f64,
     iterations: u32,
+    /// Systems are refined until nothing changes: what they are off by ends a run early.
+    refined: bool,
 }
 
 /// The Clarabel [`ForwardSolver`].
@@ -78,7 +83,7 @@ impl ForwardSolver for Clarabel {
         Ok(Box::new(Handle {
             qp: qp.clone(),
             settings: settings.clone(),
-            usual: Tolerance { gap: tolerance, residual: tolerance, iterations },
+            usual: Tolerance { gap: tolerance, residual: tolerance, iterations, refined: false },
             cones: qp.cones.iter().map(|&c| supported(c)).collect::<Result<_, _>>()?,
             cone_rows,
             kept: None,
@@ -251,7 +256,7 @@ impl Handle {
     }
 
     /// Factors that bring the largest entry of a row, and of a cone, near 1 where there are cones: its tolerances are absolute.
-    /// Powers of two, so that nothing is rounded.
+    /// Powers of two, so that nothing is rounded. What its own equilibration copes with stays as it is.
     fn units(&self, entries: &[(usize, usize, f64)], rows: usize, linear: usize) -> Vec<f64> {
         let mut largest = vec![0.0_f64; rows];
         if self.cones.is_empty() || self.as_given {
@@ -264,12 +269,13 @@ impl Handle {
             own.fill(all);
         }
         let factor = |v: f64| (-v.log2().round()).exp2();
-        largest.into_iter().map(|v| if v > 0.0 && factor(v).is_normal() { factor(v) } else { 1.0 }).collect()
+        let usual = |v: f64| (1.0 / ORDINARY..=ORDINARY).contains(&v) || v == 0.0 || !factor(v).is_normal();
+        largest.into_iter().map(|v| if usual(v) { 1.0 } else { factor(v) }).collect()
     }
 
     /// The settings of a run.
     fn settings(&self, tolerance: Tolerance, deadline: &Deadline) -> DefaultSettings<f64> {
-        DefaultSettings {
+        let mut settings = DefaultSettings {
             verbose: false,
             max_threads: 1,
             max_iter: tolerance.iterations,
@@ -286,7 +292,14 @@ impl Handle {
             #[cfg(feature = "sdp")]
             chordal_decomposition_enable: false,
             ..DefaultSettings::default()
+        };
+        if tolerance.refined {
+            settings.iterative_refinement_reltol = f64::EPSILON;
+            settings.iterative_refinement_abstol = f64::EPSILON;
+            settings.iterative_refinement_max_iter = 30;
+            settings.iterative_refinement_stop_ratio = 2.0;
         }
+        settings
     }
 
     /// The solver with the numbers of the problem at hand; `None` if Clarabel refuses them.
@@ -403,7 +416,8 @@ impl ForwardHandle for Handle {
         self.iterations = 0;
         let mut outcome = self.run(self.usual, &deadline, out);
         let settled = |o: &Outcome, qp: &Qp| o.status.ok() || o.certificate.as_ref().is_some_and(|c| c.verify(qp));
-        if !self.cones.is_empty() && !settled(&outcome, &self.qp) && !deadline.passed() {
+        let scaled = self.kept.as_ref().is_some_and(|kept| kept.factors.iter().any(|&f| f != 1.0));
+        if scaled && !settled(&outcome, &self.qp) && !deadline.passed() {
             // some proofs are found in the units of the problem only
             (self.kept, self.as_given) = (None, true);
             outcome = self.run(self.usual, &deadline, out);

@@ -6,6 +6,7 @@ mod clarabel;
 mod dual;
 mod interior_point;
 pub(crate) mod newton;
+pub(crate) mod rays;
 mod scaling;
 
 pub use active_set::PrimalDualActiveSet;
