@@ -3,8 +3,9 @@
 use crate::Qp;
 use crate::cones::blocks;
 use crate::kkt::Units;
+use crate::matrix::nan_max;
 use crate::matrix::{dot, norm_inf};
-use crate::residuals::{Point, nan_max};
+use crate::residuals::Point;
 
 /// A proof that there is no solution.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,5 @@
 //! What ends a running solve from outside: a flag, and the time.
 
-use crate::Settings;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -37,10 +36,9 @@ pub struct Deadline {
 
 impl Deadline {
     /// That of a solve which begins now.
-    pub fn of(settings: &Settings) -> Self {
+    pub fn new(limit: Option<Duration>, interrupt: Option<Interrupt>) -> Self {
         // a limit beyond the end of the clock is none
-        let at = settings.time_limit.and_then(|limit| Instant::now().checked_add(limit));
-        Deadline { at, interrupt: settings.interrupt.clone() }
+        Deadline { at: limit.and_then(|limit| Instant::now().checked_add(limit)), interrupt }
     }
 
     /// True if the solve has to end.

@@ -218,7 +218,7 @@ impl Layer {
     }
 
     fn forward(&mut self, warm: Option<&Point>) -> Result<(), Error> {
-        let deadline = Deadline::of(&self.settings);
+        let deadline = self.settings.deadline();
         self.backward.differentiator.polisher.deadline.clone_from(&deadline);
         self.solution.info.certificate = None;
         self.solution.info.polished = false;

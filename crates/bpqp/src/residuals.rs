@@ -2,7 +2,7 @@
 
 use crate::Qp;
 use crate::cones::blocks;
-use crate::matrix::{dot, norm_inf};
+use crate::matrix::{dot, nan_max, norm_inf};
 
 /// A primal-dual point: what every forward solver returns and the backward pass starts from.
 #[derive(Debug, Default, PartialEq)]
@@ -226,11 +226,6 @@ pub(crate) fn total_complementarity(qp: &Qp, point: &Point, work: &ResidualWork)
         point.z_box.iter().enumerate().map(|(i, z)| (i, z, bound(i))).filter(|(_, _, bound)| bound.is_finite());
     let bounds = bounds.map(|(i, z, bound)| (z * (bound - point.x[i])).abs());
     rows.sum::<f64>() + bounds.sum::<f64>() + dot(&point.s, &point.y_cone).abs()
-}
-
-/// The larger one; NaN if one of them is.
-pub(crate) fn nan_max(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 
 impl Residuals {

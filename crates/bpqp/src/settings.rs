@@ -1,7 +1,7 @@
 //! What a user may choose.
 
 use crate::threads::{MAX_THREADS, count};
-use crate::{Error, Interrupt};
+use crate::{Deadline, Error, Interrupt};
 use std::time::Duration;
 
 /// The forward solver to use.
@@ -108,6 +108,11 @@ impl Settings {
     /// The default settings with another forward solver.
     pub fn with_solver(solver: Solver) -> Self {
         Settings { solver, ..Settings::default() }
+    }
+
+    /// When a solve that begins now has to end.
+    pub fn deadline(&self) -> Deadline {
+        Deadline::new(self.time_limit, self.interrupt.clone())
     }
 
     /// The number of threads that `threads` stands for on this machine.

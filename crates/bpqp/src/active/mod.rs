@@ -4,11 +4,13 @@
 mod identify;
 mod newton;
 mod polish;
+mod rotation;
 mod rows;
 
 pub(crate) use identify::{RowScales, distance_scale, identify};
 pub(crate) use newton::{Newton, merit};
 pub(crate) use polish::{PolishReport, Polisher};
+pub(crate) use rotation::Rotation;
 pub(crate) use rows::{RowCheck, Tolerance};
 
 use crate::Qp;

@@ -8,8 +8,8 @@
 //!
 //! s and y have units of their own, so `v = s - unit y` with the ratio of the sizes of s and y as the unit.
 
-use super::{ActiveSet, PolishReport, Side};
-use crate::cones::{Rotation, Tolerance, blocks};
+use super::{ActiveSet, PolishReport, Rotation, Side};
+use crate::cones::{Tolerance, blocks};
 use crate::kkt::KktSolver;
 use crate::matrix::norm_inf;
 use crate::residuals::{ResidualWork, equations};
@@ -131,7 +131,7 @@ impl Newton {
         // slack that an active row still has is a residual
         for (s, &active) in self.work.slack.iter().zip(&self.set.g) {
             if active {
-                residuals.primal = crate::residuals::nan_max(residuals.primal, s.abs());
+                residuals.primal = crate::matrix::nan_max(residuals.primal, s.abs());
             }
         }
         Value { residuals, objective, merit: merit(&residuals, eps_abs) }

@@ -1,6 +1,5 @@
 //! Where a product of cones is: the face of each one, by its directions and their curvatures.
 
-use super::rotation::blocks;
 use super::{Basis, Block, Cone, Tolerance};
 
 /// Where every cone is: directions and curvatures.
@@ -95,4 +94,14 @@ impl Faces {
             Face::Boundary
         }
     }
+}
+
+/// `cones` with the rows of each.
+pub(crate) fn blocks(cones: &[Cone]) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + '_ {
+    let mut start = 0;
+    cones.iter().enumerate().map(move |(k, cone)| {
+        let rows = start..start + cone.rows();
+        start = rows.end;
+        (k, rows)
+    })
 }

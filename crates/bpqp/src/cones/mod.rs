@@ -18,14 +18,12 @@ mod faces;
 mod nonnegative;
 mod power;
 pub(crate) mod psd;
-mod rotation;
 mod second;
 mod second_order;
 mod zero;
 
 pub use faces::Face;
-pub(crate) use faces::Faces;
-pub(crate) use rotation::{Rotation, blocks};
+pub(crate) use faces::{Faces, blocks};
 
 use crate::Error;
 use faer::Mat;

@@ -2,7 +2,7 @@
 
 use super::form::Form;
 use crate::error::check_finite;
-use crate::problem::Keep;
+use crate::matrix::Keep;
 use crate::{Certificate, Cone, Csc, Error, Qp};
 use std::sync::Arc;
 

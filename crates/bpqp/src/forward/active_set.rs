@@ -81,7 +81,7 @@ impl ForwardHandle for Handle {
                 *side = if fixed { crate::active::Side::Fixed } else { crate::active::Side::Free };
             }
         }
-        self.polisher.deadline = self.told.take().unwrap_or_else(|| Deadline::of(&self.settings));
+        self.polisher.deadline = self.told.take().unwrap_or_else(|| self.settings.deadline());
         let report = self.polisher.polish(&self.qp, &mut *self.kkt, self.rounds, out, &mut self.set);
         let status = match report.verified {
             true => Status::Solved,

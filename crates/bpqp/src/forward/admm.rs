@@ -357,7 +357,7 @@ impl ForwardHandle for Handle {
     }
 
     fn solve(&mut self, warm: Option<&Point>, out: &mut Point) -> Outcome {
-        let deadline = self.told.take().unwrap_or_else(|| Deadline::of(&self.settings));
+        let deadline = self.told.take().unwrap_or_else(|| self.settings.deadline());
         let max_iter = self.settings.max_iter.unwrap_or(MAX_ITER);
         self.refactorizations = 0;
         self.start(warm);

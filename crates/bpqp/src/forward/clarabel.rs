@@ -412,7 +412,7 @@ impl ForwardHandle for Handle {
     }
 
     fn solve(&mut self, _warm: Option<&Point>, out: &mut Point) -> Outcome {
-        let deadline = self.told.take().unwrap_or_else(|| Deadline::of(&self.settings));
+        let deadline = self.told.take().unwrap_or_else(|| self.settings.deadline());
         self.iterations = 0;
         let mut outcome = self.run(self.usual, &deadline, out);
         let settled = |o: &Outcome, qp: &Qp| o.status.ok() || o.certificate.as_ref().is_some_and(|c| c.verify(qp));

@@ -96,7 +96,7 @@ impl ForwardHandle for Choice {
 
     fn solve(&mut self, _warm: Option<&Point>, out: &mut Point) -> Outcome {
         self.in_general = false;
-        self.deadline = self.told.take().unwrap_or_else(|| Deadline::of(&self.settings));
+        self.deadline = self.told.take().unwrap_or_else(|| self.settings.deadline());
         if let Some(dual) = &mut self.dual {
             let outcome = dual.solve(&self.qp, &self.deadline, out);
             if outcome.status != Status::NumericalFailure && outcome.status != Status::IterationLimit {

@@ -2,8 +2,8 @@
 
 use super::sparse::{DELTAS, SparseKkt};
 use super::{KktData, KktFactor};
+use crate::matrix::Keep;
 use crate::matrix::{Hessian, Matrix, dot, norm_inf};
-use crate::problem::Keep;
 use std::sync::Arc;
 
 /// Curvature above minus this times the scale of the rows of `P` is what rounding leaves of a semidefinite matrix.

@@ -1,7 +1,6 @@
 //! What a KKT system is made of: a Hessian and blocks of constraint rows. Whose they are is not known here.
 
-use crate::matrix::{Hessian, Matrix};
-use crate::problem::{Keep, Qp};
+use crate::matrix::{Hessian, Keep, Matrix};
 use std::sync::Arc;
 
 /// The matrices of a KKT system: the Hessian and the blocks of constraint rows, in order.
@@ -71,13 +70,6 @@ impl<'a> KktData<'a> {
     /// `out += |C|'v` for `v >= 0`.
     pub(crate) fn transposed_magnitudes_add(self, v: &[f64], out: &mut [f64]) {
         self.blocks().for_each(|(first, block)| block.transposed_magnitudes_add(&v[first..first + block.nrows()], out));
-    }
-}
-
-impl Qp {
-    /// The matrices of its KKT system.
-    pub(crate) fn kkt(&self) -> KktData<'_> {
-        KktData { p: &self.p, rows: [&self.a, &self.g, &self.c], analysis: &self.analysis }
     }
 }
 

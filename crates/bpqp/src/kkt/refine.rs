@@ -11,8 +11,8 @@
 
 use super::equilibrate::Units;
 use super::{KktData, KktFactor};
+use crate::matrix::nan_max;
 use crate::matrix::norm_inf;
-use crate::residuals::nan_max;
 
 /// Steps at most; each costs one product with P and C, two with their magnitudes, and one solve.
 const STEPS: usize = 6;

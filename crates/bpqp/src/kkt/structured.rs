@@ -17,8 +17,8 @@ use super::kernels::{solve_lower, solve_lower_transposed};
 use super::sparse::SparseKkt;
 use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
+use crate::matrix::Keep;
 use crate::matrix::{Separable, gather_lower, gemv, gemv_t, lower_gram, resize};
-use crate::problem::Keep;
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Mat, Par};
 

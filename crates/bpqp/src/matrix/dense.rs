@@ -58,6 +58,11 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// Vectors up to this length are not worth setting up the accumulators for.
 const SHORT: usize = 32;
 
+/// The larger one; NaN if one of them is.
+pub(crate) fn nan_max(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+}
+
 /// Largest magnitude; NaN if any entry is.
 pub(crate) fn norm_inf(a: &[f64]) -> f64 {
     if a.len() <= SHORT {

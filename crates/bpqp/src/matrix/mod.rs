@@ -3,6 +3,7 @@
 mod csc;
 mod dense;
 mod hessian;
+mod keep;
 mod rows;
 mod widened;
 
@@ -10,4 +11,5 @@ pub use csc::Csc;
 pub(crate) use dense::*;
 pub use hessian::Hessian;
 pub(crate) use hessian::{LowerWork, Parameter, Product, Separable};
+pub(crate) use keep::Keep;
 pub use rows::Matrix;

@@ -1,8 +1,6 @@
 //! Stage 1: what is solved.
 
-mod keep;
 mod qp;
 mod validate;
 
-pub(crate) use keep::Keep;
 pub use qp::Qp;

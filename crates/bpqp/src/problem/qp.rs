@@ -1,10 +1,11 @@
 //! Convex quadratic programs.
 
-use super::{Keep, validate};
+use super::validate;
 use crate::Error;
 use crate::cones::Cone;
 use crate::error::check_finite;
-use crate::matrix::{Hessian, Matrix};
+use crate::kkt::KktData;
+use crate::matrix::{Hessian, Keep, Matrix};
 use std::sync::Arc;
 
 /// The quadratic program
@@ -306,5 +307,10 @@ impl Qp {
         let mut px = vec![0.0; self.n()];
         self.p.mul_add(0.5, x, &mut px, &mut Vec::new());
         (0..x.len()).map(|i| x[i] * (px[i] + self.q[i])).sum()
+    }
+
+    /// The matrices of its KKT system.
+    pub(crate) fn kkt(&self) -> KktData<'_> {
+        KktData { p: &self.p, rows: [&self.a, &self.g, &self.c], analysis: &self.analysis }
     }
 }

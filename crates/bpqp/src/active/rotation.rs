@@ -13,10 +13,10 @@
 //! `c |(I - uh uh') C_u w|^2 = min_t c |C_u w + t uh|^2`, with one more variable t per cone, and only its first row is
 //! replaced, by `(C_t - uh'C_u)/sqrt 2`. The pattern therefore never depends on where the cones are, and is analysed once.
 
-use super::{Basis, Cone, Faces};
+use crate::cones::{Basis, Cone, Faces, blocks};
 use crate::kkt::KktData;
-use crate::matrix::{Csc, Matrix};
-use crate::problem::{Keep, Qp};
+use crate::matrix::{Csc, Keep, Matrix};
+use crate::problem::Qp;
 use crate::{Error, Hessian};
 use faer::Mat;
 use std::f64::consts::FRAC_1_SQRT_2;
@@ -66,16 +66,6 @@ pub(crate) struct Rotation {
     analysis: Keep,
     dense: Vec<f64>,
     entries: Vec<(usize, f64)>,
-}
-
-/// `cones` with the rows of each.
-pub(crate) fn blocks(cones: &[Cone]) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + '_ {
-    let mut start = 0;
-    cones.iter().enumerate().map(move |(k, cone)| {
-        let rows = start..start + cone.rows();
-        start = rows.end;
-        (k, rows)
-    })
 }
 
 fn shape(cone: &Cone, sparse: bool, extra: &mut usize) -> Shape {
