@@ -3,7 +3,7 @@
 use bpqp::{
     Cone, Conic, ConicCotangent, ConicLayer, ConicWrt, Cotangent, Csc, Error, Layer, Qp, Settings, Verdict, Wrt,
 };
-use bpqp_testkit::{Rng, paper};
+use bpqp_problems::{Rng, paper};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

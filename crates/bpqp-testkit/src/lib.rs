@@ -3,21 +3,16 @@
 #![deny(missing_docs)]
 
 pub mod collection;
-pub mod conic;
 pub mod conic_run;
 pub mod conic_value;
 pub mod data;
 pub mod differences;
-pub mod family;
 pub mod hard;
 pub mod mutate;
 pub mod npz;
-pub mod paper;
 pub mod reference;
-mod rng;
 
-pub use family::{Family, HessianKind, Instance};
-pub use rng::Rng;
+pub use bpqp_problems::{Family, HessianKind, Instance, Rng, conic, family, paper};
 
 /// The code in the documents at the root runs as tests.
 #[cfg(doctest)]

@@ -14,12 +14,13 @@ mod outcomes;
 mod pairs;
 mod reuse;
 mod second;
+mod solvers;
 
 use bpqp::{Backward, Settings, Solution, Solver};
 use bpqp_testkit::Instance;
 
 /// Every forward solver.
-const FORWARD: [Solver; 5] = [Solver::Auto, Solver::InteriorPoint, Solver::ActiveSet, Solver::Admm, Solver::Clarabel];
+const FORWARD: [Solver; Solver::ALL.len()] = Solver::ALL;
 
 /// Every backward solver.
 const BACKWARD: [Backward; 2] = [Backward::Direct, Backward::FirstOrder];

@@ -4,6 +4,7 @@
 use crate::Rng;
 use bpqp::{Csc, Hessian, Matrix, Qp};
 use faer::Mat;
+use faer::prelude::Solve;
 
 fn product(g: &Mat<f64>, x: &[f64]) -> Vec<f64> {
     (0..g.nrows()).map(|i| (0..g.ncols()).map(|j| g[(i, j)] * x[j]).sum()).collect()
@@ -34,18 +35,18 @@ pub fn half_active(n: usize, m: usize, seed: u64) -> Qp {
     let mut rng = Rng::new(seed ^ 0xac71);
     let size = n + m;
     let (p, a) = (base.p().to_dense(), base.a().to_dense());
-    let kkt: Vec<f64> = (0..size * size)
-        .map(|k| match (k / size, k % size) {
-            (i, j) if i < n && j < n => p[(i, j)],
-            (i, j) if i < n => a[(j - n, i)],
-            (i, j) if j < n => a[(i - n, j)],
-            _ => 0.0,
-        })
-        .collect();
+    let kkt = Mat::from_fn(size, size, |i, j| match (i < n, j < n) {
+        (true, true) => p[(i, j)],
+        (true, false) => a[(j - n, i)],
+        (false, true) => a[(i - n, j)],
+        (false, false) => 0.0,
+    });
     let right: Vec<f64> = base.q().iter().map(|v| -v).chain(base.b().iter().copied()).collect();
-    let x = crate::reference::solve_linear(&kkt, &right).expect("P is positive definite");
+    let mut x = Mat::from_fn(size, 1, |i, _| right[i]);
+    kkt.partial_piv_lu().solve_in_place(&mut x);
+    let x: Vec<f64> = (0..n).map(|i| x[(i, 0)]).collect();
     let g = rng.normal_matrix(m, n);
-    let s = product(&g, &x[..n]);
+    let s = product(&g, &x);
     let mean = s.iter().sum::<f64>() / m as f64;
     let spread = (s.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / m as f64).sqrt();
     let h: Vec<f64> = s.iter().map(|s| s + 0.1 * spread * rng.normal()).collect();
