@@ -5,7 +5,7 @@ use crate::data::Arguments;
 use crate::errors::{misuse, raise};
 use crate::gather::{Gather, NAMES, wrt};
 use crate::solutions::{Policy, Rows, Solutions, codes, push_state, state_width};
-use bpqp::backward::Accuracy;
+use bpqp::Accuracy;
 use bpqp::{Certificate, Cotangent, Error, Solution, Verdict};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArrayDyn};
 use pyo3::prelude::*;

@@ -16,6 +16,7 @@ const REDUCTIONS: usize = 4;
 
 /// One entry of the data. `P` is moved symmetrically: both mirrored entries by half of the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Entry {
     /// An entry of `P` on or below the diagonal.
     P(usize, usize),

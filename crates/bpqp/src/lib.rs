@@ -43,24 +43,24 @@
 //! and [`from_solution`] for solutions that another solver found. [`Settings`] chooses solvers and modes.
 #![deny(missing_docs)]
 
-pub mod active;
-pub mod backward;
+mod active;
+mod backward;
 mod batch;
 pub mod cbf;
-pub mod certificate;
+mod certificate;
 pub mod check;
-pub mod cones;
-pub mod conic;
+mod cones;
+mod conic;
 mod derivatives;
 mod error;
 pub mod forward;
 mod given;
 mod gradient;
 mod interrupt;
-pub mod kkt;
+mod kkt;
 mod layer;
-pub mod matrix;
-pub mod problem;
+mod matrix;
+mod problem;
 pub mod residuals;
 mod settings;
 mod solution;
@@ -68,19 +68,21 @@ mod status;
 mod threads;
 
 pub use active::{ActiveSet, Side};
+pub use backward::Accuracy;
 pub use batch::{Batch, Gradients, vjp_batch};
 pub use certificate::Certificate;
 pub use check::{GradientCheck, check_gradient};
 pub use cones::{Cone, Face};
 pub use conic::{
-    Conic, ConicBatch, ConicCotangent, ConicGradient, ConicInfo, ConicLayer, ConicSolution, ConicSolutionTangent,
-    ConicTangent, ConicWrt, check_conic_gradient,
+    Conic, ConicBatch, ConicCheckRow, ConicCotangent, ConicGradient, ConicGradientCheck, ConicGradients, ConicInfo,
+    ConicLayer, ConicSolution, ConicSolutionTangent, ConicTangent, ConicTangents, ConicWrt, check_conic_gradient,
 };
 pub use derivatives::Derivatives;
 pub use error::Error;
 pub use given::from_solution;
 pub use gradient::{Cotangent, Gradient, SolutionTangent, Tangent, Wrt};
 pub use interrupt::{Deadline, Interrupt};
+pub use kkt::KktCore;
 pub use layer::Layer;
 pub use matrix::{Csc, Hessian, Matrix};
 pub use problem::Qp;
@@ -89,3 +91,6 @@ pub use settings::{Backward, Settings, Solver};
 pub use solution::{Info, Solution};
 pub use status::{Status, Verdict};
 pub use threads::MAX_THREADS;
+
+/// Matrices are given as those of this version of faer.
+pub use faer;

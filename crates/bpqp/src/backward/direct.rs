@@ -58,10 +58,6 @@ impl Direct {
 }
 
 impl BackwardSolver for Direct {
-    fn name(&self) -> &'static str {
-        "direct"
-    }
-
     fn prepare(&mut self, system: &BackwardQp<'_>, _core: Option<&KktCore>) -> Result<(), Error> {
         if self.ready.is_none() {
             let diagonals = (system.dx, system.dc);
@@ -80,9 +76,5 @@ impl BackwardSolver for Direct {
             self.solver.solve(system.data, diagonals, (w, v))?
         };
         Ok(Accuracy { residual, deficient: self.solver.deficient(), iterative: false })
-    }
-
-    fn kkt(&mut self) -> Option<&mut dyn KktFactor> {
-        Some(Direct::kkt(self))
     }
 }

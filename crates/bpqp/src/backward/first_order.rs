@@ -46,10 +46,6 @@ fn gather(data: KktData<'_>, kept: &[usize]) -> Result<Matrix, Error> {
 }
 
 impl BackwardSolver for FirstOrder {
-    fn name(&self) -> &'static str {
-        "first_order"
-    }
-
     fn prepare(&mut self, system: &BackwardQp<'_>, _core: Option<&KktCore>) -> Result<(), Error> {
         let n = system.data.n();
         let soft = |d: &f64| d.is_finite() && *d != 0.0;

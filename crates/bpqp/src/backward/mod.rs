@@ -31,7 +31,7 @@ pub(crate) use second::refuse_cones;
 pub(crate) use smoothed::Smoothed;
 
 use crate::active::ActiveSet;
-use crate::kkt::{KktCore, KktData, KktFactor};
+use crate::kkt::{KktCore, KktData};
 use crate::{Error, Qp};
 
 /// The equality-constrained QP of a backward pass: the data of the problem, with the diagonals that select its active
@@ -59,19 +59,11 @@ pub struct Accuracy {
 
 /// A solver of backward QPs: direct or iterative, exact or approximate. Any QP solver can be one.
 pub trait BackwardSolver: Send {
-    /// The name in settings.
-    fn name(&self) -> &'static str;
-
     /// Prepares for right-hand sides of this system. `core` is a factorization that a forward solver handed over.
     fn prepare(&mut self, system: &BackwardQp<'_>, core: Option<&KktCore>) -> Result<(), Error>;
 
     /// Solves in place: `r` in `w` and `s` in `v`; pinned variables and removed rows come out as 0.
     fn solve(&mut self, system: &BackwardQp<'_>, w: &mut [f64], v: &mut [f64]) -> Result<Accuracy, Error>;
-
-    /// The factorization that it keeps, for the polish to use.
-    fn kkt(&mut self) -> Option<&mut dyn KktFactor> {
-        None
-    }
 }
 
 /// A solution as the backward pass sees it.

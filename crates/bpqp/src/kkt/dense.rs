@@ -392,11 +392,4 @@ impl KktFactor for DenseKkt {
     fn adopt(&mut self, core: &KktCore) {
         self.core = Some(core.0.clone());
     }
-
-    fn name(&self) -> &'static str {
-        match self.form {
-            Form::Range => "dense range space",
-            _ => "dense primal",
-        }
-    }
 }

@@ -97,9 +97,6 @@ pub trait KktFactor: Send {
 
     /// Takes what another factorization shared, before `load`.
     fn adopt(&mut self, _core: &KktCore) {}
-
-    /// Short name of the form, for `info`.
-    fn name(&self) -> &'static str;
 }
 
 /// Why a factorization failed.

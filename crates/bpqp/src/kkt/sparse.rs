@@ -355,10 +355,6 @@ impl KktFactor for SparseKkt {
         self.ldl.residual(&self.exact, &self.x, &mut self.r, &mut self.size);
         self.r.iter().all(|r| r.abs() <= DEPENDENT)
     }
-
-    fn name(&self) -> &'static str {
-        "sparse"
-    }
 }
 
 impl SparseKkt {

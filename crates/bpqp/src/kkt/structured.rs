@@ -334,8 +334,4 @@ impl KktFactor for StructuredKkt {
             None => self.root.ratio.min(pivot_ratio(self.s.as_ref())),
         }
     }
-
-    fn name(&self) -> &'static str {
-        "separable"
-    }
 }
