@@ -167,7 +167,7 @@ impl Study<'_> {
                 if task { (TASK, self.options.task_epochs()) } else { (NETWORK, self.options.epochs()) };
             let training = Training { epochs, rate, patience };
             let name = format!("seed {seed} {what}");
-            let trained = engine.train(network, goal, training, (seed, stream), |_, _| progress.epoch(&name))?;
+            let trained = engine.train(network, goal, training, (seed, stream), || progress.epoch(&name))?;
             let text = format!(
                 "{name}: best epoch {} of {}, validation {:.4}, {:.1} s",
                 trained.best,

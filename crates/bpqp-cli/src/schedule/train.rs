@@ -157,14 +157,14 @@ impl<'a> Engine<'a> {
     }
 
     /// Trains a network on from where it is, and keeps the epoch with the least goal on the validation days. `stream` sets
-    /// trainings of one seed apart.
+    /// trainings of one seed apart; `watch` hears of every epoch.
     pub fn train(
         &self,
         network: &Network,
         goal: Goal,
         training: Training,
         (seed, stream): (u64, u64),
-        mut watch: impl FnMut(usize, f64),
+        mut watch: impl FnMut(),
     ) -> Result<Trained, Failure> {
         let device = Device::flex().autodiff();
         let mut network = network.clone().train();
@@ -197,7 +197,7 @@ impl<'a> Engine<'a> {
             if validation < best.validation {
                 (best.network, best.best, best.validation) = (now, epoch, validation);
             }
-            watch(epoch, best.validation);
+            watch();
             if epoch - best.best > training.patience {
                 break;
             }
