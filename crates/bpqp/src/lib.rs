@@ -73,8 +73,8 @@ pub use certificate::Certificate;
 pub use check::{GradientCheck, check_gradient};
 pub use cones::{Cone, Face};
 pub use conic::{
-    Conic, ConicBatch, ConicCotangent, ConicGradient, ConicInfo, ConicLayer, ConicSolution, ConicSolutionTangent,
-    ConicTangent, ConicWrt, check_conic_gradient,
+    Conic, ConicActive, ConicBatch, ConicCotangent, ConicGradient, ConicInfo, ConicLayer, ConicSolution,
+    ConicSolutionTangent, ConicTangent, ConicWorkers, ConicWrt, check_conic_gradient,
 };
 pub use derivatives::Derivatives;
 pub use error::Error;

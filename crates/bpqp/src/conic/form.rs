@@ -28,7 +28,7 @@ const ROUNDING: f64 = 1e-15;
 
 /// What a row of the caller is in the quadratic program.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Role {
+pub(super) enum Role {
     Equality(usize),
     Inequality(usize),
     Cone(usize),
@@ -50,13 +50,13 @@ enum Storage {
 #[derive(Debug, Clone)]
 pub(crate) struct Form {
     n: usize,
-    roles: Vec<Role>,
+    pub(super) roles: Vec<Role>,
     /// Equalities, inequalities, rows of curved cones.
     counts: [usize; 3],
     storage: [Storage; 3],
     hessian: Storage,
     /// Per variable the rows that are its lower and its upper bound.
-    owners: Vec<[Option<usize>; 2]>,
+    pub(super) owners: Vec<[Option<usize>; 2]>,
     cones: Vec<Cone>,
     /// Which of the caller's cones these are.
     curved: Vec<usize>,
@@ -69,7 +69,7 @@ pub(crate) struct Form {
 pub(crate) struct Crossed(pub usize);
 
 /// Linear constraints, also as cones of order 0 and 1.
-fn is_half_line(cone: &Cone) -> bool {
+pub(super) fn is_half_line(cone: &Cone) -> bool {
     matches!(cone, Cone::Nonnegative(_) | Cone::SecondOrder(0 | 1) | Cone::PsdTriangle(0 | 1))
 }
 
@@ -327,22 +327,9 @@ impl Form {
         }
     }
 
-    /// Per cone of the caller: a row of it is weakly active, or it is on a kink.
-    pub fn weak(&self, conic: &Conic, active: &ActiveSet) -> Vec<bool> {
-        let mut curved = active.weak_cone().iter();
-        let of = |flags: &[bool], i: usize| flags.get(i) == Some(&true);
-        let weak = |i: usize| match self.roles[i] {
-            Role::Inequality(i) => of(&active.weak_g, i),
-            Role::Lower(k, _) | Role::Upper(k, _) => of(&active.weak_bound, k),
-            Role::Equality(_) | Role::Cone(_) => false,
-        };
-        blocks(conic.cones())
-            .map(|(k, rows)| {
-                let cone = &conic.cones()[k];
-                let linear = cone.is_polyhedral() || is_half_line(cone);
-                if linear { rows.clone().any(weak) } else { curved.next() == Some(&true) }
-            })
-            .collect()
+    /// The curved cones, in the order of the quadratic program.
+    pub(super) fn curved_cones(&self) -> &[Cone] {
+        &self.cones
     }
 
     /// The part of `z_box` of variable k that its lower and its upper bound have.
