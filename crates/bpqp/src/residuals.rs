@@ -235,7 +235,7 @@ pub(crate) fn nan_max(a: f64, b: f64) -> f64 {
 
 impl Residuals {
     /// Of no point.
-    pub(crate) const UNKNOWN: Residuals = Residuals {
+    pub const UNKNOWN: Residuals = Residuals {
         primal: f64::NAN,
         dual: f64::NAN,
         complementarity: f64::NAN,

@@ -152,6 +152,15 @@ impl ConicWorkers {
         &self.settings
     }
 
+    /// `f` over `0..n` on the threads, for what needs no layer. Results in order.
+    pub fn each<T: Send>(
+        &self,
+        n: usize,
+        f: impl Fn(usize) -> Result<T, Error> + Sync,
+    ) -> Result<Vec<Result<T, Error>>, Error> {
+        share(self.layers.len(), COST, 0..n, |_, _, k| f(k))
+    }
+
     /// Solves `n` problems, `problem(k)` and where it starts: `x, s, y, z_box`. Results in order.
     pub fn solve<'a>(
         &self,

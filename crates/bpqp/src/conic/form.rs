@@ -165,25 +165,29 @@ impl Form {
             }
             (*lb, *ub) = (0.5 * (*lb + *ub), 0.5 * (*lb + *ub));
         }
-        if let Some((before, qp)) = old {
-            let same_p = match (&before.p, &conic.p) {
-                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-                (None, None) => true,
-                _ => false,
-            };
-            if same_p && Arc::ptr_eq(&before.a, &conic.a) {
-                let qp = qp.clone().with_q(conic.q().to_vec())?.with_b(b)?.with_h(h)?.with_d(d)?;
-                return qp.bounds(lb, ub).map(Ok);
-            }
+        let shared = |a: &Arc<Csc>, b: &Arc<Csc>| Arc::ptr_eq(a, b);
+        let same_p = old.is_some_and(|(before, _)| match (&before.p, &conic.p) {
+            (Some(a), Some(b)) => shared(a, b),
+            (None, None) => true,
+            _ => false,
+        });
+        let same_a = old.is_some_and(|(before, _)| shared(&before.a, &conic.a));
+        if let (true, true, Some((_, qp))) = (same_p, same_a, old) {
+            let qp = qp.clone().with_q(conic.q().to_vec())?.with_b(b)?.with_h(h)?.with_d(d)?;
+            return qp.bounds(lb, ub).map(Ok);
         }
-        let [a, g, c] = self.matrices(conic, conic.a().values())?;
-        let mut qp = match conic.p() {
-            None => Qp::linear(conic.q().to_vec())?,
-            Some(p) => Qp::new(self.hessian(conic, p.values())?, conic.q().to_vec())?,
+        let mut qp = match (old, conic.p()) {
+            (Some((_, qp)), _) if same_p => Qp::of_shared(qp.p.clone(), conic.q().to_vec()),
+            (_, None) => Qp::linear(conic.q().to_vec())?,
+            (_, Some(p)) => Qp::new(self.hessian(conic, p.values())?, conic.q().to_vec())?,
         };
+        let [a, g, c] = self.matrices(conic, conic.a().values())?;
         qp = qp.equality(a, b)?.inequality(g, h)?.bounds(lb, ub)?;
         if !self.cones.is_empty() {
             qp = qp.with_cones(self.cones.clone(), c, d)?;
+        }
+        if let (true, Some((_, qp_before))) = (same_a, old) {
+            (qp.a, qp.g, qp.c) = (qp_before.a.clone(), qp_before.g.clone(), qp_before.c.clone());
         }
         // patterns stay, and with them what was analysed of them
         qp.analysis = conic.analysis.clone();
