@@ -25,6 +25,7 @@ def build(program: Any, **options: Any) -> tuple[Any, list[torch.Tensor]]:
 
 def test_full_output() -> None:
     layer, (c, r) = build(programs.ball(), on_failure="nan")
+    r = 0.6 * r  # the ball binds, as does the half-space
     out = layer(c, torch.stack([r, 0.25 * r]), full=True)
     assert isinstance(out, bt.CvxpySolution)
     assert out.ok.tolist() == [True, False]
@@ -78,8 +79,8 @@ def test_index_starts_from_the_last_solution_of_a_sample(make: Any) -> None:
     cold, warm = first._solved.iterations(), swapped._solved.iterations()
     assert all(w < c for w, c in zip(warm, reversed(cold), strict=True)), (cold, warm)
     layer.forget()
-    fresh = layer(*batch, index=[7, 9], full=True)
-    assert fresh._solved.iterations() == cold
+    fresh = layer(*batch, index=[7, 9], full=True)._solved.iterations()
+    assert all(w < f for w, f in zip(warm, reversed(fresh), strict=True)), (warm, fresh)
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         torch.testing.assert_close(other(*batch, index=[7, 9])[0], first.variables[0], atol=1e-8, rtol=0)
 
