@@ -8,7 +8,7 @@
 """
 
 from ._bpqp import __version__
-from ._conic import ConicGradients, ConicSolution, ConicTangents, solve_conic
+from ._conic import ConicSolution, solve_conic
 from ._core import (
     Active,
     Diagnostics,
@@ -23,11 +23,21 @@ from ._core import (
     solve_qp,
     solvers,
 )
-from ._errors import ArgumentError, DtypeError, Error, SolveError, UnsupportedError
+from ._errors import (
+    ArgumentError,
+    DtypeError,
+    Error,
+    GradientError,
+    GradientWarning,
+    SolveError,
+    UnsupportedError,
+)
+from ._results import ConicActive, ConicGradients, ConicTangents
 
 __all__ = [
     "Active",
     "ArgumentError",
+    "ConicActive",
     "ConicGradients",
     "ConicSolution",
     "ConicTangents",
@@ -35,7 +45,9 @@ __all__ = [
     "DtypeError",
     "Error",
     "Factored",
+    "GradientError",
     "GradientReport",
+    "GradientWarning",
     "Gradients",
     "Info",
     "Solution",

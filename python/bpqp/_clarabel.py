@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._conic import cone_rows
+from ._conic_data import cone_rows
 from ._errors import UnsupportedError
 
 STATUS = {
@@ -72,7 +72,7 @@ def _settings(given: dict[str, Any]) -> Any:
 
 
 def solve_each(program: Any, data: tuple[Any, ...], size: int) -> tuple[Any, ...]:
-    """`(x, s, y)`, and of each instance its status, iterations and seconds."""
+    """`(x, s, y, z_box)`, and of each instance its status, iterations and seconds."""
     try:
         import clarabel
         from scipy import sparse
@@ -91,10 +91,11 @@ def solve_each(program: Any, data: tuple[Any, ...], size: int) -> tuple[Any, ...
     def matrix(values: Any, pattern: Any, shape: tuple[int, int]) -> Any:
         return sparse.csc_matrix((values, pattern[1], pattern[0]), shape=shape)
 
-    rows: tuple[list[Any], ...] = ([], [], [])
+    box = [np.full(n, value) if v is None else v for v, value in zip(data[4:], (-np.inf, np.inf), strict=True)]
+    rows: tuple[list[Any], ...] = ([], [], [], [])
     status, iterations, seconds = [], [], []
     for k in range(size):
-        P, q, A, b = data
+        P, q, A, b = data[:4]
         start = time.perf_counter()
         quadratic = sparse.csc_matrix((n, n)) if P is None else matrix(at(k, P), program.pattern_P, (n, n))
         pattern = (program.pattern_A[0], place[rows_of_A])
@@ -103,8 +104,21 @@ def solve_each(program: Any, data: tuple[Any, ...], size: int) -> tuple[Any, ...
         right = np.empty(m)
         right[place] = factor * at(k, b)
         upper = sparse.triu(quadratic, format="csc")
-        out = clarabel.DefaultSolver(upper, at(k, q), constraints, right, cones, settings).solve()
-        points = (np.asarray(out.x), np.asarray(out.s)[place] / factor, np.asarray(out.z)[place] * factor)
+        lb, ub = (at(k, v) for v in box)
+        low, high = np.flatnonzero(np.isfinite(lb)), np.flatnonzero(np.isfinite(ub))
+        own = cones
+        if len(low) or len(high):
+            # bounds are rows there, behind those of the problem
+            eye = sparse.eye(n, format="csr")
+            constraints = sparse.vstack([constraints, -eye[low], eye[high]], format="csc")
+            right = np.concatenate([right, -lb[low], ub[high]])
+            own = [*cones, clarabel.NonnegativeConeT(len(low) + len(high))]
+        out = clarabel.DefaultSolver(upper, at(k, q), constraints, right, own, settings).solve()
+        s, z = np.asarray(out.s), np.asarray(out.z)
+        z_box = np.zeros(n)
+        z_box[low] -= z[m : m + len(low)]
+        z_box[high] += z[m + len(low) :]
+        points = (np.asarray(out.x), s[:m][place] / factor, z[:m][place] * factor, z_box)
         for column, value in zip(rows, points, strict=True):
             column.append(value)
         status.append(STATUS.get(str(out.status), "numerical_failure"))

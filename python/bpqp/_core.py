@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _bpqp
 from ._arguments import NAMES, OUTPUTS, RANKS, Factored, Problem, as_array, check_sparse, is_sparse, numbers_of, prepare
-from ._engines import POLICIES, SETTINGS, by_qpsolvers, check_solver, engine, kept_engine, options, policy_code
-from ._errors import ArgumentError, DtypeError, Error
-from ._outcome import failure_text, raise_failures, report
+from ._engines import POLICIES, SETTINGS, by_qpsolvers, call, check_solver, engine, kept_engine, options, policy_code
+from ._errors import ArgumentError, DtypeError
+from ._outcome import raise_failures, report
 from ._results import Active, Diagnostics, GradientReport, Gradients, Info, Tangents
 from ._solution import Solution
+
+if TYPE_CHECKING:
+    from ._conic import ConicSolution
 
 __all__ = [
     "NAMES",
@@ -31,11 +34,11 @@ __all__ = [
     "Tangents",
     "as_array",
     "by_qpsolvers",
+    "call",
     "check_gradient",
     "check_solver",
     "check_sparse",
     "engine",
-    "failure_text",
     "from_solution",
     "is_sparse",
     "kept_engine",
@@ -110,7 +113,8 @@ def solve_qp(
             iterate, NaN where there is none, and no gradient).
         settings: eps_abs, eps_rel (1e-8; for float32 data at least 2.4e-7, twice their rounding), max_iter, time_limit
             (seconds), backward ("direct", "first_order"), smoothing (the parameter of the barrier whose gradient is
-            taken), threads, polish, verbose (print a line); with "qpsolvers:NAME" other names go to that solver.
+            taken), threads, polish, verbose (print a line), on_untrusted ("warn", "raise" or "ignore": what is done
+            about derivatives that are regularized or untrusted); with "qpsolvers:NAME" other names go to that solver.
 
     Every dense argument may carry a batch dimension first; those that do not are shared by the batch. An element of a
     batch whose own data are not finite, or have `lb > ub`, fails alone, with status "invalid_data".
@@ -128,20 +132,10 @@ def solve_qp(
         solved = solve_with(solver.partition(":")[2], problem, settings)
     else:
         prepared = kept_engine(solver, settings, problem.dtype == np.float32, problem.numbers)
-        solved = _call(prepared.solve, problem.data, _warm(problem, warm_start))
+        solved = call(prepared.solve, problem.data, _warm(problem, warm_start))
     if settings.get("verbose"):
         report(solved)
     return Solution(problem, solved, on_failure, solver, settings)
-
-
-def _call(function: Any, *args: Any) -> Any:
-    """Calls into the extension; what it says of shapes is an error of this package."""
-    try:
-        return function(*args)
-    except Error:
-        raise
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ArgumentError(str(error)) from None
 
 
 def from_solution(
@@ -194,36 +188,40 @@ def from_solution(
         rows.append(np.ascontiguousarray(array))
     solver = settings.pop("solver", "auto")
     prepared = engine(solver, settings, problem.dtype)
-    solved = _call(prepared.given, problem.data, tuple(rows))
+    solved = call(prepared.given, problem.data, tuple(rows))
     if settings.get("verbose"):
         report(solved)
     return Solution(problem, solved, on_failure, solver, settings)
 
 
 def check_gradient(
-    sol: Solution,
+    sol: Solution | ConicSolution,
     x: Any = None,
     y: Any = None,
     z: Any = None,
     z_box: Any = None,
     objective: Any = None,
     element: int = 0,
+    *,
+    s: Any = None,
 ) -> GradientReport:
     """Central differences against the analytic gradient of a loss with these cotangents (ones for x if none is given).
 
-    The problem is solved again for every entry of the data moved both ways. `element` chooses one of a batch.
+    A quadratic program is solved again for every entry of the data moved both ways; a cone program is followed along
+    random directions of each argument. `element` chooses one of a batch, `s` are slacks of a cone program.
 
     Raises:
         ArgumentError: a cotangent of another shape than its output, or an element that does not exist.
         SolveError: that element has no solution.
     """
-    if all(v is None for v in (x, y, z, z_box, objective)):
-        x = np.ones_like(sol.x)
-    rows = sol._cotangents(x, y, z, z_box, objective)
-    size = sol._problem.batch or 1
+    given = {"x": x, "y": y, "z": z, "z_box": z_box, "objective": objective, "s": s}
+    if all(v is None for v in given.values()):
+        given["x"] = np.ones_like(sol.x)
+    rows = sol._cotangents(**given)
+    size = sol._batch or 1
     if isinstance(element, bool) or not isinstance(element, (int, np.integer)) or not 0 <= element < size:
         raise ArgumentError(f"element = {element!r}: choose one of the {size} problems, 0 to {size - 1}")
-    worst, table, text = _call(sol._solved.check, int(element), rows)
+    worst, table, text = call(sol._solved.check, int(element), rows)
     keys = ("block", "entries", "checked", "worst", "at", "analytic", "numeric", "kinks")
     return GradientReport(worst, [dict(zip(keys, row, strict=True)) for row in table], text)
 

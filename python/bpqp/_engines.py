@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 
 from . import _bpqp
-from ._errors import ArgumentError
+from ._errors import ArgumentError, Error
+from ._verdicts import check_choice
 
 POLICIES = {"raise": 0, "nan": 1, "zero_grad": 2}
-SETTINGS = ("eps_abs", "eps_rel", "max_iter", "time_limit", "backward", "smoothing", "threads", "verbose", "polish")
+SETTINGS = (
+    *("eps_abs", "eps_rel", "max_iter", "time_limit", "backward", "smoothing", "threads", "verbose", "polish"),
+    "on_untrusted",
+)
 
 # Settings that mean the backward pass where qpsolvers solves; everything else goes to the solver.
-OURS = ("backward", "smoothing", "threads", "polish", "verbose")
+OURS = ("backward", "smoothing", "threads", "polish", "verbose", "on_untrusted")
 
 
 def check_solver(solver: Any, names: Any) -> None:
@@ -43,9 +47,21 @@ def options(solver: str, settings: dict[str, Any]) -> dict[str, Any]:
         check_solver(solver, _bpqp.SOLVERS)
     out = {"solver": solver, **settings}
     out.pop("verbose", None)
+    if out.pop("on_untrusted", None) is not None:
+        check_choice(settings["on_untrusted"])
     if out.get("backward") is not None and out["backward"] not in ("direct", "first_order"):
         raise ArgumentError(f"backward = {out['backward']!r}: choose 'direct' or 'first_order'")
     return out
+
+
+def call(function: Any, *args: Any) -> Any:
+    """Calls into the extension; what it says of shapes is an error of this package."""
+    try:
+        return function(*args)
+    except Error:
+        raise
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ArgumentError(str(error)) from None
 
 
 def policy_code(on_failure: str) -> int:

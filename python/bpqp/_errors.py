@@ -28,3 +28,15 @@ class SolveError(Error, RuntimeError):
         super().__init__(message)
         self.failures = failures or []
         self.solution = solution
+
+
+class GradientError(Error, RuntimeError):
+    """A derivative is not to be trusted, and `on_untrusted` is "raise". `elements` lists `(element, verdict)`."""
+
+    def __init__(self, message: str, elements: list[tuple[int, str]] | None = None) -> None:
+        super().__init__(message)
+        self.elements = elements or []
+
+
+class GradientWarning(UserWarning):
+    """A derivative is not to be trusted: its backward system was regularized, or its active set not verified."""

@@ -11,13 +11,13 @@ _FACTS = (
     "all_ok",
     "failures",
     "status",
-    "verdict",
     "solver",
     "iterations",
     "time",
     "moved",
     "residuals",
     "examine",
+    "active",
 )
 _EACH = ("certificate", "reason")
 

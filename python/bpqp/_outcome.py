@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from . import _bpqp
 from ._errors import SolveError
+from ._results import ConicActive, Diagnostics
 
-# failures named in a message
+# entries named in a line
 _LISTED = 8
 
 
-def raise_failures(solved: _bpqp.Solved, solution: Any = None) -> None:
-    """A SolveError that lists the elements without a solution."""
+def raise_failures(solved: _bpqp.Solved | _bpqp.ConicSolved, solution: Any = None) -> None:
+    """A SolveError that lists the elements without a solution, if there are any."""
     text = solved.failures()
     if text is None:
         return
@@ -23,21 +24,37 @@ def raise_failures(solved: _bpqp.Solved, solution: Any = None) -> None:
     raise SolveError(text, failures, solution)
 
 
-def failure_text(size: int, failures: list[tuple[int, str]], proof: Callable[[int], str]) -> str:
-    """What is said of a batch of `size` in which some failed."""
-    lines = [f"element {k}: {status}{proof(k)}" for k, status in failures[:_LISTED]]
-    if len(failures) > _LISTED:
-        lines.append(f"and {len(failures) - _LISTED} more, in the list `failures` of this error")
-    text = "; ".join(lines)
-    return f"{len(failures)} of {size} problems not solved: {text}. on_failure='nan' or 'zero_grad' returns the others"
+def diagnosed(sol: Any, active: Any, weakly_active: Any) -> Diagnostics:
+    """What the extension knows of a solution, with what is active."""
+    s, one = sol._solved, sol._batch is None
+
+    def pick(v: Any) -> Any:
+        return v[0] if one else v
+
+    def picked(found: Any) -> Any:
+        return type(found)(*(pick(getattr(found, field.name)) for field in fields(found)))
+
+    verdicts = s.examine()
+    condition, regularization = (np.array([v[k] for v in verdicts]) for k in (1, 2))
+    names = [v[0] for v in verdicts]
+    return Diagnostics(
+        picked(active),
+        picked(weakly_active),
+        {k: pick(v) for k, v in s.residuals().items()},
+        pick(condition),
+        pick(regularization),
+        pick(s.moved()),
+        names[0] if one else np.array(names),
+    )
 
 
 def describe(sol: Any) -> str:
     """A solution in some lines: status, objective, residuals, active rows; counts and worst values for a batch."""
     s, active = sol._solved, sol.diagnostics().active
     residuals = ", ".join(f"{name} {np.max(value):.1e}" for name, value in s.residuals().items())
-    rows = [("G", active.G), ("lb", active.lb), ("ub", active.ub)]
-    if sol._problem.batch is None:
+    first = ("rows", active.rows) if isinstance(active, ConicActive) else ("G", active.G)
+    rows = [first, ("lb", active.lb), ("ub", active.ub)]
+    if sol._batch is None:
         status = f"{sol.status} ({s.solver()[0]}, {s.iterations()[0]} iterations)"
         found = [(name, np.flatnonzero(mask)) for name, mask in rows]
         held = "; ".join(f"{name} {_some(index)}" for name, index in found if len(index)) or "none"
@@ -62,7 +79,7 @@ def _span(count: Any) -> str:
     return f"{count.min()}" if count.min() == count.max() else f"{count.min()} to {count.max()}"
 
 
-def report(solved: _bpqp.Solved) -> None:
+def report(solved: _bpqp.Solved | _bpqp.ConicSolved) -> None:
     """Prints one line on a solve: how many problems ended how, solver, iterations, worst residuals, time."""
     status, steps, residuals = solved.status(), solved.iterations(), solved.residuals()
     ends = ", ".join(f"{status.count(name)} {name}" if len(status) > 1 else name for name in sorted(set(status)))

@@ -82,5 +82,5 @@ def solve_with(name: str, problem: _core.Problem, settings: dict[str, Any]) -> _
             elif wanted:
                 complete[j] = False
     rows = tuple(p if whole else None for p, whole in zip(points, complete, strict=True))
-    solved: _bpqp.Solved = _core._call(prepared.given, problem.data, rows)
+    solved: _bpqp.Solved = _core.call(prepared.given, problem.data, rows)
     return solved

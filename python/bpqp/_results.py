@@ -8,7 +8,10 @@ from typing import Any
 
 @dataclass(slots=True)
 class Gradients:
-    """Gradients with respect to the eight arguments; None where not asked for or absent."""
+    """Gradients with respect to the eight arguments; None where not asked for or absent.
+
+    `verdict` says how far they may be trusted: a string, or an array of one for each element of a batch.
+    """
 
     P: Any = None
     q: Any = None
@@ -18,17 +21,44 @@ class Gradients:
     b: Any = None
     lb: Any = None
     ub: Any = None
+    verdict: Any = None
 
 
 @dataclass(slots=True)
 class Tangents:
-    """The change of the outputs along a direction of the data."""
+    """The change of the outputs along a direction of the data, and its `verdict`."""
 
     x: Any
     y: Any
     z: Any
     z_box: Any
     objective: Any
+    verdict: Any = None
+
+
+@dataclass(slots=True)
+class ConicGradients:
+    """Gradients with respect to the six arguments of a cone program; None where not asked for or absent; `verdict`."""
+
+    P: Any = None
+    q: Any = None
+    A: Any = None
+    b: Any = None
+    lb: Any = None
+    ub: Any = None
+    verdict: Any = None
+
+
+@dataclass(slots=True)
+class ConicTangents:
+    """The change of the outputs of a cone program along a direction of the data, and its `verdict`."""
+
+    x: Any
+    s: Any
+    y: Any
+    z_box: Any
+    objective: Any
+    verdict: Any = None
 
 
 @dataclass(slots=True)
@@ -41,6 +71,21 @@ class Active:
 
 
 @dataclass(slots=True)
+class ConicActive:
+    """What is active of a cone program: boolean arrays for the rows of `A` and the bounds, and where each cone is.
+
+    `rows` is True where the slack is held at 0, and for every row of a curved cone that is not in its interior; `cones`
+    has "interior", "boundary" or "apex" for each cone (of linear rows: none, some or all of them active). Of what is
+    weakly active, `cones` is boolean too.
+    """
+
+    rows: Any
+    cones: Any
+    lb: Any
+    ub: Any
+
+
+@dataclass(slots=True)
 class Diagnostics:
     """What may be trusted, in numbers. One entry per element of a batch.
 
@@ -48,8 +93,8 @@ class Diagnostics:
     `regularization` is the relative residual that regularizing it left, `moved` how far the polish moved `x`.
     """
 
-    active: Active
-    weakly_active: Active
+    active: Active | ConicActive
+    weakly_active: Active | ConicActive
     residuals: dict[str, Any]
     condition: Any
     regularization: Any

@@ -8,20 +8,24 @@ from typing import Any
 import numpy as np
 
 from . import _bpqp
-from ._arguments import NAMES, OUTPUTS, RANKS, Factored, Problem, _as_csc, as_array, is_sparse, names_of, numbers_of
+from ._arguments import NAMES, OUTPUTS, RANKS, Factored, Problem, _as_csc, as_array, is_sparse, names_of
+from ._base import BaseSolution
 from ._engines import OURS, by_qpsolvers, engine, policy_code
 from ._errors import ArgumentError, DtypeError
-from ._kept import Kept
-from ._outcome import describe, raise_failures
-from ._results import Active, Diagnostics, Gradients, Info, Tangents
+from ._outcome import describe, diagnosed, raise_failures
+from ._results import Active, Diagnostics, Gradients, Tangents
+from ._verdicts import choice_of, judge, verdict_of
 
 
-class Solution:
+class Solution(BaseSolution):
     """The solution of a problem, or of a batch of them (every attribute then has a batch dimension).
 
     `x`, multipliers `y` (of `A x = b`), `z` (of `G x <= h`), `z_box` (of the bounds, positive at the upper one),
-    `objective`, `status`, `ok`, `info`.
+    `objective`, `status`, `ok`, `verdict`, `info`.
     """
+
+    OUTPUTS = OUTPUTS
+    _solved: _bpqp.Solved
 
     def __init__(
         self,
@@ -31,10 +35,10 @@ class Solution:
         solver: str = "auto",
         settings: dict[str, Any] | None = None,
     ) -> None:
-        self._problem = problem
+        self._problem, self._batch = problem, problem.batch
         self._solved = solved
         self._choice = (solver, settings or {})
-        self._policy = policy_code(on_failure)
+        self._policy, self._on_untrusted = policy_code(on_failure), choice_of(settings)
         single = problem.dtype == np.float32
         values: tuple[Any, ...] = solved.outputs(self._policy != 2)
         if single:
@@ -47,37 +51,9 @@ class Solution:
         if self._policy == 0 and not solved.all_ok():
             raise_failures(solved, self)
 
-    @property
-    def status(self) -> Any:
-        """How the solve ended: a string, or an array of them."""
-        status = self._solved.status()
-        return status[0] if self._problem.batch is None else np.array(status)
-
-    @property
-    def ok(self) -> Any:
-        """True where there is a solution that may be used."""
-        ok = self._solved.ok()
-        return bool(ok[0]) if self._problem.batch is None else ok
-
-    @property
-    def info(self) -> Info:
-        """How it was found."""
-        s = self._solved
-        certificates = [s.certificate(k) for k in range(len(s))]
-        if self._problem.batch is None:
-            return Info(s.solver()[0], s.iterations()[0], float(s.time()[0]), certificates[0])
-        return Info(s.solver(), np.array(s.iterations()), s.time(), certificates)
-
-    def __repr__(self) -> str:
-        batch = self._problem.batch
-        return f"Solution(status={self.status!r})" if batch is None else f"Solution(batch of {batch})"
-
     def __str__(self) -> str:
         """Status, objective, residuals and active rows; counts for a batch."""
         return describe(self)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_solved": Kept.of(self._solved)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -87,27 +63,6 @@ class Solution:
         prepared = engine(solver, settings, self._problem.dtype)
         kept: Any = state["_solved"]
         self._solved = kept.back(lambda rows: prepared.restore(self._problem.data, rows))
-
-    def _rows(self, name: str, value: Any, shape: tuple[int, ...]) -> Any:
-        if value is None:
-            return None
-        array = numbers_of(f"the cotangent of {name}", value)
-        if array.dtype.kind not in "iuf":
-            raise DtypeError(f"the cotangent of {name} has dtype {array.dtype}: pass float64 or float32")
-        if array.shape != shape:
-            raise ArgumentError(f"the cotangent of {name} has shape {array.shape}, expected {shape}, that of {name}")
-        rows = shape if self._problem.batch is not None else (1, *shape)
-        return np.ascontiguousarray(array, dtype=np.float64).reshape(rows)
-
-    def _cotangents(self, x: Any, y: Any, z: Any, z_box: Any, objective: Any) -> tuple[Any, ...]:
-        given = (
-            (name, value, getattr(self, name).shape) for name, value in zip(OUTPUTS, (x, y, z, z_box), strict=True)
-        )
-        rows = [self._rows(*item) for item in given]
-        rows.append(self._rows("objective", objective, () if self._problem.batch is None else (self._problem.batch,)))
-        if all(r is None for r in rows):
-            raise ArgumentError("no cotangent was given: pass x=, y=, z=, z_box= or objective=")
-        return tuple(rows)
 
     def _ask(self, wrt: str | Iterable[str] | None) -> list[bool]:
         if wrt is None:
@@ -161,11 +116,14 @@ class Solution:
 
         Raises:
             ArgumentError: no cotangent, one of another shape than its output, or a name in `wrt` that does not exist.
+            GradientError: the gradient is in doubt, and `on_untrusted` is "raise".
             SolveError: there is no solution to differentiate, and `on_failure` is "raise".
         """
-        rows = self._cotangents(x, y, z, z_box, objective)
-        grads = self._solved.vjp(rows, self._ask(wrt), (self._problem.shared[0], *self._problem.shared), self._policy)
-        return Gradients(*(self._shape_gradient(k, g) for k, g in enumerate(grads)))
+        rows = self._cotangents(x=x, y=y, z=z, z_box=z_box, objective=objective)
+        shared = self._problem.shared
+        *grads, codes = self._solved.vjp(rows, self._ask(wrt), (shared[0], *shared), self._policy)
+        verdict = verdict_of(codes, self._on_untrusted, self._batch is not None)
+        return Gradients(*(self._shape_gradient(k, g) for k, g in enumerate(grads)), verdict)
 
     def _direction(self, k: int, value: Any) -> Any:
         name, rank, data = NAMES[k], RANKS[k], self._problem.data[k]
@@ -215,10 +173,11 @@ class Solution:
         direction = tuple(self._direction(k, v) for k, v in enumerate((P, q, G, h, A, b, lb, ub)))
         if all(d is None for d in direction):
             raise ArgumentError("no tangent was given: pass P=, q=, G=, h=, A=, b=, lb= or ub=")
-        out = tuple(self._cast(v) for v in self._solved.jvp(direction, self._policy))
+        *moved, codes = self._solved.jvp(direction, self._policy)
+        out = tuple(self._cast(v) for v in moved)
         if self._problem.batch is None:
             out = tuple(v[0] for v in out)
-        return Tangents(*out)
+        return Tangents(*out, verdict_of(codes, self._on_untrusted, self._batch is not None))
 
     def jacobian(self, of: str = "x", wrt: str = "q") -> Any:
         """The Jacobian of an output with respect to an argument: one factorization, many right-hand sides.
@@ -236,7 +195,9 @@ class Solution:
         ask = self._ask(wrt)
         if not any(ask):
             raise ArgumentError(f"wrt = {wrt!r}, but {wrt} is absent")
-        value = self._solved.jacobian(of, ask, self._policy)[NAMES.index(wrt)]
+        *values, codes = self._solved.jacobian(of, ask, self._policy)
+        judge(codes, self._on_untrusted)
+        value = values[NAMES.index(wrt)]
 
         def trim(v: Any) -> Any:
             v = v[0] if self._problem.batch is None else v
@@ -264,21 +225,4 @@ class Solution:
         nearer = np.abs(x - box[0]) <= np.abs(box[1] - x)
         active = (g, (side == 1) | (side == 3), (side == 2) | (side == 3))
         weakly = (weak_g, weak & nearer, weak & ~nearer)
-        verdicts = s.examine()
-        columns = [np.array([v[k] for v in verdicts]) for k in range(3)]
-        values = {**s.residuals(), "moved": s.moved()}
-        one = self._problem.batch is None
-
-        def pick(v: Any) -> Any:
-            return v[0] if one else v
-
-        residuals = {k: pick(v) for k, v in values.items() if k != "moved"}
-        return Diagnostics(
-            Active(*map(pick, active)),
-            Active(*map(pick, weakly)),
-            residuals,
-            pick(columns[1]),
-            pick(columns[2]),
-            pick(values["moved"]),
-            str(columns[0][0]) if one else columns[0],
-        )
+        return diagnosed(self, Active(*active), Active(*weakly))

@@ -38,12 +38,31 @@ def test_gradcheck_and_the_values_of_cvxpy(make: Any) -> None:
     assert torch.autograd.gradcheck(layer, tensors, check_forward_ad=True, atol=2e-6)
 
 
-def test_second_derivatives_are_refused_and_never_frozen() -> None:
+TWICE = [make for make in programs.SMOOTH if make is not programs.correlation]
+
+
+@pytest.mark.parametrize("make", TWICE, ids=lambda f: f.__name__)
+def test_second_derivatives_against_central_differences(make: Any) -> None:
+    layer, tensors = build(make())
+    assert torch.autograd.gradgradcheck(layer, tensors, atol=2e-5, rtol=2e-4)
+
+
+def test_second_derivatives_in_every_order_of_modes() -> None:
+    # of softmax, which is what the maximum of entropy is
     layer, (c,) = build(programs.entropy())
+    c, weight = c.detach(), torch.arange(4.0, dtype=torch.float64)
+    expected = jacrev(jacrev(lambda c: weight @ torch.softmax(c, 0)))(c)
+    for outer, inner in ((jacrev, jacrev), (jacfwd, jacrev), (jacrev, jacfwd), (jacfwd, jacfwd)):
+        found = outer(inner(lambda c: weight @ layer(c)[0]))(c)
+        torch.testing.assert_close(found, expected, atol=1e-7, rtol=0)
+
+
+def test_second_derivatives_of_a_semidefinite_cone_are_refused_and_never_frozen() -> None:
+    layer, (c,) = build(programs.correlation())
     (g,) = torch.autograd.grad((layer(c)[0] ** 2).sum(), c, create_graph=True)
-    with pytest.raises(bpqp.UnsupportedError, match="second derivatives"):
+    with pytest.raises(bpqp.UnsupportedError, match="second derivative.*psd"):
         g.sum().backward()
-    with pytest.raises(bpqp.UnsupportedError, match="second derivatives"):
+    with pytest.raises(bpqp.UnsupportedError, match="second derivative"):
         jacfwd(jacrev(lambda c: layer(c)[0].sum()))(c.detach())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import bpqp
+import bpqp.jax
 import numpy as np
 import pytest
 from conftest import need
@@ -53,8 +54,10 @@ def test_jit_vmap_and_jacobians() -> None:
     np.testing.assert_allclose(many[1], jax.grad(lambda A: f(b, A).sum())(A[1]), atol=1e-12)
     total = jax.grad(lambda b: f(b, A).sum())(b)
     np.testing.assert_allclose(total, sum(jax.grad(lambda b, k=k: f(b, A[k]).sum())(b) for k in range(2)), atol=1e-10)
-    with pytest.raises(bpqp.UnsupportedError, match="second derivatives"):
-        jax.hessian(lambda b: f(b, A[0]).sum())(b)
+    hessian = jax.hessian(lambda b: f(b, A[0]).sum())(b)
+    step = 1e-5 * jnp.eye(len(b))[0]
+    slopes = [jax.grad(lambda b: f(b, A[0]).sum())(b + sign * step) for sign in (1, -1)]
+    np.testing.assert_allclose(hessian[0], (slopes[0] - slopes[1]) / 2e-5, atol=1e-6)
 
 
 def test_a_geometric_program_and_single_precision() -> None:
@@ -88,13 +91,46 @@ def test_every_cone_in_both_modes(make: Any) -> None:
     check_grads(layer, arrays, order=1, modes=("fwd", "rev"), atol=1e-5, rtol=1e-5, eps=1e-6)
 
 
-def test_second_derivatives_are_refused_in_every_order() -> None:
-    program = programs.entropy()
+@pytest.mark.parametrize("make", [p for p in programs.SMOOTH if p is not programs.correlation], ids=lambda m: m.__name__)
+def test_second_derivatives_of_every_cone(make: Any) -> None:
+    program = make()
+    layer = CvxpyLayer(program.problem, program.parameters, program.variables, gp=program.gp)
+    arrays = [jnp.asarray(v, dtype=jnp.float64) for v in program.values]
+    check_grads(layer, arrays, order=2, modes=("fwd", "rev"), atol=1e-4, rtol=1e-4, eps=1e-6)
+
+
+def test_second_derivatives_in_every_order_under_jit_and_vmap() -> None:
+    program = programs.entropy()  # softmax
     layer = CvxpyLayer(program.problem, program.parameters, program.variables)
+    weight, c = jnp.arange(4.0), jnp.array([[0.5, -1.0, 0.2, 1.3], [0.1, 0.4, -0.2, 0.0]])
+    expected = jax.vmap(jax.hessian(lambda c: weight @ jax.nn.softmax(c)))(c)
     for outer in (jax.jacfwd, jax.jacrev):
         for inner in (jax.jacfwd, jax.jacrev):
-            with pytest.raises(bpqp.UnsupportedError, match="second derivatives"):
-                outer(inner(lambda c: layer(c)[0].sum()))(jnp.zeros(4))
+            hessian = outer(inner(lambda c: weight @ layer(c)[0]))
+            np.testing.assert_allclose(hessian(c[0]), expected[0], atol=1e-7)
+            np.testing.assert_allclose(jax.jit(jax.vmap(hessian))(c), expected, atol=1e-7)
+
+
+def test_second_derivatives_of_a_semidefinite_cone_are_refused() -> None:
+    program = programs.correlation()
+    layer = CvxpyLayer(program.problem, program.parameters, program.variables)
+    with pytest.raises(bpqp.UnsupportedError, match="second derivative.*psd"):
+        jax.hessian(lambda c: layer(c)[0].sum())(jnp.asarray(program.values[0]))
+
+
+def test_full_output() -> None:
+    program = programs.ball()
+    layer = CvxpyLayer(program.problem, program.parameters, program.variables, on_failure="nan")
+    c, r = jnp.asarray(program.values[0]), jnp.array([1.2, 0.5])
+    for call in (layer, jax.jit(layer, static_argnames="full")):
+        out = call(c, r, full=True)
+        np.testing.assert_array_equal(out.ok, [True, False])
+        assert list(bpqp.jax.status_names(out.status)) == ["solved", "primal_infeasible"]
+        assert list(bpqp.jax.verdict_names(out.verdict)) == ["exact", "untrusted"]
+        np.testing.assert_array_equal(out.variables[0], layer(c, r)[0])
+    one = layer(c, r[0], full=True)
+    assert bpqp.jax.verdict_names(one.verdict) == "exact"
+    assert jax.vmap(lambda r: layer(c, r, full=True).ok)(r).shape == (2,)
 
 
 def test_misuse_is_refused() -> None:

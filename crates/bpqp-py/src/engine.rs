@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Iterations beyond which any solve may take long.
-const MANY: usize = 100_000;
+pub(crate) const MANY: usize = 100_000;
 
 /// One layer per thread, with the factorizations of what did not change.
 pub struct Engine {

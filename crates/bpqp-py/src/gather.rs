@@ -1,8 +1,10 @@
 //! Gradients of many instances gathered into arrays: one per instance, or their sum where the argument is shared.
 
 use crate::arrays::shaped;
+use crate::verdicts::doubtful;
 use bpqp::{Gradient, Hessian, Matrix, Qp, Wrt};
 use faer::Mat;
+use numpy::IntoPyArray;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -63,6 +65,8 @@ pub struct Gather {
     slots: [Vec<Slot>; 8],
     lead: (usize, usize),
     many: bool,
+    /// One per instance, see [`verdicts`](crate::verdicts).
+    pub verdicts: Vec<u8>,
 }
 
 impl Gather {
@@ -100,7 +104,7 @@ impl Gather {
                 slot.clear();
             }
         }
-        Gather { slots, lead, many }
+        Gather { slots, lead, many, verdicts: Vec::new() }
     }
 
     /// Cotangents of every instance.
@@ -155,27 +159,32 @@ impl Gather {
         out
     }
 
-    /// For each of the nine slots that is `present` an array, or `None` where it is not `wanted`.
+    /// For each of the nine slots that is `present` an array, or `None` where it is not `wanted`; and the verdicts if a user is
+    /// to be told of one, else `None`.
     pub fn into_present(self, py: Python<'_>, present: [bool; 9], wanted: [bool; 9]) -> PyResult<Bound<'_, PyTuple>> {
         let (lead, many) = (self.lead, self.many);
         let [p, rest @ ..] = self.slots;
         let mut p = p.into_iter();
         let pair = [p.next(), p.next()].into_iter();
         let nine = pair.chain(rest.into_iter().map(|slots| slots.into_iter().next()));
-        let mut out: Vec<Bound<'_, PyAny>> = Vec::with_capacity(9);
+        let mut out: Vec<Bound<'_, PyAny>> = Vec::with_capacity(10);
         for (k, slot) in nine.enumerate().filter(|(k, _)| present[*k]) {
             out.push(match slot {
                 Some(slot) if wanted[k] => slot.into_array(py, lead, many)?,
                 _ => py.None().into_bound(py),
             });
         }
+        out.push(match doubtful(&self.verdicts) {
+            true => self.verdicts.into_pyarray(py).into_any(),
+            false => py.None().into_bound(py),
+        });
         PyTuple::new(py, out)
     }
 
-    /// A tuple of eight: an array, a pair `(d, F)`, or `None` where not asked for or absent.
+    /// A tuple of nine: an array, a pair `(d, F)`, or `None` where not asked for or absent, and the verdicts.
     pub fn into_py(self, py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
         let (lead, many) = (self.lead, self.many);
-        let mut out: Vec<Bound<'_, PyAny>> = Vec::with_capacity(8);
+        let mut out: Vec<Bound<'_, PyAny>> = Vec::with_capacity(9);
         for slots in self.slots {
             let mut arrays = Vec::with_capacity(2);
             for slot in slots {
@@ -187,6 +196,7 @@ impl Gather {
                 _ => PyTuple::new(py, arrays)?.into_any(),
             });
         }
+        out.push(self.verdicts.into_pyarray(py).into_any());
         PyTuple::new(py, out)
     }
 }

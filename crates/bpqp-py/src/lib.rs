@@ -13,10 +13,11 @@ mod gather;
 mod pieces;
 mod solutions;
 mod solved;
+mod verdicts;
 mod xla;
 
 use arrays::{Args, points};
-use bpqp::{Backward, Settings, Solver, Status};
+use bpqp::{Backward, Settings, Solver, Status, Verdict};
 use engine::Engine;
 use errors::{misuse, raise};
 use numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
@@ -133,6 +134,7 @@ fn _bpqp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("SOLVERS", Solver::ALL.map(Solver::name).to_vec())?;
     module.add("STATUSES", Status::ALL.map(Status::name).to_vec())?;
+    module.add("VERDICTS", Verdict::NAMES.to_vec())?;
     module.add_function(wrap_pyfunction!(xla::xla_handlers, module)?)?;
     module.add_class::<PyEngine>()?;
     module.add_class::<conic::ConicEngine>()?;

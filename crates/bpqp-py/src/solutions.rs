@@ -5,6 +5,7 @@ use crate::engine::lock;
 use crate::errors::Failure;
 use crate::gather::{Gather, Row, wrt};
 use crate::pieces::{in_pieces, work};
+use crate::verdicts;
 use bpqp::{
     ActiveSet, Batch, Certificate, Cotangent, Derivatives, Error, Gradient, Point, Qp, Settings, Side, Solution,
     SolutionTangent, Status, Tangent,
@@ -176,33 +177,9 @@ impl Solutions {
 
     /// The elements without a solution in words, if there are any.
     pub fn failures(&self) -> Option<String> {
-        let failed: Vec<(usize, &Box<Solution>)> = self.list.iter().enumerate().filter(|(_, s)| !s.ok()).collect();
-        if failed.is_empty() {
-            return None;
-        }
-        let mut lines: Vec<String> = failed
-            .iter()
-            .take(LISTED)
-            .map(|(k, s)| {
-                let proof = s
-                    .info
-                    .certificate
-                    .as_ref()
-                    .map(|c| format!(" (proved by sol.info.certificate: {})", in_brief(c)))
-                    .or_else(|| self.reason(*k).map(|e| format!(" ({e})")))
-                    .unwrap_or_default();
-                format!("element {k}: {}{proof}", s.status)
-            })
-            .collect();
-        if failed.len() > LISTED {
-            lines.push(format!("and {} more, in the list `failures` of this error", failed.len() - LISTED));
-        }
-        Some(format!(
-            "{} of {} problems not solved: {}. on_failure='nan' or 'zero_grad' returns the others",
-            failed.len(),
-            self.list.len(),
-            lines.join("; ")
-        ))
+        let failed = self.list.iter().enumerate().filter(|(_, s)| !s.ok());
+        let failed = failed.map(|(k, s)| (k, s.status, s.info.certificate.as_ref(), self.reason(k)));
+        failure_text(self.list.len(), failed)
     }
 
     /// Refuses cotangents that do not fit: that is misuse, whatever the policy for failures is.
@@ -284,21 +261,29 @@ impl Solutions {
             if result.is_err() {
                 row.fill(blank(k));
             }
-            result.map(|()| shared)
+            result.map(|()| (shared, verdicts::code(at.verdict(), at.solution().status)))
         };
         let parts = self.derive(py, policy, count, rows, each)?;
+        let codes = parts.iter().map(|part| part.as_ref().map_or(verdicts::NONE, |(_, code)| *code)).collect();
         if sums {
             // in order, whoever was first: the sum does not depend on the threads
             let mut total = gather.total();
             for (k, part) in parts.into_iter().enumerate() {
                 match part {
-                    Some(gradients) => gradients.iter().enumerate().for_each(|(c, g)| total.add(c, g)),
+                    Some((gradients, _)) => gradients.iter().enumerate().for_each(|(c, g)| total.add(c, g)),
                     None if blank(k).is_nan() => total.fill(f64::NAN),
                     None => {}
                 }
             }
         }
+        gather.verdicts = codes;
         Ok(())
+    }
+
+    /// The verdict on every solution, the backward system included: as codes, without flags.
+    pub fn verdicts(&self, py: Option<Python<'_>>) -> Result<Vec<u8>, Failure> {
+        let found = self.derive(py, 1, 1, vec![(); self.list.len()], |at, _, ()| Ok(at.examine()?.2.rank() as u8))?;
+        Ok(found.into_iter().map(|code| code.unwrap_or(verdicts::NONE)).collect())
     }
 
     /// Gradients for the cotangents with respect to the arguments marked in `ask`, summed over the batch for those marked
@@ -330,35 +315,67 @@ impl Solutions {
         Ok(gather)
     }
 
-    /// The change of the outputs along directions of the data; with `along`, the second one along both.
+    /// The change of the outputs along directions of the data, and the verdicts; with `along`, the second one along both.
     pub fn jvp(
         &self,
         py: Option<Python<'_>>,
         tangents: &[Tangent],
         along: Option<&[Tangent]>,
         policy: Policy,
-    ) -> Result<Rows, Failure> {
+    ) -> Result<(Rows, Vec<u8>), Failure> {
         let qp = self.qp()?;
         let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
         let blank = if policy == 1 { f64::NAN } else { 0.0 };
         let mut out = [n, m, mi, n, 1].map(|width| vec![blank; self.list.len() * width]);
-        let derive = |at: &mut Derivatives<'_>, k: usize, (): ()| -> Result<SolutionTangent, Error> {
-            match along {
-                None => at.jvp(&tangents[k]).cloned(),
-                Some(along) => at.second_jvp(&tangents[k], &along[k]).cloned(),
-            }
+        let derive = |at: &mut Derivatives<'_>, k: usize, (): ()| -> Result<(SolutionTangent, u8), Error> {
+            let tangent = match along {
+                None => at.jvp(&tangents[k])?.clone(),
+                Some(along) => at.second_jvp(&tangents[k], &along[k])?.clone(),
+            };
+            Ok((tangent, verdicts::code(at.verdict(), at.solution().status)))
         };
         let all = self.derive(py, policy, 1, vec![(); self.list.len()], derive)?;
+        let mut codes = vec![verdicts::NONE; self.list.len()];
         for (k, tangent) in all.into_iter().enumerate() {
-            if let Some(t) = tangent {
+            if let Some((t, code)) = tangent {
+                codes[k] = code;
                 let objective = [t.objective];
                 for (rows, row) in out.iter_mut().zip([&t.x[..], &t.y, &t.z, &t.z_box, &objective]) {
                     rows[k * row.len()..(k + 1) * row.len()].copy_from_slice(row);
                 }
             }
         }
-        Ok(out)
+        Ok((out, codes))
     }
+}
+
+/// The elements without a solution in words, if there are any: each with its status, its proof, and what is wrong with its
+/// data.
+pub fn failure_text<'a>(
+    size: usize,
+    failed: impl Iterator<Item = (usize, Status, Option<&'a Certificate>, Option<&'a Error>)>,
+) -> Option<String> {
+    let mut lines: Vec<String> = failed
+        .map(|(k, status, certificate, reason)| {
+            let proof = certificate
+                .map(|c| format!(" (proved by sol.info.certificate: {})", in_brief(c)))
+                .or_else(|| reason.map(|e| format!(" ({e})")))
+                .unwrap_or_default();
+            format!("element {k}: {status}{proof}")
+        })
+        .collect();
+    let count = lines.len();
+    if count == 0 {
+        return None;
+    }
+    if count > LISTED {
+        lines.truncate(LISTED);
+        lines.push(format!("and {} more, in the list `failures` of this error", count - LISTED));
+    }
+    Some(format!(
+        "{count} of {size} problems not solved: {}. on_failure='nan' or 'zero_grad' returns the others",
+        lines.join("; ")
+    ))
 }
 
 fn in_brief(certificate: &Certificate) -> String {

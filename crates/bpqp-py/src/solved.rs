@@ -5,8 +5,8 @@ use crate::data::Arguments;
 use crate::errors::{misuse, raise};
 use crate::gather::{Gather, NAMES, wrt};
 use crate::solutions::{Policy, Rows, Solutions, codes, push_state, state_width};
-use bpqp::Accuracy;
-use bpqp::{Certificate, Cotangent, Error, Solution, Verdict};
+use crate::verdicts::examined;
+use bpqp::{Certificate, Cotangent, Error, Solution};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -50,7 +50,7 @@ impl Solved {
         Ok(out)
     }
 
-    fn tangent_rows<'py>(&self, py: Python<'py>, rows: Rows) -> PyResult<Bound<'py, PyTuple>> {
+    fn tangent_rows<'py>(&self, py: Python<'py>, (rows, codes): (Rows, Vec<u8>)) -> PyResult<Bound<'py, PyTuple>> {
         let qp = self.0.qp()?;
         let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
         let batch = self.0.list.len();
@@ -63,6 +63,7 @@ impl Solved {
                 shaped(py, z, &[batch, mi])?,
                 shaped(py, z_box, &[batch, n])?,
                 objective.into_pyarray(py).into_any(),
+                codes.into_pyarray(py).into_any(),
             ],
         )
     }
@@ -184,18 +185,12 @@ impl Solved {
     /// regularization left, and whether its rows are dependent. `("untrusted", nan, nan, False)` without a solution.
     fn examine(&self, py: Python<'_>) -> PyResult<Vec<(&'static str, f64, f64, bool)>> {
         let found = self.0.derive(Some(py), 1, 1, vec![(); self.0.list.len()], |at, _, ()| at.examine())?;
-        let row = |found: Option<(Accuracy, f64, Verdict)>| match found {
-            Some((accuracy, reciprocal, verdict)) => {
-                let condition = if reciprocal > 0.0 { 1.0 / reciprocal } else { f64::NAN };
-                (verdict.name(), condition, accuracy.residual, accuracy.deficient)
-            }
-            None => ("untrusted", f64::NAN, f64::NAN, false),
-        };
-        Ok(found.into_iter().map(row).collect())
+        Ok(found.into_iter().map(examined).collect())
     }
 
     /// Gradients for the cotangents `(x, y, z, z_box, objective)` with respect to the arguments marked in `ask`, summed
-    /// over the batch for those marked in `summed` (nine flags: P has one for each of its factors).
+    /// over the batch for those marked in `summed` (nine flags: P has one for each of its factors); the ninth item are the
+    /// verdicts.
     fn vjp<'py>(
         &self,
         py: Python<'py>,
@@ -209,7 +204,7 @@ impl Solved {
     }
 
     /// `vjp` with respect to the arguments that there are, in the order of the slots: one array, or None where `needs` has
-    /// False, for each; summed over the batch for those that are shared.
+    /// False, for each; summed over the batch for those that are shared. The last item are the verdicts where one is to be told.
     fn gradients<'py>(
         &self,
         py: Python<'py>,
@@ -260,7 +255,7 @@ impl Solved {
         self.0.vjp(Some(py), &cotangents, Some(&along), (ask, summed), policy)?.into_py(py)
     }
 
-    /// Tangents `(x, y, z, z_box, objective)` along directions of the data.
+    /// Tangents `(x, y, z, z_box, objective)` along directions of the data, and the verdicts.
     fn jvp<'py>(
         &self,
         py: Python<'py>,

@@ -74,8 +74,9 @@ pub use certificate::Certificate;
 pub use check::{GradientCheck, check_gradient};
 pub use cones::{Cone, Face};
 pub use conic::{
-    Conic, ConicBatch, ConicCheckRow, ConicCotangent, ConicGradient, ConicGradientCheck, ConicGradients, ConicInfo,
-    ConicLayer, ConicSolution, ConicSolutionTangent, ConicTangent, ConicTangents, ConicWrt, check_conic_gradient,
+    Conic, ConicActive, ConicBatch, ConicCheckRow, ConicCotangent, ConicGradient, ConicGradientCheck, ConicGradients,
+    ConicInfo, ConicLayer, ConicSolution, ConicSolutionTangent, ConicTangent, ConicTangents, ConicWorkers, ConicWrt,
+    check_conic_gradient,
 };
 pub use derivatives::Derivatives;
 pub use error::Error;

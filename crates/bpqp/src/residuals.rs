@@ -230,7 +230,7 @@ pub(crate) fn total_complementarity(qp: &Qp, point: &Point, work: &ResidualWork)
 
 impl Residuals {
     /// Of no point.
-    pub(crate) const UNKNOWN: Residuals = Residuals {
+    pub const UNKNOWN: Residuals = Residuals {
         primal: f64::NAN,
         dual: f64::NAN,
         complementarity: f64::NAN,

@@ -94,17 +94,24 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The one that promises less.
-    pub(crate) fn worse(self, other: Verdict) -> Verdict {
-        let rank = |v: Verdict| match v {
+    /// The names in the order of [`rank`](Self::rank).
+    pub const NAMES: [&str; 6] = ["exact", "one_of_several", "smoothed", "approximate", "regularized", "untrusted"];
+
+    /// Its place among all, from 0 for the one that promises most.
+    pub fn rank(self) -> usize {
+        match self {
             Verdict::Exact => 0,
             Verdict::OneOfSeveral => 1,
             Verdict::Smoothed { .. } => 2,
             Verdict::Approximate { .. } => 3,
             Verdict::Regularized => 4,
             Verdict::Untrusted => 5,
-        };
-        if rank(other) > rank(self) { other } else { self }
+        }
+    }
+
+    /// The one that promises less.
+    pub fn worse(self, other: Verdict) -> Verdict {
+        if other.rank() > self.rank() { other } else { self }
     }
 
     /// The name in lower case with underscores, as the API prints it.

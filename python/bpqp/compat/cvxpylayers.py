@@ -21,7 +21,9 @@ import numpy as np
 from cvxpy.reductions.solvers.conic_solvers.scs_conif import dims_to_solver_dict
 from cvxpylayers.interfaces.base import SolverInterface
 
-from .._conic import Program, raise_failures
+from .._outcome import raise_failures
+from .._program import Program
+from .._verdicts import judge
 from ..cvxpy._operator import settings_of
 from .diffcp.cones import bpqp_cones, parse_cone_dict, row_order
 
@@ -79,7 +81,7 @@ class Bpqp(SolverInterface):
         rows = tuple(None if v is None else np.ascontiguousarray(v, dtype=np.float64) for v in data)
         solved = self._program(solver_args).solve(rows, size)
         raise_failures(solved)
-        x, _, y, _ = solved.outputs(True)
+        x, _, y, *_ = solved.outputs(True)
         dual = np.empty_like(y)
         dual[:, self._order] = y
         return x, dual, (solved, P is not None)
@@ -89,7 +91,9 @@ class Bpqp(SolverInterface):
         solved, quadratic = saved_state
         x = np.ascontiguousarray(dprimal, dtype=np.float64)
         y = np.ascontiguousarray(ddual[:, self._order], dtype=np.float64)
-        P, q, A, b = solved.vjp((x, None, y), [quadratic, True, True, True], [False] * 4, 0)
+        asked = [quadratic, True, True, True, False, False]
+        P, q, A, b, _, _, codes = solved.vjp((x, None, y, None, None), asked, [False] * 6, 0)
+        judge(codes, "warn")
         values = np.empty((len(q), self._cut + len(self._right)))
         values[:, self._entries] = -A
         right = np.empty_like(b)

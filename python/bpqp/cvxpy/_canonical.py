@@ -19,7 +19,7 @@ import numpy as np
 from cvxpy.reductions.dgp2dcp.dgp2dcp import Dgp2Dcp
 from scipy import sparse
 
-from .._conic import cone_rows
+from .._conic_data import cone_rows
 from .._errors import ArgumentError, UnsupportedError
 from ._attributes import Declared
 from ._chain import compile_problem

@@ -8,19 +8,24 @@ batched input touches is built once and shared by the batch. The frameworks' lay
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from .. import _bpqp
-from .._conic import NAMES, Program
+from .._conic_data import NAMES
 from .._core import policy_code
 from .._errors import ArgumentError
+from .._outcome import raise_failures
+from .._program import Program
+from .._verdicts import judge
 from ._canonical import Canonical
 
 Arrays = Sequence[Any]
+# the blocks that depend on parameters; bounds of CVXPY are rows
+_BLOCKS = NAMES[:4]
 
 
 class Operator:
@@ -43,7 +48,7 @@ class Operator:
     def state_size(self) -> int:
         """Numbers in a row of the state."""
         m, n = self.program.shape
-        return n + 2 * m + 1
+        return 2 * (n + m) + 1
 
     def batched(self, values: Arrays) -> tuple[bool, ...]:
         """Which inputs have a batch dimension."""
@@ -55,7 +60,7 @@ class Operator:
         if found is None:
             keep = np.repeat(np.array(mask, dtype=bool), self._sizes)
             found = {}
-            for name in NAMES:
+            for name in _BLOCKS:
                 part = sparse.csr_array(self.canonical.maps[name][:, keep])
                 found[name] = (part, sparse.csr_array(part.T))
             self._slices[mask] = found
@@ -71,7 +76,7 @@ class Operator:
         many = np.concatenate(rows, axis=1) if rows else None
         own, each = self._columns(shared), self._columns(batched)
         out: list[Any] = []
-        for name in NAMES:
+        for name in _BLOCKS:
             if name == "P" and self.program.pattern_P is None:
                 out.append(None)
                 continue
@@ -82,15 +87,17 @@ class Operator:
             if many is not None and matrix.nnz:
                 value = value + (matrix @ many.T).T
             out.append(np.ascontiguousarray(value, dtype=np.float64))
-        return tuple(out)
+        return (*out, None, None)
 
-    def solve(self, values: Arrays, size: int) -> tuple[_bpqp.ConicSolved, list[Any]]:
-        """The solutions and the variables asked for, each with a batch dimension."""
+    def solve(self, values: Arrays, size: int, warm: Any = None) -> tuple[_bpqp.ConicSolved, list[Any]]:
+        """The solutions and the variables asked for, each with a batch dimension; failures are raised by policy."""
         for (k, log), value in zip(self.canonical.inputs, values, strict=True):
             if not log:
                 self.canonical.declared[k].check(np.asarray(value))
-        solved = self.program.solve(self._blocks(values, True), size)
-        x, _, y, _ = solved.outputs(self.policy != 2)
+        solved = self.program.solve(self._blocks(values, True), size, warm)
+        if self.policy == 0:
+            raise_failures(solved)
+        x, _, y, *_ = solved.outputs(self.policy != 2)
         return solved, self._read(x, y)
 
     def restore(self, values: Arrays, state: Any) -> _bpqp.ConicSolved:
@@ -108,22 +115,53 @@ class Operator:
         self, solved: _bpqp.ConicSolved, cotangents: Arrays, needs: Sequence[bool], summed: Sequence[bool]
     ) -> list[Any]:
         """The gradients that are needed; those marked in `summed` are sums over the batch."""
+        rows = self._rows(solved, cotangents)
+        return self._gradients(solved, needs, summed, lambda ask, alone: solved.vjp(rows, ask, alone, self.policy))
+
+    def second_vjp(
+        self,
+        solved: _bpqp.ConicSolved,
+        cotangents: Arrays,
+        along: Arrays,
+        needs: Sequence[bool],
+        summed: Sequence[bool],
+    ) -> list[Any]:
+        """Their derivatives along a direction of the inputs, the cotangents held: data are affine in the inputs."""
+        rows, direction = self._rows(solved, cotangents), self._blocks(along, False)
+
+        def derive(ask: Any, alone: Any) -> Any:
+            return solved.second_vjp(rows, direction, ask, alone, self.policy)
+
+        return self._gradients(solved, needs, summed, derive)
+
+    def _rows(self, solved: _bpqp.ConicSolved, cotangents: Arrays) -> tuple[Any, ...]:
+        """Cotangents of the variables as those of `(x, s, y, z_box, objective)`."""
         m, n = self.program.shape
         rows = {"x": np.zeros((len(solved), n)), "y": np.zeros((len(solved), m))}
         for (source, _, _), back, c in zip(self.canonical.outputs, self._back, cotangents, strict=True):
             if c is not None:
                 rows[source] += (back @ np.reshape(c, (len(solved), -1)).T).T
+        return rows["x"], None, rows["y"], None, None
+
+    def _gradients(
+        self,
+        solved: _bpqp.ConicSolved,
+        needs: Sequence[bool],
+        summed: Sequence[bool],
+        derive: Callable[[Any, Any], Any],
+    ) -> list[Any]:
         total = tuple(bool(n and s) for n, s in zip(needs, summed, strict=True))
         apart = tuple(bool(n and not s) for n, s in zip(needs, summed, strict=True))
         sums, each = self._columns(total), self._columns(apart)
-        alone = [not each[name][0].nnz for name in NAMES]
-        ask = [bool(sums[name][0].nnz or not one) for name, one in zip(NAMES, alone, strict=True)]
+        alone = [not each[name][0].nnz for name in _BLOCKS]
+        ask = [bool(sums[name][0].nnz or not one) for name, one in zip(_BLOCKS, alone, strict=True)]
         if self.program.pattern_P is None:
             ask[0] = False
-        values = solved.vjp((rows["x"], None, rows["y"]), ask, alone, self.policy)
+        *values, codes = derive([*ask, False, False], [*alone, True, True])
+        judge(codes, self.program.on_untrusted)
         flat_sum = np.zeros(sum(s for s, t in zip(self._sizes, total, strict=True) if t))
         flat_each = np.zeros((len(solved), sum(s for s, t in zip(self._sizes, apart, strict=True) if t)))
-        for name, value, one in zip(NAMES, values, alone, strict=True):
+        for name, value, one in zip(_BLOCKS, values[:4], alone, strict=True):
             if value is None:
                 continue
             flat_sum += sums[name][1] @ (value if one else value.sum(0))
@@ -141,7 +179,16 @@ class Operator:
 
     def jvp(self, solved: _bpqp.ConicSolved, tangents: Arrays) -> list[Any]:
         """The change of the variables along a direction; None stands for zeros."""
-        x, _, y = solved.jvp(self._blocks(tangents, False), self.policy)
+        return self._moved(solved.jvp(self._blocks(tangents, False), self.policy))
+
+    def second_jvp(self, solved: _bpqp.ConicSolved, tangents: Arrays, along: Arrays) -> list[Any]:
+        """Its derivative along another direction."""
+        first, second = self._blocks(tangents, False), self._blocks(along, False)
+        return self._moved(solved.second_jvp(first, second, self.policy))
+
+    def _moved(self, found: Any) -> list[Any]:
+        x, _, y, *_, codes = found
+        judge(codes, self.program.on_untrusted)
         return self._read(x, y)
 
     # --- what the layers say of their arguments

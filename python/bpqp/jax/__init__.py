@@ -6,7 +6,7 @@ Arrays in, arrays out, in the dtype of `q`; the arithmetic is in double precisio
 """
 
 from .._core import Factored
-from ._cvxpy import CvxpyLayer
-from ._solve import Solution, solve_qp, status_names
+from ._cvxpy import CvxpyLayer, CvxpySolution
+from ._solve import Solution, solve_qp, status_names, verdict_names
 
-__all__ = ["CvxpyLayer", "Factored", "Solution", "solve_qp", "status_names"]
+__all__ = ["CvxpyLayer", "CvxpySolution", "Factored", "Solution", "solve_qp", "status_names", "verdict_names"]

@@ -15,9 +15,11 @@ import numpy as np
 from jax.interpreters import mlir
 
 from .. import _bpqp, _core
+from .._verdicts import choice_of
 from . import _host
 
 TARGET = "bpqp_"
+_UNTRUSTED = {"warn": 0, "raise": 1, "ignore": 2}
 
 
 def _register() -> str | None:
@@ -46,9 +48,10 @@ def _attributes(spec: Any, masks: dict[str, Any]) -> dict[str, Any]:
     for name, value in settings.items():
         if name in ("max_iter", "polish", "threads"):
             out[name] = np.int64(value)
-        elif name != "verbose":
+        elif name not in ("verbose", "on_untrusted"):
             out[name] = value if isinstance(value, str) else np.float64(value)
     numbers = {"size": spec.size, "factored": spec.factored, "policy": spec.policy, "data": _mask(spec.data_mask)}
+    numbers |= {"examine": spec.examine, "untrusted": _UNTRUSTED[choice_of(settings)]}
     numbers |= {name: _mask(flags) for name, flags in masks.items()}
     return out | {name: np.int64(value) for name, value in numbers.items()}
 
@@ -60,16 +63,15 @@ def _in_python(spec: Any) -> bool:
 
 def lower(primitive: Any, name: str, shapes: Any) -> None:
     """Registers how a primitive is compiled."""
-    host = getattr(_host, name)
 
     def results(spec: Any, params: Any) -> list[Any]:
         return [jax.ShapeDtypeStruct(s.shape, s.dtype) for s in shapes(spec, **params)]
 
     def callback(*args: Any, spec: Any, **params: Any) -> Any:
-        return jax.pure_callback(partial(host, spec=spec, **params), results(spec, params), *args)
+        return jax.pure_callback(partial(getattr(spec.host, name), spec=spec, **params), results(spec, params), *args)
 
     def handler(*args: Any, spec: Any, **params: Any) -> Any:
-        if unavailable is not None or (name == "solve" and _in_python(spec)):
+        if unavailable is not None or spec.host is not _host or (name == "solve" and _in_python(spec)):
             return callback(*args, spec=spec, **params)
         call = jax.ffi.ffi_call(TARGET + name, results(spec, params))
         return call(*args, **_attributes(spec, params))

@@ -10,6 +10,7 @@ import numpy as np
 from .. import _bpqp, _core
 from .._engines import OURS
 from .._qpsolvers import solve_with
+from .._verdicts import VERDICTS, choice_of, judge
 from ._spec import Mask, Spec, split, spread
 
 Settings = tuple[tuple[str, Any], ...]
@@ -71,20 +72,38 @@ def solve(*data: Any, spec: Spec) -> list[Any]:
         _core.report(solved)
     if spec.policy == 0 and not solved.all_ok():
         _core.raise_failures(solved)
-    return [*_cast(spec, solved.outputs(spec.policy != 2)), solved.state().view(np.uint32), solved.codes()]
+    return [*_cast(spec, solved.outputs(spec.policy != 2)), solved.state().view(np.uint32), codes(solved, spec.examine)]
+
+
+def codes(solved: _bpqp.Solved | _bpqp.ConicSolved, examine: bool) -> Any:
+    """Status and iterations of each element, and its verdict if that is wanted."""
+    found = solved.codes()
+    if not examine:
+        return found
+    verdicts = [VERDICTS.index(verdict) for verdict, *_ in solved.examine()]
+    return np.column_stack([found, np.array(verdicts, dtype=np.int32)])
+
+
+def _judged(spec: Spec, found: Any) -> list[Any]:
+    """What was found besides the verdicts, of which those in doubt are told."""
+    *values, verdicts = found
+    judge(verdicts, choice_of(dict(spec.settings)))
+    return values
 
 
 def jvp(*args: Any, spec: Spec, tangents: Mask) -> list[Any]:
     data, state, t = split(spec, (tangents,), args)
-    return _cast(spec, _restore(spec, data, state).jvp(_eight(spec, t), spec.policy))
+    return _cast(spec, _judged(spec, _restore(spec, data, state).jvp(_eight(spec, t), spec.policy)))
 
 
 def second_jvp(*args: Any, spec: Spec, tangents: Mask, along: Mask) -> list[Any]:
     data, state, t, d = split(spec, (tangents, along), args)
-    return _cast(spec, _restore(spec, data, state).second_jvp(_eight(spec, t), _eight(spec, d), spec.policy))
+    found = _restore(spec, data, state).second_jvp(_eight(spec, t), _eight(spec, d), spec.policy)
+    return _cast(spec, _judged(spec, found))
 
 
-def _picked(spec: Spec, ask: Mask, eight: Any) -> list[Any]:
+def _picked(spec: Spec, ask: Mask, found: Any) -> list[Any]:
+    eight = _judged(spec, found)
     p = eight[0] if isinstance(eight[0], tuple) else (eight[0], None)
     return _cast(spec, [v for need, v in zip(ask, (*p, *eight[1:]), strict=True) if need])
 

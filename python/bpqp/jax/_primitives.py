@@ -1,4 +1,4 @@
-"""Five primitives on a flat batch, closed under derivatives, transposition and batching.
+"""Five primitives on a flat batch, closed under derivatives, transposition and batching, for every kind of program.
 
     solve(data)                      -> outputs, state, codes    its jvp is `jvp`
     jvp(data, tangents)              -> tangents                 linear in the tangents; the transpose is `vjp`
@@ -7,7 +7,9 @@
     second_vjp(data, cotangents, d)  -> gradients                the derivative of `vjp` along d
 
 Third derivatives are refused. `state` is the point at which derivatives are taken and its active set, doubles as pairs
-of 32-bit words so that it survives without x64; `codes` are status and iterations.
+of 32-bit words so that it survives without x64; `codes` are status and iterations, and the verdict where it is wanted.
+
+What is solved is a `spec`: of a quadratic program that of `_spec.py`, of a CVXPY problem that of `_cvxpy.py`.
 """
 
 from __future__ import annotations
@@ -22,18 +24,17 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
 from .._errors import ArgumentError, UnsupportedError
-from . import _ffi, _host
-from ._spec import OUTPUT_RANKS, Mask, Spec, alive, pack, split, spread
+from . import _ffi
+from ._spec import Mask, Spec, alive, pack, split, spread
 
 
 def _primitive(name: str, shapes: Any) -> Any:
     primitive = Primitive(f"bpqp_{name}")
     primitive.multiple_results = True
-    host = getattr(_host, name)
 
-    def concrete(*args: Any, **params: Any) -> Any:
+    def concrete(*args: Any, spec: Any, **params: Any) -> Any:
         # outside of jit: errors as they are
-        return [jnp.asarray(v) for v in host(*args, **params)]
+        return [jnp.asarray(v) for v in getattr(spec.host, name)(*args, spec=spec, **params)]
 
     primitive.def_impl(concrete)
     primitive.def_abstract_eval(lambda *_, spec, **params: shapes(spec, **params))
@@ -99,8 +100,9 @@ def _or_zeros(out: list[Any] | None, primals: Any) -> list[Any]:
 def _solve_jvp(primals: Any, tangents: Any, *, spec: Spec) -> Any:
     outputs = solve_p.bind(*primals, spec=spec)
     data, t = spread(spec.data_mask, primals), spread(spec.data_mask, tangents)
-    moved = _or_zeros(_jvp(spec, data, outputs[5], t), outputs[:5])
-    return outputs, [*moved, _zero(outputs[5]), _zero(outputs[6])]
+    *found, state, codes = outputs
+    moved = _or_zeros(_jvp(spec, data, state, t), found)
+    return outputs, [*moved, _zero(state), _zero(codes)]
 
 
 def _jvp_jvp(primals: Any, moved: Any, *, spec: Spec, tangents: Mask) -> Any:
@@ -165,7 +167,7 @@ def _result(spec: Spec, masks: tuple[Mask, ...], groups: list[list[Any] | None])
     """Cotangents in the order of the operands."""
     out: list[Any] = [None] * (sum(spec.data_mask) + 1)
     for mask, group in zip(masks, groups, strict=True):
-        values = [None] * 9 if group is None else group
+        values = [None] * len(mask) if group is None else group
         out += [v for there, v in zip(mask, values, strict=False) if there]
     return out
 
@@ -264,11 +266,11 @@ def _batcher(primitive: Any) -> Any:
         ranks = [r for r, there in zip(spec.ranks, spec.data_mask, strict=True) if there]
         if primitive is not solve_p:
             ranks.append(1)
-        for name, own in (("cotangents", OUTPUT_RANKS), ("tangents", spec.ranks), ("along", spec.ranks)):
+        for name, own in (("cotangents", spec.output_ranks), ("tangents", spec.ranks), ("along", spec.ranks)):
             if name in params:
                 ranks += [r for r, there in zip(own, params[name], strict=True) if there]
         flat = [_flatten(a, d, repeat, spec.size, r) for a, d, r in zip(args, dims, ranks, strict=True)]
-        changed = {**params, "summed": (False,) * 9} if "summed" in params else params
+        changed = {**params, "summed": (False,) * len(spec.ranks)} if "summed" in params else params
         out = primitive.bind(*flat, spec=replace(spec, size=spec.size * repeat), **changed)
         out = [v.reshape(repeat, spec.size, *v.shape[1:]) for v in out]
         if "summed" in params:

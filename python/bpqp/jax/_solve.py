@@ -10,6 +10,7 @@ import numpy as np
 from .. import _bpqp, _core
 from .._core import Factored
 from .._errors import ArgumentError, DtypeError, Error
+from .._verdicts import names
 from . import _host
 from ._primitives import solve_p
 from ._spec import SLOTS, Spec, pack
@@ -17,7 +18,8 @@ from ._spec import SLOTS, Spec, pack
 
 class Solution(NamedTuple):
     """Differentiable outputs `x`, `y`, `z`, `z_box`, `objective`; how each element went: the mask `ok`, `status` as a
-    number (`status_names` has its word) and `iterations`.
+    number (`status_names` has its word), `iterations`; and `verdict`, how far derivatives may be trusted, as a number
+    (`verdict_names`).
     """
 
     x: Any
@@ -28,6 +30,12 @@ class Solution(NamedTuple):
     ok: Any
     status: Any
     iterations: Any
+    verdict: Any
+
+
+def verdict_names(verdict: Any) -> Any:
+    """The words for the numbers in `Solution.verdict`: an array of strings, or one string. Not inside of jit."""
+    return names(np.asarray(verdict).astype(np.uint8))
 
 
 def status_names(status: Any) -> Any:
@@ -101,7 +109,8 @@ def solve_qp(
     JAX with the text of `bpqp.SolveError`.
 
     Args:
-        full: return a `Solution` with the multipliers, the objective and `ok`.
+        full: return a `Solution` with the multipliers, the objective, `ok` and `verdict`, for which the backward system
+            is looked at.
         solver, on_failure, settings: as for `bpqp.solve_qp`.
     """
     if q is None:
@@ -142,7 +151,7 @@ def solve_qp(
     chosen = tuple(sorted((k, v) for k, v in settings.items() if v is not None))
     _refuse_settings(solver, chosen, settings, dtype)
     policy = _core.policy_code(on_failure)
-    spec = Spec(batch or 1, factored, shapes, np.dtype(dtype), policy, solver, chosen)
+    spec = Spec(batch or 1, factored, shapes, np.dtype(dtype), policy, solver, chosen, full)
     *outputs, _, codes = solve_p.bind(*pack(slots)[1], spec=spec)
     if not full:
         return outputs[0] if batch is not None else outputs[0][0]
@@ -151,7 +160,7 @@ def solve_qp(
     status = codes[..., 0]
     # the first two statuses have a solution
     x, y, z, z_box, objective = outputs
-    return Solution(x, y, z, z_box, objective, status < 2, status, codes[..., 1])
+    return Solution(x, y, z, z_box, objective, status < 2, status, codes[..., 1], codes[..., 2])
 
 
 def _check_shapes(shapes: Any, factored: bool) -> None:

@@ -1,7 +1,8 @@
 """What is static in a call, and the slots of its operands.
 
-The data are nine slots: P (or d of a factored P), F, q, G, h, A, b, lb, ub. A slot with one dimension more than its
-rank has one value per element of the batch; other slots are shared, and their gradients are sums.
+The data of a quadratic program are nine slots: P (or d of a factored P), F, q, G, h, A, b, lb, ub. A slot with
+one dimension more than its rank has one value per element of the batch; other slots are shared, and their gradients are
+sums.
 """
 
 from __future__ import annotations
@@ -29,6 +30,19 @@ class Spec:
     policy: int
     solver: str
     settings: tuple[tuple[str, Any], ...]
+    # the verdict of each element is wanted
+    examine: bool = False
+
+    @property
+    def host(self) -> Any:
+        """The module of the operations on the host."""
+        from . import _host
+
+        return _host
+
+    @property
+    def output_ranks(self) -> tuple[int, ...]:
+        return OUTPUT_RANKS
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -54,8 +68,8 @@ class Spec:
         return ShapedArray((self.size, 2 * (4 * n + m + 3 * mi + 1)), np.dtype(np.uint32))
 
     def codes(self) -> Any:
-        """Status and iterations."""
-        return ShapedArray((self.size, 2), np.dtype(np.int32))
+        """Status and iterations, and the verdict where it is wanted."""
+        return ShapedArray((self.size, 2 + self.examine), np.dtype(np.int32))
 
     def gradients(self, ask: Mask, summed: Mask) -> list[Any]:
         lead = [() if s else (self.size,) for s in summed]

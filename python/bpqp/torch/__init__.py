@@ -9,7 +9,7 @@ from .._core import Factored
 from . import _compiled as _compiled  # registers the operators
 from ._cvxpy import CvxpyLayer
 from ._layer import QpLayer
-from ._solution import Solution
+from ._solution import CvxpySolution, Solution
 from ._solve import solve_qp
 
-__all__ = ["CvxpyLayer", "Factored", "QpLayer", "Solution", "solve_qp"]
+__all__ = ["CvxpyLayer", "CvxpySolution", "Factored", "QpLayer", "Solution", "solve_qp"]

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from .. import _core
 from .._errors import UnsupportedError
-from ._functions import Call, _eight, _gradients, _like, _numpy, _shared
-from ._functions import solve as solve_flat
+from ._functions import like, numpy_of, shared
+from ._qp import QpCall
 
 Slot = Optional[Tensor]  # noqa: UP045
 Flags = List[bool]  # noqa: UP006
@@ -26,9 +26,9 @@ def _prepared(spec: str, single: bool) -> tuple[Any, int, bool, dict[str, Any]]:
     return _core.engine(solver, dict(settings), dtype), policy, factored, dict(settings)
 
 
-def _call(spec: str, data: Any) -> Call:
+def _call(spec: str, data: Any) -> QpCall:
     engine, policy, factored, settings = _prepared(spec, data[2].dtype == torch.float32)
-    call = Call(1, factored, policy, engine, "", settings)
+    call = QpCall(1, factored, policy, engine, "", settings)
     sizes = [v.shape[0] for v, r in zip(data, call.ranks, strict=True) if v is not None and v.dim() > r]
     call.size = sizes[0] if sizes else 1
     return call
@@ -41,8 +41,8 @@ def solve(
     """The outputs and the state."""
     data = (P, F, q, G, h, A, b, lb, ub)
     call = _call(spec, data)
-    solved = solve_flat(call, data)
-    x, y, z, z_box, objective = _like(q, solved.outputs(call.policy != 2))
+    solved = call.run(data)
+    x, y, z, z_box, objective = like(q, solved.outputs(call.policy != 2))
     return x, y, z, z_box, objective, torch.from_numpy(solved.state()).to(q.device)
 
 
@@ -77,13 +77,13 @@ def gradient(
     """The gradients that are needed."""
     data = (P, F, q, G, h, A, b, lb, ub)
     call = _call(spec, data)
-    solved = call.engine.restore(_eight(call, data), _numpy(state))
-    rows = tuple(_numpy(c) for c in (x, y, z, z_box, objective))
+    solved = call.engine.restore(call.eight(data), numpy_of(state))
+    rows = tuple(numpy_of(c) for c in (x, y, z, z_box, objective))
 
     def derive(ask: Any, total: Any) -> Any:
         return solved.vjp(rows, ask, total, call.policy)
 
-    return list(_gradients(call, data, needs, _shared(call, data), derive))
+    return list(call.gradients(data, needs, shared(call, data), derive))
 
 
 @gradient.register_fake

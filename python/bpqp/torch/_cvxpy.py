@@ -1,228 +1,73 @@
-"""A CVXPY problem as a PyTorch module.
-
-The autograd functions act on the flat batch of an `Operator` and close under first derivatives:
-
-    solve(inputs)                 -> outputs, state     its vjp is `vjp`, its jvp is `jvp`
-    vjp(inputs, cotangents)       -> gradients          linear in the cotangents, with transpose `jvp`
-    jvp(inputs, tangents)         -> tangents           linear in the tangents, with transpose `vjp`
-
-Second derivatives of a cone program are refused. The state is a tensor, so that every transform of torch.func finds
-only tensors; outside of `vmap` the solution itself is kept too.
-"""
+"""A CVXPY problem as a PyTorch module: an `Operator` as the `Call` of the autograd functions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 
-from .._conic import raise_failures
-from .._errors import ArgumentError, DtypeError, UnsupportedError
-from ._functions import _given, _scatter
+from .._errors import DtypeError
+from ._functions import Solve, Tensors, like, numpy_of, times
+from ._memory import Memory
+from ._solution import CvxpySolution
 from ._solve import cast_up
-
-Tensors = tuple[Any, ...]
 
 
 @dataclass
-class Call:
+class CvxpyCall:
     """What an operation needs besides tensors."""
 
     operator: Any
     size: int
     like: torch.Tensor
+    warm: Any = None
     solved: Any = None
+    status: list[str] | None = field(default=None, repr=False)
 
     @property
-    def inputs(self) -> int:
-        return len(self.operator.ranks)
+    def ranks(self) -> tuple[int, ...]:
+        return self.operator.ranks  # type: ignore[no-any-return]
 
-    def flat(self, factor: int) -> Call:
-        """The same for a batch that many times as large."""
-        if factor == 0:
-            raise ArgumentError("vmap over 0 elements: a batch needs at least one element")
-        return replace(self, size=self.size * factor, solved=None)
+    @property
+    def output_ranks(self) -> tuple[int, ...]:
+        return self.operator.output_ranks  # type: ignore[no-any-return]
 
-    def shared(self, values: Tensors) -> tuple[bool, ...]:
-        return tuple(v is None or v.dim() == r for v, r in zip(values, self.operator.ranks, strict=True))
+    def flat(self, factor: int) -> CvxpyCall:
+        return replace(self, size=times(self.size, factor), warm=None, solved=None, status=None)
 
-    def solution(self, values: Tensors, state: torch.Tensor) -> Any:
+    def solve(self, data: Tensors) -> Tensors:
+        self.solved, outputs = self.operator.solve(_arrays(data), self.size, self.warm)
+        self.status = self.solved.status()
+        return (*like(self.like, outputs), torch.from_numpy(self.solved.state()).to(self.like.device))
+
+    def vjp(self, data: Tensors, state: Any, cotangents: Tensors, needs: Any, summed: Any) -> Tensors:
+        solved = self._solution(data, state)
+        return like(self.like, self.operator.vjp(solved, _arrays(cotangents), needs, summed))
+
+    def second_vjp(
+        self, data: Tensors, state: Any, cotangents: Tensors, along: Tensors, needs: Any, summed: Any
+    ) -> Tensors:
+        rows, direction = _arrays(cotangents), _arrays(along)
+        found = self.operator.second_vjp(self._solution(data, state), rows, direction, needs, summed)
+        return like(self.like, found)
+
+    def jvp(self, data: Tensors, state: Any, tangents: Tensors) -> Tensors:
+        return like(self.like, self.operator.jvp(self._solution(data, state), _arrays(tangents)))
+
+    def second_jvp(self, data: Tensors, state: Any, tangents: Tensors, along: Tensors) -> Tensors:
+        solved = self._solution(data, state)
+        return like(self.like, self.operator.second_jvp(solved, _arrays(tangents), _arrays(along)))
+
+    def _solution(self, data: Tensors, state: Any) -> Any:
         if self.solved is None:
-            return self.operator.restore([_numpy(v) for v in values], _numpy(state))
+            return self.operator.restore(_arrays(data), numpy_of(state))
         return self.solved
 
-    def tensors(self, arrays: Any) -> Tensors:
-        like = self.like
-        return tuple(torch.from_numpy(a).to(dtype=like.dtype, device=like.device) for a in arrays)
 
-
-def _numpy(value: Any) -> Any:
-    # not ascontiguousarray: that gives a scalar an axis
-    return None if value is None else np.asarray(value.numpy(force=True), dtype=np.float64, order="C")
-
-
-def _flatten(call: Call, repeat: int, dims: Any, values: Any, ranks: Any) -> list[Any]:
-    """Slots with their mapped dimension as slots of the flat batch of `repeat * size` elements."""
-    out = []
-    for value, dim, rank in zip(values, dims, ranks, strict=True):
-        if value is None:
-            out.append(None)
-            continue
-        if not isinstance(dim, int):
-            if value.dim() == rank:
-                out.append(value)
-                continue
-            value = value.unsqueeze(0).expand(repeat, *value.shape)  # noqa: PLW2901
-        else:
-            value = value.movedim(dim, 0)  # noqa: PLW2901
-            if value.dim() == rank + 1:
-                value = value.unsqueeze(1).expand(repeat, call.size, *value.shape[1:])  # noqa: PLW2901
-        out.append(value.reshape(repeat * call.size, *value.shape[2:]))
-    return out
-
-
-def _unflatten(call: Call, repeat: int, values: Any) -> Tensors:
-    return tuple(v.reshape(repeat, call.size, *v.shape[1:]) for v in values)
-
-
-def _refuse(flags: Any) -> None:
-    if any(flags):
-        raise UnsupportedError(
-            "second derivatives of a cone program are not supported; those of bpqp.torch.solve_qp are"
-        )
-
-
-class _Solve(torch.autograd.Function):
-    """Inputs: call, inputs. Outputs: the variables, and the state."""
-
-    @staticmethod
-    def forward(call: Call, *inputs: Any) -> Any:
-        solved, outputs = call.operator.solve([_numpy(v) for v in inputs], call.size)
-        if call.operator.policy == 0:
-            raise_failures(solved)
-        call.solved = solved
-        return (*call.tensors(outputs), torch.from_numpy(solved.state()).to(call.like.device))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.call = inputs[0]
-        ctx.mark_non_differentiable(output[-1])
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs[1:], output[-1])
-        ctx.save_for_forward(*inputs[1:], output[-1])
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Any) -> Any:
-        *inputs, state = ctx.saved_tensors
-        needs = tuple(ctx.needs_input_grad[1:])
-        if not _given(cotangents[:-1]):
-            return (None,) * (1 + len(inputs))
-        grads = _Vjp.apply(ctx.call, needs, ctx.call.shared(inputs), *inputs, state, *cotangents[:-1])
-        return (None, *_scatter(needs, grads))
-
-    @staticmethod
-    def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:
-        *inputs, state = ctx.saved_tensors
-        return (*_Jvp.apply(ctx.call, *inputs, state, *tangents), None)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, call: Call, *inputs: Any) -> Any:
-        repeat = info.batch_size
-        flat = _flatten(call, repeat, in_dims[1:], inputs, call.operator.ranks)
-        outputs = _Solve.apply(call.flat(repeat), *flat)
-        return _unflatten(call, repeat, outputs), (0,) * len(outputs)
-
-
-class _Vjp(torch.autograd.Function):
-    """Inputs: call, needs, summed, inputs, state, cotangents. Outputs: the gradients that are needed."""
-
-    @staticmethod
-    def forward(call: Call, needs: Any, summed: Any, *tensors: Any) -> Any:
-        k = call.inputs
-        solved = call.solution(tensors[:k], tensors[k])
-        cotangents = [_numpy(c) for c in tensors[k + 1 :]]
-        return call.tensors(call.operator.vjp(solved, cotangents, needs, summed))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.call, ctx.needs, ctx.summed = inputs[:3]
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs[3:])
-        ctx.save_for_forward(*inputs[3:])
-
-    @staticmethod
-    def backward(ctx: Any, *out: Any) -> Any:
-        tensors, k = ctx.saved_tensors, ctx.call.inputs
-        wanted = ctx.needs_input_grad[3:]
-        cotangents = tensors[k + 1 :]
-        if not _given(out):
-            return (None,) * (3 + len(tensors))
-        _refuse(wanted[:k])
-        moved: Any = (None,) * len(cotangents)
-        if any(wanted[k + 1 :]):
-            moved = _Jvp.apply(ctx.call, *tensors[: k + 1], *_scatter(ctx.needs, out))
-        moved = [m if c is not None else None for m, c in zip(moved, cotangents, strict=True)]
-        return (None,) * (4 + k) + tuple(moved)
-
-    @staticmethod
-    def jvp(ctx: Any, _call: Any, _needs: Any, _summed: Any, *moved: Any) -> Any:
-        tensors, k = ctx.saved_tensors, ctx.call.inputs
-        _refuse(v is not None for v in moved[:k])
-        return _Vjp.apply(ctx.call, ctx.needs, ctx.summed, *tensors[: k + 1], *moved[k + 1 :])
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, call: Call, needs: Any, summed: Any, *tensors: Any) -> Any:
-        repeat = info.batch_size
-        ranks = (*call.operator.ranks, 1, *call.operator.output_ranks)
-        flat = _flatten(call, repeat, in_dims[3:], tensors, ranks)
-        grads = _unflatten(call, repeat, _Vjp.apply(call.flat(repeat), needs, (False,) * call.inputs, *flat))
-        sums = [s for s, need in zip(summed, needs, strict=True) if need]
-        return tuple(v.sum(1) if s else v for v, s in zip(grads, sums, strict=True)), (0,) * len(grads)
-
-
-class _Jvp(torch.autograd.Function):
-    """Inputs: call, inputs, state, tangents. Outputs: the tangents of the variables."""
-
-    @staticmethod
-    def forward(call: Call, *tensors: Any) -> Any:
-        k = call.inputs
-        solved = call.solution(tensors[:k], tensors[k])
-        return call.tensors(call.operator.jvp(solved, [_numpy(t) for t in tensors[k + 1 :]]))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.call = inputs[0]
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs[1:])
-        ctx.save_for_forward(*inputs[1:])
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Any) -> Any:
-        tensors, k = ctx.saved_tensors, ctx.call.inputs
-        wanted = ctx.needs_input_grad[1:]
-        moved: list[Any] = [None] * k
-        if _given(cotangents):
-            _refuse(wanted[:k])
-            if any(wanted[k + 1 :]):
-                needs = tuple(wanted[k + 1 :])
-                shared = ctx.call.shared(tensors[k + 1 :])
-                moved = _scatter(needs, _Vjp.apply(ctx.call, needs, shared, *tensors[: k + 1], *cotangents))
-        return (None,) * (2 + k) + tuple(moved)
-
-    @staticmethod
-    def jvp(ctx: Any, _: Any, *moved: Any) -> Any:
-        tensors, k = ctx.saved_tensors, ctx.call.inputs
-        _refuse(v is not None for v in moved[:k])
-        return _Jvp.apply(ctx.call, *tensors[: k + 1], *moved[k + 1 :])
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, call: Call, *tensors: Any) -> Any:
-        repeat = info.batch_size
-        ranks = (*call.operator.ranks, 1, *call.operator.ranks)
-        out = _Jvp.apply(call.flat(repeat), *_flatten(call, repeat, in_dims[1:], tensors, ranks))
-        return _unflatten(call, repeat, out), (0,) * len(out)
+def _arrays(tensors: Tensors) -> list[Any]:
+    return [numpy_of(v) for v in tensors]
 
 
 class CvxpyLayer(torch.nn.Module):
@@ -244,6 +89,9 @@ class CvxpyLayer(torch.nn.Module):
         solver_args: settings as for `bpqp.solve_conic`. Tolerances above 1e-8 and arguments of SCS and diffcp that have
             no meaning here are accepted and change nothing.
         on_failure: "raise", "nan" or "zero_grad", as for `bpqp.solve_conic`.
+
+    First and second derivatives, in reverse and forward mode, and the transforms of torch.func. Second ones are not
+    there (UnsupportedError) where a semidefinite cone or a kink of a cone is in the way.
     """
 
     def __init__(
@@ -266,29 +114,70 @@ class CvxpyLayer(torch.nn.Module):
         self.canonical = Canonical(problem, parameters, variables, gp=gp, canon_backend=canon_backend)
         args = {**(solver_args or {}), **({"verbose": True} if verbose else {})}
         self._operators = Operators(self.canonical, solver, args, on_failure)
+        self._memory = Memory()
 
     def extra_repr(self) -> str:
         m, n = self.canonical.shape
         return f"{n} variables, {m} rows, cones=[{_summary(self.canonical.cones)}]"
 
-    def forward(self, *params: Any, solver_args: dict[str, Any] | None = None) -> tuple[torch.Tensor, ...]:
-        """The values of the variables.
+    def forget(self) -> None:
+        """Forgets the warm starts."""
+        self._memory.clear()
+
+    @overload
+    def __call__(
+        self, *params: Any, index: Any = None, full: Literal[False] = False, solver_args: dict[str, Any] | None = None
+    ) -> tuple[torch.Tensor, ...]: ...
+
+    @overload
+    def __call__(
+        self, *params: Any, index: Any = None, full: Literal[True], solver_args: dict[str, Any] | None = None
+    ) -> CvxpySolution: ...
+
+    def __call__(self, *params: Any, **options: Any) -> Any:
+        return super().__call__(*params, **options)
+
+    def forward(
+        self, *params: Any, index: Any = None, full: bool = False, solver_args: dict[str, Any] | None = None
+    ) -> Any:
+        """The values of the variables, a tuple; with `full` a `CvxpySolution`: `variables`, `status`, `ok`, `verdict`.
 
         Each tensor has the shape of its parameter, or a batch dimension before it; those without are shared by the
         batch, and their gradient is the sum. A parameter with `sparsity` is given as the vector of its entries, and a
         symmetric one is read as (S + S') / 2, so that its gradient is symmetric. The dtype and device of the result are
-        those of the first tensor; under autocast, tensors of low precision are cast up. Values that are not what a
-        parameter is declared to be (symmetric, PSD, nonneg, diag, bounds, ...) are an ArgumentError.
+        those of the first tensor; under autocast, tensors of low precision are cast up.
+
+        `index` names the samples of the batch, one integer for each: the solution of each is remembered and is where
+        its next solve starts. Semidefinite cones start afresh.
+
+        Raises:
+            ArgumentError: a tensor of another shape than its parameter, values that are not what a parameter is
+                declared to be (symmetric, PSD, nonneg, diag, bounds, ...), or an index of another length than the batch.
+            DtypeError: what is no tensor of float32 or float64.
+            SolveError: some problem has no solution, or none was found, and `on_failure` is "raise".
         """
         operator = self._operators.get(solver_args)
-        like, tensors = _tensors(params)
+        reference, tensors = _tensors(params)
         batch = operator.check(tensors)
+        names = None if index is None else Memory.names(index, batch or 1)
+        warm = None if names is None else self._memory.start(names)
         inputs = [torch.log(tensors[k]) if log else tensors[k] for k, log in self.canonical.inputs]
-        *outputs, _ = _Solve.apply(Call(operator, batch or 1, like), *inputs)
+        call = CvxpyCall(operator, batch or 1, reference, warm)
+        *outputs, state = Solve.apply(call, *inputs)
+        if names is not None and call.solved is not None:
+            self._memory.keep(names, call.solved)
         if batch is None:
             outputs = [v[0] for v in outputs]
         kinds = (exponential for _, _, exponential in self.canonical.outputs)
-        return tuple(torch.exp(v) if e else v for v, e in zip(outputs, kinds, strict=True))
+        variables = tuple(torch.exp(v) if e else v for v, e in zip(outputs, kinds, strict=True))
+        if not full:
+            return variables
+        ok, status = state[:, -1] != 0, call.status
+        if status is None or len(status) != call.size:
+            return CvxpySolution(variables, ok if batch is not None else ok[0], None)
+        if batch is None:
+            return CvxpySolution(variables, ok[0], status[0], call.solved)
+        return CvxpySolution(variables, ok, np.array(status), call.solved)
 
 
 def _tensors(params: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:

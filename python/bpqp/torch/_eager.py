@@ -14,7 +14,9 @@ from torch.autograd import forward_ad
 
 from .. import _core
 from .._errors import UnsupportedError
-from ._functions import Call, _scatter, _shared, _Vjp
+from .._verdicts import choice_of, judge
+from ._functions import Vjp, scatter, shared
+from ._qp import QpCall
 from ._solution import Solution
 
 Tensors = tuple[Any, ...]
@@ -100,7 +102,10 @@ class _Eager(torch.autograd.Function):
             if all([r is None for r in rows]):
                 return (None,) * (1 + len(needs))
         # the solution holds its own data: the tensors are not looked at
-        grads = [None if a is None else _from_numpy(a) for a in solved.gradients(rows, needs, policy)]
+        *arrays, doubt = solved.gradients(rows, needs, policy)
+        if doubt is not None:
+            judge(doubt, choice_of(ctx.kept[5]))
+        grads = [None if a is None else _from_numpy(a) for a in arrays]
         if like is not None:
             grads = [None if g is None else g.to(*like) for g in grads]
         return None, *grads
@@ -137,13 +142,13 @@ def _differentiable(ctx: Any, cotangents: Any, needs: Any) -> list[Any]:
         return [None] * len(saved)
     cotangents = (*cotangents, *(None,) * (5 - len(cotangents)))
     present = solved.present()
-    data = tuple(_scatter(present, saved))
-    wanted = [bool(need) for need in _scatter(present, needs)]
-    call = Call(len(solved), present[1], policy, engine, solver, settings, solved=solved)
+    data = tuple(scatter(present, saved))
+    wanted = [bool(need) for need in scatter(present, needs)]
+    call = QpCall(len(solved), present[1], policy, engine, solver, settings, solved=solved)
     state = _from_numpy(solved.state()).to(saved[0].device)
     if not solved.batched():
         cotangents = tuple(c if c is None else c[None] for c in cotangents)
-    grads = _scatter(wanted, _Vjp.apply(call, tuple(wanted), _shared(call, data), *data, state, *cotangents))
+    grads = scatter(wanted, Vjp.apply(call, tuple(wanted), shared(call, data), *data, state, *cotangents))
     return [g for g, there in zip(grads, present, strict=True) if there]
 
 
@@ -164,4 +169,6 @@ def outputs(kept: Any, x: Any, data: list[Any], differentiable: bool, full: bool
     ok, status = torch.from_numpy(solved.ok()), solved.status()
     if like is not None:
         ok = ok.to(like[0])
-    return Solution(*out, *((ok, np.array(status)) if solved.batched() else (ok[0], status[0])))
+    if solved.batched():
+        return Solution(*out, ok, np.array(status), solved)
+    return Solution(*out, ok[0], status[0], solved)

@@ -11,6 +11,7 @@ import torch
 from .. import _bpqp, _core
 from .._core import Factored
 from .._errors import ArgumentError, DtypeError
+from ._memory import Memory
 from ._solve import collect, compiled, run
 
 NAMES = _core.NAMES
@@ -60,7 +61,7 @@ class QpLayer(torch.nn.Module):
                 except (TypeError, ValueError, RuntimeError) as error:
                     raise DtypeError(f"{name} is a {type(value).__name__}: pass a dense tensor") from error
                 self.register_buffer(f"data_{name}", tensor)
-        self._memory: dict[int, tuple[Any, ...]] = {}
+        self._memory = Memory()
         self._forget_engines()
 
     def _forget_engines(self) -> None:
@@ -100,19 +101,6 @@ class QpLayer(torch.nn.Module):
                 self._engines[dtype] = _core.engine("auto" if theirs else self.solver, self.settings, wide)
             return self._engines[dtype]
 
-    def _warm(self, index: list[int], batch: int) -> Any:
-        if len(index) != batch:
-            raise ArgumentError(f"index has {len(index)} entries for a batch of {batch}: one for each element")
-        known = next((self._memory[i] for i in index if i in self._memory), None)
-        if known is None:
-            return None
-        # what was never solved starts at NaN, which is no start
-        blank = tuple(np.full_like(v, np.nan) for v in known)
-        rows = [self._memory.get(i, blank) for i in index]
-        if any(v.shape != w.shape for row in rows for v, w in zip(row, known, strict=True)):
-            return None
-        return tuple(np.stack(column) for column in zip(*rows, strict=True))
-
     def forward(
         self,
         P: Any = None,
@@ -151,14 +139,8 @@ class QpLayer(torch.nn.Module):
         if torch.compiler.is_compiling() and index is None and self.solver in _bpqp.SOLVERS:
             return compiled(slots, factored, batch, self.solver, self.on_failure, self.settings, full)
         engine = self._engine(slots[2].dtype)
-        ids: list[int] | None = None
-        warm = None
-        if index is not None:
-            numbers = np.atleast_1d(index.numpy(force=True) if isinstance(index, torch.Tensor) else np.asarray(index))
-            if numbers.dtype.kind not in "iu":
-                raise ArgumentError(f"index has dtype {numbers.dtype}: pass integers, one that names each sample")
-            ids = [int(i) for i in numbers.reshape(-1)]
-            warm = self._warm(ids, batch or 1)
+        names = None if index is None else Memory.names(index, batch or 1)
+        warm = None if names is None else self._memory.start(names)
         out, call = run(
             slots,
             factored,
@@ -170,9 +152,6 @@ class QpLayer(torch.nn.Module):
             warm=warm,
             full=full,
         )
-        if ids is not None and call.solved is not None:
-            rows = call.solved.outputs(True)[:4]
-            for k, (i, ok) in enumerate(zip(ids, call.solved.ok(), strict=True)):
-                if ok:
-                    self._memory[i] = tuple(row[k] for row in rows)
+        if names is not None and call.solved is not None:
+            self._memory.keep(names, call.solved)
         return out

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+
+
+def _verdict(solved: Any, status: Any) -> Any:
+    """The verdict of each element, in the form of its status; the backward system is looked at for it."""
+    if solved is None or status is None:
+        return None
+    names = [found[0] for found in solved.examine()]
+    return names[0] if isinstance(status, str) else np.array(names)
 
 
 @dataclass(slots=True)
 class Solution:
-    """Differentiable outputs: `x`, multipliers `y`, `z`, `z_box`, `objective`; and `ok`, `status` of each element.
+    """Differentiable `x`, multipliers `y`, `z`, `z_box`, `objective`; `ok`, `status` and `verdict` of each element.
 
-    `status` is None inside of `torch.func.vmap`, where `ok` says the same.
+    `status` and `verdict` are None inside of `torch.func.vmap` and of torch.compile, where `ok` says which are solved.
     """
 
     x: torch.Tensor
@@ -22,3 +31,27 @@ class Solution:
     objective: torch.Tensor
     ok: torch.Tensor
     status: Any
+    _solved: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def verdict(self) -> Any:
+        """How far derivatives may be trusted, the worst of all outputs and arguments."""
+        return _verdict(self._solved, self.status)
+
+
+@dataclass(slots=True)
+class CvxpySolution:
+    """The differentiable `variables` that were asked for, and `ok`, `status`, `verdict` of each element.
+
+    `status` and `verdict` are None inside of `torch.func.vmap`, where `ok` says which are solved.
+    """
+
+    variables: tuple[torch.Tensor, ...]
+    ok: torch.Tensor
+    status: Any
+    _solved: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def verdict(self) -> Any:
+        """How far derivatives may be trusted, the worst of all outputs and parameters."""
+        return _verdict(self._solved, self.status)

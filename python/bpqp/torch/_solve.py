@@ -12,7 +12,8 @@ from .._core import Factored
 from .._engines import OURS
 from .._errors import ArgumentError, DtypeError
 from . import _eager
-from ._functions import RANKS, SLOTS, Call, _numpy, _Solve, solve
+from ._functions import Solve, numpy_of
+from ._qp import RANKS, SLOTS, QpCall
 from ._solution import Solution
 
 
@@ -113,18 +114,18 @@ def run(
     on_failure: str,
     warm: Any = None,
     full: bool = False,
-) -> tuple[Any, Call]:
+) -> tuple[Any, QpCall]:
     """Solves, and gives what the user asked for."""
-    call = Call(batch or 1, factored, _core.policy_code(on_failure), engine, solver, settings, warm)
+    call = QpCall(batch or 1, factored, _core.policy_code(on_failure), engine, solver, settings, warm)
     try:
         if _eager.applies():
-            solve(call, tuple(slots))
+            call.run(tuple(slots))
             data = [s for s in slots if s is not None]
             like = (slots[2].device, slots[2].dtype)
             differentiable = torch.is_grad_enabled() and any([v.requires_grad for v in data])
             kept = (call.solved, call.policy, like, engine, solver, settings)
             return _eager.outputs(kept, call.solved.answer(call.policy), data, differentiable, full), call
-        *outputs, state = _Solve.apply(call, *slots)
+        *outputs, state = Solve.apply(call, *slots)
     except ValueError as error:
         if isinstance(error, ArgumentError):
             raise
@@ -140,7 +141,8 @@ def run(
     else:
         status = None
     x, y, z, z_box, objective = outputs
-    return Solution(x, y, z, z_box, objective, ok, status), call
+    known = call.solved if status is not None else None
+    return Solution(x, y, z, z_box, objective, ok, status, known), call
 
 
 def compiled(
@@ -247,7 +249,7 @@ def solve_qp(
         for name in _core.OUTPUTS:
             if given.get(name) is None:
                 raise ArgumentError(f"warm_start has no {name}: pass a solution, or a dict with x, y, z and z_box")
-        warm = tuple(np.atleast_2d(_numpy(torch.as_tensor(given[name]))) for name in _core.OUTPUTS)
+        warm = tuple(np.atleast_2d(numpy_of(torch.as_tensor(given[name]))) for name in _core.OUTPUTS)
     return run(
         slots,
         factored,

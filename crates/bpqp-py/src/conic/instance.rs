@@ -1,78 +1,92 @@
 //! One instance of a batch, solved or not.
 
-use bpqp::{Certificate, Conic, ConicSolution, Error, Point, Settings, Status};
+use super::values::POINT;
+use bpqp::{Certificate, Conic, ConicSolution, Error, Point, Residuals, Settings, Status};
 use std::time::Duration;
 
 /// One solved instance, or one without a solution.
 pub(super) struct Instance {
     /// There only where derivatives are.
-    pub(super) solution: Option<ConicSolution>,
-    pub(super) status: Status,
-    pub(super) point: [Vec<f64>; 3],
-    pub(super) objective: f64,
-    pub(super) certificate: Option<Certificate>,
+    pub solution: Option<ConicSolution>,
+    pub status: Status,
+    /// `x, s, y, z_box`; empty where there is none.
+    pub point: [Vec<f64>; POINT],
+    pub objective: f64,
+    pub residuals: Residuals,
+    pub certificate: Option<Certificate>,
     /// What is wrong with its data, if they are no problem.
-    pub(super) reason: Option<Error>,
-    pub(super) solver: &'static str,
-    pub(super) iterations: usize,
-    pub(super) time: Duration,
+    pub reason: Option<Error>,
+    pub solver: &'static str,
+    pub iterations: usize,
+    pub time: Duration,
+    pub moved: f64,
 }
 
 impl From<ConicSolution> for Instance {
     fn from(s: ConicSolution) -> Self {
         Instance {
             status: s.status,
-            point: [s.x.clone(), s.s.clone(), s.y.clone()],
+            point: [s.x.clone(), s.s.clone(), s.y.clone(), s.z_box.clone()],
             objective: s.objective,
+            residuals: s.residuals,
             certificate: s.info.certificate.clone(),
             reason: None,
             solver: s.info.solver,
             iterations: s.info.iterations,
             time: s.info.time,
+            moved: s.info.moved,
             solution: s.ok().then_some(s),
         }
     }
 }
 
 impl Instance {
-    pub(super) fn failed(status: Status, point: [Vec<f64>; 3], certificate: Option<Certificate>) -> Self {
-        let (solver, iterations, time) = ("given", 0, Duration::ZERO);
-        let (objective, reason) = (f64::NAN, None);
-        Instance { solution: None, status, point, objective, certificate, reason, solver, iterations, time }
+    pub fn failed(status: Status, point: [Vec<f64>; POINT], certificate: Option<Certificate>) -> Self {
+        Instance {
+            solution: None,
+            status,
+            point,
+            objective: f64::NAN,
+            residuals: Residuals::UNKNOWN,
+            certificate,
+            reason: None,
+            solver: "given",
+            iterations: 0,
+            time: Duration::ZERO,
+            moved: f64::NAN,
+        }
     }
 
     /// One whose data are no problem.
-    pub(super) fn invalid(conic: &Conic, error: Error) -> Self {
-        let nan = |n: usize| vec![f64::NAN; n];
-        let point = [nan(conic.n()), nan(conic.m()), nan(conic.m())];
+    pub fn invalid(conic: &Conic, error: Error) -> Self {
+        let point = super::values::widths(conic).map(|width| vec![f64::NAN; width]);
         Instance { reason: Some(error), solver: "none", ..Instance::failed(Status::InvalidData, point, None) }
     }
 
     /// What another solver found.
-    pub(super) fn given(conic: &Conic, status: &str, point: [Vec<f64>; 3], settings: &Settings) -> Result<Self, Error> {
+    pub fn given(conic: &Conic, status: &str, point: [Vec<f64>; POINT], settings: &Settings) -> Result<Self, Error> {
         let proved = |status: Status, certificate: Certificate, point| match conic.verifies(&certificate) {
             true => Instance::failed(status, point, Some(certificate)),
             false => Instance::failed(Status::NumericalFailure, point, None),
         };
-        let [x, s, y] = point;
+        let finite = point.iter().flatten().all(|v| v.is_finite());
+        let [x, _, y, z_box] = &point;
         Ok(match status {
-            "primal_infeasible" => proved(
-                Status::PrimalInfeasible,
-                Certificate::PrimalInfeasible(Point { y: y.clone(), ..Point::default() }),
-                [x, s, y],
-            ),
-            "dual_infeasible" => proved(Status::DualInfeasible, Certificate::DualInfeasible(x.clone()), [x, s, y]),
-            "iteration_limit" => Instance::failed(Status::IterationLimit, [x, s, y], None),
-            "time_limit" => Instance::failed(Status::TimeLimit, [x, s, y], None),
-            _ if x.iter().chain(&s).chain(&y).any(|v| !v.is_finite()) => {
-                Instance::failed(Status::NumericalFailure, [x, s, y], None)
+            "primal_infeasible" => {
+                let proof = Point { y: y.clone(), z_box: z_box.clone(), ..Point::default() };
+                proved(Status::PrimalInfeasible, Certificate::PrimalInfeasible(proof), point)
             }
+            "dual_infeasible" => proved(Status::DualInfeasible, Certificate::DualInfeasible(x.clone()), point),
+            "iteration_limit" => Instance::failed(Status::IterationLimit, point, None),
+            "time_limit" => Instance::failed(Status::TimeLimit, point, None),
+            _ if !finite => Instance::failed(Status::NumericalFailure, point, None),
             _ => {
-                let first = conic.from_solution(x, s, y, settings)?;
+                let first = conic.from_point(point, settings)?;
                 let better = match first.info.polished && first.ok() {
                     true => {
                         let (x, s, y) = first.at_point();
-                        let again = conic.from_solution(x.to_vec(), s.to_vec(), y.to_vec(), settings)?;
+                        let polished = [x.to_vec(), s.to_vec(), y.to_vec(), first.at_z_box().to_vec()];
+                        let again = conic.from_point(polished, settings)?;
                         (again.ok() && again.residuals.relative() <= first.residuals.relative()).then_some(again)
                     }
                     false => None,

@@ -1,106 +1,227 @@
 //! The solutions of a batch, and their derivatives.
 
 use super::instance::Instance;
-use super::{BLOCKS, Borrowed, at, lengths, misuse, on_threads};
-use crate::engine::lock;
+use super::values::{BLOCKS, Borrowed, POINT, Rows, lengths, widths};
+use super::{at, misuse};
+use crate::arrays::shaped;
 use crate::errors::raise;
+use crate::solutions::{Policy, failure_text};
+use crate::verdicts;
 use bpqp::{
-    Certificate, Conic, ConicBatch, ConicCotangent, ConicGradient, ConicSolution, ConicSolutionTangent, ConicTangent,
-    ConicWrt, Error,
+    Certificate, Conic, ConicActive, ConicCotangent, ConicGradient, ConicLayer, ConicTangent, ConicWorkers, ConicWrt,
+    Error, Face, Status,
 };
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
-use std::sync::{Arc, Mutex};
-
-/// What a derivative of an instance without a solution is: 0 an error, 1 NaN, 2 zero.
-type Policy = u8;
+use pyo3::types::{PyDict, PyTuple};
+use std::sync::Arc;
 
 /// The solutions of a batch of cone programs.
 #[pyclass(frozen, module = "bpqp._bpqp")]
 pub struct ConicSolved {
-    pub(super) base: Conic,
-    pub(super) threads: usize,
+    pub(super) structure: Conic,
     pub(super) instances: Vec<Instance>,
-    /// The workspaces of the engine that solved them.
-    pub(super) batch: Option<Arc<Mutex<Option<ConicBatch>>>>,
+    pub(super) workers: Arc<ConicWorkers>,
 }
 
-fn stack<'py>(
-    py: Python<'py>,
-    instances: &[Instance],
-    width: usize,
-    row: impl Fn(&Instance) -> &[f64],
-    nan: bool,
-) -> PyResult<Bound<'py, PyArray2<f64>>> {
-    let mut values = Vec::with_capacity(instances.len() * width);
-    for instance in instances {
-        let own = row(instance);
-        if (nan && !instance.status.ok()) || own.len() != width {
-            values.resize(values.len() + width, f64::NAN);
-        } else {
-            values.extend_from_slice(own);
+fn wrt(ask: [bool; BLOCKS]) -> ConicWrt {
+    let [p, q, a, b, lb, ub] = ask;
+    ConicWrt { p, q, a, b, lb, ub }
+}
+
+fn blocks(gradient: &ConicGradient) -> [Option<&[f64]>; BLOCKS] {
+    let g = gradient;
+    [&g.p, &g.q, &g.a, &g.b, &g.lb, &g.ub].map(|b| b.as_deref())
+}
+
+fn tangent([p, q, a, b, lb, ub]: [Option<&[f64]>; BLOCKS]) -> ConicTangent<'_> {
+    ConicTangent { p, q, a, b, lb, ub }
+}
+
+fn unit(output: usize, unit: &[f64]) -> ConicCotangent<'_> {
+    let own = |k: usize| if k == output { unit } else { &[] };
+    let objective = if output == POINT { 1.0 } else { 0.0 };
+    ConicCotangent { x: own(0), s: own(1), y: own(2), z_box: own(3), objective }
+}
+
+fn vanishes(c: &ConicCotangent<'_>) -> bool {
+    c.objective == 0.0 && [c.x, c.s, c.y, c.z_box].iter().all(|v| v.iter().all(|v| *v == 0.0))
+}
+
+/// Tangents `x, s, y, z_box, objective` of an instance.
+type Moved = [Vec<f64>; POINT + 1];
+
+/// The derivative of every tangent along a direction, entry by entry from `<second_vjp(unit), tangent>`.
+fn second_tangent(layer: &mut ConicLayer, t: &ConicTangent<'_>, along: &ConicTangent<'_>) -> Result<Moved, Error> {
+    let mut sizes = [1; POINT + 1];
+    sizes[..POINT].copy_from_slice(&widths(layer.conic()));
+    let mut out = sizes.map(|size| vec![0.0; size]);
+    let given = [t.p, t.q, t.a, t.b, t.lb, t.ub];
+    let ask = wrt(given.map(|v| v.is_some()));
+    for (k, (row, size)) in out.iter_mut().zip(sizes).enumerate() {
+        let mut e = vec![0.0; size];
+        for (i, entry) in row.iter_mut().enumerate() {
+            e[i] = 1.0;
+            let gradient = layer.second_vjp(&unit(k, &e), along, ask)?;
+            e[i] = 0.0;
+            let dot = |(g, t): (Option<&[f64]>, Option<&[f64]>)| match (g, t) {
+                (Some(g), Some(t)) => g.iter().zip(t).map(|(g, t)| g * t).sum(),
+                _ => 0.0,
+            };
+            *entry = blocks(&gradient).into_iter().zip(given).map(dot).sum();
         }
     }
-    values.into_pyarray(py).reshape([instances.len(), width])
+    Ok(out)
 }
 
 impl ConicSolved {
-    /// Derivatives of every instance by `derive(instance, its solution, its layer if there is one)`; `take` gets them in
-    /// order, `None` where there is none.
+    /// `derive(layer, k)` for every instance with a solution, in order; `None` where there is none.
     fn derive<T: Send>(
         &self,
         py: Python<'_>,
         policy: Policy,
-        with_batch: impl Fn(&mut ConicBatch, &[&ConicSolution]) -> Result<Vec<Result<T, Error>>, Error> + Sync,
-        alone: impl Fn(usize, &ConicSolution) -> Result<T, Error> + Sync,
-        mut take: impl FnMut(usize, Option<T>),
-    ) -> PyResult<()> {
-        let results = py.detach(|| -> Result<Vec<Result<T, Error>>, Error> {
-            let all: Option<Vec<&ConicSolution>> = self.instances.iter().map(|i| i.solution.as_ref()).collect();
-            if let (Some(solutions), Some(batch)) = (&all, &self.batch) {
-                let mut guard = lock(batch);
-                if let Some(batch) = guard.as_mut().filter(|b| b.len() == solutions.len()) {
-                    return with_batch(batch, solutions);
-                }
-            }
-            Ok(on_threads(self.threads, self.instances.len(), |i| match &self.instances[i].solution {
-                Some(solution) => alone(i, solution),
-                None => Err(Error::NoSolution { status: self.instances[i].status }),
-            }))
+        derive: impl Fn(&mut ConicLayer, usize) -> Result<T, Error> + Sync + Send,
+    ) -> PyResult<Vec<Option<T>>> {
+        let solutions: Vec<_> = self.instances.iter().map(|i| i.solution.as_ref()).collect();
+        let results = py.detach(|| self.workers.derive(&solutions, derive)).map_err(raise)?;
+        let each = results.into_iter().enumerate().map(|(i, result)| match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::NoSolution { .. } | Error::Backward { .. }) if policy != 0 => Ok(None),
+            Err(Error::NoSolution { .. }) => Err(at(Error::NoSolution { status: self.instances[i].status }, i)),
+            Err(error) => Err(at(error, i)),
         });
-        for (i, result) in results.map_err(raise)?.into_iter().enumerate() {
-            match result {
-                Ok(value) => take(i, Some(value)),
-                Err(Error::NoSolution { .. } | Error::Backward { .. }) if policy != 0 => take(i, None),
-                Err(error) => return Err(at(error, i)),
+        each.collect()
+    }
+
+    fn code(&self, layer: &ConicLayer, i: usize) -> u8 {
+        verdicts::code(layer.verdict(), self.instances[i].status)
+    }
+
+    fn column<'py>(&self, py: Python<'py>, f: impl Fn(&Instance) -> f64) -> Bound<'py, PyArray1<f64>> {
+        self.instances.iter().map(f).collect::<Vec<_>>().into_pyarray(py)
+    }
+
+    fn stack<'py>(&self, py: Python<'py>, k: usize, nan: bool) -> PyResult<Bound<'py, PyAny>> {
+        let width = widths(&self.structure)[k];
+        let mut values = Vec::with_capacity(self.instances.len() * width);
+        for instance in &self.instances {
+            let own = &instance.point[k];
+            if (nan && !instance.status.ok()) || own.len() != width {
+                values.resize(values.len() + width, f64::NAN);
+            } else {
+                values.extend_from_slice(own);
             }
         }
-        Ok(())
+        shaped(py, values, &[self.instances.len(), width])
     }
 
-    fn widths(&self) -> [usize; 3] {
-        [self.base.n(), self.base.m(), self.base.m()]
+    /// Gradients by `gradient(layer, k)`, summed over the batch for the blocks marked so; the seventh item are the verdicts.
+    fn gather<'py>(
+        &self,
+        py: Python<'py>,
+        (ask, summed, policy): ([bool; BLOCKS], [bool; BLOCKS], Policy),
+        cotangents: &[ConicCotangent<'_>],
+        gradient: impl Fn(&mut ConicLayer, usize) -> Result<ConicGradient, Error> + Sync + Send,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let (size, lengths) = (self.instances.len(), lengths(&self.structure));
+        let found = self.derive(py, policy, |layer, i| Ok((gradient(layer, i)?, self.code(layer, i))))?;
+        let count = |k: usize| if summed[k] { 1 } else { size };
+        let mut out: [Vec<f64>; BLOCKS] =
+            std::array::from_fn(|k| if ask[k] { vec![0.0; count(k) * lengths[k]] } else { Vec::new() });
+        let mut codes = vec![verdicts::NONE; size];
+        for (i, found) in found.into_iter().enumerate() {
+            // an instance without a solution whose cotangent vanishes does not matter to the loss
+            if found.is_none() && (policy != 1 || vanishes(&cotangents[i])) {
+                continue;
+            }
+            if let Some((_, code)) = &found {
+                codes[i] = *code;
+            }
+            let parts = found.as_ref().map(|(gradient, _)| blocks(gradient));
+            for k in (0..BLOCKS).filter(|&k| ask[k]) {
+                let start = if summed[k] { 0 } else { i * lengths[k] };
+                let target = &mut out[k][start..start + lengths[k]];
+                match parts.map(|p| p[k]) {
+                    Some(Some(values)) => target.iter_mut().zip(values).for_each(|(t, v)| *t += v),
+                    Some(None) => {}
+                    None => target.fill(f64::NAN),
+                }
+            }
+        }
+        let mut arrays = Vec::with_capacity(BLOCKS + 1);
+        for (k, values) in out.into_iter().enumerate() {
+            arrays.push(match (ask[k], summed[k]) {
+                (false, _) => py.None().into_bound(py),
+                (true, true) => values.into_pyarray(py).into_any(),
+                (true, false) => shaped(py, values, &[size, lengths[k]])?,
+            });
+        }
+        arrays.push(codes.into_pyarray(py).into_any());
+        PyTuple::new(py, arrays)
     }
 
-    /// Unit cotangents of one output, or unit tangents of one argument, for a Jacobian.
-    fn units(width: usize) -> Vec<Vec<f64>> {
-        (0..width)
-            .map(|i| {
-                let mut unit = vec![0.0; width];
-                unit[i] = 1.0;
-                unit
-            })
-            .collect()
+    /// Tangents by `moved(layer, k)`, and the verdicts.
+    fn moved<'py>(
+        &self,
+        py: Python<'py>,
+        policy: Policy,
+        moved: impl Fn(&mut ConicLayer, usize) -> Result<Moved, Error> + Sync + Send,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let size = self.instances.len();
+        let found = self.derive(py, policy, |layer, i| Ok((moved(layer, i)?, self.code(layer, i))))?;
+        let blank = if policy == 1 { f64::NAN } else { 0.0 };
+        let widths = widths(&self.structure);
+        let mut out: [Vec<f64>; POINT + 1] =
+            std::array::from_fn(|k| vec![blank; size * widths.get(k).copied().unwrap_or(1)]);
+        let mut codes = vec![verdicts::NONE; size];
+        for (i, found) in found.into_iter().enumerate() {
+            if let Some((rows, code)) = found {
+                codes[i] = code;
+                for (all, row) in out.iter_mut().zip(&rows) {
+                    all[i * row.len()..(i + 1) * row.len()].copy_from_slice(row);
+                }
+            }
+        }
+        let mut arrays = Vec::with_capacity(POINT + 2);
+        for (k, values) in out.into_iter().enumerate() {
+            let shape = [size, widths.get(k).copied().unwrap_or(1)];
+            arrays.push(shaped(py, values, if k < POINT { &shape } else { &shape[..1] })?);
+        }
+        arrays.push(codes.into_pyarray(py).into_any());
+        PyTuple::new(py, arrays)
     }
 }
 
-fn wrt(ask: [bool; BLOCKS]) -> ConicWrt {
-    ConicWrt { p: ask[0], q: ask[1], a: ask[2], b: ask[3], ..ConicWrt::NONE }
+/// Cotangents `(x, s, y, z_box, objective)` as they came from Python.
+struct Cotangents<'py> {
+    rows: Rows<'py>,
+    objective: Vec<f64>,
 }
 
-fn blocks(gradient: &ConicGradient) -> [Option<&[f64]>; BLOCKS] {
-    [&gradient.p, &gradient.q, &gradient.a, &gradient.b].map(|b| b.as_deref())
+impl<'py> Cotangents<'py> {
+    fn new(tuple: &Bound<'py, PyTuple>, solved: &ConicSolved) -> PyResult<Self> {
+        let size = solved.instances.len();
+        let rows = Rows::new(tuple, &solved.structure, size)?;
+        let item = tuple.get_item(POINT)?;
+        let mut objective = vec![0.0; size];
+        if !item.is_none() {
+            let array: PyReadonlyArrayDyn<'py, f64> = item.extract()?;
+            if array.shape() != [size] {
+                return Err(misuse(format!(
+                    "the cotangent of objective has shape {:?}, expected [{size}]",
+                    array.shape()
+                )));
+            }
+            objective.clear();
+            objective.extend(array.as_array().iter());
+        }
+        Ok(Cotangents { rows, objective })
+    }
+
+    fn each(&self) -> PyResult<Vec<ConicCotangent<'_>>> {
+        let rows = self.rows.each(self.objective.len())?.into_iter().zip(&self.objective);
+        Ok(rows.map(|([x, s, y, z_box], &objective)| ConicCotangent { x, s, y, z_box, objective }).collect())
+    }
 }
 
 #[pymethods]
@@ -109,37 +230,29 @@ impl ConicSolved {
         self.instances.len()
     }
 
-    /// `(x, s, y, objective)`; with `nan`, those of instances without a solution are NaN.
+    /// `(x, s, y, z_box, objective)`; with `nan`, those of instances without a solution are NaN.
     fn outputs<'py>(&self, py: Python<'py>, nan: bool) -> PyResult<Bound<'py, PyTuple>> {
-        let [n, m, _] = self.widths();
-        let objective: Vec<f64> =
-            self.instances.iter().map(|i| if nan && !i.status.ok() { f64::NAN } else { i.objective }).collect();
-        PyTuple::new(
-            py,
-            [
-                stack(py, &self.instances, n, |i| &i.point[0], nan)?.into_any(),
-                stack(py, &self.instances, m, |i| &i.point[1], nan)?.into_any(),
-                stack(py, &self.instances, m, |i| &i.point[2], nan)?.into_any(),
-                objective.into_pyarray(py).into_any(),
-            ],
-        )
+        let mut out = (0..POINT).map(|k| self.stack(py, k, nan)).collect::<PyResult<Vec<_>>>()?;
+        let objective = |i: &Instance| if nan && !i.status.ok() { f64::NAN } else { i.objective };
+        out.push(self.column(py, objective).into_any());
+        PyTuple::new(py, out)
     }
 
     /// All that `ConicEngine.restore` needs besides the data: the point at which derivatives are taken, and `ok`.
-    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let width = self.widths().iter().sum::<usize>() + 1;
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let width = widths(&self.structure).iter().sum::<usize>() + 1;
         let mut values = Vec::with_capacity(self.instances.len() * width);
         for instance in &self.instances {
             match &instance.solution {
                 Some(solution) => {
                     let (x, s, y) = solution.at_point();
-                    values.extend(x.iter().chain(s).chain(y));
+                    values.extend(x.iter().chain(s).chain(y).chain(solution.at_z_box()));
                     values.push(1.0);
                 }
                 None => values.resize(values.len() + width, 0.0),
             }
         }
-        values.into_pyarray(py).reshape([self.instances.len(), width])
+        shaped(py, values, &[self.instances.len(), width])
     }
 
     fn ok<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<bool>> {
@@ -148,6 +261,20 @@ impl ConicSolved {
 
     fn all_ok(&self) -> bool {
         self.instances.iter().all(|i| i.status.ok())
+    }
+
+    /// The elements without a solution in words, or None.
+    fn failures(&self) -> Option<String> {
+        let failed = self.instances.iter().enumerate().filter(|(_, i)| !i.status.ok());
+        let failed = failed.map(|(k, i)| (k, i.status, i.certificate.as_ref(), i.reason.as_ref()));
+        failure_text(self.instances.len(), failed)
+    }
+
+    /// Per instance the code of the status, its place in `STATUSES`, and the iterations.
+    fn codes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let code = |i: &Instance| Status::ALL.iter().position(|s| *s == i.status).map_or(-1, |k| k as i32);
+        let each = |i: &Instance| [code(i), i32::try_from(i.iterations).unwrap_or(i32::MAX)];
+        shaped(py, self.instances.iter().flat_map(each).collect(), &[self.instances.len(), 2])
     }
 
     /// What is wrong with the data of instance `k`, if it is no problem.
@@ -159,16 +286,6 @@ impl ConicSolved {
         self.instances.iter().map(|i| i.status.name()).collect()
     }
 
-    /// How far the derivative of each may be trusted, the backward system included.
-    fn verdict(&self, py: Python<'_>) -> Vec<&'static str> {
-        py.detach(|| {
-            on_threads(self.threads, self.instances.len(), |i| match &self.instances[i].solution {
-                Some(solution) => solution.examine().map_or("untrusted", |(_, _, verdict)| verdict.name()),
-                None => "untrusted",
-            })
-        })
-    }
-
     fn solver(&self) -> Vec<&'static str> {
         self.instances.iter().map(|i| i.solver).collect()
     }
@@ -178,20 +295,84 @@ impl ConicSolved {
     }
 
     fn time<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
-        self.instances.iter().map(|i| i.time.as_secs_f64()).collect::<Vec<_>>().into_pyarray(py)
+        self.column(py, |i| i.time.as_secs_f64())
     }
 
-    /// The proof that instance `k` has no solution.
-    fn certificate<'py>(&self, py: Python<'py>, k: usize) -> PyResult<Option<Bound<'py, PyArray1<f64>>>> {
+    /// How far the polish moved x.
+    #[pyo3(name = "moved")]
+    fn distance<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        self.column(py, |i| i.moved)
+    }
+
+    /// The proof that instance `k` has no solution: `None`, a direction, or the multipliers `(y, z_box)`.
+    fn certificate<'py>(&self, py: Python<'py>, k: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
         let instance = self.instances.get(k).ok_or_else(|| misuse("no such instance"))?;
-        Ok(instance.certificate.as_ref().map(|certificate| match certificate {
-            Certificate::PrimalInfeasible(p) => PyArray1::from_slice(py, &p.y),
-            Certificate::DualInfeasible(v) | Certificate::NonConvex(v) => PyArray1::from_slice(py, v),
-        }))
+        let array = |v: &[f64]| PyArray1::from_slice(py, v).into_any();
+        Ok(match &instance.certificate {
+            None => None,
+            Some(Certificate::PrimalInfeasible(p)) => {
+                Some(PyTuple::new(py, [array(&p.y), array(&p.z_box)])?.into_any())
+            }
+            Some(Certificate::DualInfeasible(v) | Certificate::NonConvex(v)) => Some(array(v)),
+        })
     }
 
-    /// Gradients for the cotangents `(x, s, y)`, `None` for zeros, with respect to the arguments marked in `ask`, summed
-    /// over the batch for those marked in `summed`.
+    fn residuals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let out = PyDict::new(py);
+        out.set_item("primal", self.column(py, |i| i.residuals.primal))?;
+        out.set_item("dual", self.column(py, |i| i.residuals.dual))?;
+        out.set_item("complementarity", self.column(py, |i| i.residuals.complementarity))?;
+        out.set_item("gap", self.column(py, |i| i.residuals.gap))?;
+        Ok(out)
+    }
+
+    /// Per instance: the verdict, an estimate of the condition of the backward system, the relative residual that its
+    /// regularization left, and whether its rows are dependent. `("untrusted", nan, nan, False)` without a solution.
+    fn examine(&self, py: Python<'_>) -> PyResult<Vec<(&'static str, f64, f64, bool)>> {
+        let found = self.derive(py, 1, |layer, _| layer.examine())?;
+        Ok(found.into_iter().map(verdicts::examined).collect())
+    }
+
+    /// What is active, an array with a row per instance of each: rows, cones (0 inside, 1 on the boundary, 2 at the apex),
+    /// lower bounds, upper bounds, and the same where it is only weakly so.
+    fn active<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let blank = ConicActive::default();
+        let all: Vec<ConicActive> =
+            self.instances.iter().map(|i| i.solution.as_ref().map_or(blank.clone(), |s| s.active())).collect();
+        let (n, m, cones) = (self.structure.n(), self.structure.m(), self.structure.cones().len());
+        let face = |face: &Face| match face {
+            Face::Boundary => 1,
+            Face::Apex => 2,
+            _ => 0,
+        };
+        let flag = |flag: &bool| u8::from(*flag);
+        let rows = |width: usize, pick: &dyn Fn(&ConicActive) -> Vec<u8>| {
+            let mut values = Vec::with_capacity(all.len() * width);
+            for one in &all {
+                let end = values.len() + width;
+                values.extend(pick(one));
+                values.resize(end, 0);
+            }
+            shaped(py, values, &[all.len(), width])
+        };
+        let flags = |v: &[bool]| v.iter().map(flag).collect::<Vec<u8>>();
+        PyTuple::new(
+            py,
+            [
+                rows(m, &|a| flags(&a.rows))?,
+                rows(cones, &|a| a.cones.iter().map(face).collect())?,
+                rows(n, &|a| flags(&a.lower))?,
+                rows(n, &|a| flags(&a.upper))?,
+                rows(m, &|a| flags(&a.weak_rows))?,
+                rows(cones, &|a| flags(&a.weak_cones))?,
+                rows(n, &|a| flags(&a.weak_lower))?,
+                rows(n, &|a| flags(&a.weak_upper))?,
+            ],
+        )
+    }
+
+    /// Gradients for the cotangents `(x, s, y, z_box, objective)`, `None` for zeros, with respect to the arguments marked in
+    /// `ask`, summed over the batch for those marked in `summed`; the seventh item are the verdicts.
     fn vjp<'py>(
         &self,
         py: Python<'py>,
@@ -200,149 +381,104 @@ impl ConicSolved {
         summed: [bool; BLOCKS],
         policy: Policy,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let size = self.instances.len();
-        let mut arrays: [Option<PyReadonlyArrayDyn<'py, f64>>; 3] = [None, None, None];
-        for (k, (slot, width)) in arrays.iter_mut().zip(self.widths()).enumerate() {
-            let item = cotangents.get_item(k)?;
-            if !item.is_none() {
-                let array: PyReadonlyArrayDyn<'py, f64> = item.extract()?;
-                if array.shape() != [size, width] {
-                    return Err(misuse(format!("cotangents of shape {:?} for {size} of {width}", array.shape())));
-                }
-                *slot = Some(array);
-            }
-        }
-        let mut slices: [&[f64]; 3] = [&[]; 3];
-        for (slice, array) in slices.iter_mut().zip(&arrays) {
-            if let Some(array) = array {
-                *slice = array.as_slice().map_err(|_| misuse("the array is not contiguous in C order"))?;
-            }
-        }
-        let part = |k: usize, i: usize| {
-            let width = self.widths()[k];
-            if slices[k].is_empty() { &[][..] } else { &slices[k][i * width..(i + 1) * width] }
-        };
-        let rows: Vec<_> = (0..size)
-            .map(|i| ConicCotangent { x: part(0, i), s: part(1, i), y: part(2, i), ..ConicCotangent::default() })
-            .collect();
-        let wrt = wrt(ask);
-        let lengths = lengths(&self.base);
-        // an instance without a solution whose cotangent vanishes does not matter to the loss
-        let vanishes = |i: usize| (0..3).all(|k| part(k, i).iter().all(|v| *v == 0.0));
-        let mut out: [Vec<f64>; BLOCKS] = std::array::from_fn(|k| {
-            vec![
-                0.0;
-                if !ask[k] {
-                    0
-                } else if summed[k] {
-                    lengths[k]
-                } else {
-                    size * lengths[k]
-                }
-            ]
-        });
-        self.derive(
-            py,
-            policy,
-            |batch, solutions| Ok(batch.vjp(solutions, &rows, wrt)?.into_iter().map(|r| r.map(|(g, _)| g)).collect()),
-            |i, solution| solution.vjp(&rows[i], wrt),
-            |i, gradient: Option<ConicGradient>| {
-                if gradient.is_none() && (policy != 1 || vanishes(i)) {
-                    return;
-                }
-                let parts = gradient.as_ref().map(blocks);
-                for k in 0..BLOCKS {
-                    let start = if summed[k] { 0 } else { i * lengths[k] };
-                    let target = if ask[k] { &mut out[k][start..start + lengths[k]] } else { continue };
-                    match parts.and_then(|p| p[k]) {
-                        Some(values) => target.iter_mut().zip(values).for_each(|(t, v)| *t += v),
-                        None => target.fill(f64::NAN),
-                    }
-                }
-            },
-        )?;
-        let mut arrays = Vec::with_capacity(BLOCKS);
-        for (k, values) in out.into_iter().enumerate() {
-            arrays.push(match (ask[k], summed[k]) {
-                (false, _) => py.None().into_bound(py),
-                (true, true) => values.into_pyarray(py).into_any(),
-                (true, false) => values.into_pyarray(py).reshape([size, lengths[k]])?.into_any(),
-            });
-        }
-        PyTuple::new(py, arrays)
+        let given = Cotangents::new(cotangents, self)?;
+        let rows = given.each()?;
+        self.gather(py, (ask, summed, policy), &rows, |layer, i| layer.vjp(&rows[i], wrt(ask)))
     }
 
-    /// Tangents `(x, s, y)` along a direction `(P, q, A, b)` of the data.
+    /// The derivative of `vjp` along a direction of the data, the cotangents held.
+    fn second_vjp<'py>(
+        &self,
+        py: Python<'py>,
+        cotangents: &Bound<'py, PyTuple>,
+        along: &Bound<'py, PyTuple>,
+        ask: [bool; BLOCKS],
+        summed: [bool; BLOCKS],
+        policy: Policy,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let given = Cotangents::new(cotangents, self)?;
+        let rows = given.each()?;
+        let data = Borrowed::new(along)?;
+        let along = data.values(&self.structure, self.instances.len())?;
+        self.gather(py, (ask, summed, policy), &rows, |layer, i| {
+            layer.second_vjp(&rows[i], &tangent(along.at(i)), wrt(ask))
+        })
+    }
+
+    /// Tangents `(x, s, y, z_box, objective)` along a direction `(P, q, A, b, lb, ub)` of the data, and the verdicts.
     fn jvp<'py>(
         &self,
         py: Python<'py>,
         tangents: &Bound<'py, PyTuple>,
         policy: Policy,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let size = self.instances.len();
         let data = Borrowed::new(tangents)?;
-        let values = data.values(&self.base, size)?;
-        let direction = |i: usize| {
-            let [p, q, a, b] = values.at(i);
-            ConicTangent { p, q, a, b, ..ConicTangent::default() }
-        };
-        let directions: Vec<_> = (0..size).map(direction).collect();
-        let widths = self.widths();
-        let blank = if policy == 1 { f64::NAN } else { 0.0 };
-        let mut out = widths.map(|width| vec![blank; size * width]);
-        self.derive(
-            py,
-            policy,
-            |batch, solutions| Ok(batch.jvp(solutions, &directions)?.into_iter().map(|r| r.map(|(t, _)| t)).collect()),
-            |i, solution| solution.jvp(&directions[i]),
-            |i, tangent: Option<ConicSolutionTangent>| {
-                if let Some(t) = tangent {
-                    for ((rows, row), width) in out.iter_mut().zip([&t.x, &t.s, &t.y]).zip(widths) {
-                        rows[i * width..(i + 1) * width].copy_from_slice(row);
-                    }
-                }
-            },
-        )?;
-        let mut arrays = Vec::with_capacity(3);
-        for (values, width) in out.into_iter().zip(widths) {
-            arrays.push(values.into_pyarray(py).reshape([size, width])?);
-        }
-        PyTuple::new(py, arrays)
+        let values = data.values(&self.structure, self.instances.len())?;
+        self.moved(py, policy, |layer, i| {
+            let t = layer.jvp(&tangent(values.at(i)))?;
+            Ok([t.x, t.s, t.y, t.z_box, vec![t.objective]])
+        })
+    }
+
+    /// The derivative of `jvp` along another direction: it costs a gradient for every output.
+    fn second_jvp<'py>(
+        &self,
+        py: Python<'py>,
+        tangents: &Bound<'py, PyTuple>,
+        along: &Bound<'py, PyTuple>,
+        policy: Policy,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let (first, second) = (Borrowed::new(tangents)?, Borrowed::new(along)?);
+        let size = self.instances.len();
+        let (first, second) = (first.values(&self.structure, size)?, second.values(&self.structure, size)?);
+        self.moved(py, policy, |layer, i| second_tangent(layer, &tangent(first.at(i)), &tangent(second.at(i))))
     }
 
     /// The Jacobian of output `of` with respect to argument number `wrt`, of shape (instances, output, argument).
     fn jacobian<'py>(&self, py: Python<'py>, of: &str, wrt: usize, policy: Policy) -> PyResult<Bound<'py, PyAny>> {
-        let output = ["x", "s", "y"].iter().position(|name| *name == of).ok_or_else(|| misuse("name x, s or y"))?;
+        let outputs = ["x", "s", "y", "z_box", "objective"];
+        let output = outputs.iter().position(|name| *name == of).ok_or_else(|| misuse("name one of five outputs"))?;
         if wrt >= BLOCKS {
-            return Err(misuse("name one of four arguments"));
+            return Err(misuse("name one of six arguments"));
         }
-        let (rows, cols) = (self.widths()[output], lengths(&self.base)[wrt]);
-        let blank = if policy == 1 { f64::NAN } else { 0.0 };
-        let mut out = vec![blank; self.instances.len() * rows * cols];
-        let units = Self::units(rows);
-        let cotangents: Vec<ConicCotangent<'_>> = units
-            .iter()
-            .map(|unit| {
-                let own = |k: usize| if k == output { unit.as_slice() } else { &[] };
-                ConicCotangent { x: own(0), s: own(1), y: own(2), ..ConicCotangent::default() }
-            })
-            .collect();
+        let rows = widths(&self.structure).get(output).copied().unwrap_or(1);
+        let cols = lengths(&self.structure)[wrt];
         let ask = self::wrt(std::array::from_fn(|k| k == wrt));
-        let many = |solution: &ConicSolution| solution.vjps(&cotangents, ask).map(|(gradients, _)| gradients);
-        self.derive(
-            py,
-            policy,
-            |_, solutions| Ok(on_threads(self.threads, solutions.len(), |i| many(solutions[i]))),
-            |_, solution| many(solution),
-            |i, gradients: Option<Vec<ConicGradient>>| {
-                for (r, gradient) in gradients.iter().flatten().enumerate() {
-                    if let Some(values) = blocks(gradient)[wrt] {
-                        let start = (i * rows + r) * cols;
-                        out[start..start + cols].copy_from_slice(values);
-                    }
-                }
-            },
-        )?;
-        Ok(out.into_pyarray(py).reshape([self.instances.len(), rows, cols])?.into_any())
+        let found = self.derive(py, policy, |layer, _| {
+            let (mut e, mut out) = (vec![0.0; rows], Vec::with_capacity(rows * cols));
+            for i in 0..rows {
+                e[i] = 1.0;
+                let gradient = layer.vjp(&unit(output, &e), ask)?;
+                e[i] = 0.0;
+                out.extend_from_slice(blocks(&gradient)[wrt].unwrap_or(&[]));
+                out.resize((i + 1) * cols, 0.0);
+            }
+            Ok(out)
+        })?;
+        let blank = if policy == 1 { f64::NAN } else { 0.0 };
+        let values = found.into_iter().flat_map(|one| one.unwrap_or_else(|| vec![blank; rows * cols])).collect();
+        shaped(py, values, &[self.instances.len(), rows, cols])
+    }
+
+    /// Central differences against the gradient of instance `k`: the worst relative error, and a row
+    /// `(block, entries, checked, worst, at, analytic, numeric, kinks)` per block; and the table as text.
+    #[allow(clippy::type_complexity)]
+    fn check(
+        &self,
+        py: Python<'_>,
+        k: usize,
+        cotangents: &Bound<'_, PyTuple>,
+    ) -> PyResult<(f64, Vec<(String, usize, usize, f64, String, f64, f64, usize)>, String)> {
+        let given = Cotangents::new(cotangents, self)?;
+        let rows = given.each()?;
+        let instance = self.instances.get(k).ok_or_else(|| misuse("no such instance"))?;
+        let none = || raise(Error::NoSolution { status: instance.status });
+        let solution = instance.solution.as_ref().ok_or_else(none)?;
+        let report = py.detach(|| bpqp::check_conic_gradient(solution, &rows[k])).map_err(raise)?;
+        let rows = report.table.iter().map(|r| {
+            let at = format!("{} directions", r.directions);
+            (r.block.to_owned(), r.entries, r.directions, r.worst, at, r.analytic, r.numeric, r.kinks)
+        });
+        Ok((report.worst, rows.collect(), report.to_string()))
     }
 }

@@ -5,7 +5,10 @@ use super::abi::{Attribute, Call, Numbers, Place, Refusal, ResultPlace};
 use crate::data::{Block, Data, Values};
 use crate::errors::Failure;
 use crate::solutions::{Policy, state_width};
+use crate::verdicts;
 use bpqp::{Backward, Cotangent, Settings, Solver};
+use numpy::IntoPyArray;
+use pyo3::prelude::*;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +93,10 @@ pub struct Frame<'a> {
     pub size: usize,
     pub factored: bool,
     pub policy: Policy,
+    /// The verdict of every solution is wanted.
+    pub examine: bool,
+    /// What becomes of derivatives in doubt: 0 a warning, 1 an error, 2 nothing.
+    untrusted: u8,
     /// Variables, equalities, inequalities: known once the data were taken.
     pub widths: (usize, usize, usize),
     single: bool,
@@ -104,6 +111,8 @@ impl<'a> Frame<'a> {
             size: 0,
             factored: false,
             policy: 0,
+            examine: false,
+            untrusted: 0,
             widths: (0, 0, 0),
             single: false,
         };
@@ -115,6 +124,8 @@ impl<'a> Frame<'a> {
             0..=2 => policy as Policy,
             _ => return refuse(format!("policy = {policy}: it is 0, 1 or 2")),
         };
+        frame.examine = frame.flag("examine") != 0;
+        frame.untrusted = u8::try_from(frame.flag("untrusted")).unwrap_or(0);
         Ok(frame)
     }
 
@@ -127,6 +138,11 @@ impl<'a> Frame<'a> {
             Some(Attribute::Int(value)) => Ok(value),
             _ => refuse(format!("the call has no integer {name}")),
         }
+    }
+
+    /// The same, 0 where it is absent.
+    fn flag(&self, name: &str) -> i64 {
+        self.int(name).unwrap_or(0)
     }
 
     /// The slots that an attribute marks.
@@ -272,6 +288,19 @@ impl<'a> Frame<'a> {
         Ok(out)
     }
 
+    /// Warns of derivatives in doubt, or refuses them.
+    pub fn judge(&self, codes: &[u8]) -> Result<(), Refusal> {
+        if self.untrusted == 2 || !verdicts::doubtful(codes) {
+            return Ok(());
+        }
+        let told = Python::attach(|py| -> PyResult<()> {
+            let judge = py.import("bpqp._verdicts")?.getattr("judge")?;
+            judge.call1((codes.to_vec().into_pyarray(py), ["warn", "raise"][usize::from(self.untrusted != 0)]))?;
+            Ok(())
+        });
+        told.map_err(|error| Refusal::Unsolved(error.to_string()))
+    }
+
     /// Refuses arguments that nobody took.
     pub fn end(&self) -> Result<(), Refusal> {
         match self.arguments.len() {
@@ -300,7 +329,8 @@ impl<'a> Frame<'a> {
                 ("smoothing", Attribute::Float(v)) => s.smoothing = Some(v),
                 ("threads", Attribute::Int(v)) => s.threads = natural(v, name)?,
                 (
-                    "size" | "factored" | "policy" | "data" | "cotangents" | "tangents" | "along" | "ask" | "summed",
+                    "size" | "factored" | "policy" | "examine" | "untrusted" | "data" | "cotangents" | "tangents"
+                    | "along" | "ask" | "summed",
                     Attribute::Int(_),
                 ) => {}
                 (other, _) => return refuse(format!("the call has an attribute {other} that is not known here")),

@@ -56,7 +56,8 @@ fn prepared(settings: Settings, single: bool) -> Result<Arc<Prepared>, Refusal> 
     Ok(made)
 }
 
-/// Results: the five outputs, the state as 32-bit words, and per instance the code of the status and the iterations.
+/// Results: the five outputs, the state as 32-bit words, and per instance the code of the status, the
+/// iterations and, where it was asked for, the verdict.
 struct Solve;
 
 impl Operation for Solve {
@@ -84,8 +85,12 @@ impl Operation for Solve {
         let mut state = Vec::with_capacity(frame.size * width);
         solved.list.iter().for_each(|s| push_state(s, &mut state));
         frame.write_words(5, &state, width)?;
-        let codes: Vec<i32> = solved.list.iter().flat_map(|s| codes(s)).collect();
-        frame.write_integers(6, &codes, 2)?;
+        let mut integers: Vec<i32> = solved.list.iter().flat_map(|s| codes(s)).collect();
+        if frame.examine {
+            let verdicts = solved.verdicts(None)?;
+            integers = integers.chunks_exact(2).zip(verdicts).flat_map(|(c, v)| [c[0], c[1], i32::from(v)]).collect();
+        }
+        frame.write_integers(6, &integers, if frame.examine { 3 } else { 2 })?;
         prepared.recent.keep(&data, state, solved);
         Ok(())
     }
@@ -107,6 +112,7 @@ impl<const SECOND: bool> Operation for Vjp<SECOND> {
         let along = along.map(|d| solved.tangents(&d.data(frame.factored)?)).transpose()?;
         let blocks = std::array::from_fn(|k| if k == 0 { ask[0] || ask[1] } else { ask[k + 1] });
         let gather = solved.vjp(None, &cotangents, along.as_deref(), (blocks, summed), frame.policy)?;
+        frame.judge(&gather.verdicts)?;
         let mut at = 0;
         for (k, values) in gather.into_slots().iter().enumerate().take(SLOTS) {
             if !ask[k] {
@@ -135,7 +141,8 @@ impl<const SECOND: bool> Operation for Jvp<SECOND> {
         let solved = frame.engine()?.solutions(&frame, &data, &state)?;
         let tangents = solved.tangents(&tangents.data(frame.factored)?)?;
         let along = along.map(|d| solved.tangents(&d.data(frame.factored)?)).transpose()?;
-        let rows = solved.jvp(None, &tangents, along.as_deref(), frame.policy)?;
+        let (rows, codes) = solved.jvp(None, &tangents, along.as_deref(), frame.policy)?;
+        frame.judge(&codes)?;
         let (n, m, mi) = frame.widths;
         for (k, width) in [n, m, mi, n].into_iter().enumerate() {
             frame.write_rows(k, &rows[k], width)?;

@@ -3,8 +3,9 @@
 use super::{
     Conic, ConicCotangent, ConicGradient, ConicLayer, ConicSolution, ConicSolutionTangent, ConicTangent, ConicWrt,
 };
-use crate::threads::{count, share};
+use crate::threads::{count, lock, share};
 use crate::{Error, Settings, Verdict};
+use std::sync::Mutex;
 
 /// Per instance a gradient with the verdict on it, or why there is none.
 pub type ConicGradients = Vec<Result<(ConicGradient, Verdict), Error>>;
@@ -128,6 +129,73 @@ impl ConicBatch {
             (false, _) => Err(Error::length("solutions", solutions, self.len(), advice)),
             _ => Err(Error::length("cotangents", inputs, self.len(), advice)),
         }
+    }
+}
+
+/// Threads with a [`ConicLayer`] each, for problems of one structure that come and go: blocks that they share by address
+/// are factored once per thread. Nothing is remembered of a problem.
+pub struct ConicWorkers {
+    layers: Vec<Mutex<Option<ConicLayer>>>,
+    settings: Settings,
+}
+
+impl ConicWorkers {
+    /// Threads as many as the settings say.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        settings.validate()?;
+        let layers = (0..count(settings.threads)).map(|_| Mutex::new(None)).collect();
+        Ok(ConicWorkers { layers, settings })
+    }
+
+    /// The settings they solve with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// `f` over `0..n` on the threads, for what needs no layer. Results in order.
+    pub fn each<T: Send>(
+        &self,
+        n: usize,
+        f: impl Fn(usize) -> Result<T, Error> + Sync,
+    ) -> Result<Vec<Result<T, Error>>, Error> {
+        share(self.layers.len(), COST, 0..n, |_, _, k| f(k))
+    }
+
+    /// Solves `n` problems, `problem(k)` and where it starts: `x, s, y, z_box`. Results in order.
+    pub fn solve<'a>(
+        &self,
+        n: usize,
+        problem: impl Fn(usize) -> Result<(Conic, Option<[&'a [f64]; 4]>), Error> + Sync,
+    ) -> Result<Vec<Result<ConicSolution, Error>>, Error> {
+        share(self.layers.len(), COST, 0..n, |thread, _, k| {
+            let (conic, warm) = problem(k)?;
+            let mut slot = lock(&self.layers[thread]);
+            let fits = slot.as_ref().is_some_and(|layer| same_structure(layer.conic(), &conic));
+            if !(fits && slot.as_mut().is_some_and(|layer| layer.replace(conic.clone()).is_ok())) {
+                *slot = Some(ConicLayer::new(conic, self.settings.clone())?);
+            }
+            let layer = slot.as_mut().ok_or_else(|| Error::Backward { reason: "no layer".to_owned() })?;
+            layer.solve_from_point(warm).cloned()
+        })
+    }
+
+    /// `derive(layer, k)` at each of the solutions, which the layer then holds. Results in order.
+    pub fn derive<T: Send>(
+        &self,
+        solutions: &[Option<&ConicSolution>],
+        derive: impl Fn(&mut ConicLayer, usize) -> Result<T, Error> + Sync,
+    ) -> Result<Vec<Result<T, Error>>, Error> {
+        share(self.layers.len(), COST, solutions.iter(), |thread, k, solution| {
+            let solution = solution.ok_or(Error::NoSolution { status: crate::Status::NumericalFailure })?;
+            let mut slot = lock(&self.layers[thread]);
+            if !slot.as_mut().is_some_and(|layer| layer.adopt(solution).is_ok()) {
+                let mut layer = ConicLayer::new(solution.conic().clone(), solution.settings().clone())?;
+                layer.adopt(solution)?;
+                *slot = Some(layer);
+            }
+            let layer = slot.as_mut().ok_or_else(|| Error::Backward { reason: "no layer".to_owned() })?;
+            derive(layer, k)
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Central differences against the analytic gradient of a conic program.
 
 use super::{ConicCotangent, ConicSolution, ConicWrt};
-use crate::matrix::{dot, norm_inf};
+use crate::matrix::dot;
 use crate::{Error, Settings};
 use std::fmt;
 
@@ -13,8 +13,14 @@ const STEPS: [f64; 3] = [1e-4, 1e-5, 1e-6];
 /// What [`check_conic_gradient`] found for one block of the data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConicCheckRow {
-    /// `P`, `q`, `A` or `b`.
+    /// `P`, `q`, `A`, `b`, `lb` or `ub`.
     pub block: &'static str,
+    /// Its entries.
+    pub entries: usize,
+    /// Directions in which it was moved.
+    pub directions: usize,
+    /// Those along which the solution could not be followed.
+    pub kinks: usize,
     /// The worst error along a direction, relative to the derivative or to the largest one of the block.
     pub worst: f64,
     /// The analytic derivative along that direction.
@@ -42,7 +48,7 @@ impl fmt::Display for ConicGradientCheck {
     }
 }
 
-/// Compares the gradient of `<cotangent, (x, s, y)>` with central differences along a few random directions in every block
+/// Compares the gradient of `<cotangent, (x, s, y, z_box, objective)>` with central differences along a few random directions in every block
 /// of the data (each entry moves in proportion to itself, zeros of q and b in proportion to the largest). The solution is
 /// carried to the problems nearby by the polish; a direction along which it cannot follow counts as a disagreement.
 pub fn check_conic_gradient(
@@ -57,16 +63,23 @@ pub fn check_conic_gradient(
         ("q", conic.q().to_vec(), gradient.q),
         ("A", conic.a().values().to_vec(), gradient.a),
         ("b", conic.b().to_vec(), gradient.b),
+        ("lb", conic.lb().to_vec(), gradient.lb),
+        ("ub", conic.ub().to_vec(), gradient.ub),
     ];
     let loss = |block: usize, values: &[f64]| -> Result<Option<f64>, Error> {
         let of = |k: usize| (k == block).then_some(values);
-        let near = conic.with_values(of(0), of(1), of(2), of(3))?;
-        let (x, s, y) = solution.at_point();
+        let mut near = conic.with_values(of(0), of(1), of(2), of(3))?;
+        if let (4.., [lb, ub]) = (block, [of(4).unwrap_or(conic.lb()), of(5).unwrap_or(conic.ub())]) {
+            near = near.bounds(lb, ub)?;
+        }
+        let point = [solution.at[0].clone(), solution.at[1].clone(), solution.at[2].clone(), solution.at[3].clone()];
         let settings = Settings { polish: true, time_limit: None, interrupt: None, ..solution.settings().clone() };
-        let out = near.from_solution(x.to_vec(), s.to_vec(), y.to_vec(), &settings)?;
-        let (x, s, y) = out.at_point();
+        let out = near.from_point(point, &settings)?;
         let inner = |c: &[f64], v: &[f64]| if c.is_empty() { 0.0 } else { dot(c, v) };
-        Ok(out.info.polished.then(|| inner(cotangent.x, x) + inner(cotangent.s, s) + inner(cotangent.y, y)))
+        let cotangents = [cotangent.x, cotangent.s, cotangent.y, cotangent.z_box];
+        let outputs: f64 = cotangents.iter().zip(&*out.at).map(|(c, v)| inner(c, v)).sum();
+        let objective = if cotangent.objective == 0.0 { 0.0 } else { cotangent.objective * near.objective(&out.at[0]) };
+        Ok(out.info.polished.then_some(outputs + objective))
     };
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = || {
@@ -79,14 +92,22 @@ pub fn check_conic_gradient(
     let mut table = Vec::new();
     for (k, (block, values, gradient)) in blocks.into_iter().enumerate() {
         let Some(gradient) = gradient.filter(|g| !g.is_empty()) else { continue };
-        let largest = norm_inf(&values);
+        let largest = values.iter().filter(|v| v.is_finite()).fold(0.0_f64, |m, v| m.max(v.abs()));
+        let fixed = |i: usize| conic.lb()[i] == conic.ub()[i];
+        if k >= 4 && (0..values.len()).all(|i| !values[i].is_finite() || fixed(i)) {
+            continue;
+        }
         let mut rows = Vec::new();
         for _ in 0..DIRECTIONS {
             let mut d: Vec<f64> = values
                 .iter()
-                .map(|v| {
-                    let size = if *v == 0.0 && matches!(block, "q" | "b") { largest.max(1.0) } else { *v };
-                    size * random()
+                .enumerate()
+                .map(|(i, v)| {
+                    // bounds that are infinite, or one number, cannot be moved by themselves
+                    let still = k >= 4 && (!v.is_finite() || fixed(i));
+                    let zero = *v == 0.0 && matches!(block, "q" | "b" | "lb" | "ub");
+                    let size = if zero { largest.max(1.0) } else { *v };
+                    if still { 0.0 } else { size * random() }
                 })
                 .collect();
             if let (0, Some(p)) = (k, conic.p())
@@ -110,9 +131,12 @@ pub fn check_conic_gradient(
             }
             rows.push((error, analytic, numeric));
         }
+        let (entries, directions) = (values.len(), rows.len());
+        let kinks = rows.iter().filter(|r| r.2.is_nan()).count();
         let scale = rows.iter().fold(f64::MIN_POSITIVE, |m, r| m.max(r.1.abs()));
         if let Some(&(error, analytic, numeric)) = rows.iter().max_by(|a, b| a.0.total_cmp(&b.0)) {
-            table.push(ConicCheckRow { block, worst: error / scale.max(1e-300), analytic, numeric });
+            let worst = error / scale.max(1e-300);
+            table.push(ConicCheckRow { block, entries, directions, kinks, worst, analytic, numeric });
         }
     }
     // a block that has no influence is compared with what the others have

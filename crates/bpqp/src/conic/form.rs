@@ -28,7 +28,7 @@ const ROUNDING: f64 = 1e-15;
 
 /// What a row of the caller is in the quadratic program.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Role {
+pub(super) enum Role {
     Equality(usize),
     Inequality(usize),
     Cone(usize),
@@ -50,13 +50,13 @@ enum Storage {
 #[derive(Debug, Clone)]
 pub(crate) struct Form {
     n: usize,
-    roles: Vec<Role>,
+    pub(super) roles: Vec<Role>,
     /// Equalities, inequalities, rows of curved cones.
     counts: [usize; 3],
     storage: [Storage; 3],
     hessian: Storage,
     /// Per variable the rows that are its lower and its upper bound.
-    owners: Vec<[Option<usize>; 2]>,
+    pub(super) owners: Vec<[Option<usize>; 2]>,
     cones: Vec<Cone>,
     /// Which of the caller's cones these are.
     curved: Vec<usize>,
@@ -69,7 +69,7 @@ pub(crate) struct Form {
 pub(crate) struct Crossed(pub usize);
 
 /// Linear constraints, also as cones of order 0 and 1.
-fn is_half_line(cone: &Cone) -> bool {
+pub(super) fn is_half_line(cone: &Cone) -> bool {
     matches!(cone, Cone::Nonnegative(_) | Cone::SecondOrder(0 | 1) | Cone::PsdTriangle(0 | 1))
 }
 
@@ -165,25 +165,29 @@ impl Form {
             }
             (*lb, *ub) = (0.5 * (*lb + *ub), 0.5 * (*lb + *ub));
         }
-        if let Some((before, qp)) = old {
-            let same_p = match (&before.p, &conic.p) {
-                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-                (None, None) => true,
-                _ => false,
-            };
-            if same_p && Arc::ptr_eq(&before.a, &conic.a) {
-                let qp = qp.clone().with_q(conic.q().to_vec())?.with_b(b)?.with_h(h)?.with_d(d)?;
-                return qp.bounds(lb, ub).map(Ok);
-            }
+        let shared = |a: &Arc<Csc>, b: &Arc<Csc>| Arc::ptr_eq(a, b);
+        let same_p = old.is_some_and(|(before, _)| match (&before.p, &conic.p) {
+            (Some(a), Some(b)) => shared(a, b),
+            (None, None) => true,
+            _ => false,
+        });
+        let same_a = old.is_some_and(|(before, _)| shared(&before.a, &conic.a));
+        if let (true, true, Some((_, qp))) = (same_p, same_a, old) {
+            let qp = qp.clone().with_q(conic.q().to_vec())?.with_b(b)?.with_h(h)?.with_d(d)?;
+            return qp.bounds(lb, ub).map(Ok);
         }
-        let [a, g, c] = self.matrices(conic, conic.a().values())?;
-        let mut qp = match conic.p() {
-            None => Qp::linear(conic.q().to_vec())?,
-            Some(p) => Qp::new(self.hessian(conic, p.values())?, conic.q().to_vec())?,
+        let mut qp = match (old, conic.p()) {
+            (Some((_, qp)), _) if same_p => Qp::of_shared(qp.p.clone(), conic.q().to_vec()),
+            (_, None) => Qp::linear(conic.q().to_vec())?,
+            (_, Some(p)) => Qp::new(self.hessian(conic, p.values())?, conic.q().to_vec())?,
         };
+        let [a, g, c] = self.matrices(conic, conic.a().values())?;
         qp = qp.equality(a, b)?.inequality(g, h)?.bounds(lb, ub)?;
         if !self.cones.is_empty() {
             qp = qp.with_cones(self.cones.clone(), c, d)?;
+        }
+        if let (true, Some((_, qp_before))) = (same_a, old) {
+            (qp.a, qp.g, qp.c) = (qp_before.a.clone(), qp_before.g.clone(), qp_before.c.clone());
         }
         // patterns stay, and with them what was analysed of them
         qp.analysis = conic.analysis.clone();
@@ -327,22 +331,9 @@ impl Form {
         }
     }
 
-    /// Per cone of the caller: a row of it is weakly active, or it is on a kink.
-    pub fn weak(&self, conic: &Conic, active: &ActiveSet) -> Vec<bool> {
-        let mut curved = active.weak_cone().iter();
-        let of = |flags: &[bool], i: usize| flags.get(i) == Some(&true);
-        let weak = |i: usize| match self.roles[i] {
-            Role::Inequality(i) => of(&active.weak_g, i),
-            Role::Lower(k, _) | Role::Upper(k, _) => of(&active.weak_bound, k),
-            Role::Equality(_) | Role::Cone(_) => false,
-        };
-        blocks(conic.cones())
-            .map(|(k, rows)| {
-                let cone = &conic.cones()[k];
-                let linear = cone.is_polyhedral() || is_half_line(cone);
-                if linear { rows.clone().any(weak) } else { curved.next() == Some(&true) }
-            })
-            .collect()
+    /// The curved cones, in the order of the quadratic program.
+    pub(super) fn curved_cones(&self) -> &[Cone] {
+        &self.cones
     }
 
     /// The part of `z_box` of variable k that its lower and its upper bound have.

@@ -2,6 +2,7 @@
 
 use super::form::Form;
 use super::{Conic, ConicCotangent, ConicGradient, ConicSolution, ConicSolutionTangent, ConicTangent, ConicWrt};
+use crate::backward::Accuracy;
 use crate::error::check_finite;
 use crate::{Certificate, Error, Layer, Settings, Status, Verdict, from_solution};
 use std::sync::Arc;
@@ -109,11 +110,23 @@ impl ConicLayer {
     /// Solves the problem at hand, starting from the solution of a similar one: where that is close, the polish carries it
     /// over. A start of other shapes is ignored: it never decides whether there is a solution.
     pub fn solve_from(&mut self, warm: Option<&ConicSolution>) -> Result<&ConicSolution, Error> {
+        let warm = warm.filter(|w| w.ok());
+        self.solve_from_point(warm.map(|w| [&w.x[..], &w.s, &w.y, &w.z_box]))
+    }
+
+    /// The same from a point `x, s, y, z_box`, of which `s` and `z_box` may be empty. One that is not finite is no start.
+    pub fn solve_from_point(&mut self, warm: Option<[&[f64]; 4]>) -> Result<&ConicSolution, Error> {
         let start = Instant::now();
         match &mut self.layer {
             Some(layer) => {
-                let warm = warm.filter(|w| w.ok() && w.x.len() == self.conic.n() && w.y.len() == self.conic.m());
-                let point = warm.map(|w| self.form.point(&self.conic, &w.x, &w.s, &w.y, &w.z_box));
+                let (n, m) = (self.conic.n(), self.conic.m());
+                let fits = |[x, s, y, z_box]: &[&[f64]; 4]| {
+                    let shapes = x.len() == n && y.len() == m;
+                    let optional = (s.is_empty() || s.len() == m) && (z_box.is_empty() || z_box.len() == n);
+                    shapes && optional && [x, s, y, z_box].into_iter().all(|v| v.iter().all(|e| e.is_finite()))
+                };
+                let warm = warm.filter(fits);
+                let point = warm.map(|[x, s, y, z_box]| self.form.point(&self.conic, x, s, y, z_box));
                 layer.solve_from(point.as_ref())?;
                 self.solution = ConicSolution::of(&self.conic, &self.form, layer.solution());
             }
@@ -241,6 +254,11 @@ impl ConicLayer {
         let out = form.second_vjp(conic, &mut at, &solution.at[2], (cotangent, along), wrt)?;
         self.verdict = at.verdict();
         Ok(out)
+    }
+
+    /// What the backward system of the last solution is worth, see [`ConicSolution::examine`].
+    pub fn examine(&mut self) -> Result<(Accuracy, f64, Verdict), Error> {
+        self.inner()?.3.examine()
     }
 
     /// How far the last derivative may be trusted.

@@ -8,6 +8,7 @@
 //! the form in which CVXPY, SCS and Clarabel state them. This folder only translates: a [`Conic`] is solved and
 //! differentiated as a [`Qp`](crate::Qp) (`form.rs`), and its answers are those of the rows given here.
 
+mod active;
 mod batch;
 mod check;
 mod form;
@@ -16,7 +17,8 @@ mod layer;
 mod problem;
 mod solution;
 
-pub use batch::{ConicBatch, ConicGradients, ConicTangents};
+pub use active::ConicActive;
+pub use batch::{ConicBatch, ConicGradients, ConicTangents, ConicWorkers};
 pub use check::{ConicCheckRow, ConicGradientCheck, check_conic_gradient};
 pub use gradient::{ConicCotangent, ConicGradient, ConicSolutionTangent, ConicTangent, ConicWrt};
 pub use layer::ConicLayer;

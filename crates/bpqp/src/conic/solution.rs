@@ -1,7 +1,9 @@
 //! The meeting point: all that the backward pass knows of the forward pass.
 
 use super::form::Form;
-use super::{Conic, ConicCotangent, ConicGradient, ConicLayer, ConicSolutionTangent, ConicTangent, ConicWrt};
+use super::{
+    Conic, ConicActive, ConicCotangent, ConicGradient, ConicLayer, ConicSolutionTangent, ConicTangent, ConicWrt,
+};
 use crate::backward::{Accuracy, Differentiator};
 use crate::derivatives::Workspace;
 use crate::{Certificate, Derivatives, Error, Residuals, Settings, Solution, Status, Verdict};
@@ -105,7 +107,7 @@ impl ConicSolution {
             moved: inner.info.moved,
             dependent_rows: inner.info.dependent_rows,
             flat_face: inner.info.flat_face,
-            weakly_active: form.weak(conic, &inner.active),
+            weakly_active: form.active(conic, &inner.x, &inner.active).weak_cones,
         };
         let has_point = !inner.x.is_empty() && inner.x.iter().all(|x| x.is_finite());
         if has_point {
@@ -135,6 +137,19 @@ impl ConicSolution {
     /// someone else's point was polished.
     pub fn at_point(&self) -> (&[f64], &[f64], &[f64]) {
         (&self.at[0], &self.at[1], &self.at[2])
+    }
+
+    /// The multipliers of the bounds there.
+    pub fn at_z_box(&self) -> &[f64] {
+        &self.at[3]
+    }
+
+    /// What is active, in the rows of the problem; empty without a solution.
+    pub fn active(&self) -> ConicActive {
+        match &self.inner {
+            Some(inner) if self.ok() => self.form.active(&self.conic, &self.at[0], &inner.active),
+            _ => ConicActive::default(),
+        }
     }
 
     /// How far a gradient taken here may be trusted, as far as the forward pass knows; the backward pass can only lower it.
@@ -262,6 +277,11 @@ impl Conic {
         y: Vec<f64>,
         settings: &Settings,
     ) -> Result<ConicSolution, Error> {
-        ConicLayer::given(self, [x, s, y, Vec::new()], settings)
+        self.from_point([x, s, y, Vec::new()], settings)
+    }
+
+    /// The same with the multipliers of the bounds: `x, s, y, z_box`, of which `s` and `z_box` may be empty.
+    pub fn from_point(&self, point: [Vec<f64>; 4], settings: &Settings) -> Result<ConicSolution, Error> {
+        ConicLayer::given(self, point, settings)
     }
 }

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import sparse
 
-from ..._conic import Program
 from ..._errors import SolveError
+from ..._program import Program
+from ..._verdicts import judge
 from .cones import bpqp_cones, parse_cone_dict, row_order
 
 MODES = ("dense", "lsqr", "lsmr", "lpgd", "lpgd_right", "lpgd_left")
@@ -129,7 +130,7 @@ class _Batch:
         start = time.perf_counter()
         self.solved = self.structure.program.solve(self.structure.values(P, c, A, b), len(As))
         self.seconds = (time.perf_counter() - start) / len(As)
-        x, s, y, self.objective = self.solved.outputs(False)
+        x, s, y, _, self.objective = self.solved.outputs(False)
         self.x, self.s, self.y = x, self.structure.back(s), self.structure.back(y)
 
     def __len__(self) -> int:
@@ -143,7 +144,8 @@ class _Batch:
                 raise ValueError("P must be provided if dP is not None.")
             dP = np.stack([_on_pattern(d, P) for d, P in zip(dPs, self.Ps, strict=True)])
         rows = self.structure.values(dP, np.stack([np.ravel(d) for d in dcs]), dA, np.stack([np.ravel(d) for d in dbs]))
-        x, s, y = self.solved.jvp(rows, 0)
+        x, s, y, _, _, codes = self.solved.jvp((*rows, None, None), 0)
+        judge(codes, "warn")
         return x, self.structure.back(y), self.structure.back(s)
 
     def backward(self, dxs: Any, dys: Any, dss: Any, return_dP: bool = False) -> tuple[Any, ...]:
@@ -152,8 +154,10 @@ class _Batch:
         order = self.structure.order
         rows = [np.stack([np.ravel(d) for d in v]) for v in (dxs, dss, dys)]
         x, s, y = (np.ascontiguousarray(v, dtype=np.float64) for v in (rows[0], rows[1][:, order], rows[2][:, order]))
-        grads: tuple[Any, ...] = self.solved.vjp((x, s, y), [return_dP, True, True, True], [False] * 4, 0)
-        P, c, A, b = grads
+        asked = [return_dP, True, True, True, False, False]
+        grads: tuple[Any, ...] = self.solved.vjp((x, s, y, None, None), asked, [False] * 6, 0)
+        P, c, A, b, _, _, codes = grads
+        judge(codes, "warn")
         A, b = self.structure.entries_back(A), self.structure.back(b)
         own = self.As[0]
         dAs = [sparse.csc_matrix((v, own.indices.copy(), own.indptr.copy()), shape=own.shape) for v in A]

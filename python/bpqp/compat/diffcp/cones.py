@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..._conic import Program, cone_rows
+from ..._conic_data import cone_rows
+from ..._program import Program
 
 ZERO = "z"
 EQ_DIM = ZERO
@@ -125,7 +126,7 @@ class Projection:
         out = np.array(direction, dtype=np.float64)
         if self._solved is not None:
             along = np.ascontiguousarray(-out[~self._free][self._order])
-            out[~self._free] = self._back(self._solved.jvp((None, along, None, None), 0)[0][0])
+            out[~self._free] = self._back(self._solved.jvp((None, along, None, None, None, None), 0)[0][0])
         return out
 
 

@@ -1,0 +1,90 @@
+"""What solutions of quadratic and of cone programs have in common: how they ended, how they were found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from . import _bpqp
+from ._arguments import numbers_of
+from ._errors import ArgumentError, DtypeError
+from ._kept import Kept
+from ._results import Info
+
+
+class BaseSolution:
+    """A solution, or a batch of them: every attribute then has a batch dimension.
+
+    `_batch` is its size, None for a single problem; `_solved` the solutions of the extension; `_policy` what becomes of
+    derivatives where there is no solution, `_on_untrusted` of those that are in doubt.
+    """
+
+    OUTPUTS: ClassVar[tuple[str, ...]]
+    _batch: int | None
+    _solved: _bpqp.Solved | _bpqp.ConicSolved
+    _policy: int
+    _on_untrusted: str
+
+    def _each(self, values: Sequence[Any]) -> Any:
+        return values[0] if self._batch is None else np.array(values)
+
+    @property
+    def status(self) -> Any:
+        """How the solve ended: a string, or an array of them."""
+        return self._each(self._solved.status())
+
+    @property
+    def ok(self) -> Any:
+        """True where there is a solution that may be used."""
+        ok = self._solved.ok()
+        return bool(ok[0]) if self._batch is None else ok
+
+    @property
+    def verdict(self) -> Any:
+        """How far derivatives may be trusted, the worst of all outputs and arguments: a string, or an array of them.
+
+        The backward system is looked at for it, which takes about as long as a gradient.
+        """
+        return self._each([found[0] for found in self._solved.examine()])
+
+    @property
+    def info(self) -> Info:
+        """How it was found."""
+        s = self._solved
+        certificates = [s.certificate(k) for k in range(len(s))]
+        if self._batch is None:
+            return Info(s.solver()[0], s.iterations()[0], float(s.time()[0]), certificates[0])
+        return Info(s.solver(), np.array(s.iterations()), s.time(), certificates)
+
+    def __repr__(self) -> str:
+        status = f"status={self.status!r}" if self._batch is None else f"batch of {self._batch}"
+        return f"{type(self).__name__}({status})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_solved": Kept.of(self._solved)}
+
+    def _rows(self, name: str, value: Any) -> Any:
+        """The cotangent of an output as the extension takes it: a row for each element."""
+        if value is None:
+            return None
+        array = numbers_of(f"the cotangent of {name}", value)
+        shape = np.shape(getattr(self, name))
+        if array.dtype.kind not in "iuf":
+            raise DtypeError(f"the cotangent of {name} has dtype {array.dtype}: pass float64 or float32")
+        if array.shape != shape:
+            raise ArgumentError(f"the cotangent of {name} has shape {array.shape}, expected {shape}, that of {name}")
+        rows = shape if self._batch is not None else (1, *shape)
+        return np.ascontiguousarray(array, dtype=np.float64).reshape(rows)
+
+    def _cotangents(self, **given: Any) -> tuple[Any, ...]:
+        """Cotangents by name as the extension takes them, in the order of the outputs."""
+        names = (*self.OUTPUTS, "objective")
+        for name, value in given.items():
+            if name not in names and value is not None:
+                raise ArgumentError(f"a cotangent of {name} was given: this solution has {', '.join(names)}")
+        rows = tuple(self._rows(name, given.get(name)) for name in names)
+        if all(r is None for r in rows):
+            raise ArgumentError(f"no cotangent was given: pass {', '.join(f'{name}=' for name in names)}")
+        return rows

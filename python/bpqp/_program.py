@@ -1,0 +1,65 @@
+"""A cone program whose patterns are fixed: what prepares, solves and restores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import _bpqp
+from ._conic_data import NAMES, Cone, Pattern
+from ._engines import call, options
+from ._errors import ArgumentError, Error
+from ._verdicts import choice_of
+
+
+class Program:
+    """A cone program whose patterns are fixed; values come with every solve, shared (one axis) or batched (two).
+
+    Kept between solves: the symbolic analysis, one workspace for each thread, and the factorizations of what did not
+    change.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "engine"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        checked = options(self.solver, self.settings)
+        self.engine = _bpqp.ConicEngine(self.pattern_P, self.pattern_A, self.shape, self.cones, checked)
+
+    def __init__(
+        self,
+        P: Pattern | None,
+        A: Pattern,
+        shape: tuple[int, int],
+        cones: Sequence[Cone],
+        solver: str = "auto",
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        self.pattern_P, self.pattern_A, self.shape, self.cones = P, A, shape, list(cones)
+        self.solver, self.settings = solver, dict(settings or {})
+        self.on_untrusted = choice_of(self.settings)
+        checked = options(solver, self.settings)
+        self.wheel = any(c[0] == "psd" and c[1] > 1 for c in self.cones) or solver == "clarabel_wheel"
+        if self.wheel and solver not in ("auto", "clarabel"):
+            raise ArgumentError(f"solver = {solver!r}: semidefinite cones are solved by 'clarabel' (or 'auto')")
+        try:
+            self.engine = _bpqp.ConicEngine(P, A, shape, self.cones, checked)
+        except Error:
+            raise
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ArgumentError(f"settings {checked}: {error}") from error
+
+    def solve(self, data: tuple[Any, ...], size: int, warm: Any = None) -> _bpqp.ConicSolved:
+        """Solves for the values `(P, q, A, b, lb, ub)`, each shared or with `size` rows, from `(x, s, y, z_box)`."""
+        data = (*data, *(None,) * (len(NAMES) - len(data)))
+        if not self.wheel:
+            return call(self.engine.solve, data, size, warm)  # type: ignore[no-any-return]
+        from ._clarabel import solve_each
+
+        return call(self.engine.given, data, *solve_each(self, data, size))  # type: ignore[no-any-return]
+
+    def restore(self, data: tuple[Any, ...], state: Any) -> _bpqp.ConicSolved:
+        """Solutions from their rows of `ConicSolved.state`."""
+        data = (*data, *(None,) * (len(NAMES) - len(data)))
+        return self.engine.restore(data, state)
