@@ -9,8 +9,10 @@
 //! differentiated as a [`Qp`](crate::Qp) (`form.rs`), and its answers are those of the rows given here.
 
 mod active;
+mod answers;
 mod batch;
 mod check;
+mod derivatives;
 mod form;
 mod gradient;
 mod layer;

@@ -1,0 +1,313 @@
+//! Derivatives of a conic program by those of the quadratic program that it is.
+
+use super::form::{Form, Role};
+use super::{Conic, ConicCotangent, ConicGradient, ConicSolutionTangent, ConicTangent, ConicWrt};
+use crate::backward::{refuse_cones, shares};
+use crate::{Cotangent, Derivatives, Error, Gradient, Hessian, Matrix, Solution, SolutionTangent, Tangent, Wrt};
+use faer::Mat;
+
+impl Form {
+    /// The part of `z_box` of variable k that its lower and its upper bound have.
+    fn parts(&self, solution: &Solution, k: usize) -> [f64; 2] {
+        let (lower, upper) = shares(solution.active.bound[k], solution.at.z_box[k]);
+        [lower, upper]
+    }
+
+    pub fn cotangent(&self, conic: &Conic, solution: &Solution, cot: &ConicCotangent<'_>) -> Result<Cotangent, Error> {
+        cot.validate(conic)?;
+        let mut out = Cotangent { objective: cot.objective, ..Cotangent::x(cot.x) };
+        if !cot.y.is_empty() {
+            [out.y, out.z, out.y_cone] = self.vectors(cot.y);
+        }
+        if !cot.y.is_empty() || !cot.z_box.is_empty() {
+            out.z_box = vec![0.0; self.n];
+            for k in 0..self.n {
+                let parts = self.parts(solution, k);
+                for (owner, part) in self.owners[k].iter().zip(parts) {
+                    let own = cot.z_box.get(k).copied().unwrap_or(0.0);
+                    out.z_box[k] += part * self.per_bound(conic, *owner, own, |row| entry(cot.y, row));
+                }
+            }
+        }
+        if !cot.s.is_empty() {
+            out.x.resize(self.n, 0.0);
+            self.linear_entries(conic, conic.a().values(), |i, j, v| out.x[j] -= v * cot.s[i]);
+            [_, _, out.s] = self.vectors(cot.s);
+        }
+        Ok(out)
+    }
+
+    /// `own` for a bound of the caller's, `f(row)/a` for one that a row is.
+    fn per_bound(&self, conic: &Conic, owner: Option<usize>, own: f64, f: impl Fn(usize) -> f64) -> f64 {
+        match owner.map(|row| (row, self.roles[row])) {
+            Some((row, Role::Lower(_, entry) | Role::Upper(_, entry))) => f(row) / conic.a().values()[entry],
+            _ => own,
+        }
+    }
+
+    /// Calls `f(row, column, value)` for the entries of rows that are not of curved cones.
+    fn linear_entries(&self, conic: &Conic, values: &[f64], mut f: impl FnMut(usize, usize, f64)) {
+        for ((i, j, _), &v) in conic.a().triplets().zip(values) {
+            if !matches!(self.roles[i], Role::Cone(_)) {
+                f(i, j, v);
+            }
+        }
+    }
+
+    pub fn wrt(&self, wrt: ConicWrt) -> Wrt {
+        let (rows, bounds) = (wrt.a || wrt.b, wrt.a || wrt.b);
+        let own = self.owners.iter().any(|o| o[0].is_some() || o[1].is_some());
+        Wrt {
+            p: wrt.p,
+            q: wrt.q,
+            a: wrt.a,
+            b: wrt.b,
+            g: wrt.a,
+            h: wrt.b,
+            c: wrt.a,
+            d: wrt.b,
+            lb: wrt.lb || (rows && own),
+            ub: wrt.ub || (bounds && own),
+        }
+    }
+
+    /// The gradient in the entries of the caller, of one in the quadratic program at `x`, with multipliers `y`.
+    pub fn gradient(
+        &self,
+        conic: &Conic,
+        (x, y): (&[f64], &[f64]),
+        cot: &ConicCotangent<'_>,
+        wrt: ConicWrt,
+        g: &Gradient,
+    ) -> ConicGradient {
+        let mut out = ConicGradient { q: g.q.clone(), p: self.hessian_values(conic, g), ..ConicGradient::default() };
+        let of_bound = |role: Role| match role {
+            Role::Lower(k, _) => g.lb.as_ref().map_or(0.0, |v| v[k]),
+            Role::Upper(k, _) => g.ub.as_ref().map_or(0.0, |v| v[k]),
+            _ => 0.0,
+        };
+        let a = conic.a().values();
+        if wrt.b {
+            let of = |v: &Option<Vec<f64>>, i: usize| v.as_ref().map_or(0.0, |v| v[i]);
+            let entry_of = |(row, role): (usize, &Role)| match *role {
+                Role::Equality(i) => of(&g.b, i) + entry(cot.s, row),
+                Role::Inequality(i) => of(&g.h, i) + entry(cot.s, row),
+                Role::Cone(i) => of(&g.d, i),
+                Role::Lower(_, e) | Role::Upper(_, e) => of_bound(*role) / a[e] + entry(cot.s, row),
+            };
+            out.b = Some(self.roles.iter().enumerate().map(entry_of).collect());
+        }
+        if wrt.a {
+            let mut next = [Entries::new(&g.a), Entries::new(&g.g), Entries::new(&g.c)];
+            let values = conic.a().triplets().map(|(i, j, a)| match self.roles[i] {
+                Role::Equality(row) => next[0].at(row, j) - entry(cot.s, i) * x[j],
+                Role::Inequality(row) => next[1].at(row, j) - entry(cot.s, i) * x[j],
+                Role::Cone(row) => next[2].at(row, j),
+                role @ (Role::Lower(..) | Role::Upper(..)) => {
+                    let bound = conic.b()[i] / a;
+                    -(of_bound(role) * bound + entry(cot.y, i) * y[i]) / a - entry(cot.s, i) * x[j]
+                }
+            });
+            out.a = Some(values.collect());
+        }
+        let own = |v: &Option<Vec<f64>>, side: usize| {
+            let own = |(k, v): (usize, &f64)| if self.owners[k][side].is_none() { *v } else { 0.0 };
+            v.as_ref().map(|v| v.iter().enumerate().map(own).collect::<Vec<f64>>())
+        };
+        out.lb = if wrt.lb { own(&g.lb, 0) } else { None };
+        out.ub = if wrt.ub { own(&g.ub, 1) } else { None };
+        out
+    }
+
+    /// The gradient of P on the pattern of the caller; an entry off the diagonal of a triangle stands for both.
+    fn hessian_values(&self, conic: &Conic, g: &Gradient) -> Option<Vec<f64>> {
+        let (gradient, p) = (g.p.as_ref()?, conic.p()?);
+        let values = p.triplets().zip(&self.hessian_at).map(|((i, j, _), &at)| {
+            let twice = if conic.p_is_upper() && i != j { 2.0 } else { 1.0 };
+            twice
+                * match gradient {
+                    Hessian::Sparse(m) => m.values()[at],
+                    Hessian::Dense(m) => m[(i, j)],
+                    Hessian::Diagonal(d) => d[i],
+                    _ => 0.0,
+                }
+        });
+        Some(values.collect())
+    }
+
+    pub fn tangent(&self, conic: &Conic, t: &ConicTangent<'_>) -> Result<Tangent, Error> {
+        t.validate(conic)?;
+        let mut out = Tangent { q: t.q.map(<[f64]>::to_vec), ..Tangent::default() };
+        if let (Some(values), Some(_)) = (t.p, conic.p()) {
+            out.p = Some(self.hessian(conic, values)?);
+        }
+        if let Some(values) = t.a {
+            let [a, g, c] = self.matrices(conic, values)?;
+            (out.a, out.g, out.c) = (Some(a), Some(g), Some(c));
+        }
+        if let Some(values) = t.b {
+            let [b, h, d] = self.vectors(values);
+            (out.b, out.h, out.d) = (Some(b), Some(h), Some(d));
+        }
+        let (mut lb, mut ub) = (vec![0.0; self.n], vec![0.0; self.n]);
+        let mut any = false;
+        for (side, given) in [(&mut lb, t.lb), (&mut ub, t.ub)] {
+            if let Some(given) = given {
+                side.copy_from_slice(given);
+                any = true;
+            }
+        }
+        for (i, role) in self.roles.iter().enumerate() {
+            if let Role::Lower(k, entry) | Role::Upper(k, entry) = *role {
+                let (a, b) = (conic.a().values()[entry], conic.b()[i]);
+                let (da, db) = (t.a.map_or(0.0, |v| v[entry]), t.b.map_or(0.0, |v| v[i]));
+                let side = if matches!(role, Role::Lower(..)) { &mut lb } else { &mut ub };
+                side[k] = (db - b / a * da) / a;
+                any = true;
+            }
+        }
+        if any {
+            (out.lb, out.ub) = (Some(lb), Some(ub));
+        }
+        Ok(out)
+    }
+
+    /// The change of `x, s, y, z_box` and the objective.
+    pub fn outputs_tangent(
+        &self,
+        conic: &Conic,
+        solution: &Solution,
+        y: &[f64],
+        t: &ConicTangent<'_>,
+        out: &SolutionTangent,
+    ) -> ConicSolutionTangent {
+        let x = &solution.at.x;
+        let mut s = t.b.map_or_else(|| vec![0.0; conic.m()], <[f64]>::to_vec);
+        if let Some(da) = t.a {
+            conic.a().triplets().zip(da).for_each(|((i, j, _), v)| s[i] -= v * x[j]);
+        }
+        conic.a().mul_add(-1.0, &out.x, &mut s);
+        let mut z_box = out.z_box.clone();
+        for (k, z) in z_box.iter_mut().enumerate() {
+            let parts = self.parts(solution, k);
+            *z *= (0..2).map(|side| if self.owners[k][side].is_none() { parts[side] } else { 0.0 }).sum::<f64>();
+        }
+        let mut dy = vec![0.0; conic.m()];
+        for (i, role) in self.roles.iter().enumerate() {
+            dy[i] = match *role {
+                Role::Equality(i) => out.y[i],
+                Role::Inequality(i) => out.z[i],
+                Role::Cone(row) => {
+                    s[i] = out.s[row];
+                    out.y_cone[row]
+                }
+                Role::Lower(k, entry) | Role::Upper(k, entry) => {
+                    let side = usize::from(matches!(role, Role::Upper(..)));
+                    let (a, da) = (conic.a().values()[entry], t.a.map_or(0.0, |v| v[entry]));
+                    (self.parts(solution, k)[side] * out.z_box[k] - y[i] * da) / a
+                }
+            };
+        }
+        ConicSolutionTangent { x: out.x.clone(), s, y: dy, z_box, objective: out.objective }
+    }
+
+    /// The derivative of the gradient along `t`, the cotangent held: that of the quadratic program, the change of its
+    /// cotangent, and the product rule where rows are bounds or slacks.
+    pub fn second_vjp(
+        &self,
+        conic: &Conic,
+        at: &mut Derivatives<'_>,
+        y: &[f64],
+        (cot, t): (&ConicCotangent<'_>, &ConicTangent<'_>),
+        wrt: ConicWrt,
+    ) -> Result<ConicGradient, Error> {
+        refuse_cones(&self.cones, &at.solution().active, |k| self.curved[k])?;
+        let inner = self.cotangent(conic, at.solution(), cot)?;
+        let direction = self.tangent(conic, t)?;
+        let asked = self.wrt(wrt);
+        let mut total = at.second_vjp(&inner, &direction, asked)?.clone();
+        let moved = at.jvp(&direction)?.clone();
+        let moved_outputs = self.outputs_tangent(conic, at.solution(), y, t, &moved);
+        // the cotangent in the quadratic program moves with A
+        let mut change = Cotangent::default();
+        if let Some(da) = t.a {
+            if !cot.s.is_empty() {
+                change.x = vec![0.0; self.n];
+                self.linear_entries(conic, da, |i, j, v| change.x[j] -= v * cot.s[i]);
+            }
+            if !cot.y.is_empty() {
+                change.z_box = vec![0.0; self.n];
+                for (i, role) in self.roles.iter().enumerate() {
+                    if let Role::Lower(k, entry) | Role::Upper(k, entry) = *role {
+                        let side = usize::from(matches!(role, Role::Upper(..)));
+                        let a = conic.a().values()[entry];
+                        change.z_box[k] -= self.parts(at.solution(), k)[side] * cot.y[i] * da[entry] / (a * a);
+                    }
+                }
+            }
+        }
+        if !change.x.is_empty() || !change.z_box.is_empty() {
+            let through = at.vjp(&change, asked)?;
+            total.add(through);
+        }
+        // slacks of linear rows: only x moves in -s x', and the part of b not at all
+        let mut out = self.gradient(conic, (&moved.x, y), &ConicCotangent { y: &[], ..*cot }, wrt, &total);
+        if let Some(b) = &mut out.b {
+            let linear = self.roles.iter().enumerate().filter(|(_, role)| !matches!(role, Role::Cone(_)));
+            linear.for_each(|(i, _)| b[i] -= entry(cot.s, i));
+        }
+        let bounds = self.roles.iter().any(|role| matches!(role, Role::Lower(..) | Role::Upper(..)));
+        if bounds && (wrt.a || wrt.b) {
+            let first = at.vjp(&inner, asked)?;
+            for (i, role) in self.roles.iter().enumerate() {
+                let (Role::Lower(k, e) | Role::Upper(k, e)) = *role else { continue };
+                let lower = matches!(role, Role::Lower(..));
+                let side = if lower { &first.lb } else { &first.ub };
+                let g = side.as_ref().map_or(0.0, |v| v[k]);
+                let (a, da) = (conic.a().values()[e], t.a.map_or(0.0, |v| v[e]));
+                let bound = conic.b()[i] / a;
+                let moved_bound = if lower { &direction.lb } else { &direction.ub };
+                let db = moved_bound.as_ref().map_or(0.0, |v| v[k]);
+                if let Some(b) = &mut out.b {
+                    b[i] -= g * da / (a * a);
+                }
+                if let Some(values) = &mut out.a {
+                    values[e] +=
+                        (-g * db + g * bound * da / a - entry(cot.y, i) * (moved_outputs.y[i] - y[i] * da / a)) / a;
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Entry of a vector; 0 where it is empty.
+fn entry(v: &[f64], i: usize) -> f64 {
+    v.get(i).copied().unwrap_or(0.0)
+}
+
+/// The entries of a gradient, asked for in the order in which they are stored.
+enum Entries<'a> {
+    None,
+    Dense(&'a Mat<f64>),
+    Sparse(std::slice::Iter<'a, f64>),
+}
+
+impl<'a> Entries<'a> {
+    fn new(m: &'a Option<Matrix>) -> Self {
+        match m {
+            None => Entries::None,
+            Some(Matrix::Dense(m)) => Entries::Dense(m),
+            Some(Matrix::Sparse(m)) => Entries::Sparse(m.values().iter()),
+        }
+    }
+
+    fn at(&mut self, i: usize, j: usize) -> f64 {
+        match self {
+            Entries::None => 0.0,
+            Entries::Dense(m) => m[(i, j)],
+            // a part of a matrix keeps the order of its entries
+            Entries::Sparse(values) => values.next().copied().unwrap_or(0.0),
+        }
+    }
+}
