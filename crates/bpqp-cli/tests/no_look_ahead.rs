@@ -1,10 +1,11 @@
 //! Nothing that happens later may change what was known, trained, or decided before.
 
 use bpqp_cli::portfolio::dataset::{Dataset, GAP, HORIZON, days_needed, folds};
-use bpqp_cli::portfolio::engine::{Engine, Method, Rule, Training};
+use bpqp_cli::portfolio::engine::{Engine, Method, Rule};
 use bpqp_cli::portfolio::features::WARM_UP;
 use bpqp_cli::portfolio::options::Learn;
 use bpqp_cli::portfolio::prices::{Prices, Selection};
+use bpqp_cli::portfolio::training::Training;
 use std::sync::atomic::AtomicBool;
 
 const DAYS: usize = 420;

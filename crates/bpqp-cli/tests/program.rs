@@ -130,6 +130,16 @@ fn a_saved_network_gives_training_s_own_weights_a_day_later_too() {
     let held = scratch("held.csv");
     std::fs::write(&held, "ticker,weight\nA,0.5\nB,0.5\n").unwrap();
     assert!(weights(&tomorrow, &["--holdings", held.to_str().unwrap()]).contains("expected volatility"));
+    // The volatility is in the measure of what was realized: four times the variance, twice the volatility.
+    let mut wilder: Value = serde_json::from_str(&std::fs::read_to_string(&model).unwrap()).unwrap();
+    wilder["realized"] = (4.0 * wilder["realized"].as_f64().unwrap()).into();
+    let four = scratch("wilder.json");
+    std::fs::write(&four, wilder.to_string()).unwrap();
+    let output = run(&["weights", "--model", four.to_str().unwrap(), "--data", data, "--json"]);
+    let twice: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let (a, b) = (&twice[0], own.last().unwrap());
+    let ratio = a["expected_volatility"].as_f64().unwrap() / b["expected_volatility"].as_f64().unwrap();
+    assert!((ratio - 2.0).abs() < 1e-6 && a["weights"] == b["weights"], "{ratio}");
     // What does not fit is refused, and why is said.
     let refused = |model: &str, data: &str, words: &str| {
         let output = run(&["weights", "--model", model, "--data", data]);
@@ -153,9 +163,9 @@ fn a_saved_network_gives_training_s_own_weights_a_day_later_too() {
     .unwrap();
     refused(file, other.to_str().unwrap(), "was trained with C, which the prices lack");
     let broken = scratch("broken.json");
-    std::fs::write(&broken, std::fs::read_to_string(&model).unwrap().replace("\"version\":1", "\"version\":0"))
+    std::fs::write(&broken, std::fs::read_to_string(&model).unwrap().replace("\"version\":2", "\"version\":0"))
         .unwrap();
-    refused(broken.to_str().unwrap(), data, "reads bpqp portfolio model version 1: train and save it again");
+    refused(broken.to_str().unwrap(), data, "reads bpqp portfolio model version 2: train and save it again");
     refused(data, data, "not a model");
 }
 

@@ -18,6 +18,7 @@ pub mod results;
 mod run;
 pub mod stats;
 pub mod table;
+pub mod training;
 mod weights;
 
 pub use run::{results as train_and_measure, run};

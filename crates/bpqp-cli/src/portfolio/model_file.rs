@@ -14,7 +14,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const FORMAT: &str = "bpqp portfolio model";
 /// Changes whenever a feature, the risk model or the network does: the numbers of another version mean something else.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Everything that the weights of a day need beside prices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct Model {
     pub rule: Rule,
     /// The price of a trade chosen on the validation days.
     pub kappa: f64,
+    /// Realized over expected variance of its portfolios on the validation days. A factor of all variances moves no
+    /// decision, so training says nothing of it, and the least of many estimates is too low.
+    pub realized: f64,
     /// The network.
     pub layers: [Layer; 3],
 }
@@ -45,7 +48,8 @@ pub struct Model {
 pub struct Weights {
     /// The day whose close was the last thing known.
     pub date: String,
-    /// The volatility a year that the moved risk model expects of this portfolio.
+    /// The volatility a year that is expected of this portfolio: that of the moved risk model, in the measure of what such
+    /// portfolios realized on the validation days.
     pub expected_volatility: f64,
     /// Ticker and weight, largest first, 0 left out.
     pub weights: Vec<(String, f64)>,
@@ -60,7 +64,7 @@ impl Model {
         data: &Dataset,
         learn: Learn,
         rule: &Rule,
-        kappa: f64,
+        (kappa, realized): (f64, f64),
         model: &Predictor,
         trained: (String, String),
     ) -> Self {
@@ -74,6 +78,7 @@ impl Model {
             features: data.features.names.clone(),
             rule: rule.clone(),
             kappa,
+            realized,
             layers: model.layers(),
         }
     }
@@ -108,6 +113,8 @@ impl Model {
             && inputs(second, first.bias.len())
             && inputs(last, second.bias.len())
             && last.bias.len() == 1
+            && model.realized > 0.0
+            && model.realized.is_finite()
             && model.rule.groups.iter().flat_map(|g| &g.stocks).all(|&s| s < model.tickers.len());
         if fits { Ok(model) } else { Err(bad("broken: its parts do not fit together; save it again".into())) }
     }
@@ -149,7 +156,7 @@ impl Model {
                 let said = &said[k * n..(k + 1) * n];
                 let pull = holdings.map(|h| (self.kappa, h));
                 let w = engine.decide_one(sample, said, pull)?;
-                let variance = engine.variance_of(sample, said, &w);
+                let variance = self.realized * engine.variance_of(sample, said, &w);
                 let mut weights: Vec<(String, f64)> =
                     data.prices.tickers.iter().cloned().zip(w).filter(|(_, w)| *w > LEAST).collect();
                 weights.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));

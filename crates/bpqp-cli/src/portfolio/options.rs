@@ -1,6 +1,6 @@
 //! The command line of `bpqp portfolio`.
 
-use super::engine::Training;
+use super::training::Training;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 

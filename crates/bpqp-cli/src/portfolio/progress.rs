@@ -1,6 +1,7 @@
 //! Progress on standard error: a bar on a terminal, plain lines otherwise.
 
-use super::engine::{Epoch, Method};
+use super::engine::Method;
+use super::training::Epoch;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::time::Instant;

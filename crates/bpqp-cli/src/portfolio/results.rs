@@ -1,9 +1,10 @@
 //! What a run found: the source of the table, the JSON and the page.
 
-use super::engine::{Epoch, Method, Rule, Training};
+use super::engine::{Method, Rule};
 use super::metrics::{Metrics, Series};
 use super::options::Learn;
 use super::stats::Difference;
+use super::training::{Epoch, Training};
 use serde::Serialize;
 
 /// A run.

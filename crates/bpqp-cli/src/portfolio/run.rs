@@ -1,13 +1,14 @@
 //! The command `bpqp portfolio` from options to output.
 
 use super::dataset::{Dataset, Fold, GAP, LEAST_UNIT, days_needed, folds};
-use super::engine::{Engine, Epoch, Group, Method, Rule, Trained, Training};
+use super::engine::{Engine, Group, Method, Rule};
 use super::metrics::{Metrics, Series, mean};
 use super::model_file::Model;
 use super::options::{Learn, Options, PortfolioCommand, Source};
 use super::prices::{DataError, Prices, Selection};
 use super::progress::Progress;
 use super::results::{Comparison, CostRow, DataSummary, Holding, Part, Period, Results, Row, SeedRow, caveats};
+use super::training::{Epoch, Trained, Training};
 use super::{report, stats, table, weights};
 use crate::say;
 use burn::module::Module;
@@ -234,9 +235,12 @@ impl Run<'_> {
         let fold = Fold { train: start..end - unit - GAP, validation: end - unit..end, test: end..end };
         let networks = self.networks(None, &fold, seed)?;
         let through = &networks[2].1.model.valid();
-        let kappa = self.kappa(&fold, &e.say(through, fold.validation.clone()))?;
+        let days = fold.validation.clone();
+        let said = e.say(through, days.clone());
+        let realized = e.realized(days.clone(), &said, &e.decide(days, &said)?);
+        let kappa = self.kappa(&fold, &said)?;
         let trained = (e.data.date(start).to_owned(), e.data.date(end - 1).to_owned());
-        Ok(Model::new(e.data, e.learn, e.rule, kappa, through, trained))
+        Ok(Model::new(e.data, e.learn, e.rule, (kappa, realized), through, trained))
     }
 }
 

@@ -271,7 +271,7 @@ fn training(results: &Results) -> String {
     let all =
         || rows.iter().flat_map(|r| r.seeds.iter().flat_map(move |s| s.curves.iter().map(move |c| (r.method, s, c))));
     // Periods differ in level: what matters is the change since the two-stage network.
-    let change = |c: &[crate::portfolio::engine::Epoch], k: usize| c[k].validation - c[0].validation;
+    let change = |c: &[crate::portfolio::training::Epoch], k: usize| c[k].validation - c[0].validation;
     let last = all().map(|(_, _, c)| c.len()).max().unwrap_or(1).max(2) - 1;
     let x = Axis::given("further epoch", (0.0, last as f64), (0..=last).map(|e| (e as f64, e.to_string())).collect());
     let y = Axis::covering(
@@ -279,7 +279,7 @@ fn training(results: &Results) -> String {
         all().flat_map(|(_, _, c)| (0..c.len()).map(|k| change(c, k)).collect::<Vec<_>>()),
     );
     let line =
-        |(method, seed, c): (Method, &crate::portfolio::results::SeedRow, &Vec<crate::portfolio::engine::Epoch>)| {
+        |(method, seed, c): (Method, &crate::portfolio::results::SeedRow, &Vec<crate::portfolio::training::Epoch>)| {
             let best = (0..c.len()).min_by(|&a, &b| c[a].validation.total_cmp(&c[b].validation)).unwrap_or(0);
             let text = format!("{} seed {}: epoch {best} chosen, {:+.4}", method.name(), seed.seed, change(c, best));
             Line {
