@@ -7,9 +7,12 @@ pub mod conic_run;
 pub mod conic_value;
 pub mod data;
 pub mod differences;
+pub mod exact;
 pub mod hard;
+pub mod judge;
 pub mod mutate;
 pub mod npz;
+pub mod planted;
 pub mod reference;
 
 pub use bpqp_problems::{Family, HessianKind, Instance, Rng, conic, family, paper};

@@ -66,6 +66,7 @@ mod settings;
 mod solution;
 mod status;
 mod threads;
+mod thresholds;
 
 pub use active::{ActiveSet, Side};
 pub use backward::Accuracy;

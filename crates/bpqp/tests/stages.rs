@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 /// From what everything rests on to what users hold. `active` comes before `forward` because a solver may be an iteration
 /// on active sets.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "status",
     "error",
     "interrupt",
     "threads",
     "settings",
+    "thresholds",
     "matrix",
     "kkt",
     "cones",

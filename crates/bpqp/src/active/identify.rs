@@ -40,6 +40,13 @@ impl RowScales {
         let force = norm_inf(px).max(norm_inf(&qp.q)).max(self.curvature * norm_inf(x));
         if force > 0.0 { force } else { 1.0 }
     }
+
+    /// The length that slacks are compared with: [`distance_scale`], and what the forces move against the largest curvature;
+    /// where the solution vanishes, what is left of `x` is rounding of that.
+    pub fn distance(&self, qp: &Qp, px: &[f64], x: &[f64]) -> f64 {
+        let stiff = if self.curvature > 0.0 { norm_inf(px).max(norm_inf(&qp.q)) / self.curvature } else { 0.0 };
+        distance_scale(qp, x).max(stiff)
+    }
 }
 
 fn row_norms(m: &Matrix, norms: &mut Vec<f64>) {
@@ -70,7 +77,7 @@ fn row_norms(m: &Matrix, norms: &mut Vec<f64>) {
 pub(crate) fn identify(qp: &Qp, point: &Point, work: &ResidualWork, scales: &RowScales, out: &mut ActiveSet) {
     let n = qp.n();
     let force = scales.force(qp, &work.px, &point.x);
-    let distance = distance_scale(qp, &point.x);
+    let distance = scales.distance(qp, &work.px, &point.x);
     out.g.clear();
     out.g.extend((0..qp.n_inequality()).map(|i| {
         let norm = scales.norms[i];

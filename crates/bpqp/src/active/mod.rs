@@ -1,12 +1,14 @@
 //! Stage 4: what is binding. Identified from a point, polished to it exactly, verified, repaired: by exchange of linear
 //! constraints (`polish.rs`), or by Newton's method where there are curved cones (`newton.rs`).
 
+mod doubt;
 mod identify;
 mod newton;
 mod polish;
 mod rotation;
 mod rows;
 
+pub(crate) use doubt::Doubts;
 pub(crate) use identify::{RowScales, distance_scale, identify};
 pub(crate) use newton::{Newton, merit};
 pub(crate) use polish::{PolishReport, Polisher};

@@ -8,16 +8,17 @@
 
 use super::identify::{RowScales, distance_scale};
 use super::rows::Tolerance;
-use super::{ActiveSet, RowCheck, Side};
+use super::{ActiveSet, Doubts, RowCheck, Side};
 use crate::kkt::{KktFactor, factor_flat};
 use crate::matrix::norm_inf;
 use crate::residuals::{ResidualWork, residuals};
+use crate::thresholds::CLEARLY;
 use crate::{Deadline, Point, Qp, Residuals};
 
 /// Violations below this multiple of the scales of the problem are rounding.
 const TOLERANCE: f64 = 1e-10;
-/// Multipliers and slacks below this multiple of the scales both vanish: weakly active.
-const WEAK: f64 = 1e-8;
+/// Equations that hold to this part of their own terms need no further correction.
+const BY_TERMS: f64 = 1e-13;
 /// The equations of the set hold if what is left of them is below this multiple of the scales of their rows.
 const HOLDS: f64 = 1e-8;
 /// The same of every single row.
@@ -70,6 +71,7 @@ pub(crate) struct Polisher {
     before: Point,
     set: ActiveSet,
     check: RowCheck,
+    doubts: Doubts,
 }
 
 impl Polisher {
@@ -113,7 +115,20 @@ impl Polisher {
                         return self.give_up(qp, point, round, accuracy);
                     }
                 }
-                self.mark_weak(qp);
+                if self.all_clear(qp) {
+                    self.set.weak_g.fill(false);
+                    self.set.weak_bound.fill(false);
+                } else {
+                    self.doubts.measure(qp, &self.trial);
+                    if !self.doubts.hold(&self.work, &self.set, BY_TERMS) {
+                        (_, residuals, objective) = self.correct(qp, kkt, true);
+                        self.doubts.measure(qp, &self.trial);
+                    }
+                    self.doubts.load(qp, kkt, (&self.trial, &self.work), &self.set);
+                    if self.judge(qp, round > BOLD_ROUNDS) {
+                        continue;
+                    }
+                }
                 self.clip();
                 point.clone_from(&self.trial);
                 active.clone_from(&self.set);
@@ -259,7 +274,7 @@ impl Polisher {
     /// Changes the set where the trial point contradicts it; false if it does not.
     fn repair(&mut self, qp: &Qp, worst_only: bool) -> bool {
         let force = self.scales.force(qp, &self.work.px, &self.trial.x);
-        let distance = distance_scale(qp, &self.trial.x);
+        let distance = self.scales.distance(qp, &self.work.px, &self.trial.x);
         let mut worst = (TOLERANCE, usize::MAX);
         let mut changed = false;
         let rows = self.set.g.len();
@@ -313,19 +328,50 @@ impl Polisher {
         };
     }
 
-    fn mark_weak(&mut self, qp: &Qp) {
-        let force = self.scales.force(qp, &self.work.px, &self.trial.x);
-        let distance = distance_scale(qp, &self.trial.x);
-        for i in 0..self.set.g.len() {
-            self.set.weak_g[i] = self.row_violation(i, force, distance).abs() < WEAK;
+    /// Every multiplier of the set and every slack outside of it is far above what rounding may have made of it, in the units
+    /// of the whole problem: no finer unit can say otherwise.
+    fn all_clear(&self, qp: &Qp) -> bool {
+        let force = CLEARLY * self.scales.force(qp, &self.work.px, &self.trial.x);
+        let distance = CLEARLY * self.scales.distance(qp, &self.work.px, &self.trial.x);
+        let rows = self.set.g.iter().zip(&self.scales.norms).zip(self.trial.z.iter().zip(&self.work.slack));
+        let mut bounds = self.set.bound.iter().zip(self.trial.x.iter().zip(&self.trial.z_box)).zip(0..);
+        rows.into_iter().all(|((active, norm), (z, s))| if *active { z * norm > force } else { *s > distance * norm })
+            && bounds.all(|((side, (x, z)), i)| match side {
+                Side::Fixed => true,
+                Side::Lower => -z > force,
+                Side::Upper => *z > force,
+                Side::Free => (x - qp.lb[i]).min(qp.ub[i] - x) > distance,
+            })
+    }
+
+    /// Changes the set where the trial point contradicts it beyond its uncertainties; where it does not, false, and what is
+    /// within them is weakly active.
+    fn judge(&mut self, qp: &Qp, worst_only: bool) -> bool {
+        let mut worst = (0.0, usize::MAX);
+        let rows = self.set.g.len();
+        for i in 0..rows + self.set.bound.len() {
+            let (wrong, weak) = self.doubts.violation(qp, i, (&self.trial, &self.work), &self.set);
+            match i.checked_sub(rows) {
+                None => self.set.weak_g[i] = weak,
+                Some(j) => self.set.weak_bound[j] = weak,
+            }
+            if wrong > worst.0 {
+                worst = (wrong, i);
+            }
         }
-        for i in 0..self.set.bound.len() {
-            let (x, z) = (self.trial.x[i], self.trial.z_box[i]);
-            self.set.weak_bound[i] = match self.set.bound[i] {
-                Side::Fixed => false,
-                Side::Lower | Side::Upper => z.abs() / force < WEAK,
-                Side::Free => (x - qp.lb[i]).min(qp.ub[i] - x) / distance < WEAK,
+        if worst.1 == usize::MAX {
+            return false;
+        }
+        for i in 0..rows + self.set.bound.len() {
+            let chosen = if worst_only {
+                i == worst.1
+            } else {
+                self.doubts.violation(qp, i, (&self.trial, &self.work), &self.set).0 > 0.0
             };
+            if chosen {
+                self.flip(qp, i);
+            }
         }
+        true
     }
 }

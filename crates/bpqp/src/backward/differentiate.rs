@@ -182,9 +182,9 @@ impl Differentiator {
             None => &mut self.direct,
         };
         // as many hard rows as free variables: `F w = 0` leaves nothing but w = 0, to be exact (a linear program's dq),
-        // if a factorization said that the rows are independent
+        // where the rows are independent. Of more rows than that nobody has shown that they have full column rank
         let hard = self.dc.iter().filter(|&&d| d == 0.0).count();
-        let vertex = hard >= self.dx.iter().filter(|d| d.is_finite()).count()
+        let vertex = hard == self.dx.iter().filter(|d| d.is_finite()).count()
             && self.v.iter().zip(&self.dc).all(|(&s, &d)| s == 0.0 || d == f64::INFINITY);
         let accuracy = solver.solve(&system, &mut self.w, &mut self.v)?;
         if vertex && !accuracy.deficient && !accuracy.iterative {

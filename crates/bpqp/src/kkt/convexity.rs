@@ -1,13 +1,16 @@
 //! Is `P` positive semidefinite on the null space of the equalities? If not: a direction that proves it.
 
+use super::probe::probe;
 use super::sparse::{DELTAS, SparseKkt};
 use super::{KktData, KktFactor};
-use crate::matrix::Keep;
-use crate::matrix::{Hessian, Matrix, dot, norm_inf};
+use crate::matrix::{Hessian, Keep, Matrix, dot, norm_inf};
+use crate::thresholds::CURVATURE_ROUNDING;
 use std::sync::Arc;
 
 /// Curvature above minus this times the scale of the rows of `P` is what rounding leaves of a semidefinite matrix.
-const ROUNDING: f64 = DELTAS[0];
+const ROUNDING: f64 = CURVATURE_ROUNDING;
+/// Starts of the inverse iteration: each is nearly orthogonal to a given direction once in a thousand times.
+const STARTS: u64 = 4;
 /// Steps of the inverse iteration.
 const STEPS: usize = 30;
 /// `|A d|` allowed, relative to `|A| |d|`.
@@ -42,8 +45,8 @@ fn row_norms(p: &Hessian) -> Vec<f64> {
 /// Inverse iteration with the smallest shift `s * metric` (up to a factor of 4) that makes the Hessian positive definite
 /// on the null space: it converges to the direction of most negative curvature, and every solve stays on the null space.
 fn search(p: &Hessian, a: &Matrix, kkt: &mut SparseKkt, metric: &[f64]) -> Option<Vec<f64>> {
-    let (n, m) = (p.n(), a.nrows());
-    let dc = vec![0.0; m];
+    let n = p.n();
+    let dc = vec![0.0; a.nrows()];
     let mut dx: Vec<f64> = metric.iter().map(|v| ROUNDING * v).collect();
     let first = &DELTAS[..1];
     if kkt.factor_within(first, &dx, &dc).is_ok() {
@@ -60,8 +63,13 @@ fn search(p: &Hessian, a: &Matrix, kkt: &mut SparseKkt, metric: &[f64]) -> Optio
             break;
         }
     }
-    // a start without symmetry, the same every time
-    let mut d: Vec<f64> = (0..n).map(|i| 1.0 + 0.5 * ((i * 7919 + 13) % 101) as f64 / 101.0).collect();
+    // the inertia has said that there is one
+    (1..=STARTS).find_map(|seed| iterate((p, a), kkt, metric, (0..n).map(|i| probe(seed, i)).collect()))
+}
+
+/// Inverse iteration from `d`.
+fn iterate((p, a): (&Hessian, &Matrix), kkt: &mut SparseKkt, metric: &[f64], mut d: Vec<f64>) -> Option<Vec<f64>> {
+    let (n, m) = (p.n(), a.nrows());
     let (mut pd, mut ad, mut work) = (vec![0.0; n], vec![0.0; m], Vec::new());
     let mut best: Option<(f64, Vec<f64>)> = None;
     for _ in 0..STEPS {

@@ -3,18 +3,23 @@
 //! - *range space*, where nothing is added to P: everything follows from [`RangeSpace`], and a factorization is one
 //!   Cholesky of the kept block of `M`;
 //! - *primal*: `K = P + diag(dx) + sum of c c'/dc over soft rows` on the free variables, then the Schur complement of
-//!   the hard rows. Where K alone is singular (a linear program, a vertex) a multiple of `H'H` of the hard rows H is
-//!   added, which leaves the solution unchanged.
+//!   the hard rows. Where K alone is singular (a linear program, a vertex) multiples of `h h'` of the hard rows h are
+//!   added, which leaves the solution unchanged; on a face also `N N'` of an orthonormal basis N of it, which makes the
+//!   solution that of least norm.
+//!
+//! Where a pivot leaves a doubt, elimination with full pivoting decides what is dependent and what is a face: `rank.rs`.
 
 use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept};
 use super::kernels::{solve_lower, solve_lower_transposed};
 use super::range_space::RangeSpace;
+use super::rank::Rank;
 use super::{Breakdown, KktCore, KktData, KktFactor, Matrices};
 use crate::Error;
 use crate::matrix::{LowerWork, gemv, gemv_t, lower_gram, resize};
+use crate::thresholds::CLEAR_PIVOT;
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
-use faer::{Accum, Mat, Par};
+use faer::{Accum, Mat, MatRef, Par};
 use std::sync::Arc;
 
 /// Rows with `dc` below this multiple of the scale are kept as equations, the others are added to K.
@@ -22,7 +27,10 @@ const HARD: f64 = 1e-7;
 /// Pivot ratios below these count as singular.
 const SINGULAR_K: f64 = 1e-13;
 const SINGULAR_S: f64 = 1e-13;
-const SINGULAR_AUGMENTED: f64 = 1e-15;
+/// It is known by then that the matrix is not singular.
+const SINGULAR_AUGMENTED: f64 = 0.0;
+/// The same in the iterations of an interior point, where nobody knows.
+const SINGULAR_ITERATION: f64 = 1e-15;
 /// Added to the diagonal of a singular Schur complement, as a multiple of its entries.
 const REGULARIZE_S: f64 = 1e-8;
 /// Diagonal entries of it below this multiple of the largest are those of empty rows.
@@ -52,7 +60,15 @@ pub(crate) struct DenseKkt {
     s: Mat<f64>,
     gathered: Mat<f64>,
     lower: LowerWork,
-    augmented: f64,
+    /// Multiple of `h h'` of each hard row h that was added to K; empty if none was.
+    augmented: Vec<f64>,
+    rank: Rank,
+    /// The rank was examined for this factorization; the solution is on a face.
+    examined: bool,
+    face: bool,
+    /// Nothing is added to P but pins, and every row is an equation or curved: the system of an active set.
+    decides: bool,
+    along: Vec<f64>,
     /// Diagonal of a matrix before its factorization.
     diagonal: Vec<f64>,
     /// Largest diagonal entry of P on the free variables.
@@ -82,7 +98,12 @@ impl DenseKkt {
             s: empty(),
             gathered: empty(),
             lower: LowerWork::default(),
-            augmented: 0.0,
+            augmented: Vec::new(),
+            rank: Rank::default(),
+            examined: false,
+            face: false,
+            decides: false,
+            along: Vec::new(),
             diagonal: Vec::new(),
             hessian_size: 0.0,
             deficient: false,
@@ -115,13 +136,25 @@ impl DenseKkt {
         self.diagonal.extend((0..self.hard.len()).map(|i| self.s[(i, i)]));
         // more equations than free variables are dependent, whatever rounding makes of the last pivots
         let equations = self.hard.iter().filter(|&&row| self.dc[row] == 0.0).count();
-        let ok = self.scratch.factor(self.s.as_mut()).is_ok()
-            && equations <= self.y.nrows()
-            && pivots_kept(self.s.as_ref(), &self.diagonal, SINGULAR_S);
-        if ok || self.hard.is_empty() {
+        let factored = self.scratch.factor(self.s.as_mut()).is_ok() && equations <= self.y.nrows();
+        let kept = |smallest: f64| pivots_kept(self.s.as_ref(), &self.diagonal, smallest);
+        if self.hard.is_empty() || (factored && self.augmented.is_empty() && kept(CLEAR_PIVOT)) {
             return Ok(());
         }
-        self.deficient = true;
+        if self.decides && equations == self.hard.len() {
+            if !self.examined {
+                self.examine(None);
+            }
+            self.deficient = self.rank.rows < equations;
+            if factored && !self.deficient {
+                return Ok(());
+            }
+        } else {
+            if factored && kept(SINGULAR_S) {
+                return Ok(());
+            }
+            self.deficient = true;
+        }
         self.fill_schur(core, REGULARIZE_S);
         self.scratch.factor(self.s.as_mut()).map_err(|_| Breakdown::Rank)
     }
@@ -143,10 +176,10 @@ impl DenseKkt {
             None => lower_gram(&mut self.s, &self.y),
         }
         let mut largest = 0.0_f64;
-        for (i, &row) in self.hard.iter().enumerate() {
+        for i in 0..h {
             let entry = self.s[(i, i)];
             largest = if entry.is_nan() { f64::NAN } else { largest.max(entry) };
-            self.s[(i, i)] = entry + self.hard_dc(row);
+            self.s[(i, i)] = entry + self.hard_dc(i);
         }
         if shift > 0.0 {
             // relative to each row, whose scale is its own; an empty one is a row of the common scale. Nothing smaller than
@@ -160,8 +193,36 @@ impl DenseKkt {
         largest
     }
 
+    /// Asks elimination with full pivoting for the rank of the hard rows on the free variables; with the diagonal of K also for
+    /// the face, in place of the factor of K.
+    fn examine(&mut self, dx: Option<&[f64]>) {
+        if self.rows.nrows() != self.of.p.n() {
+            self.rows = self.of.transposed_rows();
+        }
+        let f = self.free.len();
+        resize(&mut self.gathered, f, self.hard.len());
+        for (j, &row) in self.hard.iter().enumerate() {
+            let source = self.rows.col_as_slice(row);
+            self.gathered.col_as_slice_mut(j).iter_mut().zip(&self.free).for_each(|(o, &i)| *o = source[i]);
+        }
+        let hard_rows = std::mem::replace(&mut self.gathered, Mat::zeros(0, 0));
+        match dx {
+            None => self.rank.examine_rows(&hard_rows),
+            Some(dx) => {
+                self.fill_hessian(dx);
+                self.add_rows(false);
+                self.rank.examine(&hard_rows, &self.k);
+            }
+        }
+        self.gathered = hard_rows;
+        self.examined = true;
+    }
+
     fn factor_range(&mut self, core: &RangeSpace) -> Result<(), Breakdown> {
-        self.augmented = 0.0;
+        self.augmented.clear();
+        self.free.clear();
+        self.free.extend(0..core.y.nrows());
+        self.soft.clear();
         self.hard.clear();
         self.hard.extend((0..self.dc.len()).filter(|&i| self.dc[i].is_finite()));
         resize(&mut self.y, core.y.nrows(), self.hard.len());
@@ -169,7 +230,6 @@ impl DenseKkt {
             self.y.col_as_slice_mut(j).copy_from_slice(core.y.col_as_slice(col));
         }
         self.form = Form::Range;
-        self.augmented = 0.0;
         self.factor_schur(Some(core))
     }
 
@@ -192,23 +252,31 @@ impl DenseKkt {
         self.hard.extend((0..self.dc.len()).filter(kept).filter(|&i| self.dc[i] <= HARD));
         self.add_rows(false);
         let h = self.hard.len();
-        self.augmented = 0.0;
-        let ok = self.factor_k(SINGULAR_K);
+        self.augmented.clear();
+        let mut ok = self.factor_k(SINGULAR_K);
+        if f > 0 && self.decides && !(ok && pivots_kept(self.k.as_ref(), &self.diagonal, CLEAR_PIVOT)) {
+            self.examine(Some(dx));
+            self.face = self.rank.face.ncols() > 0;
+            self.fill_hessian(dx);
+            self.add_rows(false);
+            ok = self.factor_k(SINGULAR_K);
+        }
         if !ok && f > 0 {
-            let row_size = self
-                .hard
-                .iter()
-                .fold(0.0_f64, |m, &r| self.free.iter().fold(m, |m, &i| m.max(self.rows[(i, r)].abs())));
-            if row_size == 0.0 {
+            let size = if self.hessian_size > 0.0 { self.hessian_size } else { 1.0 };
+            let largest = |r: usize| self.free.iter().fold(0.0_f64, |m, &i| m.max(self.rows[(i, r)].abs()));
+            for &row in &self.hard {
+                let own = largest(row);
+                // an empty row adds nothing
+                let t = if own > 0.0 { size / (own * own) } else { 0.0 };
+                self.augmented.push(t.min(0.1 / self.dc[row]));
+            }
+            if !self.face && self.augmented.iter().all(|&t| t == 0.0) {
                 return Err(Breakdown::Inertia);
             }
-            let softest = self.hard.iter().fold(0.0_f64, |m, &r| m.max(self.dc[r]));
-            let size = if self.hessian_size > 0.0 { self.hessian_size } else { 1.0 };
-            self.augmented = (size / (row_size * row_size)).min(0.1 / softest);
             self.fill_hessian(dx);
             self.add_rows(false);
             self.add_rows(true);
-            if !self.factor_k(SINGULAR_AUGMENTED) {
+            if !self.factor_k(if self.decides { SINGULAR_AUGMENTED } else { SINGULAR_ITERATION }) {
                 return Err(Breakdown::Inertia);
             }
         }
@@ -232,10 +300,11 @@ impl DenseKkt {
         self.scratch.factor(self.k.as_mut()).is_ok() && pivots_kept(self.k.as_ref(), &self.diagonal, singular)
     }
 
-    /// `dc` of a hard row in the augmented system: with `t H'H` added to K its multiplier is `(1 - t dc) v`, and
-    /// `H w - dc v = s` becomes `H w - dc/(1 - t dc) (1 - t dc) v = s`.
-    fn hard_dc(&self, row: usize) -> f64 {
-        self.dc[row] / (1.0 - self.augmented * self.dc[row])
+    /// `dc` of the hard row at this place in the augmented system: with `t h h'` added to K its multiplier is `(1 - t dc) v`,
+    /// and `h'w - dc v = s` becomes `h'w - dc/(1 - t dc) (1 - t dc) v = s`.
+    fn hard_dc(&self, at: usize) -> f64 {
+        let dc = self.dc[self.hard[at]];
+        dc / (1.0 - self.augmented.get(at).map_or(0.0, |t| t * dc))
     }
 
     fn fill_hessian(&mut self, dx: &[f64]) {
@@ -244,6 +313,10 @@ impl DenseKkt {
         for (j, &i) in self.free.iter().enumerate() {
             self.hessian_size = self.hessian_size.max(self.k[(j, j)].abs());
             self.k[(j, j)] += dx[i];
+        }
+        if self.face {
+            let size = if self.hessian_size > 0.0 { self.hessian_size } else { 1.0 };
+            add_gram(&mut self.k, self.rank.face.as_ref(), size);
         }
     }
 
@@ -255,23 +328,13 @@ impl DenseKkt {
         }
         resize(&mut self.gathered, which.len(), self.free.len());
         for (r, &row) in which.iter().enumerate() {
-            let scale = if hard { self.augmented.sqrt() } else { 1.0 / self.dc[row].sqrt() };
+            let scale = if hard { self.augmented[r].sqrt() } else { 1.0 / self.dc[row].sqrt() };
             let source = self.rows.col_as_slice(row);
             for (j, &i) in self.free.iter().enumerate() {
                 self.gathered[(r, j)] = scale * source[i];
             }
         }
-        triangular_matmul(
-            self.k.as_mut(),
-            BlockStructure::TriangularLower,
-            Accum::Add,
-            self.gathered.transpose(),
-            BlockStructure::Rectangular,
-            self.gathered.as_ref(),
-            BlockStructure::Rectangular,
-            1.0,
-            Par::Seq,
-        );
+        add_gram(&mut self.k, self.gathered.transpose(), 1.0);
     }
 
     fn solve_range(&mut self, core: &RangeSpace, w: &mut [f64], v: &mut [f64]) {
@@ -294,16 +357,15 @@ impl DenseKkt {
         for &row in &self.soft {
             self.soft_rhs[row] = v[row] / self.dc[row];
         }
-        if self.augmented > 0.0 {
-            for &row in &self.hard {
-                self.soft_rhs[row] = self.augmented * v[row];
-            }
+        for (&row, t) in self.hard.iter().zip(&self.augmented) {
+            self.soft_rhs[row] = t * v[row];
         }
-        if !self.soft.is_empty() || self.augmented > 0.0 {
+        if !self.soft.is_empty() || !self.augmented.is_empty() {
             gemv(1.0, self.rows.as_ref(), &self.soft_rhs, w);
         }
         self.t.clear();
         self.t.extend(self.free.iter().map(|&i| w[i]));
+        self.drop_along();
         solve_lower(self.k.as_ref(), &mut self.t);
         self.u.clear();
         self.u.extend(self.hard.iter().map(|&row| -v[row]));
@@ -312,6 +374,7 @@ impl DenseKkt {
         solve_lower_transposed(self.s.as_ref(), &mut self.u);
         gemv(-1.0, self.y.as_ref(), &self.u, &mut self.t);
         solve_lower_transposed(self.k.as_ref(), &mut self.t);
+        self.drop_along();
         w.fill(0.0);
         self.free.iter().zip(&self.t).for_each(|(&i, &t)| w[i] = t);
         self.soft_rhs.clear();
@@ -323,10 +386,40 @@ impl DenseKkt {
             let dc = self.dc[row];
             v[row] = if dc.is_finite() && dc > HARD { (self.soft_rhs[row] - v[row]) / dc } else { 0.0 };
         }
-        for (&row, &u) in self.hard.iter().zip(&self.u) {
-            v[row] = u / (1.0 - self.augmented * self.dc[row]);
+        for (at, (&row, &u)) in self.hard.iter().zip(&self.u).enumerate() {
+            v[row] = u / (1.0 - self.augmented.get(at).map_or(0.0, |t| t * self.dc[row]));
         }
     }
+
+    /// Drops the part of `t` along the face.
+    fn drop_along(&mut self) {
+        if self.face {
+            project_off(self.rank.face.as_ref(), &mut self.t, &mut self.along);
+        }
+    }
+}
+
+/// `t -= N N't`.
+fn project_off(face: MatRef<'_, f64>, t: &mut [f64], along: &mut Vec<f64>) {
+    along.clear();
+    along.resize(face.ncols(), 0.0);
+    gemv_t(1.0, face, t, along);
+    gemv(-1.0, face, along, t);
+}
+
+/// Adds `size M M'` to the lower triangle of `k`.
+fn add_gram(k: &mut Mat<f64>, m: MatRef<'_, f64>, size: f64) {
+    triangular_matmul(
+        k.as_mut(),
+        BlockStructure::TriangularLower,
+        Accum::Add,
+        m,
+        BlockStructure::Rectangular,
+        m.transpose(),
+        BlockStructure::Rectangular,
+        size,
+        Par::Seq,
+    );
 }
 
 impl KktFactor for DenseKkt {
@@ -350,6 +443,8 @@ impl KktFactor for DenseKkt {
         self.dc.clear();
         self.dc.extend_from_slice(dc);
         self.form = Form::None;
+        (self.examined, self.face) = (false, false);
+        self.decides = dx.iter().all(|&d| d == 0.0 || d == f64::INFINITY);
         let kept = dc.iter().filter(|d| d.is_finite()).count();
         if kept <= dx.len()
             && dx.iter().all(|&d| d == 0.0)
@@ -375,10 +470,23 @@ impl KktFactor for DenseKkt {
         self.deficient
     }
 
+    fn flat(&mut self) -> bool {
+        self.face
+    }
+
+    fn leave_face(&self, w: &mut [f64]) -> bool {
+        if self.face && !w.is_empty() {
+            let mut t: Vec<f64> = self.free.iter().map(|&i| w[i]).collect();
+            project_off(self.rank.face.as_ref(), &mut t, &mut Vec::new());
+            self.free.iter().zip(&t).for_each(|(&i, &t)| w[i] = t);
+        }
+        self.face
+    }
+
     fn reciprocal_condition(&self) -> f64 {
         let schur = || pivot_ratio(self.s.as_ref());
         match (self.form, &self.core) {
-            _ if self.deficient || self.augmented > 0.0 => 0.0,
+            _ if self.deficient || self.face || !self.augmented.is_empty() => 0.0,
             (Form::Range, Some(core)) => core.pivot_ratio.min(schur()),
             (Form::Primal, _) => pivot_ratio(self.k.as_ref()).min(schur()),
             _ => 0.0,

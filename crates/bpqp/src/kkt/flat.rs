@@ -23,6 +23,8 @@ pub(crate) fn factor_flat(
 ) -> Result<Option<f64>, Breakdown> {
     match kkt.factor(dx, dc) {
         Ok(()) if !kkt.flat() => return Ok(None),
+        // it leaves the face by itself
+        Ok(()) if kkt.leave_face(&mut []) => return Ok(Some(0.0)),
         Ok(()) | Err(Breakdown::Inertia) => {}
         Err(other) => return Err(other),
     }
@@ -72,6 +74,9 @@ impl FlatSolver {
 
     /// Subtracts from `w` its projection on the face; twice, for the first is accurate to `rounding/delta` only.
     fn leave_face(&mut self, kkt: &mut dyn KktFactor, delta: f64, w: &mut [f64], rows: usize) {
+        if kkt.leave_face(w) {
+            return;
+        }
         for _ in 0..2 {
             self.u.clear();
             self.u.extend_from_slice(w);

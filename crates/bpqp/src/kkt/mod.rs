@@ -26,7 +26,9 @@ mod equilibrate;
 mod flat;
 mod kernels;
 mod ldl;
+mod probe;
 mod range_space;
+mod rank;
 mod refine;
 mod solver;
 mod sparse;
@@ -42,6 +44,7 @@ pub(crate) use dense::DenseKkt;
 pub(crate) use equilibrate::{Units, power_of_two, raise_rows, ruiz};
 pub(crate) use flat::{FlatSolver, factor_flat};
 pub(crate) use kernels::{solve_lower, solve_lower_transposed};
+pub(crate) use probe::probe;
 pub(crate) use range_space::RangeSpace;
 pub(crate) use refine::{Refiner, add_magnitudes};
 pub(crate) use solver::KktSolver;
@@ -81,6 +84,12 @@ pub trait KktFactor: Send {
     /// directions `w` with `(P + diag(dx)) w = 0` and `C w = 0` on the kept rows. Implementations that fail with
     /// [`Breakdown::Inertia`] there never say so.
     fn flat(&mut self) -> bool {
+        false
+    }
+
+    /// Where the last factorization is of a face, and knows it exactly: drops the part of `w` along it, and says true. Its
+    /// solves then are of least norm by themselves.
+    fn leave_face(&self, _w: &mut [f64]) -> bool {
         false
     }
 

@@ -22,13 +22,13 @@ pub(super) const DELTAS: [f64; 3] = [1.0 / (1u64 << 26) as f64, 1.0 / (1u64 << 2
 /// ones mean that rows are dependent.
 const SCHUR_DELTA: f64 = 1.0 / (1u64 << 44) as f64;
 const SCHUR_PIVOT: f64 = 1e-9;
+/// The same relative to the largest diagonal entry of the Schur complement, whose rounding is in every pivot.
+const SCHUR_ROUNDING: f64 = 1e-13;
 /// Regularization tried when refinement with the first one does not get anywhere near rounding, as where curvature far
 /// below it decides (optimal control with tiny weights on the controls); and the relative residual that calls
 /// for it.
 const SHARP_DELTA: f64 = 1.0 / (1u64 << 40) as f64;
 const SHARPEN: f64 = 1e-5;
-/// Rows are dependent if a combination of them, of largest weight 1, vanishes to this in the equilibrated matrix.
-const DEPENDENT: f64 = 1e-9;
 /// Sweeps of the equilibration.
 const RUIZ_SWEEPS: usize = 8;
 /// Largest exponent of its factors.
@@ -66,6 +66,8 @@ pub struct SparseKkt {
     weight: Vec<f64>,
     sharp: Sharp,
     deficient: bool,
+    /// The regularization of the last factorization.
+    delta: f64,
     scales: (f64, f64),
     /// The diagonals that were factored.
     dx: Vec<f64>,
@@ -96,6 +98,7 @@ impl SparseKkt {
             weight: vec![1.0; dim],
             sharp: Sharp::Untried,
             deficient: false,
+            delta: DELTAS[0],
             scales: (1.0, 1.0),
             dx: vec![0.0; n],
             dc: vec![0.0; m],
@@ -157,6 +160,29 @@ impl SparseKkt {
         self.factor_any(deltas)
     }
 
+    /// More equations than free variables are dependent, whatever rounding makes of the last pivots.
+    fn more_rows_than_variables(&self) -> bool {
+        let equations = self.dc.iter().filter(|d| **d == 0.0).count();
+        equations > self.dx.iter().filter(|d| d.is_finite()).count()
+    }
+
+    /// The largest diagonal entry of the Schur complement of the positive diagonal, whose variables come first.
+    fn largest_schur(&mut self) -> f64 {
+        let (n, col_ptr, row_idx) = (self.n, self.ldl.col_ptr(), self.ldl.row_idx());
+        self.r.fill(0.0);
+        let variables = self.ldl.place().iter().zip(&self.analysis.diagonal_at).take(n);
+        variables.for_each(|(&p, &at)| self.size[p] = self.exact[at].max(SCHUR_DELTA));
+        for j in 0..self.r.len() {
+            for k in col_ptr[j]..col_ptr[j + 1] {
+                let (variable, row) = (row_idx[k].min(j), row_idx[k].max(j));
+                if variable < n && row >= n {
+                    self.r[row] += self.exact[k] * self.exact[k] / self.size[variable];
+                }
+            }
+        }
+        self.r.iter().fold(0.0_f64, |m, v| m.max(*v))
+    }
+
     /// Factors what is staged.
     fn factor_any(&mut self, deltas: &[f64]) -> Result<(), Breakdown> {
         let n = self.n;
@@ -167,7 +193,8 @@ impl SparseKkt {
         if self.ldl.primal_first()
             && let Ok(pivots) = self.factor_with(SCHUR_DELTA)
             && pivots.positive == n
-            && pivots.smallest_negative > SCHUR_PIVOT
+            && pivots.smallest_negative > SCHUR_PIVOT.max(SCHUR_ROUNDING * self.largest_schur())
+            && !self.more_rows_than_variables()
         {
             return Ok(());
         }
@@ -175,7 +202,7 @@ impl SparseKkt {
         for delta in sharp.into_iter().chain(deltas.iter().copied()) {
             match self.factor_with(delta) {
                 Ok(pivots) if pivots.positive == n => {
-                    self.deficient = self.hard_rows_dependent();
+                    self.deficient = self.hard_rows_dependent()?;
                     return Ok(());
                 }
                 Ok(_) => failure = Breakdown::Inertia,
@@ -184,35 +211,6 @@ impl SparseKkt {
             }
         }
         Err(failure)
-    }
-
-    /// Are the rows with `dc = 0` dependent? Two steps of inverse iteration on the regularized matrix blow up what lies in
-    /// the null space of their transpose; `v` with `C'v = 0` then proves it.
-    fn hard_rows_dependent(&mut self) -> bool {
-        let (n, place) = (self.n, self.ldl.place());
-        if !self.dc.contains(&0.0) {
-            return false;
-        }
-        self.x.fill(0.0);
-        for (j, _) in self.dc.iter().enumerate().filter(|(_, d)| **d == 0.0) {
-            // without symmetry, the same every time
-            self.x[place[n + j]] = 1.0 + ((j * 7919 + 13) % 101) as f64 / 101.0;
-        }
-        for _ in 0..2 {
-            self.ldl.solve(&mut self.x);
-            let place = self.ldl.place();
-            place[..n].iter().for_each(|&p| self.x[p] = 0.0);
-            self.dc.iter().zip(&place[n..]).filter(|(d, _)| **d != 0.0).for_each(|(_, &p)| self.x[p] = 0.0);
-            let size = self.x.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
-            if !(size > 0.0 && size.is_finite()) {
-                return false;
-            }
-            self.x.iter_mut().for_each(|v| *v /= size);
-        }
-        self.r.fill(0.0);
-        self.size.fill(0.0);
-        self.ldl.residual(&self.exact, &self.x, &mut self.r, &mut self.size);
-        self.ldl.place()[..n].iter().all(|&p| self.r[p].abs() <= DEPENDENT)
     }
 
     /// The matrix that was asked for: data, diagonals of the pass, pins.
@@ -251,6 +249,7 @@ impl SparseKkt {
     /// `values = exact + regularization`, and its factorization.
     fn factor_with(&mut self, delta: f64) -> Result<Pivots, PivotError> {
         let (n, m) = (self.n, self.m);
+        self.delta = delta;
         let values = self.ldl.values_mut();
         values.copy_from_slice(&self.exact);
         for i in 0..self.scale.len() {
@@ -329,31 +328,8 @@ impl KktFactor for SparseKkt {
         self.deficient
     }
 
-    /// By inverse iteration on the regularized matrix, which blows up what lies in the null space.
     fn flat(&mut self) -> bool {
-        let (n, m) = (self.n, self.m);
-        if self.ldl.primal_first() {
-            return false;
-        }
-        self.x.fill(0.0);
-        let place = self.ldl.place();
-        for (j, &p) in place[..n].iter().enumerate().filter(|&(_, &p)| !self.pinned[p]) {
-            // without symmetry, the same every time
-            self.x[p] = 1.0 + ((j * 7919 + 13) % 101) as f64 / 101.0;
-        }
-        for _ in 0..2 {
-            self.ldl.solve(&mut self.x);
-            self.ldl.place()[n..n + m].iter().for_each(|&p| self.x[p] = 0.0);
-            let size = self.x.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
-            if !(size > 0.0 && size.is_finite()) {
-                return false;
-            }
-            self.x.iter_mut().for_each(|v| *v /= size);
-        }
-        self.r.fill(0.0);
-        self.size.fill(0.0);
-        self.ldl.residual(&self.exact, &self.x, &mut self.r, &mut self.size);
-        self.r.iter().all(|r| r.abs() <= DEPENDENT)
+        !self.ldl.primal_first() && self.has_flat_direction()
     }
 }
 
@@ -451,5 +427,6 @@ impl SparseKkt {
     }
 }
 
+mod null;
 #[cfg(test)]
 mod tests;

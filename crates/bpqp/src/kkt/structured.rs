@@ -327,6 +327,10 @@ impl KktFactor for StructuredKkt {
         self.use_general && self.general.as_mut().is_some_and(|general| general.flat())
     }
 
+    fn leave_face(&self, w: &mut [f64]) -> bool {
+        self.other().is_some_and(|general| general.leave_face(w))
+    }
+
     fn reciprocal_condition(&self) -> f64 {
         match self.other() {
             Some(general) => general.reciprocal_condition(),

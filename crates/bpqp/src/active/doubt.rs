@@ -1,0 +1,121 @@
+//! How sure is what was computed? An uncertainty for every variable, multiplier and slack, in its own unit.
+//!
+//! A unit taken from the largest numbers of a problem hides the small ones, and one taken from a number itself fails where
+//! that is zero. What a number can be told from is what rounding may have made of it: the change of the solution under
+//! perturbations of every equation by its own residual and the rounding of its own terms. One solve with random signs
+//! gives its size.
+
+use super::{ActiveSet, Side};
+use crate::kkt::{KktFactor, add_magnitudes, probe};
+use crate::residuals::ResidualWork;
+use crate::thresholds::{DOUBT, TERM_ROUNDING};
+use crate::{Point, Qp};
+
+/// Uncertainties, each times [`DOUBT`].
+#[derive(Debug, Default)]
+pub(crate) struct Doubts {
+    /// Of the variables.
+    pub x: Vec<f64>,
+    /// Of the multipliers of the inequalities that are active, of the slacks of the others.
+    pub rows: Vec<f64>,
+    /// Of the multipliers of the bounds.
+    pub bounds: Vec<f64>,
+    terms_w: Vec<f64>,
+    terms_v: Vec<f64>,
+    w: Vec<f64>,
+    v: Vec<f64>,
+    moved: Vec<f64>,
+    pulled: Vec<f64>,
+    multipliers: Vec<f64>,
+    magnitudes: Vec<f64>,
+    rank: Vec<f64>,
+    no_diagonal: (Vec<f64>, Vec<f64>),
+}
+
+fn refill(v: &mut Vec<f64>, n: usize) {
+    v.clear();
+    v.resize(n, 0.0);
+}
+
+impl Doubts {
+    /// Sizes of the terms of every equation at `point`.
+    pub fn measure(&mut self, qp: &Qp, point: &Point) {
+        self.terms_w.clear();
+        self.terms_w.extend(qp.q.iter().zip(&point.z_box).map(|(q, z)| q.abs() + z.abs()));
+        self.terms_v.clear();
+        self.terms_v.extend(qp.b.iter().chain(qp.h.iter()).map(|b| if b.is_finite() { b.abs() } else { 0.0 }));
+        self.multipliers.clear();
+        self.multipliers.extend(point.y.iter().chain(&point.z));
+        refill(&mut self.no_diagonal.0, qp.n());
+        refill(&mut self.no_diagonal.1, self.terms_v.len());
+        let none = (&self.no_diagonal.0[..], &self.no_diagonal.1[..]);
+        let sizes = (&mut self.terms_w[..], &mut self.terms_v[..]);
+        add_magnitudes(qp.kkt(), none, (&point.x, &self.multipliers), sizes, (&mut self.magnitudes, &mut self.rank));
+    }
+
+    /// True if every equation of the set holds to this part of its own terms.
+    pub fn hold(&self, work: &ResidualWork, set: &ActiveSet, part: f64) -> bool {
+        let m = work.equality.len();
+        let free = work.stationarity.iter().zip(&self.terms_w).zip(&set.bound);
+        let rows = work.slack.iter().zip(&self.terms_v[m..]).zip(&set.g);
+        free.into_iter().all(|((r, terms), side)| *side != Side::Free || r.abs() <= part * terms)
+            && work.equality.iter().zip(&self.terms_v).all(|(r, terms)| r.abs() <= part * terms)
+            && rows.into_iter().all(|((s, terms), active)| !active || s.abs() <= part * terms)
+    }
+
+    /// Uncertainties from what is left of the equations and the rounding of their terms, by a solve with the factors of
+    /// the set. Where rows are dependent their perturbations would contradict each other, and are left out.
+    pub fn load(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, at: (&Point, &ResidualWork), set: &ActiveSet) {
+        let (point, work) = at;
+        let (n, m) = (qp.n(), qp.n_equality());
+        let error = |r: f64, terms: f64| r.abs() + TERM_ROUNDING * terms;
+        self.w.clear();
+        self.w.extend((0..n).map(|j| match set.bound[j] {
+            Side::Free => probe(1, j) * error(work.stationarity[j], self.terms_w[j]),
+            _ => 0.0,
+        }));
+        let dependent = kkt.deficient();
+        self.v.clear();
+        self.v.extend((0..self.terms_v.len()).map(|i| {
+            let r = match i.checked_sub(m) {
+                None => work.equality[i],
+                Some(i) if set.g[i] => work.slack[i],
+                Some(_) => return 0.0,
+            };
+            if dependent { 0.0 } else { probe(2, i) * error(r, self.terms_v[i]) }
+        }));
+        kkt.solve(&mut self.w, &mut self.v);
+        refill(&mut self.moved, qp.n_inequality());
+        qp.g.mul_add(1.0, &self.w, &mut self.moved);
+        refill(&mut self.pulled, n);
+        qp.p.mul_add(1.0, &self.w, &mut self.pulled, &mut self.rank);
+        qp.kkt().tmul_add(1.0, &self.v, &mut self.pulled);
+        let doubt = |moved: f64, terms: f64| DOUBT * (moved.abs() + TERM_ROUNDING * terms);
+        self.x.clear();
+        self.x.extend((0..n).map(|j| doubt(self.w[j], point.x[j].abs())));
+        self.bounds.clear();
+        self.bounds.extend((0..n).map(|j| doubt(self.pulled[j], self.terms_w[j])));
+        self.rows.clear();
+        self.rows.extend((0..set.g.len()).map(|i| match set.g[i] {
+            true => doubt(self.v[m + i], point.z[i].abs()),
+            false => doubt(self.moved[i], self.terms_v[m + i]),
+        }));
+    }
+
+    /// By how many uncertainties condition `i` (the inequalities, then the bounds) is violated; and whether it is held or
+    /// missed by less than one.
+    pub fn violation(&self, qp: &Qp, i: usize, (point, work): (&Point, &ResidualWork), set: &ActiveSet) -> (f64, bool) {
+        let judge = |margin: f64, doubt: f64| (if -margin > doubt { -margin / doubt } else { 0.0 }, margin <= doubt);
+        let Some(j) = i.checked_sub(set.g.len()) else {
+            let margin = if set.g[i] { point.z[i] } else { work.slack[i] };
+            return judge(margin, self.rows[i]);
+        };
+        let (x, z) = (point.x[j], point.z_box[j]);
+        match set.bound[j] {
+            Side::Fixed => (0.0, false),
+            Side::Lower => judge(-z, self.bounds[j]),
+            Side::Upper => judge(z, self.bounds[j]),
+            Side::Free => judge((x - qp.lb[j]).min(qp.ub[j] - x), self.x[j]),
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Rank and null space of a dense system, by elimination with full pivoting in equilibrated units.
+//!
+//! Cholesky factors of `H K^-1 H'` and `K + H'H` see squares: what is singular and what has a condition of 1e8 look alike
+//! in them. Here the hard rows `H` are eliminated themselves, and `K` on their null space only where it exists: the rank
+//! of each is told from rounding down to a condition of about 1e12. Costs as much as a factorization, and is asked for
+//! only where a pivot leaves a doubt.
+
+use super::equilibrate::{power_of_two, ruiz};
+use crate::matrix::resize;
+use crate::thresholds::rank_rounding;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, Par};
+
+const SWEEPS: usize = 8;
+/// Largest exponent of a factor of the equilibration.
+const LIMIT: f64 = 500.0;
+
+/// What elimination finds of the system `[K H'; H 0]`.
+pub(super) struct Rank {
+    /// The rank of the rows `H`.
+    pub rows: usize,
+    /// An orthonormal basis, in the units of the variables, of the directions `w` with `K w = 0` and `H w = 0`.
+    pub face: Mat<f64>,
+    factors: Vec<f64>,
+    largest: Vec<f64>,
+    /// H', column by column, in elimination.
+    t: Vec<f64>,
+    /// Variable in each row of `t`.
+    order: Vec<usize>,
+    k: Mat<f64>,
+    null: Mat<f64>,
+    product: Mat<f64>,
+    reduced: Mat<f64>,
+    terms: Vec<f64>,
+    chosen: Vec<usize>,
+    column_max: Vec<(f64, usize)>,
+}
+
+impl Default for Rank {
+    fn default() -> Self {
+        let empty = || Mat::zeros(0, 0);
+        Rank {
+            rows: 0,
+            face: empty(),
+            factors: Vec::new(),
+            largest: Vec::new(),
+            t: Vec::new(),
+            order: Vec::new(),
+            k: empty(),
+            null: empty(),
+            product: empty(),
+            reduced: empty(),
+            terms: Vec::new(),
+            chosen: Vec::new(),
+            column_max: Vec::new(),
+        }
+    }
+}
+
+impl Rank {
+    /// Finds the rank of the rows in the columns of `rows`.
+    pub fn examine_rows(&mut self, rows: &Mat<f64>) {
+        let (f, h) = (rows.nrows(), rows.ncols());
+        self.load(rows, None);
+        self.rows = self.eliminate(f, h, None);
+    }
+
+    /// The same, and the face beside the lower triangle of `k`.
+    pub fn examine(&mut self, rows: &Mat<f64>, k: &Mat<f64>) {
+        let (f, h) = (rows.nrows(), rows.ncols());
+        self.examine_rows(rows);
+        // the rank of the rows is theirs alone, but which variables follow from the others is chosen in the units of both: the
+        // largest curvature must not be in every direction of the null space
+        self.load(rows, Some(k));
+        self.rows = self.eliminate(f, h, Some(self.rows));
+        self.find_face(f, k);
+    }
+
+    fn load(&mut self, rows: &Mat<f64>, k: Option<&Mat<f64>>) {
+        let (f, h) = (rows.nrows(), rows.ncols());
+        self.equilibrate(rows, k);
+        self.t.clear();
+        for j in 0..h {
+            let e = self.factors[f + j];
+            self.t.extend(rows.col_as_slice(j).iter().zip(&self.factors).map(|(v, d)| v * d * e));
+        }
+    }
+
+    fn equilibrate(&mut self, rows: &Mat<f64>, k: Option<&Mat<f64>>) {
+        let (f, h) = (rows.nrows(), rows.ncols());
+        self.factors.clear();
+        self.factors.resize(f + h, 1.0);
+        self.largest.clear();
+        self.largest.resize(f + h, 0.0);
+        ruiz(SWEEPS, f64::INFINITY, (&mut self.factors, &mut self.largest), |s, largest| {
+            let mut raise = |i: usize, j: usize, v: f64| {
+                let v = (v * s[i] * s[j]).abs();
+                largest[i] = largest[i].max(v);
+                largest[j] = largest[j].max(v);
+            };
+            for (k, j) in k.iter().flat_map(|k| (0..f).map(move |j| (k, j))) {
+                for (i, &v) in k.col_as_slice(j).iter().enumerate().skip(j) {
+                    raise(i, j, v);
+                }
+            }
+            for j in 0..h {
+                for (i, &v) in rows.col_as_slice(j).iter().enumerate() {
+                    raise(i, f + j, v);
+                }
+            }
+        });
+        self.factors.iter_mut().for_each(|s| *s = power_of_two(*s, LIMIT));
+    }
+
+    /// Eliminates `t` with full pivoting; afterwards row p of the upper triangular factor is in column p, from entry p on.
+    /// Stops at what is rounding, or after `known` steps; returns their number.
+    fn eliminate(&mut self, f: usize, h: usize, known: Option<usize>) -> usize {
+        let rounding = if known.is_some() { 0.0 } else { rank_rounding(f.max(h)) };
+        self.order.clear();
+        self.order.extend(0..f);
+        self.column_max.clear();
+        self.column_max.extend((0..h).map(|j| largest_of(&self.t[j * f..(j + 1) * f])));
+        let most = known.unwrap_or(f.min(h));
+        for p in 0..most {
+            let larger = |best: usize, j: usize| if self.column_max[j].0 > self.column_max[best].0 { j } else { best };
+            let j = (p..h).fold(p, larger);
+            let (size, i) = self.column_max[j];
+            // also where it is NaN
+            if size.is_nan() || size <= rounding {
+                return p;
+            }
+            self.column_max.swap(p, j);
+            for k in 0..if j == p { 0 } else { f } {
+                self.t.swap(p * f + k, j * f + k);
+            }
+            for c in 0..if i == p { 0 } else { h } {
+                self.t.swap(c * f + p, c * f + i);
+            }
+            self.order.swap(p, i);
+            let (done, rest) = self.t.split_at_mut((p + 1) * f);
+            let source = &done[p * f + p..];
+            for (column, max) in rest.chunks_exact_mut(f).zip(&mut self.column_max[p + 1..]) {
+                let column = &mut column[p..];
+                let factor = column[0] / source[0];
+                if factor != 0.0 {
+                    column.iter_mut().zip(source).for_each(|(t, s)| *t -= factor * s);
+                }
+                column[0] = 0.0;
+                let (size, at) = largest_of(column);
+                *max = (size, at + p);
+            }
+        }
+        most
+    }
+
+    /// The null space of the rows, then that of `k` on it.
+    fn find_face(&mut self, f: usize, k: &Mat<f64>) {
+        let (r, q) = (self.rows, f - self.rows);
+        resize(&mut self.face, f, 0);
+        if q == 0 {
+            return;
+        }
+        // null vectors of the triangular factor: one unknown is 1, the other dependent ones 0
+        resize(&mut self.null, f, q);
+        self.null.fill(0.0);
+        for c in 0..q {
+            let mut a = vec![0.0; r];
+            for p in (0..r).rev() {
+                let row = &self.t[p * f..(p + 1) * f];
+                let known: f64 = (p + 1..r).map(|j| row[j] * a[j]).sum();
+                a[p] = -(row[r + c] + known) / row[p];
+            }
+            let column = self.null.col_as_slice_mut(c);
+            a.iter().enumerate().for_each(|(p, v)| column[self.order[p]] = *v);
+            column[self.order[r + c]] = 1.0;
+        }
+        resize(&mut self.k, f, f);
+        for j in 0..f {
+            for i in j..f {
+                let v = k[(i, j)] * self.factors[i] * self.factors[j];
+                (self.k[(i, j)], self.k[(j, i)]) = (v, v);
+            }
+        }
+        resize(&mut self.product, f, q);
+        resize(&mut self.reduced, q, q);
+        let null = self.null.as_ref();
+        matmul(self.product.as_mut(), Accum::Replace, self.k.as_ref(), null, 1.0, Par::Seq);
+        matmul(self.reduced.as_mut(), Accum::Replace, null.transpose(), self.product.as_ref(), 1.0, Par::Seq);
+        // sizes of the terms of each curvature
+        self.k.as_mut().col_iter_mut().for_each(|c| c.iter_mut().for_each(|v| *v = v.abs()));
+        self.terms.clear();
+        for c in 0..q {
+            let z = self.null.col_as_slice(c);
+            let inner = |j: usize| self.k.col_as_slice(j).iter().zip(z).map(|(k, z)| k * z.abs()).sum::<f64>();
+            let terms: f64 = (0..f).filter(|&j| z[j] != 0.0).map(|j| inner(j) * z[j].abs()).sum();
+            self.terms.push(terms.sqrt());
+        }
+        self.cholesky(rank_rounding(f));
+    }
+
+    /// Cholesky with diagonal pivoting of the reduced Hessian, in units of its terms; what it leaves is the face.
+    fn cholesky(&mut self, rounding: f64) {
+        let q = self.reduced.ncols();
+        for j in 0..q {
+            for i in 0..q {
+                let unit = self.terms[i] * self.terms[j];
+                self.reduced[(i, j)] = if unit > 0.0 { self.reduced[(i, j)] / unit } else { 0.0 };
+            }
+        }
+        self.chosen.clear();
+        let r = &mut self.reduced;
+        let mut left: Vec<usize> = (0..q).collect();
+        while let Some((at, _)) = left
+            .iter()
+            .map(|&i| r[(i, i)])
+            .enumerate()
+            .filter(|(_, v)| *v > rounding)
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+        {
+            let p = left.swap_remove(at);
+            let pivot = r[(p, p)];
+            for &j in &left {
+                let factor = r[(p, j)] / pivot;
+                if factor != 0.0 {
+                    for &i in &left {
+                        let v = r[(i, p)];
+                        r[(i, j)] -= factor * v;
+                    }
+                }
+            }
+            self.chosen.push(p);
+        }
+        // each column that is left gives a null vector: the pivots in reverse order solve for the others
+        let f = self.null.nrows();
+        resize(&mut self.face, f, left.len());
+        for (c, &free) in left.iter().enumerate() {
+            let mut a = vec![0.0; q];
+            a[free] = 1.0;
+            for (s, &p) in self.chosen.iter().enumerate().rev() {
+                let later: f64 = self.chosen[s + 1..].iter().map(|&j| r[(p, j)] * a[j]).sum();
+                a[p] = -(r[(p, free)] + later) / r[(p, p)];
+            }
+            let column = self.face.col_as_slice_mut(c);
+            column.fill(0.0);
+            for (j, a) in a.iter().enumerate().filter(|(_, a)| **a != 0.0) {
+                let unit = if self.terms[j] > 0.0 { self.terms[j] } else { self.terms[free].max(f64::MIN_POSITIVE) };
+                let unit = if self.terms[free] > 0.0 { self.terms[free] / unit } else { 1.0 };
+                for (o, (z, d)) in column.iter_mut().zip(self.null.col_as_slice(j).iter().zip(&self.factors)) {
+                    *o += a * unit * z * d;
+                }
+            }
+        }
+        orthonormalize(&mut self.face);
+    }
+}
+
+/// The largest magnitude, and where it is.
+fn largest_of(v: &[f64]) -> (f64, usize) {
+    let largest = v.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+    (largest, v.iter().position(|v| v.abs() == largest).unwrap_or(0))
+}
+
+/// Modified Gram-Schmidt, twice.
+fn orthonormalize(m: &mut Mat<f64>) {
+    for j in 0..m.ncols() {
+        let size = m.col_as_slice(j).iter().fold(0.0_f64, |a, v| a.max(v.abs()));
+        if size > 0.0 {
+            m.col_as_slice_mut(j).iter_mut().for_each(|v| *v /= size);
+        }
+        for _ in 0..2 {
+            for i in 0..j {
+                let along: f64 = m.col_as_slice(i).iter().zip(m.col_as_slice(j)).map(|(a, b)| a * b).sum();
+                for k in 0..m.nrows() {
+                    let v = m[(k, i)];
+                    m[(k, j)] -= along * v;
+                }
+            }
+            let norm = m.col_as_slice(j).iter().map(|v| v * v).sum::<f64>().sqrt();
+            if norm > 0.0 {
+                m.col_as_slice_mut(j).iter_mut().for_each(|v| *v /= norm);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rank(rows: &[&[f64]], k: &[&[f64]]) -> (usize, usize) {
+        let f = k.len();
+        let h = Mat::from_fn(f, rows.len(), |i, j| rows[j][i]);
+        let k = Mat::from_fn(f, f, |i, j| k[i][j]);
+        let mut out = Rank::default();
+        out.examine(&h, &k);
+        for c in 0..out.face.ncols() {
+            let z = out.face.col_as_slice(c);
+            for row in rows {
+                let (sum, terms) =
+                    row.iter().zip(z).fold((0.0, 0.0), |(s, t), (a, z)| (s + a * z, t + f64::abs(a * z)));
+                assert!(f64::abs(sum) <= 1e-13 * terms, "{sum} of {terms}");
+            }
+            for i in 0..f {
+                let (sum, terms) =
+                    (0..f).fold((0.0, 0.0), |(s, t), j| (s + k[(i, j)] * z[j], t + (k[(i, j)] * z[j]).abs()));
+                assert!(f64::abs(sum) <= 1e-13 * terms, "{sum} of {terms}");
+            }
+        }
+        (out.rows, out.face.ncols())
+    }
+
+    #[test]
+    fn tells_faces_and_dependence_in_any_units() {
+        let p: &[&[f64]] = &[&[4.0, -2.0, -2.0], &[-2.0, 1.0, 1.0], &[-2.0, 1.0, 1.0]];
+        assert_eq!(rank(&[&[-1.0, 1.0, -1.0]], p), (1, 1));
+        assert_eq!(rank(&[&[-1.0, 1.0, -1.0], &[0.0, 1.0, 3.0]], p), (2, 0));
+        assert_eq!(rank(&[&[-1.0, 1.0, -1.0], &[2048.0, -2048.0, 2048.0]], p), (1, 1));
+        let zero: &[&[f64]] = &[&[0.0; 3], &[0.0; 3], &[0.0; 3]];
+        let (a, b) = (1.0 / 2048.0, 4096.0);
+        assert_eq!(rank(&[&[a, 2.0 * a, 3.0 * a], &[b, 2.0 * b, 3.0 * b], &[0.0, 0.0, 1e-9]], zero), (2, 1));
+        assert_eq!(rank(&[], zero), (0, 3));
+        assert_eq!(rank(&[&[1.0, 1.0, 0.0], &[1.0, 1.0 + 1e-10, 0.0], &[0.0, 0.0, 1.0]], zero), (3, 0));
+        assert_eq!(rank(&[], &[&[1.0, 1.0], &[1.0, 1.0 + 1e-10]]), (0, 0));
+        assert_eq!(rank(&[], &[&[1e-20, 0.0], &[0.0, 1e20]]), (0, 0));
+    }
+}

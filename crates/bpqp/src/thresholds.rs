@@ -1,0 +1,38 @@
+//! Every threshold of a decision that a verdict rests on, with its reason.
+//!
+//! All are relative to the terms that a number is the difference of, in the unit of its own row and column, so that no
+//! scaling of the problem changes a decision. Rounding is a few `EPSILON` per term; the data are taken as exact.
+
+/// A pivot that keeps more than this of its diagonal entry is none of rounding, whatever the growth of the elimination:
+/// below it the decision is made by an elimination with full pivoting.
+pub(crate) const CLEAR_PIVOT: f64 = 1e-9;
+
+/// What elimination with full pivoting leaves of a vanishing entry, in an equilibrated matrix of this order: rounding
+/// of each of its steps, and some growth. Matrices of condition 1e10 keep pivots a thousand times larger.
+pub(crate) fn rank_rounding(order: usize) -> f64 {
+    64.0 * f64::EPSILON * order.max(8) as f64
+}
+
+/// Steps of inverse iteration for a null vector of a sparse matrix. After `t` steps with a regularization `d` what is left
+/// of a direction of curvature `c` contributes `c (d/(c + d))^t <= d/(e t)` to the residual.
+pub(crate) const NULL_STEPS: usize = 24;
+/// Right-hand sides without structure, from which each search for a null vector starts anew. One misses a null vector that
+/// is orthogonal to it up to a part p with probability p.
+pub(crate) const PROBES: u64 = 2;
+/// A null vector is one when what it leaves in each row is this part of the largest entry of that row.
+pub(crate) const NULL_RESIDUAL: f64 = 1e-9;
+/// A probe meets a null space with at least this part of its length divided by the root of the dimension.
+pub(crate) const PROBE_SHARE: f64 = 1e-3;
+
+/// Curvature above minus this times the scale of the rows of P is what rounding leaves of a semidefinite matrix: the
+/// root of the rounding unit, to which an elimination without pivoting is sure.
+pub(crate) const CURVATURE_ROUNDING: f64 = 1.0 / (1u64 << 26) as f64;
+
+/// Multipliers and slacks that are this many times their own uncertainty decide nothing: the uncertainty is an estimate
+/// from one solve.
+pub(crate) const DOUBT: f64 = 64.0;
+/// Rounding of a term in the making of a residual, times what the sums of a few terms add.
+pub(crate) const TERM_ROUNDING: f64 = 4.0 * f64::EPSILON;
+/// Multipliers and slacks above this multiple of the scales of the whole problem need no estimate of their own: rounding
+/// reaches them only where the condition is above 1e9.
+pub(crate) const CLEARLY: f64 = 1e-6;
