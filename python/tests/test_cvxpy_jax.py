@@ -116,7 +116,7 @@ def test_second_derivatives_in_every_order_under_jit_and_vmap() -> None:
 def test_second_derivatives_of_a_semidefinite_cone_are_refused() -> None:
     program = programs.correlation()
     layer = CvxpyLayer(program.problem, program.parameters, program.variables)
-    with pytest.raises(bpqp.UnsupportedError, match="second derivative.*psd"):
+    with pytest.raises(bpqp.UnsupportedError, match=r"second derivative.*psd"):
         jax.hessian(lambda c: layer(c)[0].sum())(jnp.asarray(program.values[0]))
 
 

@@ -113,7 +113,7 @@ def test_torch() -> None:
     import torch
 
     tensors = {k: torch.tensor(v) for k, v in batch().items()}
-    q = tensors["q"].requires_grad_()
+    tensors["q"].requires_grad_()
     for full in (False, True):
         out = bt.solve_qp(**tensors, **LOOSE, full=full)
         with pytest.warns(bpqp.GradientWarning, match="1 of 2 derivatives.*element 1"):

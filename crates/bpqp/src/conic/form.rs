@@ -44,6 +44,8 @@ enum Storage {
     Dense,
     Sparse,
     Diagonal,
+    /// `diag(d) + F F'`.
+    Factored,
 }
 
 /// Where the rows and entries of a conic program are in the quadratic one.
@@ -120,7 +122,9 @@ impl Form {
         let storage =
             std::array::from_fn(|b| if full(stored[b], counts[b]) { Storage::Dense } else { Storage::Sparse });
         let (mut hessian, mut hessian_at) = (Storage::Sparse, Vec::new());
-        if let Some(p) = conic.p() {
+        if conic.factored {
+            hessian = Storage::Factored;
+        } else if let Some(p) = conic.p() {
             let symmetric = symmetric(conic, p.values())?;
             if p.triplets().all(|(i, j, v)| i == j && v >= 0.0) {
                 hessian = Storage::Diagonal;
@@ -209,9 +213,15 @@ impl Form {
     }
 
     fn hessian(&self, conic: &Conic, values: &[f64]) -> Result<Hessian, Error> {
+        if self.hessian == Storage::Factored {
+            let (d, f) = values.split_at(self.n);
+            let columns = f.len().checked_div(self.n).unwrap_or(0);
+            let f = Mat::from_fn(self.n, columns, |i, j| f[j * self.n + i]);
+            return Ok(Hessian::LowRank { d: d.to_vec(), f });
+        }
         let full = symmetric(conic, values)?;
         Ok(match self.hessian {
-            Storage::Sparse => Hessian::Sparse(full),
+            Storage::Sparse | Storage::Factored => Hessian::Sparse(full),
             Storage::Dense => Hessian::Dense(full.to_dense()),
             Storage::Diagonal => {
                 let mut d = vec![0.0; self.n];
@@ -254,7 +264,7 @@ impl Form {
                     entries.iter().for_each(|&(i, j, v)| m[(i, j)] = v);
                     Matrix::Dense(m)
                 }
-                Storage::Sparse | Storage::Diagonal => Matrix::Sparse(Csc::from_triplets(rows, self.n, entries)?),
+                Storage::Sparse | Storage::Diagonal | Storage::Factored => Matrix::Sparse(Csc::from_triplets(rows, self.n, entries)?),
             };
         }
         Ok(out)
@@ -451,6 +461,10 @@ impl Form {
     /// The gradient of P on the pattern of the caller; an entry off the diagonal of a triangle stands for both.
     fn hessian_values(&self, conic: &Conic, g: &Gradient) -> Option<Vec<f64>> {
         let (gradient, p) = (g.p.as_ref()?, conic.p()?);
+        if let Hessian::LowRank { d, f } = gradient {
+            let columns = (0..f.ncols()).flat_map(|j| f.col_as_slice(j));
+            return Some(d.iter().chain(columns).copied().collect());
+        }
         let values = p.triplets().zip(&self.hessian_at).map(|((i, j, _), &at)| {
             let twice = if conic.p_is_upper() && i != j { 2.0 } else { 1.0 };
             twice
