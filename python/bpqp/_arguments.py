@@ -28,6 +28,10 @@ class Factored:
         self.d = d
         self.F = F
 
+    def parts(self) -> tuple[Any, Any]:
+        """`(d, F)`."""
+        return self.d, self.F
+
     def __repr__(self) -> str:
         return f"Factored(d={self.d!r}, F={self.F!r})"
 

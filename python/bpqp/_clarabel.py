@@ -71,6 +71,19 @@ def _settings(given: dict[str, Any]) -> Any:
     return s
 
 
+def _quadratic(program: Any, values: Any, n: int) -> Any:
+    """P as a sparse matrix: a factored one is formed."""
+    from scipy import sparse
+
+    if values is None:
+        return sparse.csc_matrix((n, n))
+    pattern = program.pattern_P
+    if len(pattern) == 1:
+        F = values[n:].reshape(pattern[0], n)
+        return sparse.csc_matrix(np.diag(values[:n]) + F.T @ F)
+    return sparse.csc_matrix((values, pattern[1], pattern[0]), shape=(n, n))
+
+
 def solve_each(program: Any, data: tuple[Any, ...], size: int) -> tuple[Any, ...]:
     """`(x, s, y, z_box)`, and of each instance its status, iterations and seconds."""
     try:
@@ -97,7 +110,7 @@ def solve_each(program: Any, data: tuple[Any, ...], size: int) -> tuple[Any, ...
     for k in range(size):
         P, q, A, b = data[:4]
         start = time.perf_counter()
-        quadratic = sparse.csc_matrix((n, n)) if P is None else matrix(at(k, P), program.pattern_P, (n, n))
+        quadratic = _quadratic(program, None if P is None else at(k, P), n)
         pattern = (program.pattern_A[0], place[rows_of_A])
         constraints = matrix(at(k, A) * factor[rows_of_A], pattern, (m, n))
         constraints.sort_indices()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _bpqp
-from ._arguments import is_sparse, names_of, numbers_of
+from ._arguments import Factored, is_sparse, names_of, numbers_of
 from ._base import BaseSolution
 from ._conic_data import (
     MATRICES,
@@ -19,6 +19,8 @@ from ._conic_data import (
     checked_cones,
     collect,
     cone_rows,
+    factored,
+    factors,
     matrix,
     onto,
     vector,
@@ -110,6 +112,8 @@ class ConicSolution(BaseSolution):
         if name not in MATRICES:
             return value if own.form is None else value.sum(-1)
         rows, cols = own.shape
+        if own.template is Factored:
+            return factors(own, value)
         if own.template is None:
             full = np.swapaxes(value.reshape(*value.shape[:-1], cols, rows), -1, -2)
             return full if own.form is None else full[..., 0, :]
@@ -132,6 +136,14 @@ class ConicSolution(BaseSolution):
         own = self._arguments[name]
         label = f"tangent of {name}"
         size = own.shape[0] if own.form == "scalar" else None
+        if own.template is Factored:
+            if not isinstance(value, Factored):
+                raise DtypeError("the tangent of a Factored P is a Factored")
+            d, F = factors(own._replace(batched=False), np.zeros(own.values.shape[-1])).parts()
+            given = factored(label, Factored(d if value.d is None else value.d, F if value.F is None else value.F))
+            if given.pattern != own.pattern or given.shape != own.shape:
+                raise ArgumentError(f"the {label} has factors of other shapes than P")
+            return given.values
         given = matrix(label, value, row=own.form == "row") if name in MATRICES else vector(label, value, size)
         if given.shape != own.shape:
             raise ArgumentError(f"the {label} has shape {given.shape}, but {name} has {own.shape}")
@@ -170,6 +182,8 @@ class ConicSolution(BaseSolution):
         value = value if self._batch is not None else value[0]
         value = value[..., 0, :] if of == "objective" else value
         own = self._arguments[wrt]
+        if own.template is Factored:
+            return factors(own._replace(batched=False), value)
         if own.form == "scalar":
             return value.sum(-1)
         if own.pattern is None or own.template is not None:
@@ -225,8 +239,9 @@ def solve_conic(
     """Solves `min 1/2 x'P x + q'x  s.t.  A x + s = b, s in K, lb <= x <= ub`, one problem or a batch.
 
     The multipliers `y` are in the dual cone, `P x + q + A'y + z_box = 0` and `s'y = 0`. Arguments are NumPy arrays; `P`
-    and `A` may be scipy.sparse, or for a batch a list of these. Any may carry a batch dimension first; those that do not
-    are shared by the batch. `P=None` is a linear objective; a sparse `P` may be its upper triangle.
+    and `A` may be scipy.sparse, or for a batch a list of these. Any may carry a batch dimension first; those that do
+    not are shared by the batch. `P=None` is a linear objective; a sparse `P` may be its upper triangle; `P` may be
+    `Factored`.
 
     Args:
         P, q, A, b: (n, n), (n,), (m, n) and (m,). A number stands for every entry of `b`, a vector for the only row of

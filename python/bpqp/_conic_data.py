@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._arguments import as_array, check_sparse, is_sparse, numbers_of
+from ._arguments import Factored, as_array, check_sparse, is_sparse, numbers_of
 from ._errors import ArgumentError, DtypeError
 
 NAMES = ("P", "q", "A", "b", "lb", "ub")
@@ -24,7 +24,8 @@ CONES = {
     "dual_pow": "an exponent between 0 and 1",
 }
 Cone = tuple[Any, ...]
-Pattern = tuple[Any, Any]  # indptr and indices of compressed columns
+# indptr and indices of compressed columns; of a factored P its rank
+Pattern = tuple[Any, Any] | tuple[int]
 
 
 def cone_rows(cone: Cone) -> int:
@@ -75,6 +76,8 @@ class Argument(NamedTuple):
     shape: tuple[int, ...] = ()
     # "scalar" for a number that stands for a vector, "row" for a vector that stands for a matrix of one row
     form: str | None = None
+    # of a factored P: whether d and F are batched
+    parts: tuple[bool, bool] = (False, False)
 
 
 def vector(name: str, value: Any, size: int | None = None) -> Argument:
@@ -86,7 +89,7 @@ def vector(name: str, value: Any, size: int | None = None) -> Argument:
     return Argument(array, array.ndim == 2, shape=array.shape[-1:])
 
 
-def _full(rows: int, cols: int) -> Pattern:
+def _full(rows: int, cols: int) -> tuple[Any, Any]:
     return np.arange(cols + 1, dtype=np.int64) * rows, np.tile(np.arange(rows, dtype=np.int64), cols)
 
 
@@ -114,7 +117,7 @@ def _values(name: str, matrix: Any) -> Any:
     return np.ascontiguousarray(matrix.data, dtype=np.float64)
 
 
-def _pattern(matrix: Any) -> Pattern:
+def _pattern(matrix: Any) -> tuple[Any, Any]:
     matrix.sort_indices()
     return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
 
@@ -143,12 +146,40 @@ def _stack(name: str, matrices: Sequence[Any]) -> Argument:
     return Argument(values, True, (indptr, indices), type(matrices[0]), (rows, cols))
 
 
+def factored(name: str, value: Factored) -> Argument:
+    """A factored P: its values are d and the columns of F, one after the other."""
+    d, F = as_array(f"{name}.d", value.d, 1), as_array(f"{name}.F", value.F, 2)
+    if d.shape[-1] != F.shape[-2]:
+        raise ArgumentError(f"{name}.F has shape {F.shape}, but {name}.d has {d.shape[-1]} entries: one row for each")
+    if d.ndim > 1 and F.ndim > 2 and d.shape[0] != F.shape[0]:
+        raise ArgumentError(f"{name}.d has a batch of {d.shape[0]}, but {name}.F has one of {F.shape[0]}")
+    n, r = F.shape[-2:]
+    columns = np.swapaxes(F, -1, -2).reshape(*F.shape[:-2], n * r)
+    lead = d.shape[:-1] or F.shape[:-2]
+    parts = (np.broadcast_to(v, (*lead, v.shape[-1])) for v in (d, columns))
+    batched = (d.ndim > 1, F.ndim > 2)
+    values = np.ascontiguousarray(np.concatenate(list(parts), axis=-1))
+    return Argument(values, bool(lead), (r,), Factored, (n, n), None, batched)
+
+
+def factors(own: Argument, value: Any) -> Factored:
+    """Values as the factors; of a gradient, the one that the batch shares gets its sum."""
+    assert own.pattern is not None
+    n, r = own.shape[0], own.pattern[0]
+    d, F = value[..., :n], np.swapaxes(value[..., n:].reshape(*value.shape[:-1], r, n), -1, -2)
+    if own.batched and not own.parts[0]:
+        d = d.sum(0)
+    if own.batched and not own.parts[1]:
+        F = F.sum(0)
+    return Factored(d, F)
+
+
 def onto(label: str, given: Argument, own: Argument) -> Any:
     """Values on the pattern of the data; what is outside of it is refused."""
     assert own.pattern is not None and given.pattern is not None
     rows, cols = own.shape
 
-    def keys(pattern: Pattern) -> Any:
+    def keys(pattern: Any) -> Any:
         return np.repeat(np.arange(cols), np.diff(pattern[0])).astype(np.int64) * rows + pattern[1]
 
     ours, theirs = keys(own.pattern), keys(given.pattern)
@@ -168,7 +199,8 @@ def collect(values: dict[str, Any]) -> tuple[dict[str, Argument], int | None]:
     """The arguments that are there, with shapes that fit, and the size of the batch."""
     out: dict[str, Argument] = {}
     if values["P"] is not None:
-        out["P"] = matrix("P", values["P"])
+        P = values["P"]
+        out["P"] = factored("P", P) if isinstance(P, Factored) else matrix("P", P)
     for name in ("q", "A", "b"):
         if values[name] is None:
             raise ArgumentError(f"{name} is None: a cone program has q, A and b; pass zeros for none")

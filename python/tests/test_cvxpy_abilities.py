@@ -63,7 +63,14 @@ def test_on_failure(policy: str) -> None:
     assert torch.isnan(radius.grad[1]) if policy == "nan" else radius.grad[1] == 0
 
 
-CURVED = [programs.quadratic, programs.linear, programs.second_order, programs.entropy, programs.logistic, programs.power]
+CURVED = [
+    programs.quadratic,
+    programs.linear,
+    programs.second_order,
+    programs.entropy,
+    programs.logistic,
+    programs.power,
+]
 
 
 @pytest.mark.parametrize("make", CURVED, ids=lambda f: f.__name__)

@@ -60,7 +60,7 @@ def test_second_derivatives_in_every_order_of_modes() -> None:
 def test_second_derivatives_of_a_semidefinite_cone_are_refused_and_never_frozen() -> None:
     layer, (c,) = build(programs.correlation())
     (g,) = torch.autograd.grad((layer(c)[0] ** 2).sum(), c, create_graph=True)
-    with pytest.raises(bpqp.UnsupportedError, match="second derivative.*psd"):
+    with pytest.raises(bpqp.UnsupportedError, match=r"second derivative.*psd"):
         g.sum().backward()
     with pytest.raises(bpqp.UnsupportedError, match="second derivative"):
         jacfwd(jacrev(lambda c: layer(c)[0].sum()))(c.detach())

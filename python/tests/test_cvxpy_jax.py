@@ -91,7 +91,9 @@ def test_every_cone_in_both_modes(make: Any) -> None:
     check_grads(layer, arrays, order=1, modes=("fwd", "rev"), atol=1e-5, rtol=1e-5, eps=1e-6)
 
 
-@pytest.mark.parametrize("make", [p for p in programs.SMOOTH if p is not programs.correlation], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "make", [p for p in programs.SMOOTH if p is not programs.correlation], ids=lambda m: m.__name__
+)
 def test_second_derivatives_of_every_cone(make: Any) -> None:
     program = make()
     layer = CvxpyLayer(program.problem, program.parameters, program.variables, gp=program.gp)
@@ -114,7 +116,7 @@ def test_second_derivatives_in_every_order_under_jit_and_vmap() -> None:
 def test_second_derivatives_of_a_semidefinite_cone_are_refused() -> None:
     program = programs.correlation()
     layer = CvxpyLayer(program.problem, program.parameters, program.variables)
-    with pytest.raises(bpqp.UnsupportedError, match="second derivative.*psd"):
+    with pytest.raises(bpqp.UnsupportedError, match=r"second derivative.*psd"):
         jax.hessian(lambda c: layer(c)[0].sum())(jnp.asarray(program.values[0]))
 
 

@@ -23,6 +23,7 @@ from .._conic_data import cone_rows
 from .._errors import ArgumentError, UnsupportedError
 from ._attributes import Declared
 from ._chain import compile_problem
+from ._factor import recognize
 from ._solver import cones_of
 
 SYMMETRIC = ("symmetric", "PSD", "NSD", "hermitian")
@@ -37,7 +38,8 @@ class Canonical:
     Attributes:
         shape: rows and columns of A.
         cones: as for `bpqp.solve_conic`.
-        pattern: for P and A, `(indptr, indices)` of the compressed columns; None for a P that is absent.
+        pattern: for P and A, `(indptr, indices)` of the compressed columns; None for a P that is absent, `(rank,)` for
+            one that is `diag(d) + F F'`, whose values are d and the columns of F.
         maps: for each block, the sparse matrix from the entries that `inputs` names to its values.
         constant: for each block, what does not depend on parameters.
         inputs: pairs (parameter, logarithm?) whose flattened values, one after the other, the maps act on.
@@ -66,6 +68,7 @@ class Canonical:
         self.maximize = isinstance(problem.objective, cp.Maximize)
         self._read_maps(program, chain, parameters)
         self._read_outputs(problem, program, chain, inverse, variables)
+        recognize(self)
 
     # --- data from parameters
 

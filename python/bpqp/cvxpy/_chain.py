@@ -17,7 +17,7 @@ from cvxpy.reductions.solvers.solving_chain import resolve_and_build_chain
 from cvxpy.utilities.coeff_extractor import CoeffExtractor
 from scipy import sparse
 
-from ._solver import BPQP
+from ._solver import Rows
 
 
 class _SparseExtractor(CoeffExtractor):
@@ -87,8 +87,8 @@ class _Stuffing(ConeMatrixStuffing):
 
 
 def compile_problem(problem: cp.Problem, gp: bool, canon_backend: str | None) -> tuple[Any, Any, Any]:
-    """`(data, chain, inverse data)` of the problem for the solver `BPQP`; the problem itself is left as it is."""
-    chain = resolve_and_build_chain(problem, BPQP(), gp=gp, enforce_dpp=True, canon_backend=canon_backend)
+    """`(data, chain, inverse data)` of the problem for the solver `Rows`; the problem itself is left as it is."""
+    chain = resolve_and_build_chain(problem, Rows(), gp=gp, enforce_dpp=True, canon_backend=canon_backend)
     chain.reductions = [
         _Stuffing(quad_obj=r.quad_obj, canon_backend=r.canon_backend) if type(r) is ConeMatrixStuffing else r
         for r in chain.reductions

@@ -51,6 +51,8 @@ class BPQP(ConicSolver):
     PSD_TRIANGLE_KIND = TriangleKind.UPPER
     PSD_SQRT2_SCALING = True
     EXP_CONE_ORDER = (0, 1, 2)
+    # the attribute `bounds` of variables, and their signs, come as lb and ub
+    BOUNDED_VARIABLES = True
 
     def name(self) -> str:
         return "BPQP"
@@ -68,21 +70,35 @@ class BPQP(ConicSolver):
         self, data: Any, warm_start: bool, verbose: bool, solver_opts: dict[str, Any], solver_cache: Any = None
     ) -> Any:
         settings = {k: v for k, v in solver_opts.items() if k != "use_quad_obj"}
-        cones = cones_of(data[self.DIMS])
-        return solve_conic(data.get(s.P), data[s.C], data[s.A], data[s.B], cones, on_failure="zero_grad", **settings)
+        cones, bounds = cones_of(data[self.DIMS]), {"lb": data.get(s.LOWER_BOUNDS), "ub": data.get(s.UPPER_BOUNDS)}
+        blocks = (data.get(s.P), data[s.C], data[s.A], data[s.B])
+        return solve_conic(*blocks, cones, **bounds, on_failure="zero_grad", **settings)
 
     def invert(self, solution: Any, inverse_data: Any) -> Solution:
         status = STATUS.get(solution.status, s.SOLVER_ERROR)
         info = getattr(solution, "info", SimpleNamespace(time=None, iterations=None))
         attr = {s.SOLVE_TIME: info.time, s.NUM_ITERS: info.iterations}
+        if status == s.INFEASIBLE and isinstance(info.certificate, tuple):
+            # the multipliers of the proof: they are a direction, of any length
+            return failure_solution(status, attr, self._duals(info.certificate[0], inverse_data))
         if status not in s.SOLUTION_PRESENT:
             return failure_solution(status, attr)
-        zero = inverse_data[self.DIMS].zero
-        duals = {}
-        for part, key in ((solution.y[:zero], self.EQ_CONSTR), (solution.y[zero:], self.NEQ_CONSTR)):
-            duals |= utilities.get_dual_values(part, utilities.extract_dual_value, inverse_data[key])
+        duals = self._duals(solution.y, inverse_data)
         value = solution.objective + float(np.asarray(inverse_data[s.OFFSET]).item())
         return Solution(status, value, {inverse_data[self.VAR_ID]: solution.x}, duals, attr)
 
+    def _duals(self, y: Any, inverse_data: Any) -> dict[Any, Any]:
+        zero = inverse_data[self.DIMS].zero
+        duals: dict[Any, Any] = {}
+        for part, key in ((y[:zero], self.EQ_CONSTR), (y[zero:], self.NEQ_CONSTR)):
+            duals |= utilities.get_dual_values(part, utilities.extract_dual_value, inverse_data[key])
+        return duals
 
-__all__ = ["BPQP", "cones_of"]
+
+class Rows(BPQP):
+    """The same with every bound as a row: a layer's bounds may depend on parameters, and their duals are asked for."""
+
+    BOUNDED_VARIABLES = False
+
+
+__all__ = ["BPQP", "Rows", "cones_of"]

@@ -73,8 +73,8 @@ class CvxpyLayer:
         layer = CvxpyLayer(problem, parameters=[A, b], variables=[x])
         (x_star,) = layer(A_array, b_array)
 
-    Under jit, vmap, grad, jacfwd, jacrev and hessian. Arguments are those of `bpqp.torch.CvxpyLayer`; under jit an unsolved
-    problem is the runtime error of JAX with the text of `bpqp.SolveError`.
+    Under jit, vmap, grad, jacfwd, jacrev and hessian. Arguments are those of `bpqp.torch.CvxpyLayer`; under jit an
+    unsolved problem is the runtime error of JAX with the text of `bpqp.SolveError`.
     """
 
     def __init__(

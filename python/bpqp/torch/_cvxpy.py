@@ -152,7 +152,8 @@ class CvxpyLayer(torch.nn.Module):
 
         Raises:
             ArgumentError: a tensor of another shape than its parameter, values that are not what a parameter is
-                declared to be (symmetric, PSD, nonneg, diag, bounds, ...), or an index of another length than the batch.
+                declared to be (symmetric, PSD, nonneg, diag, bounds, ...), or an index of another length than the
+                batch.
             DtypeError: what is no tensor of float32 or float64.
             SolveError: some problem has no solution, or none was found, and `on_failure` is "raise".
         """

@@ -34,7 +34,8 @@ type Results = Vec<Result<Instance, Error>>;
 
 #[pymethods]
 impl ConicEngine {
-    /// `p` and `a` are the patterns `(indptr, indices)` of compressed columns; `shape` is that of A.
+    /// `p` and `a` are the patterns `(indptr, indices)` of compressed columns; `shape` is that of A. `(rank,)` stands for
+    /// `P = diag(d) + F F'`, whose values are d and the columns of F, one after the other.
     #[new]
     #[pyo3(signature = (p, a, shape, cones, options = None))]
     fn new(
@@ -45,9 +46,14 @@ impl ConicEngine {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let (m, n) = shape;
-        let p = p.map(|p| pattern(p, n, n)).transpose()?;
+        // a single number is the rank of a factored P
+        let rank = p.filter(|p| p.len() == 1).map(|p| p.get_item(0)?.extract::<usize>()).transpose()?;
+        let p = p.filter(|p| p.len() != 1).map(|p| pattern(p, n, n)).transpose()?;
         let cones = cones.iter().map(cone).collect::<PyResult<Vec<Cone>>>()?;
-        let structure = Conic::new(p, vec![0.0; n], pattern(a, m, n)?, vec![0.0; m], cones).map_err(raise)?;
+        let mut structure = Conic::new(p, vec![0.0; n], pattern(a, m, n)?, vec![0.0; m], cones).map_err(raise)?;
+        if let Some(rank) = rank {
+            structure = structure.with_factored(&vec![0.0; n], &vec![0.0; n * rank]).map_err(raise)?;
+        }
         let interrupt = Interrupt::default();
         let settings = Settings { interrupt: Some(interrupt.clone()), ..settings(options)? };
         let workers = Arc::new(ConicWorkers::new(settings.clone()).map_err(raise)?);

@@ -205,5 +205,5 @@ fn same_structure(a: &Conic, b: &Conic) -> bool {
         (None, None) => true,
         _ => false,
     };
-    same_p && a.a().same_pattern(b.a()) && a.cones() == b.cones()
+    same_p && a.p_is_factored() == b.p_is_factored() && a.a().same_pattern(b.a()) && a.cones() == b.cones()
 }

@@ -111,7 +111,7 @@ pub fn check_conic_gradient(
                 })
                 .collect();
             if let (0, Some(p)) = (k, conic.p())
-                && !conic.p_is_upper()
+                && !(conic.p_is_upper() || conic.p_is_factored())
             {
                 symmetrize(p, &mut d);
             }

@@ -122,6 +122,10 @@ impl Form {
     /// The gradient of P on the pattern of the caller; an entry off the diagonal of a triangle stands for both.
     fn hessian_values(&self, conic: &Conic, g: &Gradient) -> Option<Vec<f64>> {
         let (gradient, p) = (g.p.as_ref()?, conic.p()?);
+        if let Hessian::LowRank { d, f } = gradient {
+            let columns = (0..f.ncols()).flat_map(|j| f.col_as_slice(j));
+            return Some(d.iter().chain(columns).copied().collect());
+        }
         let values = p.triplets().zip(&self.hessian_at).map(|((i, j, _), &at)| {
             let twice = if conic.p_is_upper() && i != j { 2.0 } else { 1.0 };
             twice

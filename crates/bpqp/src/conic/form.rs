@@ -38,6 +38,8 @@ enum Storage {
     Dense,
     Sparse,
     Diagonal,
+    /// `diag(d) + F F'`.
+    Factored,
 }
 
 /// Where the rows and entries of a conic program are in the quadratic one.
@@ -114,7 +116,9 @@ impl Form {
         let storage =
             std::array::from_fn(|b| if full(stored[b], counts[b]) { Storage::Dense } else { Storage::Sparse });
         let (mut hessian, mut hessian_at) = (Storage::Sparse, Vec::new());
-        if let Some(p) = conic.p() {
+        if conic.factored {
+            hessian = Storage::Factored;
+        } else if let Some(p) = conic.p() {
             let symmetric = symmetric(conic, p.values())?;
             if p.triplets().all(|(i, j, v)| i == j && v >= 0.0) {
                 hessian = Storage::Diagonal;
@@ -203,9 +207,15 @@ impl Form {
     }
 
     pub(super) fn hessian(&self, conic: &Conic, values: &[f64]) -> Result<Hessian, Error> {
+        if self.hessian == Storage::Factored {
+            let (d, f) = values.split_at(self.n);
+            let columns = f.len().checked_div(self.n).unwrap_or(0);
+            let f = Mat::from_fn(self.n, columns, |i, j| f[j * self.n + i]);
+            return Ok(Hessian::LowRank { d: d.to_vec(), f });
+        }
         let full = symmetric(conic, values)?;
         Ok(match self.hessian {
-            Storage::Sparse => Hessian::Sparse(full),
+            Storage::Sparse | Storage::Factored => Hessian::Sparse(full),
             Storage::Dense => Hessian::Dense(full.to_dense()),
             Storage::Diagonal => {
                 let mut d = vec![0.0; self.n];
@@ -248,7 +258,9 @@ impl Form {
                     entries.iter().for_each(|&(i, j, v)| m[(i, j)] = v);
                     Matrix::Dense(m)
                 }
-                Storage::Sparse | Storage::Diagonal => Matrix::Sparse(Csc::from_triplets(rows, self.n, entries)?),
+                Storage::Sparse | Storage::Diagonal | Storage::Factored => {
+                    Matrix::Sparse(Csc::from_triplets(rows, self.n, entries)?)
+                }
             };
         }
         Ok(out)

@@ -193,6 +193,7 @@ impl ConicLayer {
             (None, None) => true,
             _ => false,
         };
+        let same_p = same_p && self.conic.factored == other.factored;
         if !(same_p && self.conic.a.same_pattern(&other.a) && self.conic.cones == other.cones) {
             return Err(Error::Structure { argument: "solution", reason: "its patterns or cones are others" });
         }

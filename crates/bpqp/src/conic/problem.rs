@@ -26,6 +26,8 @@ pub struct Conic {
     pub(crate) p: Option<Arc<Csc>>,
     /// `P` was given as its upper triangle, and so is its gradient.
     pub(crate) upper: bool,
+    /// `P = diag(d) + F F'`, and the columns of `p` are d and those of F.
+    pub(crate) factored: bool,
     pub(crate) q: Arc<[f64]>,
     pub(crate) a: Arc<Csc>,
     pub(crate) b: Arc<[f64]>,
@@ -70,7 +72,25 @@ impl Conic {
         let analysis = Keep::default();
         let (lb, ub) = (vec![f64::NEG_INFINITY; n].into(), vec![f64::INFINITY; n].into());
         let (p, a, cones) = (p.map(Arc::new), Arc::new(a), cones.into());
-        Ok(Conic { p, upper, q: q.into(), a, b: b.into(), cones, lb, ub, analysis })
+        Ok(Conic { p, upper, factored: false, q: q.into(), a, b: b.into(), cones, lb, ub, analysis })
+    }
+
+    /// With `P = diag(d) + F F'`, which is never formed: `d >= 0`, and F with one row per variable, column after column. The
+    /// values of P, of its gradient and of its tangents are then d and the columns of F, one after the other.
+    pub fn with_factored(mut self, d: &[f64], f: &[f64]) -> Result<Self, Error> {
+        let n = self.n();
+        if d.len() != n || (n > 0 && f.len() % n != 0) {
+            let advice = "d has one entry per variable, and F one row";
+            return Err(Error::length("P", d.len(), n, advice));
+        }
+        let columns = 1 + f.len().checked_div(n).unwrap_or(0);
+        let indptr = (0..=columns).map(|j| j * n).collect();
+        let indices = (0..columns).flat_map(|_| 0..n).collect();
+        let p = Csc::new(n, columns, indptr, indices, d.iter().chain(f).copied().collect())?;
+        sparse_finite("P", &p)?;
+        diagonal_nonnegative(&p)?;
+        (self.p, self.factored, self.upper) = (Some(Arc::new(p)), true, false);
+        Ok(self)
     }
 
     /// With the bounds `lb <= x <= ub`; entries may be infinite, and an empty vector means none.
@@ -91,6 +111,10 @@ impl Conic {
     /// The quadratic term as it was given.
     pub fn p(&self) -> Option<&Csc> {
         self.p.as_deref()
+    }
+    /// True if `P` was given as `diag(d) + F F'`: its columns are then d and those of F.
+    pub fn p_is_factored(&self) -> bool {
+        self.factored
     }
     /// True if `P` was given as its upper triangle.
     pub fn p_is_upper(&self) -> bool {
@@ -148,8 +172,10 @@ impl Conic {
                 return Err(Error::Structure { argument: "P", reason: "there was none" });
             };
             let new = Arc::new(replaced("P", old, values)?);
-            if !self.upper {
-                symmetric(&new)?;
+            match (self.factored, self.upper) {
+                (true, _) => diagonal_nonnegative(&new)?,
+                (false, false) => symmetric(&new)?,
+                (false, true) => {}
             }
             out.p = Some(new);
         }
@@ -178,6 +204,15 @@ impl Conic {
     /// `out += alpha * P x`, whichever way `P` was given.
     pub(crate) fn p_mul_add(&self, alpha: f64, x: &[f64], out: &mut [f64]) {
         let Some(p) = &self.p else { return };
+        if self.factored {
+            let (d, factor) = p.values().split_at(self.n());
+            out.iter_mut().zip(d).zip(x).for_each(|((out, d), x)| *out += alpha * d * x);
+            for column in factor.chunks_exact(self.n().max(1)) {
+                let along = alpha * crate::matrix::dot(column, x);
+                out.iter_mut().zip(column).for_each(|(out, f)| *out += along * f);
+            }
+            return;
+        }
         for (j, &xj) in x.iter().enumerate() {
             for (i, v) in p.column(j) {
                 if self.upper {
@@ -198,6 +233,13 @@ impl Conic {
         let mut px = vec![0.0; self.n()];
         self.p_mul_add(0.5, x, &mut px);
         (0..x.len()).map(|i| x[i] * (px[i] + self.q[i])).sum()
+    }
+}
+
+fn diagonal_nonnegative(p: &Csc) -> Result<(), Error> {
+    match p.column(0).find(|(_, v)| *v < 0.0) {
+        None => Ok(()),
+        Some((index, value)) => Err(Error::NegativeDiagonal { index, value }),
     }
 }
 
