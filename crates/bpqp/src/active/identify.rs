@@ -41,6 +41,17 @@ impl RowScales {
         if force > 0.0 { force } else { 1.0 }
     }
 
+    /// A length and a force that nothing in the problem exceeds: those of the point and those of the data, so that they mean
+    /// something where the solution vanishes.
+    pub fn of_data(&self, qp: &Qp, px: &[f64], x: &[f64]) -> (f64, f64) {
+        let finite = |v: f64| if v.is_finite() { v.abs() } else { 0.0 };
+        let part = |rhs: &[f64], norms: &[f64]| rhs.iter().zip(norms).fold(0.0_f64, |m, (v, n)| m.max(finite(*v) / n));
+        let bounds = |v: &[f64]| v.iter().fold(0.0_f64, |m, v| m.max(finite(*v)));
+        let rows = part(&qp.b, &self.equality).max(part(&qp.h, &self.norms));
+        let length = self.distance(qp, px, x).max(rows).max(bounds(&qp.lb)).max(bounds(&qp.ub));
+        (length, self.force(qp, px, x).max(self.curvature * length))
+    }
+
     /// The length that slacks are compared with: [`distance_scale`], and what the forces move against the largest curvature;
     /// where the solution vanishes, what is left of `x` is rounding of that.
     pub fn distance(&self, qp: &Qp, px: &[f64], x: &[f64]) -> f64 {

@@ -124,8 +124,9 @@ impl Polisher {
                         (_, residuals, objective) = self.correct(qp, kkt, true);
                         self.doubts.measure(qp, &self.trial);
                     }
-                    self.doubts.load(qp, kkt, (&self.trial, &self.work), &self.set);
-                    if self.judge(qp, round > BOLD_ROUNDS) {
+                    let last = self.before.x.iter().zip(&self.trial.x).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
+                    self.doubts.load(qp, kkt, (&self.trial, &self.work), &self.set, (last, &self.scales.norms));
+                            if self.judge(qp, round > BOLD_ROUNDS) {
                         continue;
                     }
                 }
@@ -162,6 +163,20 @@ impl Polisher {
             && rows.all(|((s, norm), &active)| !active || s.abs() <= length * norm)
             && stationarity.all(|(r, &side)| side != Side::Free || r.abs() <= force)
             && self.check.holds(qp, (&self.trial, &self.work), &self.set, &self.scales, BY_ROWS)
+            || self.vanishes(qp)
+    }
+
+    /// What is left of the equations is rounding of numbers of the size of the data: all there is where the solution vanishes,
+    /// and has no size of its own.
+    fn vanishes(&self, qp: &Qp) -> bool {
+        let (length, force) = self.scales.of_data(qp, &self.work.px, &self.trial.x);
+        let (length, force) = (ROUNDING * length, ROUNDING * force);
+        let mut equalities = self.work.equality.iter().zip(&self.scales.equality);
+        let mut rows = self.work.slack.iter().zip(&self.scales.norms).zip(&self.set.g);
+        let mut stationarity = self.work.stationarity.iter().zip(&self.set.bound);
+        equalities.all(|(r, norm)| r.abs() <= length * norm)
+            && rows.all(|((s, norm), &active)| !active || s.abs() <= length * norm)
+            && stationarity.all(|(r, &side)| side != Side::Free || r.abs() <= force)
     }
 
     /// Multipliers of the wrong sign by rounding only, which `repair` let pass, vanish.
@@ -331,8 +346,8 @@ impl Polisher {
     /// Every multiplier of the set and every slack outside of it is far above what rounding may have made of it, in the units
     /// of the whole problem: no finer unit can say otherwise.
     fn all_clear(&self, qp: &Qp) -> bool {
-        let force = CLEARLY * self.scales.force(qp, &self.work.px, &self.trial.x);
-        let distance = CLEARLY * self.scales.distance(qp, &self.work.px, &self.trial.x);
+        let (length, force) = self.scales.of_data(qp, &self.work.px, &self.trial.x);
+        let (distance, force) = (CLEARLY * length, CLEARLY * force);
         let rows = self.set.g.iter().zip(&self.scales.norms).zip(self.trial.z.iter().zip(&self.work.slack));
         let mut bounds = self.set.bound.iter().zip(self.trial.x.iter().zip(&self.trial.z_box)).zip(0..);
         rows.into_iter().all(|((active, norm), (z, s))| if *active { z * norm > force } else { *s > distance * norm })
