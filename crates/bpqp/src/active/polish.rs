@@ -72,6 +72,8 @@ pub(crate) struct Polisher {
     set: ActiveSet,
     check: RowCheck,
     doubts: Doubts,
+    /// Scales of the residuals before the corrections: of the primal ones, of the dual ones.
+    start: (f64, f64),
 }
 
 impl Polisher {
@@ -227,6 +229,8 @@ impl Polisher {
     fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, to_the_end: bool) -> (f64, Residuals, f64) {
         let m = qp.n_equality();
         let (report, _) = residuals(qp, &self.trial, &mut self.work);
+        // where the solution vanishes, so do the scales of its residuals: they never count less than those of the start
+        self.start = (report.primal_scale, report.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x)));
         let mut before = self.distance_to_set(qp, &report);
         let (mut first, mut last) = (f64::INFINITY, None);
         for _ in 0..CORRECTIONS {
@@ -281,8 +285,8 @@ impl Polisher {
         let primal = rows.fold(norm_inf(&self.work.equality), |m, (s, _)| m.max(s.abs()));
         let relative = |r: f64, scale: f64| if r == 0.0 { 0.0 } else { r / scale };
         // where the solution and with it every term vanishes, relative to the force that the curvature exerts on x
-        let force = scales.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x));
-        let (dual, primal) = (relative(dual, force), relative(primal, scales.primal_scale));
+        let force = scales.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x)).max(self.start.1);
+        let (dual, primal) = (relative(dual, force), relative(primal, scales.primal_scale.max(self.start.0)));
         if dual.is_nan() || primal.is_nan() { f64::NAN } else { dual.max(primal) }
     }
 
