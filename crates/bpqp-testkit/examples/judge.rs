@@ -1,6 +1,6 @@
-//! The exact judge by hand: `cargo run --release -p bpqp-testkit --example judge -- [COUNT] [SEED]`.
+//! The exact judge by hand: `cargo run --release -p bpqp-testkit --example judge -- [COUNT] [SEED] [WORD]`.
 //!
-//! Prints every wrong answer with its seed, and the share of each verdict by kind of optimum and spread of the units.
+//! Prints every wrong answer with its seed (and those whose kind and verdict contain the word), and the share of each verdict by kind of optimum and spread of the units.
 
 use bpqp::Settings;
 use bpqp_testkit::Rng;
@@ -13,6 +13,7 @@ fn main() {
     let (count, first) = (numbers.first().copied().unwrap_or(2000), numbers.get(1).copied().unwrap_or(1));
     let mut table: BTreeMap<(Kind, i32, &str), BTreeMap<String, usize>> = BTreeMap::new();
     let (mut wrong, mut judged) = (0, 0);
+    let word = std::env::args().nth(3);
     for seed in first..first + count {
         let spread = [0, 0, 10, 30][(seed % 4) as usize];
         let (copies, sparse, form) = if seed % 8 < 4 { (1, false, "dense") } else { (12, true, "sparse") };
@@ -22,6 +23,10 @@ fn main() {
         if let Some(why) = &result.wrong {
             wrong += 1;
             println!("seed {seed} {form} 2^{spread} {:?} {}: {why}", result.kind, result.said);
+        }
+        let title = format!("{:?} {}", result.kind, result.said);
+        if result.wrong.is_none() && word.as_ref().is_some_and(|w| title.contains(w.as_str())) {
+            println!("seed {seed} {form} 2^{spread} {title}: {planted:?}");
         }
         let row = table.entry((result.kind, spread, form)).or_default();
         *row.entry(if result.wrong.is_some() { format!("WRONG {}", result.said) } else { result.said }).or_default() +=

@@ -3,9 +3,9 @@
 use crate::Qp;
 use crate::cones::blocks;
 use crate::kkt::Units;
-use crate::matrix::nan_max;
-use crate::matrix::{dot, norm_inf};
+use crate::matrix::{dot, nan_max, norm_inf};
 use crate::residuals::Point;
+use crate::thresholds::PROOF_ROUNDING;
 
 /// A proof that there is no solution.
 #[derive(Debug, Clone, PartialEq)]
@@ -222,7 +222,23 @@ fn primal_violation(qp: &Qp, p: &Point) -> f64 {
             violation = nan_max(violation, share(dual.distance(y), norm_inf(y)));
         }
     }
-    over(violation, value, terms)
+    // what rounding of the data and of the variables could repair is no contradiction
+    let lengths = natural_lengths(qp);
+    let repair: f64 = lengths.iter().zip(&size).map(|(x, size)| x * size).sum();
+    over(violation, value - PROOF_ROUNDING * repair, terms)
+}
+
+/// What each variable may be expected to be: the size of its bounds, of the point at which its own curvature balances its
+/// own force, or, where neither says anything, of the largest that a row asks for.
+fn natural_lengths(qp: &Qp) -> Vec<f64> {
+    let finite = |v: f64| if v.is_finite() { v.abs() } else { 0.0 };
+    let mut norms = vec![0.0_f64; qp.n_equality() + qp.n_inequality() + qp.n_cone()];
+    qp.kkt().for_each_row_entry(|i, _, v| norms[i] = norms[i].max(v.abs()));
+    let rhs = qp.b.iter().chain(qp.h.iter()).chain(qp.d.iter());
+    let asked = rhs.zip(&norms).filter(|(_, n)| **n > 0.0).fold(0.0_f64, |m, (v, n)| m.max(finite(*v) / n));
+    let own = qp.p.diagonal().into_iter().zip(qp.q.iter()).map(|(p, q)| if p > 0.0 { finite(q / p) } else { 0.0 });
+    let bounds = qp.lb.iter().zip(qp.ub.iter()).map(|(l, u)| finite(*l).max(finite(*u)));
+    own.zip(bounds).map(|(own, bound)| own.max(bound)).map(|x| if x > 0.0 { x } else { asked }).collect()
 }
 
 /// Along an approximate direction the objective falls until a row or the curvature stops it; that is as far out in the units

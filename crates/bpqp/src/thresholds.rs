@@ -36,3 +36,8 @@ pub(crate) const TERM_ROUNDING: f64 = 4.0 * f64::EPSILON;
 /// Multipliers and slacks above this multiple of the scales of the whole problem need no estimate of their own: rounding
 /// reaches them only where the condition is above 1e9.
 pub(crate) const CLEARLY: f64 = 1e-6;
+
+/// A contradiction of constraints counts where it exceeds this part of the terms of its combined row, each entry times the
+/// length that its variable may be expected to have: right-hand sides of rounding size are what the making of the data
+/// left of 0.
+pub(crate) const PROOF_ROUNDING: f64 = 1e-13;

@@ -64,8 +64,16 @@ impl Doubts {
     }
 
     /// Uncertainties from what is left of the equations and the rounding of their terms, by a solve with the factors of
-    /// the set. Where rows are dependent their perturbations would contradict each other, and are left out.
-    pub fn load(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, at: (&Point, &ResidualWork), set: &ActiveSet) {
+    /// the set. Where rows are dependent their perturbations would contradict each other, and are left out. No variable is
+    /// surer than rounding of the `last` correction, beside which `norms` are those of the inequalities.
+    pub fn load(
+        &mut self,
+        qp: &Qp,
+        kkt: &mut dyn KktFactor,
+        at: (&Point, &ResidualWork),
+        set: &ActiveSet,
+        (last, norms): (f64, &[f64]),
+    ) {
         let (point, work) = at;
         let (n, m) = (qp.n(), qp.n_equality());
         let error = |r: f64, terms: f64| r.abs() + TERM_ROUNDING * terms;
@@ -92,13 +100,13 @@ impl Doubts {
         qp.kkt().tmul_add(1.0, &self.v, &mut self.pulled);
         let doubt = |moved: f64, terms: f64| DOUBT * (moved.abs() + TERM_ROUNDING * terms);
         self.x.clear();
-        self.x.extend((0..n).map(|j| doubt(self.w[j], point.x[j].abs())));
+        self.x.extend((0..n).map(|j| doubt(self.w[j], point.x[j].abs() + last)));
         self.bounds.clear();
         self.bounds.extend((0..n).map(|j| doubt(self.pulled[j], self.terms_w[j])));
         self.rows.clear();
         self.rows.extend((0..set.g.len()).map(|i| match set.g[i] {
             true => doubt(self.v[m + i], point.z[i].abs()),
-            false => doubt(self.moved[i], self.terms_v[m + i]),
+            false => doubt(self.moved[i], self.terms_v[m + i] + norms[i] * last),
         }));
     }
 

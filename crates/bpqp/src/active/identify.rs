@@ -16,6 +16,7 @@ pub(crate) struct RowScales {
     pub equality: Vec<f64>,
     /// Largest diagonal entry of P, which bounds every entry of it.
     curvature: f64,
+    diagonal: Vec<f64>,
 }
 
 impl RowScales {
@@ -28,7 +29,8 @@ impl RowScales {
         if same {
             return;
         }
-        self.curvature = qp.p.diagonal().into_iter().fold(0.0, f64::max);
+        qp.p.diagonal_into(&mut self.diagonal);
+        self.curvature = self.diagonal.iter().fold(0.0, |m, d| m.max(*d));
         row_norms(&qp.g, &mut self.norms);
         row_norms(&qp.a, &mut self.equality);
         self.of = Some((qp.g.clone(), qp.a.clone(), qp.p.clone()));
@@ -37,8 +39,20 @@ impl RowScales {
     /// The force that multipliers are compared with: the largest of `|q|`, `|P x|` and the products in `P x`, which is what
     /// remains where these cancel.
     pub fn force(&self, qp: &Qp, px: &[f64], x: &[f64]) -> f64 {
-        let force = norm_inf(px).max(norm_inf(&qp.q)).max(self.curvature * norm_inf(x));
+        let own = self.diagonal.iter().zip(x).fold(0.0_f64, |m, (d, x)| m.max(d * x.abs()));
+        let force = norm_inf(px).max(norm_inf(&qp.q)).max(own);
         if force > 0.0 { force } else { 1.0 }
+    }
+
+    /// A length and a force that nothing in the problem exceeds: those of the point and those of the data, so that they mean
+    /// something where the solution vanishes.
+    pub fn of_data(&self, qp: &Qp, px: &[f64], x: &[f64]) -> (f64, f64) {
+        let finite = |v: f64| if v.is_finite() { v.abs() } else { 0.0 };
+        let part = |rhs: &[f64], norms: &[f64]| rhs.iter().zip(norms).fold(0.0_f64, |m, (v, n)| m.max(finite(*v) / n));
+        let bounds = |v: &[f64]| v.iter().fold(0.0_f64, |m, v| m.max(finite(*v)));
+        let rows = part(&qp.b, &self.equality).max(part(&qp.h, &self.norms));
+        let length = self.distance(qp, px, x).max(rows).max(bounds(&qp.lb)).max(bounds(&qp.ub));
+        (length, self.force(qp, px, x).max(self.curvature * length))
     }
 
     /// The length that slacks are compared with: [`distance_scale`], and what the forces move against the largest curvature;
@@ -71,13 +85,16 @@ fn row_norms(m: &Matrix, norms: &mut Vec<f64>) {
     }
 }
 
+/// What a solver leaves of a solution that vanishes, relative to the lengths in the data.
+const REST: f64 = 1e-6;
+
 /// Decides the active set by comparing multiplier with slack in scaled units (a force relative to the forces of the
 /// problem, a distance relative to its distances): active iff the multiplier is the larger. `work` holds the residual
 /// vectors of the point.
 pub(crate) fn identify(qp: &Qp, point: &Point, work: &ResidualWork, scales: &RowScales, out: &mut ActiveSet) {
     let n = qp.n();
     let force = scales.force(qp, &work.px, &point.x);
-    let distance = scales.distance(qp, &work.px, &point.x);
+    let distance = scales.distance(qp, &work.px, &point.x).max(REST * scales.of_data(qp, &work.px, &point.x).0);
     out.g.clear();
     out.g.extend((0..qp.n_inequality()).map(|i| {
         let norm = scales.norms[i];

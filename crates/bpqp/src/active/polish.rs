@@ -72,6 +72,8 @@ pub(crate) struct Polisher {
     set: ActiveSet,
     check: RowCheck,
     doubts: Doubts,
+    /// Scales of the residuals before the corrections: of the primal ones, of the dual ones.
+    start: (f64, f64),
 }
 
 impl Polisher {
@@ -124,7 +126,8 @@ impl Polisher {
                         (_, residuals, objective) = self.correct(qp, kkt, true);
                         self.doubts.measure(qp, &self.trial);
                     }
-                    self.doubts.load(qp, kkt, (&self.trial, &self.work), &self.set);
+                    let last = self.before.x.iter().zip(&self.trial.x).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
+                    self.doubts.load(qp, kkt, (&self.trial, &self.work), &self.set, (last, &self.scales.norms));
                     if self.judge(qp, round > BOLD_ROUNDS) {
                         continue;
                     }
@@ -162,6 +165,20 @@ impl Polisher {
             && rows.all(|((s, norm), &active)| !active || s.abs() <= length * norm)
             && stationarity.all(|(r, &side)| side != Side::Free || r.abs() <= force)
             && self.check.holds(qp, (&self.trial, &self.work), &self.set, &self.scales, BY_ROWS)
+            || self.vanishes(qp)
+    }
+
+    /// What is left of the equations is rounding of numbers of the size of the data: all there is where the solution vanishes,
+    /// and has no size of its own.
+    fn vanishes(&self, qp: &Qp) -> bool {
+        let (length, force) = self.scales.of_data(qp, &self.work.px, &self.trial.x);
+        let (length, force) = (ROUNDING * length, ROUNDING * force);
+        let mut equalities = self.work.equality.iter().zip(&self.scales.equality);
+        let mut rows = self.work.slack.iter().zip(&self.scales.norms).zip(&self.set.g);
+        let mut stationarity = self.work.stationarity.iter().zip(&self.set.bound);
+        equalities.all(|(r, norm)| r.abs() <= length * norm)
+            && rows.all(|((s, norm), &active)| !active || s.abs() <= length * norm)
+            && stationarity.all(|(r, &side)| side != Side::Free || r.abs() <= force)
     }
 
     /// Multipliers of the wrong sign by rounding only, which `repair` let pass, vanish.
@@ -212,6 +229,8 @@ impl Polisher {
     fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, to_the_end: bool) -> (f64, Residuals, f64) {
         let m = qp.n_equality();
         let (report, _) = residuals(qp, &self.trial, &mut self.work);
+        // where the solution vanishes, so do the scales of its residuals: they never count less than those of the start
+        self.start = (report.primal_scale, report.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x)));
         let mut before = self.distance_to_set(qp, &report);
         let (mut first, mut last) = (f64::INFINITY, None);
         for _ in 0..CORRECTIONS {
@@ -266,8 +285,8 @@ impl Polisher {
         let primal = rows.fold(norm_inf(&self.work.equality), |m, (s, _)| m.max(s.abs()));
         let relative = |r: f64, scale: f64| if r == 0.0 { 0.0 } else { r / scale };
         // where the solution and with it every term vanishes, relative to the force that the curvature exerts on x
-        let force = scales.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x));
-        let (dual, primal) = (relative(dual, force), relative(primal, scales.primal_scale));
+        let force = scales.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x)).max(self.start.1);
+        let (dual, primal) = (relative(dual, force), relative(primal, scales.primal_scale.max(self.start.0)));
         if dual.is_nan() || primal.is_nan() { f64::NAN } else { dual.max(primal) }
     }
 
@@ -331,8 +350,8 @@ impl Polisher {
     /// Every multiplier of the set and every slack outside of it is far above what rounding may have made of it, in the units
     /// of the whole problem: no finer unit can say otherwise.
     fn all_clear(&self, qp: &Qp) -> bool {
-        let force = CLEARLY * self.scales.force(qp, &self.work.px, &self.trial.x);
-        let distance = CLEARLY * self.scales.distance(qp, &self.work.px, &self.trial.x);
+        let (length, force) = self.scales.of_data(qp, &self.work.px, &self.trial.x);
+        let (distance, force) = (CLEARLY * length, CLEARLY * force);
         let rows = self.set.g.iter().zip(&self.scales.norms).zip(self.trial.z.iter().zip(&self.work.slack));
         let mut bounds = self.set.bound.iter().zip(self.trial.x.iter().zip(&self.trial.z_box)).zip(0..);
         rows.into_iter().all(|((active, norm), (z, s))| if *active { z * norm > force } else { *s > distance * norm })

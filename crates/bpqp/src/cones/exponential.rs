@@ -80,7 +80,10 @@ pub(super) fn split(v: &[f64], tol: Tolerance, block: Block<'_>) -> Split {
     let curvature = if alpha > 0.0 { beta_e / alpha * length * length } else { f64::INFINITY };
     block.curvature.copy_from_slice(&[f64::INFINITY, curvature, 0.0]);
     let size = |v: &[f64]| norm3(&[v[0], v[1], v[2]]);
-    Split { basis: Basis::Three(basis), weak: size(block.s) <= tol.s || size(block.y) <= tol.y }
+    // where the smooth boundary ends in the face, and next to nothing holds what tells the two apart
+    let none = |i: usize| block.s[i].abs() <= tol.s && block.y[i].abs() <= tol.y;
+    let ends = none(1) || (block.s[1] <= tol.s && none(0));
+    Split { basis: Basis::Three(basis), weak: ends || size(block.s) <= tol.s || size(block.y) <= tol.y }
 }
 
 /// The change of `ln c` as s moves by `d t` and y by `-(1 - d) t`, t the unit vector across both: the curvature is

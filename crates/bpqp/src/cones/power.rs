@@ -67,7 +67,10 @@ pub(super) fn split(a: f64, v: &[f64], tol: Tolerance, block: Block<'_>) -> Spli
     let (basis, length) = tangent_basis([-ux, -uy, sign * excess], [yr, -xr, 0.0], [xr, yr, sign * r]);
     let curvature = a * (1.0 - a) * r * excess * (length / xr / yr).powi(2);
     block.curvature.copy_from_slice(&[f64::INFINITY, if curvature.is_nan() { f64::INFINITY } else { curvature }, 0.0]);
-    let weak = norm3(&[xr, yr, r]) <= tol.s || norm3(&[ux, uy, excess]) <= tol.y;
+    // where the smooth boundary ends in a ray, and next to nothing holds what tells the two apart
+    let none = |s: f64, y: f64| s.abs() <= tol.s && y.abs() <= tol.y;
+    let ends = none(r, excess) && (none(xr, ux) || none(yr, uy));
+    let weak = ends || norm3(&[xr, yr, r]) <= tol.s || norm3(&[ux, uy, excess]) <= tol.y;
     Split { basis: Basis::Three(basis), weak }
 }
 

@@ -307,6 +307,7 @@ impl Handle {
         let Data { p, q, entries, rhs, factors, equalities, inequalities } = self.data(&rows).ok()?;
         let settings = self.settings(tolerance, deadline);
         if let Some(mut kept) = self.kept.take().filter(|kept| kept.rows == rows) {
+            // the same numbers, to another tolerance
             for ((_, _, v), &at) in entries.iter().zip(&kept.order) {
                 kept.a.nzval[at] = *v;
             }
@@ -404,6 +405,8 @@ fn refill(v: &mut Vec<f64>, n: usize) {
 impl ForwardHandle for Handle {
     fn update(&mut self, qp: &Qp) -> Result<(), Error> {
         self.qp = qp.clone();
+        // a solver keeps the equilibration of its first numbers: an answer would depend on what was solved before
+        self.kept = None;
         Ok(())
     }
 
