@@ -75,7 +75,7 @@ class Solved:
     def jacobian(self, of: str, ask: list[bool], policy: int) -> _Gradients: ...
     def check(self, k: int, cotangents: _Cotangents) -> _Checked: ...
 
-_Pattern = tuple[Any, Any]
+_Pattern = tuple[Any, Any] | tuple[int]
 _Six = tuple[_Array | None, _Array | None, _Array | None, _Array | None, _Array | None, _Array | None]
 _ConicGradients = tuple[
     _Array | None, _Array | None, _Array | None, _Array | None, _Array | None, _Array | None, _Codes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -103,7 +103,7 @@ class ConicSolution(BaseSolution):
         summed = [n not in self._arguments or not self._arguments[n].batched for n in NAMES]
         *grads, codes = self._solved.vjp(rows, self._ask(wrt), summed, self._policy)
         verdict = verdict_of(codes, self._on_untrusted, self._batch is not None)
-        return ConicGradients(*(self._shape(n, g) for n, g in zip(NAMES, grads, strict=True)), verdict)
+        return ConicGradients(**{n: self._shape(n, g) for n, g in zip(NAMES, grads, strict=True)}, verdict=verdict)
 
     def _shape(self, name: str, value: Any) -> Any:
         if value is None:
@@ -124,8 +124,7 @@ class ConicSolution(BaseSolution):
     def _sparse(self, own: Argument, value: Any) -> Any:
         from scipy import sparse
 
-        assert own.pattern is not None
-        indptr, indices = own.pattern
+        indptr, indices = cast("tuple[Any, Any]", own.pattern)
         return own.template(sparse.csc_matrix((value, indices, indptr), shape=own.shape))
 
     def _direction(self, name: str, value: Any) -> Any:
@@ -166,7 +165,8 @@ class ConicSolution(BaseSolution):
             raise ArgumentError("no tangent was given: pass P=, q=, A=, b=, lb= or ub=")
         *out, codes = self._solved.jvp(direction, self._policy)
         verdict = verdict_of(codes, self._on_untrusted, self._batch is not None)
-        return ConicTangents(*(out if self._batch is not None else (v[0] for v in out)), verdict)
+        moved = out if self._batch is not None else [v[0] for v in out]
+        return ConicTangents(**dict(zip((*OUTPUTS, "objective"), moved, strict=True)), verdict=verdict)
 
     def jacobian(self, of: str = "x", wrt: str = "q") -> Any:
         """The Jacobian of an output with respect to an argument: one factorization, many right-hand sides.

@@ -123,7 +123,7 @@ class Solution(BaseSolution):
         shared = self._problem.shared
         *grads, codes = self._solved.vjp(rows, self._ask(wrt), (shared[0], *shared), self._policy)
         verdict = verdict_of(codes, self._on_untrusted, self._batch is not None)
-        return Gradients(*(self._shape_gradient(k, g) for k, g in enumerate(grads)), verdict)
+        return Gradients(**{NAMES[k]: self._shape_gradient(k, g) for k, g in enumerate(grads)}, verdict=verdict)
 
     def _direction(self, k: int, value: Any) -> Any:
         name, rank, data = NAMES[k], RANKS[k], self._problem.data[k]
@@ -177,7 +177,8 @@ class Solution(BaseSolution):
         out = tuple(self._cast(v) for v in moved)
         if self._problem.batch is None:
             out = tuple(v[0] for v in out)
-        return Tangents(*out, verdict_of(codes, self._on_untrusted, self._batch is not None))
+        verdict = verdict_of(codes, self._on_untrusted, self._batch is not None)
+        return Tangents(**dict(zip((*OUTPUTS, "objective"), out, strict=True)), verdict=verdict)
 
     def jacobian(self, of: str = "x", wrt: str = "q") -> Any:
         """The Jacobian of an output with respect to an argument: one factorization, many right-hand sides.

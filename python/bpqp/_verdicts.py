@@ -48,17 +48,22 @@ def names(codes: Any) -> Any:
 
 def verdict_of(codes: Codes, on_untrusted: str, batched: bool) -> Any:
     """The verdicts in words, one for a single problem, after a word to the user where some are in doubt."""
-    judge(codes, on_untrusted)
-    return names(codes if batched else codes[0])
+    if batched:
+        judge(codes, on_untrusted)
+        return names(codes)
+    code: int = codes.item()
+    if code & _DOUBT:
+        judge(codes, on_untrusted)
+    return VERDICTS[code & ~_DOUBT]
 
 
 def judge(codes: Codes | None, on_untrusted: str) -> None:
     """Warns of derivatives in doubt, or raises; None is none in doubt."""
     if codes is None or on_untrusted == "ignore":
         return
-    doubtful = np.flatnonzero(codes & _DOUBT)
-    if not len(doubtful):
+    if codes.max(initial=0) < _DOUBT:
         return
+    doubtful = np.flatnonzero(codes & _DOUBT)
     elements = [(int(k), names(codes[k])) for k in doubtful]
     lines = [f"element {k}: {verdict}" for k, verdict in elements[:_LISTED]]
     if len(elements) > _LISTED:

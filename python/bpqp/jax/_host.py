@@ -86,6 +86,7 @@ def codes(solved: _bpqp.Solved | _bpqp.ConicSolved, examine: bool) -> Any:
 
 def _judged(spec: Spec, found: Any) -> list[Any]:
     """What was found besides the verdicts, of which those in doubt are told."""
+    values: list[Any]
     *values, verdicts = found
     judge(verdicts, choice_of(dict(spec.settings)))
     return values

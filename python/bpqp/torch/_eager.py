@@ -170,5 +170,5 @@ def outputs(kept: Any, x: Any, data: list[Any], differentiable: bool, full: bool
     if like is not None:
         ok = ok.to(like[0])
     if solved.batched():
-        return Solution(*out, ok, np.array(status), solved)
-    return Solution(*out, ok[0], status[0], solved)
+        return Solution(*(*out, ok, np.array(status), solved))
+    return Solution(*(*out, ok[0], status[0], solved))
