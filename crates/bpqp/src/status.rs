@@ -95,8 +95,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// The names in the order of [`rank`](Self::rank).
-    pub const NAMES: [&str; 6] =
-        ["exact", "one_of_several", "smoothed", "approximate", "regularized", "untrusted"];
+    pub const NAMES: [&str; 6] = ["exact", "one_of_several", "smoothed", "approximate", "regularized", "untrusted"];
 
     /// Its place among all, from 0 for the one that promises most.
     pub fn rank(self) -> usize {

@@ -124,8 +124,7 @@ impl ConicEngine {
                     Ok(conic) => conic,
                     Err(error) => return Ok(Instance::invalid(&self.structure, error)),
                 };
-                let mut out =
-                    Instance::given(&conic, &status[i], points[i].map(<[f64]>::to_vec), &self.settings)?;
+                let mut out = Instance::given(&conic, &status[i], points[i].map(<[f64]>::to_vec), &self.settings)?;
                 (out.solver, out.iterations) = ("clarabel", iterations[i]);
                 out.time = Duration::try_from_secs_f64(seconds[i]).unwrap_or_default();
                 Ok(out)

@@ -207,7 +207,10 @@ impl<'py> Cotangents<'py> {
         if !item.is_none() {
             let array: PyReadonlyArrayDyn<'py, f64> = item.extract()?;
             if array.shape() != [size] {
-                return Err(misuse(format!("the cotangent of objective has shape {:?}, expected [{size}]", array.shape())));
+                return Err(misuse(format!(
+                    "the cotangent of objective has shape {:?}, expected [{size}]",
+                    array.shape()
+                )));
             }
             objective.clear();
             objective.extend(array.as_array().iter());

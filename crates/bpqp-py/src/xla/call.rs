@@ -4,8 +4,8 @@ use super::Prepared;
 use super::abi::{Attribute, Call, Numbers, Place, Refusal, ResultPlace};
 use crate::data::{Block, Data, Values};
 use crate::errors::Failure;
-use crate::verdicts;
 use crate::solutions::{Policy, state_width};
+use crate::verdicts;
 use bpqp::{Backward, Cotangent, Settings, Solver};
 use numpy::IntoPyArray;
 use pyo3::prelude::*;
@@ -329,7 +329,8 @@ impl<'a> Frame<'a> {
                 ("smoothing", Attribute::Float(v)) => s.smoothing = Some(v),
                 ("threads", Attribute::Int(v)) => s.threads = natural(v, name)?,
                 (
-                    "size" | "factored" | "policy" | "examine" | "untrusted" | "data" | "cotangents" | "tangents" | "along" | "ask" | "summed",
+                    "size" | "factored" | "policy" | "examine" | "untrusted" | "data" | "cotangents" | "tangents"
+                    | "along" | "ask" | "summed",
                     Attribute::Int(_),
                 ) => {}
                 (other, _) => return refuse(format!("the call has an attribute {other} that is not known here")),

@@ -264,7 +264,9 @@ impl Form {
                     entries.iter().for_each(|&(i, j, v)| m[(i, j)] = v);
                     Matrix::Dense(m)
                 }
-                Storage::Sparse | Storage::Diagonal | Storage::Factored => Matrix::Sparse(Csc::from_triplets(rows, self.n, entries)?),
+                Storage::Sparse | Storage::Diagonal | Storage::Factored => {
+                    Matrix::Sparse(Csc::from_triplets(rows, self.n, entries)?)
+                }
             };
         }
         Ok(out)

@@ -1,7 +1,9 @@
 //! The meeting point: all that the backward pass knows of the forward pass.
 
 use super::form::Form;
-use super::{Conic, ConicActive, ConicCotangent, ConicGradient, ConicLayer, ConicSolutionTangent, ConicTangent, ConicWrt};
+use super::{
+    Conic, ConicActive, ConicCotangent, ConicGradient, ConicLayer, ConicSolutionTangent, ConicTangent, ConicWrt,
+};
 use crate::backward::{Accuracy, Differentiator};
 use crate::derivatives::Workspace;
 use crate::{Certificate, Derivatives, Error, Residuals, Settings, Solution, Status, Verdict};
