@@ -353,7 +353,7 @@ class Cvxpy(Torch):
 
     def layer(self, **options: Any) -> Any:
         objective = self.cp.sum_squares(FACTOR.T @ self.w) + self.cp.sum_squares(self.w) + self.m @ self.w
-        near = self.cp.norm(self.w) <= 1.0
+        near = self.cp.norm(self.w) <= 0.7
         return self.make(self.cp.Problem(self.cp.Minimize(objective), [near]), [self.m], [self.w], **options)
 
     def make(self, *args: Any, **options: Any) -> Any:

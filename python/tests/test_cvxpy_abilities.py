@@ -31,7 +31,7 @@ def test_full_output() -> None:
     assert out.ok.tolist() == [True, False]
     assert list(out.status) == ["solved", "primal_infeasible"]
     assert list(out.verdict) == ["exact", "untrusted"]
-    assert torch.equal(out.variables[0][0], layer(c, r)[0])
+    torch.testing.assert_close(out.variables[0][0], layer(c, r)[0], atol=1e-12, rtol=0)
     assert torch.isnan(out.variables[0][1]).all()
     one = layer(c, r.requires_grad_(), full=True)
     assert (one.status, bool(one.ok), one.verdict) == ("solved", True, "exact")

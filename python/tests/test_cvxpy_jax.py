@@ -129,7 +129,7 @@ def test_full_output() -> None:
         np.testing.assert_array_equal(out.ok, [True, False])
         assert list(bpqp.jax.status_names(out.status)) == ["solved", "primal_infeasible"]
         assert list(bpqp.jax.verdict_names(out.verdict)) == ["exact", "untrusted"]
-        np.testing.assert_array_equal(out.variables[0], layer(c, r)[0])
+        np.testing.assert_allclose(out.variables[0], layer(c, r)[0], atol=1e-12)
     one = layer(c, r[0], full=True)
     assert bpqp.jax.verdict_names(one.verdict) == "exact"
     assert jax.vmap(lambda r: layer(c, r, full=True).ok)(r).shape == (2,)

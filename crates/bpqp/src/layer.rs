@@ -313,10 +313,9 @@ impl Layer {
         };
         let x = rays::direction(&qp)?.map(|problem| solve(&problem)).transpose()?.flatten();
         let direction = x.map(|x| (Status::DualInfeasible, Certificate::DualInfeasible(x)));
-        let contradiction = match solve(&rays::multipliers(&qp)?)? {
-            Some(x) => Some((Status::PrimalInfeasible, Certificate::PrimalInfeasible(rays::proof(&qp, &x)))),
-            None => None,
-        };
+        let x = solve(&rays::multipliers(&qp)?)?;
+        let proof = |x: Vec<f64>| (Status::PrimalInfeasible, Certificate::PrimalInfeasible(rays::proof(&qp, &x)));
+        let contradiction = x.map(proof);
         for (status, certificate) in [contradiction, direction].into_iter().flatten() {
             let certificate = certificate.cleaned(&qp);
             if certificate.verify(&qp) {

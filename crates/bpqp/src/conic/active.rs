@@ -38,13 +38,8 @@ impl Form {
                 Role::Lower(_, entry) | Role::Upper(_, entry) => conic.b()[row] / conic.a().values()[entry],
                 _ => f64::NAN,
             },
-            None => {
-                if own == 0 {
-                    conic.lb()[k]
-                } else {
-                    conic.ub()[k]
-                }
-            }
+            None if own == 0 => conic.lb()[k],
+            None => conic.ub()[k],
         };
         let weak = |k: usize, own: usize| {
             let at = x.get(k).copied().unwrap_or(f64::NAN);

@@ -171,7 +171,8 @@ impl ConicWorkers {
             let (conic, warm) = problem(k)?;
             let mut slot = lock(&self.layers[thread]);
             let fits = slot.as_ref().is_some_and(|layer| same_structure(layer.conic(), &conic));
-            if !(fits && slot.as_mut().is_some_and(|layer| layer.replace(conic.clone()).is_ok())) {
+            let kept = fits && slot.as_mut().is_some_and(|layer| layer.replace(conic.clone()).is_ok());
+            if !kept {
                 *slot = Some(ConicLayer::new(conic, self.settings.clone())?);
             }
             let layer = slot.as_mut().ok_or_else(|| Error::Backward { reason: "no layer".to_owned() })?;
@@ -188,7 +189,7 @@ impl ConicWorkers {
         share(self.layers.len(), COST, solutions.iter(), |thread, k, solution| {
             let solution = solution.ok_or(Error::NoSolution { status: crate::Status::NumericalFailure })?;
             let mut slot = lock(&self.layers[thread]);
-            if !slot.as_mut().is_some_and(|layer| layer.adopt(solution).is_ok()) {
+            if slot.as_mut().is_none_or(|layer| layer.adopt(solution).is_err()) {
                 let mut layer = ConicLayer::new(solution.conic().clone(), solution.settings().clone())?;
                 layer.adopt(solution)?;
                 *slot = Some(layer);
