@@ -65,14 +65,15 @@ impl Doubts {
 
     /// Uncertainties from what is left of the equations and the rounding of their terms, by a solve with the factors of
     /// the set. Where rows are dependent their perturbations would contradict each other, and are left out. No variable is
-    /// surer than rounding of the `last` correction, beside which `norms` are those of the inequalities.
+    /// surer than rounding of the `last` correction, no force surer than that of its `pull`; `norms` are those of the
+    /// inequalities.
     pub fn load(
         &mut self,
         qp: &Qp,
         kkt: &mut dyn KktFactor,
         at: (&Point, &ResidualWork),
         set: &ActiveSet,
-        (last, norms): (f64, &[f64]),
+        ((last, pull), norms): ((f64, f64), &[f64]),
     ) {
         let (point, work) = at;
         let (n, m) = (qp.n(), qp.n_equality());
@@ -102,10 +103,10 @@ impl Doubts {
         self.x.clear();
         self.x.extend((0..n).map(|j| doubt(self.w[j], point.x[j].abs() + last)));
         self.bounds.clear();
-        self.bounds.extend((0..n).map(|j| doubt(self.pulled[j], self.terms_w[j])));
+        self.bounds.extend((0..n).map(|j| doubt(self.pulled[j], self.terms_w[j] + pull)));
         self.rows.clear();
         self.rows.extend((0..set.g.len()).map(|i| match set.g[i] {
-            true => doubt(self.v[m + i], point.z[i].abs()),
+            true => doubt(self.v[m + i], point.z[i].abs() + pull / norms[i]),
             false => doubt(self.moved[i], self.terms_v[m + i] + norms[i] * last),
         }));
     }

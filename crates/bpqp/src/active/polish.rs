@@ -127,7 +127,10 @@ impl Polisher {
                         self.doubts.measure(qp, &self.trial);
                     }
                     let last = self.before.x.iter().zip(&self.trial.x).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
-                    self.doubts.load(qp, kkt, (&self.trial, &self.work), &self.set, (last, &self.scales.norms));
+                    let forces = self.before.z.iter().zip(&self.trial.z).zip(&self.scales.norms);
+                    let pull = forces.fold(0.0_f64, |m, ((a, b), norm)| m.max((a - b).abs() * norm));
+                    let last = ((last, pull), &self.scales.norms[..]);
+                    self.doubts.load(qp, kkt, (&self.trial, &self.work), &self.set, last);
                     if self.judge(qp, round > BOLD_ROUNDS) {
                         continue;
                     }
