@@ -42,14 +42,14 @@ TABLE = table()
 
 @contextmanager
 def interrupted(after: float) -> Iterator[None]:
-    """A keyboard interrupt after that many seconds."""
-    old = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, after)
+    """A keyboard interrupt after that many seconds of this process's own time, which load does not stretch."""
+    old = signal.signal(signal.SIGPROF, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_PROF, after)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, old)
 
 
 def refused(call: Callable[[], Any]) -> str:
@@ -63,18 +63,18 @@ def refused(call: Callable[[], Any]) -> str:
 
 def ends(call: Callable[[], Any], *, endless: bool = True) -> str:
     """ "yes" where an interrupt ends a call that is under way, "late" where it is seen at its end."""
-    after = limit = 0.15
+    after, limit = 0.15, float("inf")
     if not endless:
-        start = time.monotonic()
+        start = time.process_time()
         call()
-        whole = time.monotonic() - start
+        whole = time.process_time() - start
         after, limit = 0.2 * whole, 0.7 * whole
-    start = time.monotonic()
+    start = time.process_time()
     try:
         with interrupted(after):
             call()
     except KeyboardInterrupt:
-        return "yes" if endless or time.monotonic() - start < limit else "late"
+        return "yes" if time.process_time() - start < limit else "late"
     return "no"
 
 
@@ -201,7 +201,8 @@ class Conic(Qp):
         return "yes" if sol.vjp(x=np.ones(6)).P.F.shape == F.shape else "no"
 
     def interrupts(self) -> str:
-        rng, n, copies = np.random.default_rng(0), 250, 110
+        # the timer ticks every few milliseconds
+        rng, n, copies = np.random.default_rng(0), *((600, 400) if self.cone[0] == "nonnegative" else (250, 110))
         cones = [self.cone] * copies
         m = sum(map(cone_rows, cones))
         A = rng.normal(size=(m, n))

@@ -84,7 +84,7 @@ fn right(of: &Planted, rows: &[Vec<Exact>], g: &[Exact]) -> Option<Right> {
         let row: Vec<Exact> = columns.iter().map(|c| c[i].clone()).collect();
         (double(&dot(&row, g)), double(&crate::exact::terms(&row, g)))
     };
-    let (q, q_terms) = (0..n).map(|i| entry(i)).map(|(v, t)| (-v, t)).unzip();
+    let (q, q_terms) = (0..n).map(&entry).map(|(v, t)| (-v, t)).unzip();
     let (rhs, rhs_terms) = (n..n + k).map(entry).unzip();
     Some(Right { q, q_terms, rhs, rhs_terms })
 }
