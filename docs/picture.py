@@ -25,7 +25,7 @@ def main(source: str, target: str) -> None:
     rows = {row["method"]: row for row in results["rows"]}
     periods = [f"{p['test']['from'][:4]} to {p['test']['until'][:4]}" for p in results["periods"]]
     mpl.rcParams.update({"font.size": 11, "svg.hashsalt": "bpqp", "font.family": "sans-serif"})
-    figure, axes = plt.subplots(figsize=(8.6, 3.5))
+    figure, axes = plt.subplots(figsize=(9.6, 3.4))
     groups = ["all test days", *periods]
     for k, method in enumerate(NAMES):
         row = rows[method]
@@ -33,15 +33,15 @@ def main(source: str, target: str) -> None:
         places = [g + 0.2 * (k - 1.5) for g in range(len(groups))]
         axes.bar(places, values, width=0.19, color=COLOURS[method], label=NAMES[method])
         for x, value in zip(places, values, strict=True):
-            axes.text(x, value + 0.02, f"{value:.2f}", ha="center", va="bottom", fontsize=8)
+            axes.text(x, value + 0.02, f"{value:.2f}", ha="center", va="bottom", fontsize=7.5)
     axes.set_xticks(range(len(groups)), groups)
     lowest = min(100 * m["volatility"] for method in NAMES for m in rows[method]["by_period"])
     axes.set_ylim(lowest - 0.6, None)
     axes.set_ylabel("volatility, % a year\n(the axis does not start at 0)", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, 1.28), ncols=2)
+    axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
     days, stocks = sum(p["test"]["days"] for p in results["periods"]), len(results["data"]["tickers"])
-    axes.set_title(f"The calmest portfolio of {stocks} stocks, {days} test days", fontsize=11, pad=46, loc="left")
+    axes.set_title(f"The calmest portfolio of {stocks} stocks, {days} test days", fontsize=11, pad=44, loc="left")
     figure.savefig(target, bbox_inches="tight", metadata={"Date": None})
 
 
