@@ -7,8 +7,8 @@ use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActi
 use crate::kkt::negative_curvature;
 use crate::residuals::{Point, ResidualWork, residuals, total_complementarity};
 use crate::{
-    Certificate, Cotangent, Deadline, Error, Gradient, Qp, Residuals, Settings, Solution, SolutionTangent, Solver,
-    Status, Tangent, Verdict, Wrt,
+    Certificate, Cotangent, Error, Gradient, Qp, Residuals, Settings, Solution, SolutionTangent, Solver, Status,
+    Tangent, Verdict, Wrt,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -295,32 +295,11 @@ impl Layer {
                 best = Some(self.solution.clone());
             }
         }
-        if self.curved() && self.solution.status == Status::NumericalFailure && !deadline.passed() {
-            self.look_for_proof(&deadline)?;
-        }
-        Ok(())
-    }
-
-    /// After a failure: is there a proof that there is no solution?
-    fn look_for_proof(&mut self, deadline: &Deadline) -> Result<(), Error> {
-        let qp = self.solution.qp.clone();
-        let solve = |problem: &Qp| -> Result<Option<Vec<f64>>, Error> {
-            let mut point = Point::zeros(problem);
-            let mut handle = forward::Clarabel.prepare(problem, &self.settings)?;
-            handle.end_by(deadline);
-            let ok = handle.solve(None, &mut point).status.ok() && point.is_finite();
-            Ok(ok.then_some(point.x))
-        };
-        let x = rays::direction(&qp)?.map(|problem| solve(&problem)).transpose()?.flatten();
-        let direction = x.map(|x| (Status::DualInfeasible, Certificate::DualInfeasible(x)));
-        let x = solve(&rays::multipliers(&qp)?)?;
-        let proof = |x: Vec<f64>| (Status::PrimalInfeasible, Certificate::PrimalInfeasible(rays::proof(&qp, &x)));
-        let contradiction = x.map(proof);
-        for (status, certificate) in [contradiction, direction].into_iter().flatten() {
-            let certificate = certificate.cleaned(&qp);
-            if certificate.verify(&qp) {
-                return self.finish_without(status, Some(certificate));
-            }
+        if self.curved()
+            && self.solution.status == Status::NumericalFailure
+            && let Some((status, certificate)) = rays::proof(&self.solution.qp, &self.settings, &deadline)?
+        {
+            return self.finish_without(status, Some(certificate));
         }
         Ok(())
     }

@@ -7,13 +7,39 @@
 //! min 1/2 |(y, z)|^2  with  A'y + G'z + C'y_cone + z_box = 0, z >= 0, y_cone in K*,        the value of the proof = -1
 //! ```
 
+use super::{Clarabel, ForwardSolver};
 use crate::cones::blocks;
 use crate::matrix::norm_inf;
 use crate::residuals::Point;
-use crate::{Cone, Csc, Error, Hessian, Matrix, Qp};
+use crate::{Certificate, Cone, Csc, Deadline, Error, Hessian, Matrix, Qp, Settings, Status};
 
 /// Row, column, value.
 type Entries = Vec<(usize, usize, f64)>;
+
+/// A proof that there is no solution, if one of the two problems has one that proves it.
+pub(crate) fn proof(qp: &Qp, settings: &Settings, deadline: &Deadline) -> Result<Option<(Status, Certificate)>, Error> {
+    let solve = |problem: &Qp| -> Result<Option<Vec<f64>>, Error> {
+        if deadline.passed() {
+            return Ok(None);
+        }
+        let mut point = Point::zeros(problem);
+        let mut handle = Clarabel.prepare(problem, settings)?;
+        handle.end_by(deadline);
+        let ok = handle.solve(None, &mut point).status.ok() && point.is_finite();
+        Ok(ok.then_some(point.x))
+    };
+    let proves = |status, certificate: Certificate| {
+        let certificate = certificate.cleaned(qp);
+        certificate.verify(qp).then_some((status, certificate))
+    };
+    if let Some(x) = solve(&multipliers(qp)?)?
+        && let Some(found) = proves(Status::PrimalInfeasible, Certificate::PrimalInfeasible(farkas(qp, &x)))
+    {
+        return Ok(Some(found));
+    }
+    let Some(problem) = direction(qp)? else { return Ok(None) };
+    Ok(solve(&problem)?.and_then(|d| proves(Status::DualInfeasible, Certificate::DualInfeasible(d))))
+}
 
 /// A bound as a direction has it.
 fn recession(bound: f64) -> f64 {
@@ -21,7 +47,7 @@ fn recession(bound: f64) -> f64 {
 }
 
 /// The problem of a direction of unboundedness; `None` without costs.
-pub(crate) fn direction(qp: &Qp) -> Result<Option<Qp>, Error> {
+fn direction(qp: &Qp) -> Result<Option<Qp>, Error> {
     let (n, size) = (qp.n(), norm_inf(&qp.q));
     if size == 0.0 {
         return Ok(None);
@@ -65,7 +91,7 @@ pub(crate) fn direction(qp: &Qp) -> Result<Option<Qp>, Error> {
 }
 
 /// The problem of multipliers that contradict the constraints: in the variables `(y, z, z_lower, z_upper, y_cone)`.
-pub(crate) fn multipliers(qp: &Qp) -> Result<Qp, Error> {
+fn multipliers(qp: &Qp) -> Result<Qp, Error> {
     let (n, m, mi, mc) = (qp.n(), qp.n_equality(), qp.n_inequality(), qp.n_cone());
     let (lower, upper) = (m + mi, m + mi + n);
     let total = upper + n + mc;
@@ -112,8 +138,8 @@ pub(crate) fn multipliers(qp: &Qp) -> Result<Qp, Error> {
     Ok(out)
 }
 
-/// The proof in a solution of [`multipliers`].
-pub(crate) fn proof(qp: &Qp, x: &[f64]) -> Point {
+/// The multipliers in a solution of [`multipliers`].
+fn farkas(qp: &Qp, x: &[f64]) -> Point {
     let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
     let (lower, upper) = (m + mi, m + mi + n);
     Point {

@@ -1,7 +1,7 @@
 //! Vectors without structure: starts of iterations and perturbations that no pattern of the data is orthogonal to.
 
-/// Entry `i` of the vector of this seed: between 1/2 and 1 in magnitude, of a random sign; the same every time. A counter through the mixing function of
-/// splitmix64 (Steele, Lea & Flood, OOPSLA 2014).
+/// Entry `i` of the vector of this seed: between 1/2 and 1 in magnitude, of a random sign; the same every time. A counter
+/// through the mixing function of splitmix64 (Steele, Lea & Flood, OOPSLA 2014).
 pub(crate) fn probe(seed: u64, i: usize) -> f64 {
     let mut z =
         (i as u64).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ seed.wrapping_mul(0xD1B5_4A32_D192_ED03);
