@@ -8,8 +8,8 @@ use crate::errors::raise;
 use crate::solutions::{Policy, failure_text};
 use crate::verdicts;
 use bpqp::{
-    Certificate, Conic, ConicActive, ConicCotangent, ConicGradient, ConicLayer, ConicTangent, ConicWorkers, ConicWrt,
-    Error, Face, Status,
+    Certificate, Conic, ConicActive, ConicCotangent, ConicGradient, ConicLayer, ConicSolutionTangent, ConicTangent,
+    ConicWorkers, ConicWrt, Error, Face, Status,
 };
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -51,27 +51,8 @@ fn vanishes(c: &ConicCotangent<'_>) -> bool {
 /// Tangents `x, s, y, z_box, objective` of an instance.
 type Moved = [Vec<f64>; POINT + 1];
 
-/// The derivative of every tangent along a direction, entry by entry from `<second_vjp(unit), tangent>`.
-fn second_tangent(layer: &mut ConicLayer, t: &ConicTangent<'_>, along: &ConicTangent<'_>) -> Result<Moved, Error> {
-    let mut sizes = [1; POINT + 1];
-    sizes[..POINT].copy_from_slice(&widths(layer.conic()));
-    let mut out = sizes.map(|size| vec![0.0; size]);
-    let given = [t.p, t.q, t.a, t.b, t.lb, t.ub];
-    let ask = wrt(given.map(|v| v.is_some()));
-    for (k, (row, size)) in out.iter_mut().zip(sizes).enumerate() {
-        let mut e = vec![0.0; size];
-        for (i, entry) in row.iter_mut().enumerate() {
-            e[i] = 1.0;
-            let gradient = layer.second_vjp(&unit(k, &e), along, ask)?;
-            e[i] = 0.0;
-            let dot = |(g, t): (Option<&[f64]>, Option<&[f64]>)| match (g, t) {
-                (Some(g), Some(t)) => g.iter().zip(t).map(|(g, t)| g * t).sum(),
-                _ => 0.0,
-            };
-            *entry = blocks(&gradient).into_iter().zip(given).map(dot).sum();
-        }
-    }
-    Ok(out)
+fn outputs(t: ConicSolutionTangent) -> Moved {
+    [t.x, t.s, t.y, t.z_box, vec![t.objective]]
 }
 
 impl ConicSolved {
@@ -414,13 +395,10 @@ impl ConicSolved {
     ) -> PyResult<Bound<'py, PyTuple>> {
         let data = Borrowed::new(tangents)?;
         let values = data.values(&self.structure, self.instances.len())?;
-        self.moved(py, policy, |layer, i| {
-            let t = layer.jvp(&tangent(values.at(i)))?;
-            Ok([t.x, t.s, t.y, t.z_box, vec![t.objective]])
-        })
+        self.moved(py, policy, |layer, i| Ok(outputs(layer.jvp(&tangent(values.at(i)))?)))
     }
 
-    /// The derivative of `jvp` along another direction: it costs a gradient for every output.
+    /// The derivative of `jvp` along another direction.
     fn second_jvp<'py>(
         &self,
         py: Python<'py>,
@@ -431,7 +409,7 @@ impl ConicSolved {
         let (first, second) = (Borrowed::new(tangents)?, Borrowed::new(along)?);
         let size = self.instances.len();
         let (first, second) = (first.values(&self.structure, size)?, second.values(&self.structure, size)?);
-        self.moved(py, policy, |layer, i| second_tangent(layer, &tangent(first.at(i)), &tangent(second.at(i))))
+        self.moved(py, policy, |layer, i| Ok(outputs(layer.second_jvp(&tangent(first.at(i)), &tangent(second.at(i)))?)))
     }
 
     /// The Jacobian of output `of` with respect to argument number `wrt`, of shape (instances, output, argument).

@@ -283,6 +283,78 @@ impl Form {
         }
         Ok(out)
     }
+
+    /// The derivative of the change along `t`, `t` held, along another direction: that of the quadratic program, whose own
+    /// direction moves where rows are bounds, and the product rule for slacks and multipliers of linear rows.
+    pub fn second_jvp(
+        &self,
+        conic: &Conic,
+        at: &mut Derivatives<'_>,
+        y: &[f64],
+        (t, along): (&ConicTangent<'_>, &ConicTangent<'_>),
+    ) -> Result<ConicSolutionTangent, Error> {
+        refuse_cones(&self.cones, &at.solution().active, |k| self.curved[k])?;
+        let directions = [self.tangent(conic, t)?, self.tangent(conic, along)?];
+        let [(x_t, y_t), (x_along, y_along)] = {
+            let mut first = |t: &ConicTangent<'_>, direction: &Tangent| -> Result<_, Error> {
+                let moved = at.jvp(direction)?.clone();
+                let out = self.outputs_tangent(conic, at.solution(), y, t, &moved);
+                Ok((out.x, out.y))
+            };
+            [first(t, &directions[0])?, first(along, &directions[1])?]
+        };
+        let mut total = at.second_jvp(&directions[0], &directions[1])?.clone();
+        let bounds = self.bounds_twice(conic, t, along);
+        if bounds.lb.is_some() {
+            let through = at.jvp(&bounds)?;
+            for (sum, part) in [
+                (&mut total.x, &through.x),
+                (&mut total.y, &through.y),
+                (&mut total.z, &through.z),
+                (&mut total.z_box, &through.z_box),
+                (&mut total.s, &through.s),
+                (&mut total.y_cone, &through.y_cone),
+            ] {
+                sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            }
+            total.objective += through.objective;
+        }
+        // what holds of a direction in which no data moves holds of the second change, up to products of first ones
+        let mut out = self.outputs_tangent(conic, at.solution(), y, &ConicTangent::default(), &total);
+        for (da, dx, dy) in [(t.a, &x_along, &y_along), (along.a, &x_t, &y_t)] {
+            let Some(da) = da else { continue };
+            self.linear_entries(conic, da, |i, j, v| out.s[i] -= v * dx[j]);
+            for (i, role) in self.roles.iter().enumerate() {
+                if let Role::Lower(_, entry) | Role::Upper(_, entry) = *role {
+                    out.y[i] -= dy[i] * da[entry] / conic.a().values()[entry];
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// The second change of the bounds `b/a` that rows are, as a direction; without bounds where it is zero.
+    fn bounds_twice(&self, conic: &Conic, t: &ConicTangent<'_>, along: &ConicTangent<'_>) -> Tangent {
+        let mut out = Tangent::default();
+        if t.a.is_none() && along.a.is_none() {
+            return out;
+        }
+        let (mut lb, mut ub) = (vec![0.0; self.n], vec![0.0; self.n]);
+        let mut any = false;
+        for (i, role) in self.roles.iter().enumerate() {
+            let (Role::Lower(k, e) | Role::Upper(k, e)) = *role else { continue };
+            let (a, b) = (conic.a().values()[e], conic.b()[i]);
+            let of = |t: &ConicTangent<'_>| (t.a.map_or(0.0, |v| v[e]), t.b.map_or(0.0, |v| v[i]));
+            let ((da, db), (ea, eb)) = (of(t), of(along));
+            let side = if matches!(role, Role::Lower(..)) { &mut lb } else { &mut ub };
+            side[k] = (2.0 * b / a * da * ea - db * ea - eb * da) / (a * a);
+            any = true;
+        }
+        if any {
+            (out.lb, out.ub) = (Some(lb), Some(ub));
+        }
+        out
+    }
 }
 
 /// Entry of a vector; 0 where it is empty.

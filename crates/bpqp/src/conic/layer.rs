@@ -257,6 +257,19 @@ impl ConicLayer {
         Ok(out)
     }
 
+    /// The derivative of the change along a direction, along another; see [`ConicSolution::second_jvp`].
+    pub fn second_jvp(
+        &mut self,
+        tangent: &ConicTangent<'_>,
+        along: &ConicTangent<'_>,
+    ) -> Result<ConicSolutionTangent, Error> {
+        let (form, conic, solution, layer) = self.inner()?;
+        let mut at = layer.derivatives()?;
+        let out = form.second_jvp(conic, &mut at, &solution.at[2], (tangent, along))?;
+        self.verdict = at.verdict();
+        Ok(out)
+    }
+
     /// What the backward system of the last solution is worth, see [`ConicSolution::examine`].
     pub fn examine(&mut self) -> Result<(Accuracy, f64, Verdict), Error> {
         self.inner()?.3.examine()

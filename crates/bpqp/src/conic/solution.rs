@@ -232,6 +232,18 @@ impl ConicSolution {
         self.with_derivatives(|at| self.form.second_vjp(&self.conic, at, &self.at[2], (cotangent, along), wrt))
     }
 
+    /// The derivative of the change `jvp(tangent)` along another direction of the data, `tangent` held: the second
+    /// directional derivative of `x, s, y, z_box` and the objective, symmetric in the two. It is paired with
+    /// [`Self::second_vjp`] by `<cotangent, second_jvp(t, along)> = <second_vjp(cotangent, along), t>`, and refused where
+    /// that is.
+    pub fn second_jvp(
+        &self,
+        tangent: &ConicTangent<'_>,
+        along: &ConicTangent<'_>,
+    ) -> Result<ConicSolutionTangent, Error> {
+        self.with_derivatives(|at| self.form.second_jvp(&self.conic, at, &self.at[2], (tangent, along)))
+    }
+
     /// What the backward system is worth: the accuracy of one solve with it, an estimate of its reciprocal condition (0 where
     /// it had to be regularized, or is not known), and the verdict on gradients.
     pub fn examine(&self) -> Result<(Accuracy, f64, Verdict), Error> {
