@@ -238,8 +238,8 @@ impl Closest {
             places(&self.violated, qp.n_inequality()),
             places(&self.kept, qp.n_inequality()),
         );
-        let equations = own.a.as_ref().map(|a| Entries::of(a));
-        let rows = own.g.as_ref().map(|g| Entries::of(g));
+        let equations = own.a.as_ref().map(Entries);
+        let rows = own.g.as_ref().map(Entries);
         // entry (i, j) of M stands in its own row and, for j in J, in the column of r_i
         let twice = |i: usize, j: usize| {
             let Some(e) = &equations else { return 0.0 };
@@ -357,11 +357,7 @@ fn map(m: &Matrix, f: impl Fn(usize, usize) -> f64) -> Matrix {
 /// Entries of a matrix by their place.
 struct Entries<'a>(&'a Matrix);
 
-impl<'a> Entries<'a> {
-    fn of(m: &'a Matrix) -> Self {
-        Entries(m)
-    }
-
+impl Entries<'_> {
     fn at(&self, i: usize, j: usize) -> f64 {
         match self.0 {
             Matrix::Dense(m) => m[(i, j)],

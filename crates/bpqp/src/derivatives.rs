@@ -29,7 +29,7 @@ impl Workspace {
     }
 
     /// For a solution, its numbers loaded. Fails if there is none.
-    fn of(solution: &Solution) -> Result<Self, Error> {
+    pub fn of(solution: &Solution) -> Result<Self, Error> {
         if !solution.ok() {
             return Err(Error::NoSolution { status: solution.status });
         }

@@ -61,6 +61,7 @@ mod interrupt;
 mod kkt;
 mod layer;
 mod matrix;
+mod one_sided;
 mod problem;
 pub mod residuals;
 mod settings;

@@ -71,6 +71,21 @@ pub enum Infeasible {
     Closest,
 }
 
+impl Infeasible {
+    /// The setting of that name, `status` or `closest`.
+    pub fn from_name(name: &str) -> Result<Self, Error> {
+        match name {
+            "status" => Ok(Infeasible::Status),
+            "closest" => Ok(Infeasible::Closest),
+            other => Err(Error::Setting {
+                name: "infeasible",
+                value: other.to_owned(),
+                advice: "name one of status, closest",
+            }),
+        }
+    }
+}
+
 /// Everything a user may choose; the defaults are meant to be right.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From what everything rests on to what users hold. `active` comes before `forward` because a solver may be an iteration
 /// on active sets.
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 26] = [
     "status",
     "error",
     "interrupt",
@@ -27,6 +27,7 @@ const ORDER: [&str; 25] = [
     "solution",
     "derivatives",
     "layer",
+    "one_sided",
     "batch",
     "given",
     "conic",

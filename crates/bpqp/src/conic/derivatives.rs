@@ -3,7 +3,9 @@
 use super::form::{Form, Role};
 use super::{Conic, ConicCotangent, ConicGradient, ConicSolutionTangent, ConicTangent, ConicWrt};
 use crate::backward::{refuse_cones, shares};
-use crate::{Cotangent, Derivatives, Error, Gradient, Hessian, Matrix, Solution, SolutionTangent, Tangent, Wrt};
+use crate::{
+    Cotangent, Derivatives, Error, Gradient, Hessian, Matrix, Solution, SolutionTangent, Tangent, Verdict, Wrt,
+};
 use faer::Mat;
 
 impl Form {
@@ -15,6 +17,12 @@ impl Form {
 
     pub fn cotangent(&self, conic: &Conic, solution: &Solution, cot: &ConicCotangent<'_>) -> Result<Cotangent, Error> {
         cot.validate(conic)?;
+        if solution.closest.is_some() && cot.s.iter().any(|v| *v != 0.0) {
+            return Err(Error::Unsupported {
+                what: "a cotangent on s of the closest feasible program".to_owned(),
+                advice: "the rows are shifted there: use x and the objective only",
+            });
+        }
         let mut out = Cotangent { objective: cot.objective, ..Cotangent::x(cot.x) };
         if !cot.y.is_empty() {
             [out.y, out.z, out.y_cone] = self.vectors(cot.y);
@@ -185,16 +193,33 @@ impl Form {
         t: &ConicTangent<'_>,
         out: &SolutionTangent,
     ) -> ConicSolutionTangent {
+        self.outputs_in_parts(conic, solution, y, t, out, |k| self.parts(solution, k))
+    }
+
+    /// The same, with the part of the change of `z_box` that the lower and the upper bound of a variable have.
+    fn outputs_in_parts(
+        &self,
+        conic: &Conic,
+        solution: &Solution,
+        y: &[f64],
+        t: &ConicTangent<'_>,
+        out: &SolutionTangent,
+        parts: impl Fn(usize) -> [f64; 2],
+    ) -> ConicSolutionTangent {
         let x = &solution.at.x;
         let mut s = t.b.map_or_else(|| vec![0.0; conic.m()], <[f64]>::to_vec);
         if let Some(da) = t.a {
             conic.a().triplets().zip(da).for_each(|((i, j, _), v)| s[i] -= v * x[j]);
         }
         conic.a().mul_add(-1.0, &out.x, &mut s);
+        if solution.closest.is_some() {
+            // shifted rows move with the data
+            s.fill(f64::NAN);
+        }
         let mut z_box = out.z_box.clone();
         for (k, z) in z_box.iter_mut().enumerate() {
-            let parts = self.parts(solution, k);
-            *z *= (0..2).map(|side| if self.owners[k][side].is_none() { parts[side] } else { 0.0 }).sum::<f64>();
+            let own = parts(k);
+            *z *= (0..2).map(|side| if self.owners[k][side].is_none() { own[side] } else { 0.0 }).sum::<f64>();
         }
         let mut dy = vec![0.0; conic.m()];
         for (i, role) in self.roles.iter().enumerate() {
@@ -208,11 +233,29 @@ impl Form {
                 Role::Lower(k, entry) | Role::Upper(k, entry) => {
                     let side = usize::from(matches!(role, Role::Upper(..)));
                     let (a, da) = (conic.a().values()[entry], t.a.map_or(0.0, |v| v[entry]));
-                    (self.parts(solution, k)[side] * out.z_box[k] - y[i] * da) / a
+                    (parts(k)[side] * out.z_box[k] - y[i] * da) / a
                 }
             };
         }
         ConicSolutionTangent { x: out.x.clone(), s, y: dy, z_box, objective: out.objective }
+    }
+
+    /// The one-sided change of the outputs, and the verdict on it.
+    pub fn jvp_one_sided(
+        &self,
+        conic: &Conic,
+        solution: &Solution,
+        y: &[f64],
+        t: &ConicTangent<'_>,
+    ) -> Result<(ConicSolutionTangent, Verdict), Error> {
+        let (moved, verdict) = solution.jvp_one_sided(&self.tangent(conic, t)?)?;
+        // the multiplier of a weakly active bound starts to grow on its own side
+        let parts = |k: usize| match solution.active.weak_bound[k] {
+            true if moved.z_box[k] > 0.0 => [0.0, 1.0],
+            true => [1.0, 0.0],
+            false => self.parts(solution, k),
+        };
+        Ok((self.outputs_in_parts(conic, solution, y, t, &moved, parts), verdict))
     }
 
     /// The derivative of the gradient along `t`, the cotangent held: that of the quadratic program, the change of its
