@@ -9,6 +9,7 @@ pub mod data;
 pub mod differences;
 pub mod exact;
 pub mod hard;
+pub mod hock_schittkowski;
 pub mod judge;
 pub mod mutate;
 pub mod npz;

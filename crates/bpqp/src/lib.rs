@@ -65,6 +65,7 @@ mod one_sided;
 mod problem;
 pub mod residuals;
 mod settings;
+pub mod smooth;
 mod solution;
 mod status;
 mod threads;

@@ -25,11 +25,17 @@ pub enum Status {
     /// The data are none: NaN, an infinity where none is allowed, or `lb > ub`. What an element of a batch is told; a single
     /// problem is refused with an [`Error`](crate::Error).
     InvalidData,
+    /// A smooth program: no feasible point was found, and the last one is a stationary point of the violation of its rows.
+    LocallyInfeasible,
+    /// A smooth program: a stationary point with a direction along which the objective falls to second order.
+    NotAMinimum,
+    /// A smooth program: the objective fell below every bound in sight at feasible points; no proof.
+    Unbounded,
 }
 
 impl Status {
     /// Every status, in the order of their codes from 0.
-    pub const ALL: [Status; 9] = [
+    pub const ALL: [Status; 12] = [
         Status::Solved,
         Status::SolvedInaccurate,
         Status::PrimalInfeasible,
@@ -39,6 +45,9 @@ impl Status {
         Status::TimeLimit,
         Status::NumericalFailure,
         Status::InvalidData,
+        Status::LocallyInfeasible,
+        Status::NotAMinimum,
+        Status::Unbounded,
     ];
 
     /// True if there is a solution that may be used.
@@ -58,6 +67,9 @@ impl Status {
             Status::TimeLimit => "time_limit",
             Status::NumericalFailure => "numerical_failure",
             Status::InvalidData => "invalid_data",
+            Status::LocallyInfeasible => "locally_infeasible",
+            Status::NotAMinimum => "not_a_minimum",
+            Status::Unbounded => "unbounded",
         }
     }
 }

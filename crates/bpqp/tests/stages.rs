@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From what everything rests on to what users hold. `active` comes before `forward` because a solver may be an iteration
 /// on active sets.
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 27] = [
     "status",
     "error",
     "interrupt",
@@ -28,6 +28,7 @@ const ORDER: [&str; 26] = [
     "derivatives",
     "layer",
     "one_sided",
+    "smooth",
     "batch",
     "given",
     "conic",

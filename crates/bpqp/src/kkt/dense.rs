@@ -259,7 +259,9 @@ impl DenseKkt {
             self.face = self.rank.face.ncols() > 0;
             self.fill_hessian(dx);
             self.add_rows(false);
-            ok = self.factor_k(SINGULAR_K);
+            // a factor with pivots near rounding solves to few digits; with the hard rows added it has none
+            let clear = |own: &Self| pivots_kept(own.k.as_ref(), &own.diagonal, CLEAR_PIVOT);
+            ok = self.factor_k(SINGULAR_K) && (self.hard.is_empty() || clear(self));
         }
         if !ok && f > 0 {
             let size = if self.hessian_size > 0.0 { self.hessian_size } else { 1.0 };

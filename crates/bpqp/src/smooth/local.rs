@@ -1,0 +1,179 @@
+//! A local solution and its derivatives.
+
+use super::{At, SmoothProgram};
+use crate::derivatives::Workspace;
+use crate::matrix::dot;
+use crate::{Cotangent, Derivatives, Error, Solution, Status, Tangent, Verdict, Wrt};
+use std::sync::Mutex;
+
+/// A local solution of a smooth program, or why there is none.
+#[derive(Debug)]
+pub struct LocalSolution {
+    /// Variables.
+    pub x: Vec<f64>,
+    /// Multipliers of the equalities.
+    pub y: Vec<f64>,
+    /// Multipliers of the inequalities, nonnegative.
+    pub z: Vec<f64>,
+    /// Multipliers of the bounds, positive at the upper one.
+    pub z_box: Vec<f64>,
+    /// `f`.
+    pub objective: f64,
+    /// How the solve ended.
+    pub status: Status,
+    /// Quadratic programs that were solved.
+    pub iterations: usize,
+    /// What is left of the conditions of a local solution, relative to their terms.
+    pub residual: f64,
+    /// What went wrong, in words: the function and the entry that is NaN, for instance.
+    pub reason: Option<String>,
+    /// Where the status is `not_a_minimum`: a direction along which the objective falls to second order.
+    pub direction: Option<Vec<f64>>,
+    pub(super) order_known: bool,
+    /// The quadratic program at the solution.
+    pub(super) inner: Option<Solution>,
+    pub(super) rho: (f64, f64),
+    pub(super) held: (Vec<bool>, Vec<bool>),
+    pub(super) work: Mutex<Option<Workspace>>,
+}
+
+/// The gradient of a loss.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SmoothGradient {
+    /// By the parameters.
+    pub parameters: Vec<f64>,
+    /// By the lower bounds.
+    pub lb: Vec<f64>,
+    /// By the upper bounds.
+    pub ub: Vec<f64>,
+    /// How far it may be trusted.
+    pub verdict: Verdict,
+}
+
+/// The change of the outputs along a direction of the parameters and bounds.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub struct SmoothTangent {
+    pub x: Vec<f64>,
+    pub y: Vec<f64>,
+    pub z: Vec<f64>,
+    pub z_box: Vec<f64>,
+    pub objective: f64,
+    /// How far it may be trusted.
+    pub verdict: Verdict,
+}
+
+impl LocalSolution {
+    /// True if there is a local solution that may be used.
+    pub fn ok(&self) -> bool {
+        self.status.ok()
+    }
+
+    /// How far derivatives may be trusted: `untrusted` where the second order does not show a minimum.
+    pub fn verdict(&self) -> Verdict {
+        match &self.inner {
+            Some(inner) if self.order_known && self.ok() => inner.verdict(),
+            _ => Verdict::Untrusted,
+        }
+    }
+
+    /// The solution of the quadratic program that the smooth one is here: what is active, and how surely.
+    pub fn model(&self) -> Option<&Solution> {
+        self.inner.as_ref()
+    }
+
+    fn at(&self) -> At<'_> {
+        At { x: &self.x, y: &self.y, z: &self.z }
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Derivatives<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        let inner = match &self.inner {
+            Some(inner) if self.ok() => inner,
+            _ => return Err(Error::NoSolution { status: self.status }),
+        };
+        let mut guard = self.work.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let work = match guard.as_mut() {
+            Some(work) => work,
+            None => guard.insert(Workspace::of(inner)?),
+        };
+        f(&mut Derivatives::new(inner, work)?)
+    }
+
+    fn worse(&self, own: Verdict) -> Verdict {
+        if self.order_known { own } else { Verdict::Untrusted }
+    }
+
+    /// The gradient by parameters and bounds of a loss with the cotangents of x, y, z, z_box and the objective (empty for
+    /// zeros): one solve with the backward system, and [`SmoothProgram::pull`].
+    pub fn vjp(&self, program: &mut dyn SmoothProgram, cot: &Cotangent) -> Result<SmoothGradient, Error> {
+        let wrt = Wrt { q: true, b: true, h: true, lb: true, ub: true, ..Wrt::NONE };
+        let own = Cotangent { objective: 0.0, ..cot.clone() };
+        let (g, verdict) = self.with(|at| Ok((at.vjp(&own, wrt)?.clone(), at.verdict())))?;
+        let take = |v: Option<Vec<f64>>| v.unwrap_or_default();
+        let (w, mut uy, mut uz) = (take(g.q), take(g.b), take(g.h));
+        let (mut lb, mut ub) = (take(g.lb), take(g.ub));
+        let entry = |v: &[f64], i: usize| v.get(i).copied().unwrap_or(0.0);
+        // the rows that are held weigh in the Hessian: `F w = cot` there, and their multipliers exceed by its weight
+        let (rho, rho_box) = self.rho;
+        uy.iter_mut().enumerate().for_each(|(i, u)| *u += rho * entry(&cot.y, i));
+        uz.iter_mut().enumerate().filter(|(i, _)| self.held.0[*i]).for_each(|(i, u)| *u += rho * entry(&cot.z, i));
+        let t = cot.objective;
+        for j in 0..self.x.len() {
+            let z = self.z_box[j];
+            if self.held.1[j] {
+                let more = rho_box * entry(&cot.z_box, j);
+                if z < 0.0 { lb[j] += more } else { ub[j] += more }
+            }
+            lb[j] -= t * z.min(0.0);
+            ub[j] -= t * z.max(0.0);
+        }
+        let minus = |v: &[f64]| v.iter().map(|v| -v).collect::<Vec<f64>>();
+        let parameters = program.pull(self.at(), &w, (&minus(&uy), &minus(&uz)), t)?;
+        Ok(SmoothGradient { parameters, lb, ub, verdict: self.worse(verdict) })
+    }
+
+    /// The change of the outputs along a direction of the parameters and of the bounds (empty for none).
+    pub fn jvp(
+        &self,
+        program: &mut dyn SmoothProgram,
+        parameters: &[f64],
+        (lb, ub): (&[f64], &[f64]),
+    ) -> Result<SmoothTangent, Error> {
+        let pushed = program.push(self.at(), parameters)?;
+        let minus = |v: &[f64]| v.iter().map(|v| -v).collect::<Vec<f64>>();
+        let optional = |v: &[f64]| (!v.is_empty()).then(|| v.to_vec());
+        let along = Tangent {
+            q: Some(pushed.gradient.clone()),
+            b: Some(minus(&pushed.equality)),
+            h: Some(minus(&pushed.inequality)),
+            lb: optional(lb),
+            ub: optional(ub),
+            ..Tangent::default()
+        };
+        let (t, verdict) = self.with(|at| Ok((at.jvp(&along)?.clone(), at.verdict())))?;
+        let (rho, rho_box) = self.rho;
+        let (mut y, mut z, mut z_box) = (t.y, t.z, t.z_box);
+        y.iter_mut().zip(&pushed.equality).for_each(|(y, c)| *y -= rho * c);
+        for (i, z) in z.iter_mut().enumerate().filter(|(i, _)| self.held.0[*i]) {
+            *z -= rho * pushed.inequality[i];
+        }
+        let entry = |v: &[f64], j: usize| v.get(j).copied().unwrap_or(0.0);
+        let mut objective = pushed.lagrangian;
+        for j in 0..self.x.len() {
+            let own = self.z_box[j];
+            let bound = if own < 0.0 { entry(lb, j) } else { entry(ub, j) };
+            objective -= own * bound;
+            if self.held.1[j] {
+                z_box[j] += rho_box * t.x[j];
+            }
+        }
+        Ok(SmoothTangent { x: t.x, y, z, z_box, objective, verdict: self.worse(verdict) })
+    }
+
+    /// `<cotangent, outputs>`, what central differences are taken of.
+    pub fn loss(&self, cot: &Cotangent) -> f64 {
+        let pairs = [(&cot.x, &self.x), (&cot.y, &self.y), (&cot.z, &self.z), (&cot.z_box, &self.z_box)];
+        let outputs: f64 = pairs.iter().filter(|(c, _)| !c.is_empty()).map(|(c, v)| dot(c, v)).sum();
+        outputs + cot.objective * self.objective
+    }
+}
