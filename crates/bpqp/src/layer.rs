@@ -436,7 +436,7 @@ impl Layer {
         solution.status = if off {
             if outcome.status.ok() { Status::NumericalFailure } else { outcome.status }
         } else if solution.residuals.within(eps_abs, eps_rel, 1.0)
-            || (!self.settings.polish && outcome.status == Status::Solved)
+            || (!self.settings.polish && outcome.status == Status::Solved && solution.residuals.known())
         {
             Status::Solved
         } else if solution.residuals.within(eps_abs, eps_rel, INACCURATE) {

@@ -207,6 +207,7 @@ impl Differentiator {
             let w: Vec<f64> = u.w.iter().zip(&at.point.x).map(|(w, x)| w - 0.5 * cot.objective * x).collect();
             dp.add_second_gradient(&w, &at.point.x, dl_dp);
         }
+        out.check_finite()?;
         Ok(worse(worse(first, second), third))
     }
 
@@ -264,6 +265,7 @@ impl Differentiator {
         out.z = self.v[m..].to_vec();
         out.z_box.clone_from(&self.u_box);
         out.objective = objective;
+        out.check_finite()?;
         Ok(worse(worse(first, second), third))
     }
 }

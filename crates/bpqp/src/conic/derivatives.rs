@@ -281,7 +281,7 @@ impl Form {
                 }
             }
         }
-        Ok(out)
+        out.finite()
     }
 }
 
