@@ -6,11 +6,10 @@ python python/benchmarks/memory.py [SOLVES]   (a million of each way)
 import sys
 from pathlib import Path
 
-import numpy as np
-import torch
-
 import bpqp
 import bpqp.torch
+import numpy as np
+import torch
 
 N, BATCH = 4, 64
 

@@ -29,6 +29,8 @@ pub struct Row {
     pub objective: f64,
     /// The worst disagreement of the gradient's blocks with differences, and the block.
     pub worst: (f64, &'static str),
+    /// Constraints begin or cease to bind within the smallest step of that block: the difference is over a kink.
+    pub turns: bool,
 }
 
 /// Disagreement with a difference that counts as agreement: steps of 1e-6 of solutions good to 1e-11 or so.
@@ -37,7 +39,7 @@ pub const AGREEMENT: f64 = 1e-4;
 impl Row {
     /// What is wrong with it: an objective that is not the optimum, or a gradient that differs without a word.
     pub fn wrong(&self) -> Option<&'static str> {
-        let silent = self.verdict == Verdict::Exact && self.worst.0 > AGREEMENT;
+        let silent = self.verdict == Verdict::Exact && self.worst.0 > AGREEMENT && !self.turns;
         match self.status.ok() {
             true if self.objective > 1e-4 => Some("objective"),
             true if silent => Some("gradient"),
@@ -56,6 +58,7 @@ impl Row {
         let worst = if self.worst.0.is_nan() { "–".into() } else { format!("{:.0e} {}", self.worst.0, self.worst.1) };
         let remark = match (self.wrong(), self.status.ok() && self.worst.0 > AGREEMENT) {
             (Some(what), _) => format!("**wrong {what}**"),
+            (None, true) if self.verdict == Verdict::Exact => "turns within the step".into(),
             (None, true) => "flagged".into(),
             _ => String::new(),
         };
@@ -109,6 +112,7 @@ fn conic(name: &str, problem: &bpqp::cbf::Cbf, optimum: Option<f64>) -> Row {
         verdict: run.verdict,
         objective: run.objective,
         worst: if run.status.ok() { worst } else { (f64::NAN, "") },
+        turns: false,
     }
 }
 
@@ -172,6 +176,7 @@ pub fn check(problem: Problem) -> Row {
         verdict: solution.verdict(),
         objective: (solution.objective + constant - optimum).abs() / (1.0 + optimum.abs()),
         worst: (f64::NAN, ""),
+        turns: false,
     };
     if !solution.ok() {
         return row;
@@ -193,22 +198,26 @@ pub fn check(problem: Problem) -> Row {
             continue;
         }
         let analytic = along(&gradient, block, &d);
-        let mut best = f64::NAN;
-        // a smaller step where the solution turns within a large one
-        for h in [1e-6, 1e-8, 1e-4] {
+        let (mut best, mut over) = (f64::NAN, f64::NAN);
+        // a smaller step where constraints begin or cease to bind within a large one
+        for h in [1e-6, 1e-8, 1e-9, 1e-4] {
             let (Some(plus), Some(minus)) = (near.at(&qp, block, &d, h), near.at(&qp, block, &d, -h)) else { continue };
             let changes: Vec<f64> =
-                plus.iter().zip(&minus).zip(&g).map(|((a, b), g)| g * (a - b) / (2.0 * h)).collect();
+                plus.0.iter().zip(&minus.0).zip(&g).map(|((a, b), g)| g * (a - b) / (2.0 * h)).collect();
             let terms = changes.iter().map(|c| c * c).sum::<f64>().sqrt();
             let numeric: f64 = changes.iter().sum();
             let error = (numeric - analytic).abs() / terms.max(analytic.abs()).max(1e-9);
-            best = best.min(error);
-            if best <= AGREEMENT {
+            let least = if plus.1 && minus.1 { &mut best } else { &mut over };
+            *least = least.min(error);
+            if error <= AGREEMENT {
+                (best, over) = (error, error);
                 break;
             }
         }
-        if !(best <= row.worst.0) && !best.is_nan() {
-            row.worst = (best, name);
+        let turns = best.is_nan();
+        let error = if turns { over } else { best };
+        if !error.is_nan() && (row.worst.0.is_nan() || error > row.worst.0) {
+            (row.worst, row.turns) = ((error, name), turns);
         }
     }
     row
@@ -221,10 +230,12 @@ struct Near {
 }
 
 impl Near {
-    fn at(&mut self, qp: &Qp, block: usize, d: &[Vec<f64>; 5], h: f64) -> Option<Vec<f64>> {
+    /// The solution there, and whether the same constraints bind.
+    fn at(&mut self, qp: &Qp, block: usize, d: &[Vec<f64>; 5], h: f64) -> Option<(Vec<f64>, bool)> {
         self.layer.update(moved(qp, block, d, h)?).ok()?;
         let warm = self.from.point();
         let solution = self.layer.solve_from(Some(&warm)).ok()?;
-        (solution.status == Status::Solved).then(|| solution.x.clone())
+        let same = solution.active() == self.from.active();
+        (solution.status == Status::Solved).then(|| (solution.x.clone(), same))
     }
 }
