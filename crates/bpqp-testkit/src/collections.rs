@@ -116,11 +116,15 @@ fn conic(name: &str, problem: &bpqp::cbf::Cbf, optimum: Option<f64>) -> Row {
     }
 }
 
-/// A direction for a block: relative to each entry, and a thousandth of the largest where an entry is 0.
-fn direction(v: &[f64], rng: &mut Rng) -> Vec<f64> {
-    let finite: Vec<f64> = v.iter().map(|v| if v.is_finite() { *v } else { 0.0 }).collect();
-    let floor = 1e-3 * if largest(&finite) > 0.0 { largest(&finite) } else { 1.0 };
+/// A direction for a block: relative to each entry, and to a thousandth of the unit where an entry is smaller than that.
+fn direction(v: &[f64], unit: f64, rng: &mut Rng) -> Vec<f64> {
+    let floor = 1e-3 * if unit > 0.0 { unit } else { 1.0 };
     v.iter().map(|v| if v.is_finite() { v.abs().max(floor) * rng.normal() } else { 0.0 }).collect()
+}
+
+/// The largest of the finite entries.
+fn unit(v: &[f64]) -> f64 {
+    v.iter().filter(|v| v.is_finite()).fold(0.0, |m, v| m.max(v.abs()))
 }
 
 fn step(v: &[f64], d: &[f64], h: f64) -> Vec<f64> {
@@ -129,13 +133,14 @@ fn step(v: &[f64], d: &[f64], h: f64) -> Vec<f64> {
 
 const BLOCKS: [&str; 4] = ["q", "b", "h", "bounds"];
 
-/// Directions in q, b, h, lb and ub; what is fixed moves with both of its bounds.
-fn directions(qp: &Qp, rng: &mut Rng) -> [Vec<f64>; 5] {
-    let (lb, mut ub) = (direction(qp.lb(), rng), direction(qp.ub(), rng));
+/// Directions in q, b, h, lb and ub, bounds in units of the variables; what is fixed moves with both of its bounds.
+fn directions(qp: &Qp, x: &[f64], rng: &mut Rng) -> [Vec<f64>; 5] {
+    let (lb, mut ub) = (direction(qp.lb(), unit(x), rng), direction(qp.ub(), unit(x), rng));
     for j in (0..qp.n()).filter(|&j| qp.lb()[j] == qp.ub()[j]) {
         ub[j] = lb[j];
     }
-    [direction(qp.q(), rng), direction(qp.b(), rng), direction(qp.h(), rng), lb, ub]
+    let [q, b, h] = [qp.q(), qp.b(), qp.h()].map(|v| direction(v, unit(v), rng));
+    [q, b, h, lb, ub]
 }
 
 fn moved(qp: &Qp, block: usize, d: &[Vec<f64>; 5], h: f64) -> Option<Qp> {
@@ -190,7 +195,7 @@ pub fn check(problem: Problem) -> Row {
         return row;
     };
     row.verdict = layer.verdict();
-    let d = directions(&qp, &mut rng);
+    let d = directions(&qp, &solution.x, &mut rng);
     let mut near = Near { layer, from: solution };
     for (block, name) in BLOCKS.into_iter().enumerate() {
         let of = |k: usize| d[k].iter().any(|v| *v != 0.0);

@@ -275,6 +275,23 @@ mod tests {
     }
 
     #[test]
+    fn all_members_of_a_packed_file_are_read() {
+        use std::io::Write as _;
+        let packed = |text: &str| {
+            let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            out.write_all(text.as_bytes()).and_then(|()| out.finish()).unwrap()
+        };
+        let days = |range: std::ops::Range<i32>| {
+            range.map(|day| format!("2015-01-{day:02}{}\n", ",1".repeat(2 * HOURS))).collect::<String>()
+        };
+        let file = std::env::temp_dir().join(format!("bpqp-loads-{}.csv.gz", std::process::id()));
+        std::fs::write(&file, [packed(&format!("date\n{}", days(1..10))), packed(&days(10..20))].concat()).unwrap();
+        let read = Days::read(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(read.dates.last().map(String::as_str), Some("2015-01-19"));
+    }
+
+    #[test]
     fn later_days_move_no_feature() {
         let text = |bump: f64| {
             let mut text = String::from("date,...\n");
