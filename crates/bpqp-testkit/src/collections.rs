@@ -131,6 +131,8 @@ fn step(v: &[f64], d: &[f64], h: f64) -> Vec<f64> {
     v.iter().zip(d).map(|(v, d)| v + h * d).collect()
 }
 
+/// Ten thousand times what rounding makes of a difference (1e-14 of the loss, over the step): no disagreement is below it.
+const ROUNDING: f64 = 1e-10;
 const BLOCKS: [&str; 4] = ["q", "b", "h", "bounds"];
 
 /// Directions in q, b, h, lb and ub, bounds in units of the variables; what is fixed moves with both of its bounds.
@@ -211,7 +213,7 @@ pub fn check(problem: Problem) -> Row {
                 plus.0.iter().zip(&minus.0).zip(&g).map(|((a, b), g)| g * (a - b) / (2.0 * h)).collect();
             let terms = changes.iter().map(|c| c * c).sum::<f64>().sqrt();
             let numeric: f64 = changes.iter().sum();
-            let error = (numeric - analytic).abs() / terms.max(analytic.abs()).max(1e-9);
+            let error = (numeric - analytic).abs() / terms.max(analytic.abs()).max(ROUNDING / h);
             let least = if plus.1 && minus.1 { &mut best } else { &mut over };
             *least = least.min(error);
             if error <= AGREEMENT {
