@@ -64,6 +64,12 @@ class ConicSolution(BaseSolution):
         if policy == 0:
             raise_failures(solved, self)
 
+    @property
+    def shift(self) -> Any:
+        """By how much each row had to be shifted, with `infeasible="closest"`: `A x + s = b + shift`."""
+        shift = self._solved.shift()
+        return shift if self._batch is not None else shift[0]
+
     def __str__(self) -> str:
         """Status, objective, residuals and active rows; counts for a batch."""
         return describe(self)
@@ -153,9 +159,19 @@ class ConicSolution(BaseSolution):
         return onto(label, given, own)
 
     def jvp(
-        self, P: Any = None, q: Any = None, A: Any = None, b: Any = None, lb: Any = None, ub: Any = None
+        self,
+        P: Any = None,
+        q: Any = None,
+        A: Any = None,
+        b: Any = None,
+        lb: Any = None,
+        ub: Any = None,
+        *,
+        one_sided: bool = False,
     ) -> ConicTangents:
         """The change of the outputs along a direction of the data; what is not given stays as it is.
+
+        `one_sided`: the derivative in this direction alone, as in `Solution.jvp`; of linear rows only.
 
         Raises:
             ArgumentError: no direction, one of another shape than its argument, or of an argument that is absent.
@@ -163,7 +179,7 @@ class ConicSolution(BaseSolution):
         direction = tuple(self._direction(n, v) for n, v in zip(NAMES, (P, q, A, b, lb, ub), strict=True))
         if all(d is None for d in direction):
             raise ArgumentError("no tangent was given: pass P=, q=, A=, b=, lb= or ub=")
-        *out, codes = self._solved.jvp(direction, self._policy)
+        *out, codes = self._solved.jvp(direction, self._policy, one_sided)
         verdict = verdict_of(codes, self._on_untrusted, self._batch is not None)
         moved = out if self._batch is not None else [v[0] for v in out]
         return ConicTangents(**dict(zip((*OUTPUTS, "objective"), moved, strict=True)), verdict=verdict)

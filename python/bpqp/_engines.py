@@ -14,11 +14,11 @@ from ._verdicts import check_choice
 POLICIES = {"raise": 0, "nan": 1, "zero_grad": 2}
 SETTINGS = (
     *("eps_abs", "eps_rel", "max_iter", "time_limit", "backward", "smoothing", "threads", "verbose", "polish"),
-    "on_untrusted",
+    *("on_untrusted", "infeasible"),
 )
 
 # Settings that mean the backward pass where qpsolvers solves; everything else goes to the solver.
-OURS = ("backward", "smoothing", "threads", "polish", "verbose", "on_untrusted")
+OURS = ("backward", "smoothing", "threads", "polish", "verbose", "on_untrusted", "infeasible")
 
 
 def check_solver(solver: Any, names: Any) -> None:

@@ -103,6 +103,17 @@ class Diagnostics:
 
 
 @dataclass(slots=True)
+class Shift:
+    """By how much rows were shifted where the constraints contradict each other: `A x = b + A`, `G x <= h + G`.
+
+    Zeros where none was; see `infeasible` of `bpqp.solve_qp`.
+    """
+
+    A: Any
+    G: Any
+
+
+@dataclass(slots=True)
 class Info:
     """How a solution was found; lists or arrays for a batch."""
 

@@ -13,7 +13,7 @@ from ._base import BaseSolution
 from ._engines import OURS, by_qpsolvers, engine, policy_code
 from ._errors import ArgumentError, DtypeError
 from ._outcome import describe, diagnosed, raise_failures
-from ._results import Active, Diagnostics, Gradients, Tangents
+from ._results import Active, Diagnostics, Gradients, Shift, Tangents
 from ._verdicts import choice_of, judge, verdict_of
 
 
@@ -50,6 +50,12 @@ class Solution(BaseSolution):
             self.objective = float(self.objective)
         if self._policy == 0 and not solved.all_ok():
             raise_failures(solved, self)
+
+    @property
+    def shift(self) -> Shift:
+        """By how much the rows had to be shifted, with `infeasible="closest"`."""
+        a, g = (self._cast(v if self._batch is not None else v[0]) for v in self._solved.shift())
+        return Shift(a, g)
 
     def __str__(self) -> str:
         """Status, objective, residuals and active rows; counts for a batch."""
@@ -162,10 +168,16 @@ class Solution(BaseSolution):
         b: Any = None,
         lb: Any = None,
         ub: Any = None,
+        *,
+        one_sided: bool = False,
     ) -> Tangents:
         """The change of the outputs along a direction of the data; what is not given stays as it is.
 
         Directions have the shapes of their arguments (without the batch dimension too); that of a `Factored` is one.
+
+        `one_sided`: the derivative in this direction alone, `lim (x(data + t d) - x(data))/t` for `t > 0`, which there is at
+        kinks too: where rows are weakly active it solves the quadratic program that says which of them hold. It is not
+        linear in the direction, so there is no one-sided `vjp`.
 
         Raises:
             ArgumentError: no direction, one of another shape than its argument, or of an argument that is absent.
@@ -173,7 +185,7 @@ class Solution(BaseSolution):
         direction = tuple(self._direction(k, v) for k, v in enumerate((P, q, G, h, A, b, lb, ub)))
         if all(d is None for d in direction):
             raise ArgumentError("no tangent was given: pass P=, q=, G=, h=, A=, b=, lb= or ub=")
-        *moved, codes = self._solved.jvp(direction, self._policy)
+        *moved, codes = self._solved.jvp(direction, self._policy, one_sided)
         out = tuple(self._cast(v) for v in moved)
         if self._problem.batch is None:
             out = tuple(v[0] for v in out)

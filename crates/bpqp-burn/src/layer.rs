@@ -329,7 +329,7 @@ impl QpLayer {
         let mut values = Vec::with_capacity(index.len() * width);
         for solution in &solutions {
             let from = values.len();
-            let usable = |s: &&Solution| s.status.ok() || self.on_failure == OnFailure::ZeroGradient;
+            let usable = |s: &&Solution| s.ok() || self.on_failure == OnFailure::ZeroGradient;
             if let Some(solution) = solution.as_ref().ok().filter(usable) {
                 values.extend_from_slice(&solution.x);
                 if self.multipliers {
@@ -348,7 +348,7 @@ impl QpLayer {
         let tracked = slots.iter().flatten().any(|slot| slot.tracked);
         let refused = index.iter().zip(&solutions).filter_map(|(&i, s)| Some((i, s.as_ref().err()?.clone()))).collect();
         let output = if tracked {
-            let solutions = solutions.into_iter().map(|s| s.ok().filter(|s| s.status.ok())).collect();
+            let solutions = solutions.into_iter().map(|s| s.ok().filter(|s| s.ok())).collect();
             let tape = Tape(Arc::new(TapeData {
                 solutions,
                 slots,

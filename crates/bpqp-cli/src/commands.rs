@@ -157,6 +157,9 @@ fn solution_json(s: &Solution) -> Value {
     if let Some(certificate) = &s.info.certificate {
         out["info"]["certificate"] = certificate_json(certificate);
     }
+    if let Some((a, g)) = s.shift() {
+        out["shift"] = json!({"A": a, "G": g});
+    }
     out
 }
 
@@ -177,6 +180,11 @@ fn solution_text(s: &Solution) -> String {
         let _ = write!(text, "\nobjective  {}", s.objective);
         let _ = write!(text, "\nresiduals  primal {:.1e}, dual {:.1e}, gap {:.1e}", r.primal, r.dual, r.gap);
         let _ = write!(text, "\nverdict    {}", s.verdict());
+        if let Some((a, g)) = s.shift() {
+            let _ = write!(text, "\nshifted    A {}, G {}", json!(a), json!(g));
+            let _ = write!(text, "\nx          {}", json!(s.x));
+            return text;
+        }
         for (name, v) in [("x", &s.x), ("y", &s.y), ("z", &s.z), ("z_box", &s.z_box)] {
             let _ = write!(text, "\n{name:<10} {}", json!(v));
         }

@@ -8,7 +8,7 @@
 //! A matrix is a list of rows, or triplets; `P` may also be `{"d": [...], "F": [[...]]}`. `null` is an infinite bound.
 
 use crate::unique::Unique;
-use bpqp::{Backward, Cotangent, Csc, Hessian, Matrix, Qp, Settings, Solver};
+use bpqp::{Backward, Cotangent, Csc, Hessian, Infeasible, Matrix, Qp, Settings, Solver};
 use faer::Mat;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -70,6 +70,7 @@ const FIELDS: [&str; 21] = [
     "time_limit",
     "smoothing",
     "polish",
+    "infeasible",
 ];
 
 type Parsed<T> = Result<T, String>;
@@ -162,6 +163,9 @@ fn settings(fields: &Map<String, Value>) -> Parsed<Settings> {
     }
     if let Some(v) = present(fields, "polish") {
         out.polish = v.as_bool().ok_or_else(|| format!("polish = {v}: expected true or false"))?;
+    }
+    if let Some(name) = text("infeasible")? {
+        out.infeasible = Infeasible::from_name(name).map_err(|e| e.to_string())?;
     }
     out.validate().map_err(|e| e.to_string())?;
     Ok(out)

@@ -17,7 +17,7 @@ mod verdicts;
 mod xla;
 
 use arrays::{Args, points};
-use bpqp::{Backward, Settings, Solver, Status, Verdict};
+use bpqp::{Backward, Infeasible, Settings, Solver, Status, Verdict};
 use engine::Engine;
 use errors::{misuse, raise};
 use numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
@@ -75,6 +75,7 @@ fn set(s: &mut Settings, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
             }
         }
         "smoothing" => s.smoothing = Some(value.extract()?),
+        "infeasible" => s.infeasible = Infeasible::from_name(&value.extract::<String>()?).map_err(raise)?,
         "threads" => s.threads = value.extract()?,
         other => return Err(misuse(format!("there is no setting {other:?}"))),
     }
@@ -133,6 +134,7 @@ impl PyEngine {
 fn _bpqp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("SOLVERS", Solver::ALL.map(Solver::name).to_vec())?;
+    module.add("SOLVED_ALL_THE_SAME", solutions::SOLVED_ALL_THE_SAME)?;
     module.add("STATUSES", Status::ALL.map(Status::name).to_vec())?;
     module.add("VERDICTS", Verdict::NAMES.to_vec())?;
     module.add_function(wrap_pyfunction!(xla::xla_handlers, module)?)?;

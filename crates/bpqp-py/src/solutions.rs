@@ -45,6 +45,9 @@ fn side_code(side: Side) -> f64 {
     }
 }
 
+/// What stands in the place of `ok` in the state where the solution is that of the closest feasible program.
+pub const CLOSEST: f64 = 2.0;
+
 /// Number of doubles in the state of a solution.
 pub fn state_width(n: usize, m: usize, mi: usize) -> usize {
     4 * n + m + 3 * mi + 1
@@ -66,13 +69,20 @@ pub fn push_state(s: &Solution, row: &mut Vec<f64>) {
     } else {
         row.resize(row.len() + 2 * (n + mi), 0.0);
     }
-    row.push(f64::from(u8::from(s.ok())));
+    row.push(match s.shift() {
+        Some(_) => CLOSEST,
+        None => f64::from(u8::from(s.ok())),
+    });
 }
 
+/// Added to the code of a status that is none of a solution where there is one all the same.
+pub const SOLVED_ALL_THE_SAME: i32 = 16;
+
 /// The code of the status, its place in [`Status::ALL`], and the iterations.
-pub fn codes(s: &Solution) -> [i32; 2] {
-    let code = Status::ALL.iter().position(|status| *status == s.status);
-    [code.map_or(-1, |k| k as i32), i32::try_from(s.info.iterations).unwrap_or(i32::MAX)]
+pub fn codes(status: Status, ok: bool, iterations: usize) -> [i32; 2] {
+    let code = Status::ALL.iter().position(|s| *s == status).map_or(-1, |k| k as i32);
+    let shown = if ok && !status.ok() { code + SOLVED_ALL_THE_SAME } else { code };
+    [shown, i32::try_from(iterations).unwrap_or(i32::MAX)]
 }
 
 /// A solution from its row of the state.
@@ -99,9 +109,13 @@ pub fn restore(qp: &Qp, row: &[f64], settings: &Settings) -> Result<Solution, Er
     };
     let bound = codes[2 * mi..2 * mi + n].iter().map(side).collect();
     let active = ActiveSet::new((flags(0..mi), flags(mi..2 * mi)), (bound, flags(2 * mi + n..2 * (mi + n))));
-    let ok = codes[2 * (mi + n)] != 0.0;
+    let ok = codes[2 * (mi + n)];
+    if ok == CLOSEST {
+        // its two levels are not part of the state
+        return qp.solve(settings);
+    }
     let mut solution = Solution::restore(qp.clone(), point, active, settings)?;
-    if !ok {
+    if ok == 0.0 {
         solution.status = Status::NumericalFailure;
     }
     Ok(solution)
@@ -118,6 +132,14 @@ pub fn invalid(blank: &Qp, settings: &Settings) -> Result<Solution, Error> {
     (solution.status, solution.objective) = (Status::InvalidData, f64::NAN);
     (solution.info.solver, solution.info.polished) = ("none", false);
     Ok(solution)
+}
+
+/// Which change along a direction is meant.
+#[derive(Clone, Copy)]
+pub enum Along<'a> {
+    Nothing,
+    OneSide,
+    Direction(&'a [Tangent]),
 }
 
 /// Tangents `x, y, z, z_box, objective` of a batch, row after row.
@@ -315,12 +337,12 @@ impl Solutions {
         Ok(gather)
     }
 
-    /// The change of the outputs along directions of the data, and the verdicts; with `along`, the second one along both.
+    /// The change of the outputs along directions of the data, and the verdicts; the second one along both, or the one-sided.
     pub fn jvp(
         &self,
         py: Option<Python<'_>>,
         tangents: &[Tangent],
-        along: Option<&[Tangent]>,
+        along: Along<'_>,
         policy: Policy,
     ) -> Result<(Rows, Vec<u8>), Failure> {
         let qp = self.qp()?;
@@ -329,8 +351,12 @@ impl Solutions {
         let mut out = [n, m, mi, n, 1].map(|width| vec![blank; self.list.len() * width]);
         let derive = |at: &mut Derivatives<'_>, k: usize, (): ()| -> Result<(SolutionTangent, u8), Error> {
             let tangent = match along {
-                None => at.jvp(&tangents[k])?.clone(),
-                Some(along) => at.second_jvp(&tangents[k], &along[k])?.clone(),
+                Along::Nothing => at.jvp(&tangents[k])?.clone(),
+                Along::OneSide => {
+                    let (moved, verdict) = at.solution().jvp_one_sided(&tangents[k])?;
+                    return Ok((moved, verdicts::code(verdict, at.solution().status)));
+                }
+                Along::Direction(along) => at.second_jvp(&tangents[k], &along[k])?.clone(),
             };
             Ok((tangent, verdicts::code(at.verdict(), at.solution().status)))
         };

@@ -4,7 +4,7 @@ use crate::arrays::{Args, points, shaped};
 use crate::data::Arguments;
 use crate::errors::{misuse, raise};
 use crate::gather::{Gather, NAMES, wrt};
-use crate::solutions::{Policy, Rows, Solutions, codes, push_state, state_width};
+use crate::solutions::{Along, Policy, Rows, Solutions, codes, push_state, state_width};
 use crate::verdicts::examined;
 use bpqp::{Certificate, Cotangent, Error, Solution};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArrayDyn};
@@ -114,13 +114,29 @@ impl Solved {
 
     /// Per instance the code of the status, its place in `STATUSES`, and the iterations.
     fn codes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let codes: Vec<i32> = self.0.list.iter().flat_map(|s| codes(s)).collect();
+        let codes: Vec<i32> = self.0.list.iter().flat_map(|s| codes(s.status, s.ok(), s.info.iterations)).collect();
         shaped(py, codes, &[self.0.list.len(), 2])
     }
 
     /// The elements without a solution in words, or None.
     fn failures(&self) -> Option<String> {
         self.0.failures()
+    }
+
+    /// By how much the rows of A and of G of every instance were shifted; zeros where none was.
+    fn shift<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let qp = self.0.qp()?;
+        let (m, mi, batch) = (qp.n_equality(), qp.n_inequality(), self.0.list.len());
+        let (mut a, mut g) = (Vec::with_capacity(batch * m), Vec::with_capacity(batch * mi));
+        for (k, s) in self.0.list.iter().enumerate() {
+            if let Some((own_a, own_g)) = s.shift() {
+                a.extend_from_slice(own_a);
+                g.extend_from_slice(own_g);
+            }
+            a.resize((k + 1) * m, 0.0);
+            g.resize((k + 1) * mi, 0.0);
+        }
+        PyTuple::new(py, [shaped(py, a, &[batch, m])?, shaped(py, g, &[batch, mi])?])
     }
 
     /// True for every instance with a solution.
@@ -255,15 +271,18 @@ impl Solved {
         self.0.vjp(Some(py), &cotangents, Some(&along), (ask, summed), policy)?.into_py(py)
     }
 
-    /// Tangents `(x, y, z, z_box, objective)` along directions of the data, and the verdicts.
+    /// Tangents `(x, y, z, z_box, objective)` along directions of the data, and the verdicts; the one-sided ones if asked.
+    #[pyo3(signature = (tangents, policy, one_sided = false))]
     fn jvp<'py>(
         &self,
         py: Python<'py>,
         tangents: &Bound<'py, PyTuple>,
         policy: Policy,
+        one_sided: bool,
     ) -> PyResult<Bound<'py, PyTuple>> {
+        let along = if one_sided { Along::OneSide } else { Along::Nothing };
         let tangents = self.0.tangents(&Args::new(tangents)?.data()?)?;
-        self.tangent_rows(py, self.0.jvp(Some(py), &tangents, None, policy)?)
+        self.tangent_rows(py, self.0.jvp(Some(py), &tangents, along, policy)?)
     }
 
     /// Second derivatives of the outputs along two directions of the data.
@@ -276,7 +295,7 @@ impl Solved {
     ) -> PyResult<Bound<'py, PyTuple>> {
         let tangents = self.0.tangents(&Args::new(tangents)?.data()?)?;
         let along = self.0.tangents(&Args::new(along)?.data()?)?;
-        self.tangent_rows(py, self.0.jvp(Some(py), &tangents, Some(&along), policy)?)
+        self.tangent_rows(py, self.0.jvp(Some(py), &tangents, Along::Direction(&along), policy)?)
     }
 
     /// The Jacobian of one output with respect to the arguments marked in `ask`: one factorization per instance.

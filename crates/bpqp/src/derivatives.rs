@@ -1,7 +1,7 @@
 //! Stage 7: the derivatives of one solution, in workspaces that serve many.
 
-use crate::backward::{Accuracy, Differentiator};
-use crate::solution::lower;
+use crate::backward::{Accuracy, Differentiator, validate_tangent};
+use crate::solution::{Nearest, lower};
 use crate::{Cotangent, Error, Gradient, Solution, SolutionTangent, Tangent, Verdict, Wrt};
 
 /// What derivatives are computed with, and where they are left.
@@ -27,21 +27,45 @@ impl Workspace {
             verdict: Verdict::Untrusted,
         }
     }
+
+    /// For a solution, its numbers loaded. Fails if there is none.
+    pub fn of(solution: &Solution) -> Result<Self, Error> {
+        if !solution.ok() {
+            return Err(Error::NoSolution { status: solution.status });
+        }
+        let mut differentiator = Differentiator::new(&solution.qp, &solution.settings)?;
+        differentiator.load(&solution.qp, solution.core.as_ref())?;
+        Ok(Workspace::new(differentiator))
+    }
 }
 
 /// The derivatives of a solution: see the methods of the same names of [`Layer`](crate::Layer).
 pub struct Derivatives<'a> {
     solution: &'a Solution,
     work: &'a mut Workspace,
+    /// For the closest feasible program.
+    inner: Option<Box<Workspace>>,
+}
+
+/// Which first derivative, or which second one.
+enum Ask<'a> {
+    Vjp(&'a Cotangent, Wrt),
+    SecondVjp(&'a Cotangent, &'a Tangent, Wrt),
+    Jvp(&'a Tangent),
+    SecondJvp(&'a Tangent, &'a Tangent),
 }
 
 impl<'a> Derivatives<'a> {
     /// Of a solution whose numbers the differentiator has loaded. Fails if there is none.
     pub(crate) fn new(solution: &'a Solution, work: &'a mut Workspace) -> Result<Self, Error> {
-        match solution.ok() {
-            true => Ok(Derivatives { solution, work }),
-            false => Err(Error::NoSolution { status: solution.status }),
+        if !solution.ok() {
+            return Err(Error::NoSolution { status: solution.status });
         }
+        let inner = match &solution.closest {
+            Some(nearest) => Some(Box::new(Workspace::of(&nearest.solution)?)),
+            None => None,
+        };
+        Ok(Derivatives { solution, work, inner })
     }
 
     /// The solution.
@@ -51,51 +75,127 @@ impl<'a> Derivatives<'a> {
 
     /// The gradient of a loss with these cotangents.
     pub fn vjp(&mut self, cotangent: &Cotangent, wrt: Wrt) -> Result<&Gradient, Error> {
-        let Workspace { differentiator, gradient, .. } = self.work;
-        let accuracy = differentiator.vjp(self.solution.at(), cotangent, wrt, gradient)?;
-        self.judge(accuracy);
+        self.derive(Ask::Vjp(cotangent, wrt))?;
         Ok(&self.work.gradient)
     }
 
     /// The change of the solution along a direction of the data.
     pub fn jvp(&mut self, tangent: &Tangent) -> Result<&SolutionTangent, Error> {
-        let Workspace { differentiator, tangent: out, .. } = self.work;
-        let accuracy = differentiator.jvp(self.solution.at(), tangent, out)?;
-        self.judge(accuracy);
+        self.derive(Ask::Jvp(tangent))?;
         Ok(&self.work.tangent)
     }
 
     /// The derivative of the gradient along a direction of the data, the cotangent held.
     pub fn second_vjp(&mut self, cotangent: &Cotangent, along: &Tangent, wrt: Wrt) -> Result<&Gradient, Error> {
-        let Workspace { differentiator, gradient, .. } = self.work;
-        let accuracy = differentiator.second_vjp(self.solution.at(), cotangent, along, wrt, gradient)?;
-        self.judge(accuracy);
+        self.derive(Ask::SecondVjp(cotangent, along, wrt))?;
         Ok(&self.work.gradient)
     }
 
     /// The second derivative of the solution along two directions of the data.
     pub fn second_jvp(&mut self, tangent: &Tangent, along: &Tangent) -> Result<&SolutionTangent, Error> {
-        let Workspace { differentiator, tangent: out, .. } = self.work;
-        let accuracy = differentiator.second_jvp(self.solution.at(), tangent, along, out)?;
-        self.judge(accuracy);
+        self.derive(Ask::SecondJvp(tangent, along))?;
         Ok(&self.work.tangent)
+    }
+
+    fn derive(&mut self, ask: Ask<'_>) -> Result<(), Error> {
+        if let (Some(nearest), Some(inner)) = (self.solution.closest.as_deref(), self.inner.as_deref_mut()) {
+            return derive_closest(self.solution, nearest, (inner, self.work), ask);
+        }
+        let at = self.solution.at();
+        let Workspace { differentiator, gradient, tangent, .. } = self.work;
+        let accuracy = match ask {
+            Ask::Vjp(cotangent, wrt) => differentiator.vjp(at, cotangent, wrt, gradient)?,
+            Ask::SecondVjp(cotangent, along, wrt) => differentiator.second_vjp(at, cotangent, along, wrt, gradient)?,
+            Ask::Jvp(t) => differentiator.jvp(at, t, tangent)?,
+            Ask::SecondJvp(t, along) => differentiator.second_jvp(at, t, along, tangent)?,
+        };
+        self.work.verdict = lower(self.solution.verdict(), accuracy);
+        Ok(())
     }
 
     /// What the backward system is worth: the accuracy of one solve with it, an estimate of its reciprocal condition (0
     /// where it had to be regularized, or is not known), and the verdict on gradients.
     pub fn examine(&mut self) -> Result<(Accuracy, f64, Verdict), Error> {
-        let ones = Cotangent { x: vec![1.0; self.solution.qp.n()], ..Cotangent::default() };
-        let Workspace { differentiator, gradient, .. } = self.work;
-        let accuracy = differentiator.vjp(self.solution.at(), &ones, Wrt::Q, gradient)?;
-        Ok((accuracy, differentiator.reciprocal_condition(), lower(self.solution.verdict(), accuracy)))
+        let (solution, work) = match (self.solution.closest.as_deref(), self.inner.as_deref_mut()) {
+            (Some(nearest), Some(inner)) => (&nearest.solution, inner),
+            _ => (self.solution, &mut *self.work),
+        };
+        let ones = Cotangent { x: vec![1.0; solution.qp.n()], ..Cotangent::default() };
+        let accuracy = work.differentiator.vjp(solution.at(), &ones, Wrt::Q, &mut work.gradient)?;
+        Ok((accuracy, work.differentiator.reciprocal_condition(), lower(self.solution.verdict(), accuracy)))
     }
 
     /// How far the last derivative may be trusted.
     pub fn verdict(&self) -> Verdict {
         self.work.verdict
     }
+}
 
-    fn judge(&mut self, accuracy: Accuracy) {
-        self.work.verdict = lower(self.solution.verdict(), accuracy);
+/// Derivatives of the closest feasible program: those of the program of both levels, pushed and pulled.
+fn derive_closest(
+    solution: &Solution,
+    nearest: &Nearest,
+    (inner, out): (&mut Workspace, &mut Workspace),
+    ask: Ask<'_>,
+) -> Result<(), Error> {
+    let (qp, map) = (&solution.qp, &nearest.map);
+    let mut at = Derivatives::new(&nearest.solution, inner)?;
+    let moves = |t: &Tangent| t.a.is_some() || t.g.is_some();
+    let tangent = |t: &Tangent| -> Result<Tangent, Error> {
+        validate_tangent(qp, t)?;
+        map.tangent(qp, t)
+    };
+    let matrices = match ask {
+        Ask::Vjp(cotangent, wrt) => {
+            cotangent.validate(qp)?;
+            let own = at.vjp(&map.cotangent(cotangent)?, map.wrt(wrt))?;
+            out.gradient = map.gradient(qp, own, wrt);
+            wrt.a || wrt.g
+        }
+        Ask::SecondVjp(cotangent, along, wrt) => {
+            cotangent.validate(qp)?;
+            let own = at.second_vjp(&map.cotangent(cotangent)?, &tangent(along)?, map.wrt(wrt))?;
+            out.gradient = map.gradient(qp, own, wrt);
+            wrt.a || wrt.g || moves(along)
+        }
+        Ask::Jvp(t) => {
+            out.tangent = map.outputs(qp, at.jvp(&tangent(t)?)?);
+            moves(t)
+        }
+        Ask::SecondJvp(t, along) => {
+            out.tangent = map.outputs(qp, at.second_jvp(&tangent(t)?, &tangent(along)?)?);
+            moves(t) || moves(along)
+        }
+    };
+    out.verdict = nearest.verdict(at.verdict(), matrices);
+    Ok(())
+}
+
+impl Solution {
+    /// The gradient of a loss with these cotangents with respect to the blocks in `wrt`. Fails if there is no solution.
+    pub fn vjp(&self, cotangent: &Cotangent, wrt: Wrt) -> Result<Gradient, Error> {
+        let mut work = Workspace::of(self)?;
+        Derivatives::new(self, &mut work)?.vjp(cotangent, wrt)?;
+        Ok(work.gradient)
+    }
+
+    /// The change of the solution along a direction of the data. Fails if there is no solution.
+    pub fn jvp(&self, tangent: &Tangent) -> Result<SolutionTangent, Error> {
+        let mut work = Workspace::of(self)?;
+        Derivatives::new(self, &mut work)?.jvp(tangent)?;
+        Ok(work.tangent)
+    }
+
+    /// Gradients for many cotangents, with one factorization; and what is known of their accuracy.
+    pub fn vjps(&self, cotangents: &[Cotangent], wrt: Wrt) -> Result<(Vec<Gradient>, Verdict), Error> {
+        let mut work = Workspace::of(self)?;
+        let mut at = Derivatives::new(self, &mut work)?;
+        let mut verdict = self.verdict();
+        let mut out = Vec::with_capacity(cotangents.len());
+        for cotangent in cotangents {
+            out.push(at.vjp(cotangent, wrt)?.clone());
+            verdict = verdict.worse(at.verdict());
+        }
+        Ok((out, verdict))
     }
 }

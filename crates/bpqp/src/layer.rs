@@ -2,13 +2,15 @@
 
 use crate::active::{ActiveSet, RowCheck, Tolerance, identify, merit};
 use crate::backward::{Accuracy, Differentiator};
+use crate::closest::{self, Closest};
 use crate::derivatives::{Derivatives, Workspace};
 use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet, rays};
 use crate::kkt::negative_curvature;
 use crate::residuals::{Point, ResidualWork, residuals, total_complementarity};
+use crate::solution::Nearest;
 use crate::{
-    Certificate, Cotangent, Deadline, Error, Gradient, Qp, Residuals, Settings, Solution, SolutionTangent, Solver,
-    Status, Tangent, Verdict, Wrt,
+    Certificate, Cotangent, Deadline, Error, Gradient, Infeasible, Qp, Residuals, Settings, Solution, SolutionTangent,
+    Solver, Status, Tangent, Verdict, Wrt,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -78,6 +80,12 @@ impl Layer {
     /// The same with forward solvers of your own, tried in this order (`settings.solver` is not looked at).
     pub fn with_solvers(qp: Qp, solvers: Vec<Arc<dyn ForwardSolver>>, settings: Settings) -> Result<Self, Error> {
         settings.validate()?;
+        if settings.infeasible == Infeasible::Closest && !qp.cones.is_empty() {
+            return Err(Error::Unsupported {
+                what: "infeasible = closest with cones beyond linear constraints".to_owned(),
+                advice: "add slacks with a cost of their own",
+            });
+        }
         if !qp.cones.is_empty() {
             check_cones(&solvers, &settings)?;
         }
@@ -111,6 +119,7 @@ impl Layer {
         }
         self.solution.qp = qp;
         self.solution.status = Status::NumericalFailure;
+        self.solution.closest = None;
         self.loaded = false;
         Ok(())
     }
@@ -139,9 +148,41 @@ impl Layer {
     /// ignored: a warm start never decides whether there is a solution.
     pub fn solve_from(&mut self, warm: Option<&Point>) -> Result<&Solution, Error> {
         let start = Instant::now();
+        self.solution.closest = None;
         self.forward(warm.filter(|point| point.fits(&self.solution.qp) && point.is_finite()))?;
+        if self.settings.infeasible == Infeasible::Closest && self.solution.status == Status::PrimalInfeasible {
+            self.find_closest(start)?;
+        }
         self.solution.info.time = start.elapsed();
         Ok(&self.solution)
+    }
+
+    /// Solves the closest feasible program, its two levels one after the other. Where one of them is not solved there is no
+    /// solution.
+    fn find_closest(&mut self, start: Instant) -> Result<(), Error> {
+        let Layer { solution, settings, .. } = self;
+        let solve = |qp: Qp| {
+            let time_limit = settings.time_limit.map(|limit| limit.saturating_sub(start.elapsed()));
+            let settings = Settings {
+                solver: Solver::Auto,
+                infeasible: Infeasible::Status,
+                polish: true,
+                time_limit,
+                ..settings.clone()
+            };
+            qp.solve(&settings)
+        };
+        let first = solve(closest::least_squares(&solution.qp)?)?;
+        if !first.ok() {
+            return Ok(());
+        }
+        let map = Closest::new(&solution.qp, &first.active);
+        let second = solve(map.program(&solution.qp)?)?;
+        if second.ok() {
+            let shift = map.shift(&second.x);
+            solution.take_closest(Nearest { map, solution: second, shift });
+        }
+        Ok(())
     }
 
     /// The solution of the last solve.

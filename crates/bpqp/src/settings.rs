@@ -58,6 +58,34 @@ pub enum Backward {
     FirstOrder,
 }
 
+/// What is returned where constraints contradict each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Infeasible {
+    /// The status with its certificate; no solution.
+    #[default]
+    Status,
+    /// Besides, the solution of the closest feasible program: among all `x` within the bounds that minimize
+    /// `1/2 (|A x - b|^2 + |(G x - h)_+|^2)`, the one that minimizes the objective. It has no multipliers; its derivatives are
+    /// those of both levels. Not with curved cones, nor with smoothing.
+    Closest,
+}
+
+impl Infeasible {
+    /// The setting of that name, `status` or `closest`.
+    pub fn from_name(name: &str) -> Result<Self, Error> {
+        match name {
+            "status" => Ok(Infeasible::Status),
+            "closest" => Ok(Infeasible::Closest),
+            other => Err(Error::Setting {
+                name: "infeasible",
+                value: other.to_owned(),
+                advice: "name one of status, closest",
+            }),
+        }
+    }
+}
+
 /// Everything a user may choose; the defaults are meant to be right.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -78,6 +106,8 @@ pub struct Settings {
     pub backward: Backward,
     /// Differentiate the log-barrier solution `x(mu)` instead of the solution; `mu` in units of the objective.
     pub smoothing: Option<f64>,
+    /// What is returned where constraints contradict each other.
+    pub infeasible: Infeasible,
     /// Threads for batches; 0 means all cores. At most four for each core take part; above [`MAX_THREADS`] is refused.
     pub threads: usize,
     /// Keep the factorization of the forward pass in the solution, for a cheaper backward pass.
@@ -97,6 +127,7 @@ impl Default for Settings {
             polish: true,
             backward: Backward::Direct,
             smoothing: None,
+            infeasible: Infeasible::Status,
             threads: 0,
             keep_factor: true,
             interrupt: None,
@@ -135,6 +166,12 @@ impl Settings {
             && !(mu > 0.0 && mu.is_finite())
         {
             return bad("smoothing", mu, "choose mu > 0 and finite, in units of the objective");
+        }
+        if self.infeasible == Infeasible::Closest && self.smoothing.is_some() {
+            return Err(Error::Unsupported {
+                what: "infeasible = closest with smoothing".to_owned(),
+                advice: "leave one of the two out",
+            });
         }
         if self.threads > MAX_THREADS {
             let advice = "ask for at most 1024, or 0 for all cores";

@@ -1,15 +1,14 @@
 //! Stage 3: the meeting point. All that the backward pass knows of the forward pass.
 
 use crate::active::{ActiveSet, Newton};
-use crate::backward::{Accuracy, At, Differentiator};
+use crate::backward::{Accuracy, At};
+use crate::closest::Closest;
 use crate::cones::blocks;
 use crate::kkt::KktCore;
 use crate::residuals::{ResidualWork, residuals};
 use crate::settings::Backward;
-use crate::{
-    Certificate, Cotangent, Error, Gradient, Point, Qp, Residuals, Settings, SolutionTangent, Status, Tangent, Verdict,
-    Wrt,
-};
+use crate::{Certificate, Error, Point, Qp, Residuals, Settings, Status, Verdict};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a solution was found.
@@ -68,6 +67,17 @@ pub struct Solution {
     /// One solve with the factors of the active set was seen to be exact to rounding: the same factors, made again, are.
     pub(crate) exact_factors: bool,
     pub(crate) settings: Settings,
+    /// What was asked for where the constraints contradict each other.
+    pub(crate) closest: Option<Arc<Nearest>>,
+}
+
+/// The closest feasible program of a problem, and its solution.
+#[derive(Debug)]
+pub(crate) struct Nearest {
+    pub map: Closest,
+    pub solution: Solution,
+    /// The shifts of the rows of A and G.
+    pub shift: (Vec<f64>, Vec<f64>),
 }
 
 impl Solution {
@@ -90,6 +100,7 @@ impl Solution {
             core: None,
             exact_factors: false,
             settings: settings.clone(),
+            closest: None,
         }
     }
 
@@ -141,11 +152,12 @@ impl Solution {
     /// Becomes a copy of another solution, in the buffers at hand.
     pub(crate) fn assign(&mut self, other: &Solution) {
         let Solution { objective, status, residuals, info, .. } = other;
-        let Solution { qp, at, active, core, exact_factors, settings, .. } = other;
+        let Solution { qp, at, active, core, exact_factors, settings, closest, .. } = other;
         for (own, v) in self.outputs_mut().into_iter().zip(other.outputs()) {
             own.clone_from(v);
         }
         (self.objective, self.status, self.residuals, self.info) = (*objective, *status, *residuals, info.clone());
+        self.closest.clone_from(closest);
         self.at.clone_from(at);
         self.active.clone_from(active);
         (self.qp, self.core, self.exact_factors) = (qp.clone(), core.clone(), *exact_factors);
@@ -183,9 +195,27 @@ impl Solution {
         Some((self.s.get(rows.clone())?, self.y_cone.get(rows)?))
     }
 
-    /// True if there is a solution that may be used.
+    /// True if there is a solution that may be used, that of the closest feasible program included.
     pub fn ok(&self) -> bool {
-        self.status.ok()
+        self.status.ok() || self.closest.is_some()
+    }
+
+    /// By how much the rows of A and of G had to be shifted, `A x = b + shift` and `G x <= h + shift`, where the solution is
+    /// that of the [closest feasible program](crate::Infeasible::Closest).
+    pub fn shift(&self) -> Option<(&[f64], &[f64])> {
+        self.closest.as_deref().map(|nearest| (&nearest.shift.0[..], &nearest.shift.1[..]))
+    }
+
+    /// Takes over the solution of the closest feasible program.
+    pub(crate) fn take_closest(&mut self, nearest: Nearest) {
+        let (n, m, mi) = (self.qp.n(), self.qp.n_equality(), self.qp.n_inequality());
+        self.active = nearest.map.active(&nearest.solution.active);
+        (self.objective, self.residuals) = (nearest.solution.objective, nearest.solution.residuals);
+        let nan = |n: usize| vec![f64::NAN; n];
+        let x = nearest.solution.x[..n].to_vec();
+        self.at = Point { x, y: nan(m), z: nan(mi), z_box: nan(n), ..Point::default() };
+        self.publish();
+        self.closest = Some(Arc::new(nearest));
     }
 
     /// The problem that was solved.
@@ -207,6 +237,9 @@ impl Solution {
 
     /// How far a gradient taken here may be trusted, as far as the forward pass knows; the backward pass can only lower it.
     pub fn verdict(&self) -> Verdict {
+        if let Some(nearest) = &self.closest {
+            return nearest.verdict(nearest.solution.verdict(), true);
+        }
         if let Some(mu) = self.settings.smoothing {
             return Verdict::Smoothed { mu };
         }
@@ -225,34 +258,6 @@ impl Solution {
         }
     }
 
-    /// The gradient of a loss with these cotangents with respect to the blocks in `wrt`. Fails if there is no solution.
-    pub fn vjp(&self, cotangent: &Cotangent, wrt: Wrt) -> Result<Gradient, Error> {
-        let mut out = Gradient::default();
-        self.differentiator()?.vjp(self.at(), cotangent, wrt, &mut out)?;
-        Ok(out)
-    }
-
-    /// The change of the solution along a direction of the data. Fails if there is no solution.
-    pub fn jvp(&self, tangent: &Tangent) -> Result<SolutionTangent, Error> {
-        let mut out = SolutionTangent::default();
-        self.differentiator()?.jvp(self.at(), tangent, &mut out)?;
-        Ok(out)
-    }
-
-    /// Gradients for many cotangents, with one factorization; and what is known of their accuracy.
-    pub fn vjps(&self, cotangents: &[Cotangent], wrt: Wrt) -> Result<(Vec<Gradient>, Verdict), Error> {
-        let mut differentiator = self.differentiator()?;
-        let mut verdict = self.verdict();
-        let mut out = Vec::with_capacity(cotangents.len());
-        for cotangent in cotangents {
-            let mut gradient = Gradient::default();
-            let accuracy = differentiator.vjp(self.at(), cotangent, wrt, &mut gradient)?;
-            verdict = lower(verdict, accuracy);
-            out.push(gradient);
-        }
-        Ok((out, verdict))
-    }
-
     pub(crate) fn at(&self) -> At<'_> {
         At {
             qp: &self.qp,
@@ -263,14 +268,13 @@ impl Solution {
             smoothing: self.settings.smoothing,
         }
     }
+}
 
-    fn differentiator(&self) -> Result<Differentiator, Error> {
-        if !self.ok() {
-            return Err(Error::NoSolution { status: self.status });
-        }
-        let mut out = Differentiator::new(&self.qp, &self.settings)?;
-        out.load(&self.qp, self.core.as_ref())?;
-        Ok(out)
+impl Nearest {
+    /// The verdict on a derivative, from that on the one of the program of both levels. Least squares of incomplete rank
+    /// jump when the matrices change it.
+    pub fn verdict(&self, own: Verdict, matrices: bool) -> Verdict {
+        if matrices && !self.map.full_rank { own.worse(Verdict::OneOfSeveral) } else { own }
     }
 }
 

@@ -170,6 +170,22 @@ fn second_derivatives_are_symmetric() {
         let of = |d: &Direction| solution.second_vjp(&cotangent(&v), &d.tangent(), ConicWrt::ALL).expect("smooth");
         let (ab, ba) = (paired(&of(&a), &b), paired(&of(&b), &a));
         assert!((ab - ba).abs() <= 1e-9 * ab.abs().max(1.0), "seed {seed}: {ab} {ba}");
+        // the other mode, every output on its own
+        let forward = solution.second_jvp(&a.tangent(), &b.tangent()).expect("smooth");
+        let backward = solution.second_jvp(&b.tangent(), &a.tangent()).expect("smooth");
+        for (k, (f, other)) in
+            [(&forward.x, &backward.x), (&forward.s, &backward.s), (&forward.y, &backward.y)].into_iter().enumerate()
+        {
+            let mut one: [Vec<f64>; 3] = Default::default();
+            one[k].clone_from(&v[k]);
+            let second = solution.second_vjp(&cotangent(&one), &a.tangent(), ConicWrt::ALL).expect("smooth");
+            let (f, other, g) = (dot(f, &v[k]), dot(other, &v[k]), paired(&second, &b));
+            let tolerance = 1e-9 * g.abs().max(1.0);
+            assert!((f - g).abs() <= tolerance && (f - other).abs() <= tolerance, "seed {seed}, {k}: {f} {other} {g}");
+        }
+        let value = ConicCotangent { objective: 1.0, ..ConicCotangent::default() };
+        let g = paired(&solution.second_vjp(&value, &a.tangent(), ConicWrt::ALL).expect("smooth"), &b);
+        assert!((forward.objective - g).abs() <= 1e-9 * g.abs().max(1.0), "seed {seed}: {} {g}", forward.objective);
         // a layer has the same, what is not asked for is not there, and a direction of zeros changes nothing
         let mut layer = ConicLayer::new(made.problem.clone(), Settings::default()).expect("valid");
         layer.adopt(&solution).expect("the same structure");
@@ -327,4 +343,38 @@ fn a_cone_twice_changes_nothing_but_the_verdict() {
     let ((one, exact), (two, several)) = (of(&once), of(&problem));
     assert_eq!((exact, several), (Verdict::Exact, Verdict::OneOfSeveral));
     assert!(one.iter().zip(&two).all(|(a, b)| (a - b).abs() < 1e-9), "{one:?} {two:?}");
+}
+
+#[test]
+fn rows_that_are_bounds_move_twice() {
+    // minimize |x - t|^2 / 2, with x_0 <= b_0/a_0, -x_1 <= b_1/a_1 as rows of one entry, and a ball around all
+    let entries = [(0, 0, 2.0), (1, 1, -0.5), (3, 0, -1.0), (4, 1, -1.0), (5, 2, -1.0)];
+    let a = Csc::from_triplets(6, 3, &entries).expect("in range");
+    let identity = Csc::from_triplets(3, 3, &[(0, 0, 1.0), (1, 1, 1.0), (2, 2, 1.0)]).expect("in range");
+    let cones = vec![Cone::Nonnegative(2), Cone::SecondOrder(4)];
+    let b = vec![0.6, -0.2, 1.3, 0.0, 0.0, 0.0];
+    let problem = Conic::new(Some(identity), vec![-3.0, 2.0, -4.0], a, b, cones).expect("valid");
+    let solution = problem.solve(&Settings::default()).expect("valid");
+    assert_eq!(solution.verdict(), Verdict::Exact);
+    let mut rng = Rng::new(12);
+    let (d, e) = (Direction::random(&problem, &mut rng), Direction::random(&problem, &mut rng));
+    let second = solution.second_jvp(&d.tangent(), &e.tangent()).expect("smooth");
+    let step = 1e-4;
+    let ends = [-2.0, -1.0, 1.0, 2.0].map(|k| {
+        let near = nearby(&e.moved(&problem, k * step), &solution);
+        near.jvp(&d.tangent()).expect("differentiable")
+    });
+    let slope = |f: &dyn Fn(usize) -> f64| (f(0) - 8.0 * f(1) + 8.0 * f(2) - f(3)) / (12.0 * step);
+    for i in 0..3 {
+        let numeric = slope(&|k| ends[k].x[i]);
+        assert!((second.x[i] - numeric).abs() <= 1e-8 * (1.0 + numeric.abs()), "x {i}: {} {numeric}", second.x[i]);
+    }
+    for i in 0..6 {
+        for (own, of) in [(&second.s, 0), (&second.y, 1)] {
+            let numeric = slope(&|k| if of == 0 { ends[k].s[i] } else { ends[k].y[i] });
+            assert!((own[i] - numeric).abs() <= 1e-8 * (1.0 + numeric.abs()), "{of} {i}: {} {numeric}", own[i]);
+        }
+    }
+    let numeric = slope(&|k| ends[k].objective);
+    assert!((second.objective - numeric).abs() <= 1e-8 * (1.0 + numeric.abs()), "{} {numeric}", second.objective);
 }

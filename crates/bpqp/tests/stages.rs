@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From what everything rests on to what users hold. `active` comes before `forward` because a solver may be an iteration
 /// on active sets.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 26] = [
     "status",
     "error",
     "interrupt",
@@ -22,10 +22,12 @@ const ORDER: [&str; 24] = [
     "active",
     "forward",
     "gradient",
+    "closest",
     "backward",
     "solution",
     "derivatives",
     "layer",
+    "one_sided",
     "batch",
     "given",
     "conic",

@@ -12,6 +12,7 @@ from jax.core import ShapedArray
 from .._errors import DtypeError
 from . import _cvxpy_host
 from ._primitives import solve_p
+from ._solve import split_status
 from ._spec import Mask
 
 
@@ -124,6 +125,5 @@ class CvxpyLayer:
         variables = tuple(jnp.exp(v) if e else v for v, e in zip(outputs, kinds, strict=True))
         if not full:
             return variables
-        status = codes[..., 0]
-        # the first two statuses have a solution
-        return CvxpySolution(variables, status < 2, status, codes[..., 2])
+        status, ok = split_status(codes[..., 0])
+        return CvxpySolution(variables, ok, status, codes[..., 2])

@@ -38,6 +38,13 @@ def verdict_names(verdict: Any) -> Any:
     return names(np.asarray(verdict).astype(np.uint8))
 
 
+def split_status(code: Any) -> tuple[Any, Any]:
+    """The status, and whether there is a solution: one of the first two, or the closest feasible program was solved."""
+    closest = code >= _bpqp.SOLVED_ALL_THE_SAME
+    status = jnp.where(closest, code - _bpqp.SOLVED_ALL_THE_SAME, code)
+    return status, closest | (status < 2)
+
+
 def status_names(status: Any) -> Any:
     """The words for the numbers in `Solution.status`: an array of strings, or one string. Not inside of jit."""
     names = np.array(_bpqp.STATUSES)[np.asarray(status)]
@@ -157,10 +164,9 @@ def solve_qp(
         return outputs[0] if batch is not None else outputs[0][0]
     if batch is None:
         outputs, codes = [v[0] for v in outputs], codes[0]
-    status = codes[..., 0]
-    # the first two statuses have a solution
+    status, ok = split_status(codes[..., 0])
     x, y, z, z_box, objective = outputs
-    return Solution(x, y, z, z_box, objective, status < 2, status, codes[..., 1], codes[..., 2])
+    return Solution(x, y, z, z_box, objective, ok, status, codes[..., 1], codes[..., 2])
 
 
 def _check_shapes(shapes: Any, factored: bool) -> None:

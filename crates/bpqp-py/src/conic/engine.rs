@@ -7,6 +7,7 @@ use crate::engine::{MANY, lock};
 use crate::errors::raise;
 use crate::pieces::{long, watched_value};
 use crate::settings;
+use crate::solutions::CLOSEST;
 use bpqp::{Cone, Conic, ConicWorkers, Error, Interrupt, Settings, Status};
 use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
@@ -158,6 +159,7 @@ impl ConicEngine {
                     return Ok(Instance::failed(Status::NumericalFailure, point, None));
                 }
                 Ok(match values.own(&shared, i)? {
+                    Ok(conic) if rest[0] == CLOSEST => conic.solve(&self.settings)?.into(),
                     Ok(conic) => conic.from_point(point, &self.settings)?.into(),
                     Err(error) => Instance::invalid(&self.structure, error),
                 })

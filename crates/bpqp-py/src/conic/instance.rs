@@ -41,6 +41,11 @@ impl From<ConicSolution> for Instance {
 }
 
 impl Instance {
+    /// True if there is a solution that may be used, that of the closest feasible program included.
+    pub fn ok(&self) -> bool {
+        self.solution.is_some()
+    }
+
     pub fn failed(status: Status, point: [Vec<f64>; POINT], certificate: Option<Certificate>) -> Self {
         Instance {
             solution: None,

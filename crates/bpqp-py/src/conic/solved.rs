@@ -5,11 +5,11 @@ use super::values::{BLOCKS, Borrowed, POINT, Rows, lengths, widths};
 use super::{at, misuse};
 use crate::arrays::shaped;
 use crate::errors::raise;
-use crate::solutions::{Policy, failure_text};
+use crate::solutions::{CLOSEST, Policy, codes, failure_text};
 use crate::verdicts;
 use bpqp::{
-    Certificate, Conic, ConicActive, ConicCotangent, ConicGradient, ConicLayer, ConicTangent, ConicWorkers, ConicWrt,
-    Error, Face, Status,
+    Certificate, Conic, ConicActive, ConicCotangent, ConicGradient, ConicLayer, ConicSolutionTangent, ConicTangent,
+    ConicWorkers, ConicWrt, Error, Face,
 };
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -51,27 +51,8 @@ fn vanishes(c: &ConicCotangent<'_>) -> bool {
 /// Tangents `x, s, y, z_box, objective` of an instance.
 type Moved = [Vec<f64>; POINT + 1];
 
-/// The derivative of every tangent along a direction, entry by entry from `<second_vjp(unit), tangent>`.
-fn second_tangent(layer: &mut ConicLayer, t: &ConicTangent<'_>, along: &ConicTangent<'_>) -> Result<Moved, Error> {
-    let mut sizes = [1; POINT + 1];
-    sizes[..POINT].copy_from_slice(&widths(layer.conic()));
-    let mut out = sizes.map(|size| vec![0.0; size]);
-    let given = [t.p, t.q, t.a, t.b, t.lb, t.ub];
-    let ask = wrt(given.map(|v| v.is_some()));
-    for (k, (row, size)) in out.iter_mut().zip(sizes).enumerate() {
-        let mut e = vec![0.0; size];
-        for (i, entry) in row.iter_mut().enumerate() {
-            e[i] = 1.0;
-            let gradient = layer.second_vjp(&unit(k, &e), along, ask)?;
-            e[i] = 0.0;
-            let dot = |(g, t): (Option<&[f64]>, Option<&[f64]>)| match (g, t) {
-                (Some(g), Some(t)) => g.iter().zip(t).map(|(g, t)| g * t).sum(),
-                _ => 0.0,
-            };
-            *entry = blocks(&gradient).into_iter().zip(given).map(dot).sum();
-        }
-    }
-    Ok(out)
+fn outputs(t: ConicSolutionTangent) -> Moved {
+    [t.x, t.s, t.y, t.z_box, vec![t.objective]]
 }
 
 impl ConicSolved {
@@ -106,7 +87,7 @@ impl ConicSolved {
         let mut values = Vec::with_capacity(self.instances.len() * width);
         for instance in &self.instances {
             let own = &instance.point[k];
-            if (nan && !instance.status.ok()) || own.len() != width {
+            if (nan && !instance.ok()) || own.len() != width {
                 values.resize(values.len() + width, f64::NAN);
             } else {
                 values.extend_from_slice(own);
@@ -233,7 +214,7 @@ impl ConicSolved {
     /// `(x, s, y, z_box, objective)`; with `nan`, those of instances without a solution are NaN.
     fn outputs<'py>(&self, py: Python<'py>, nan: bool) -> PyResult<Bound<'py, PyTuple>> {
         let mut out = (0..POINT).map(|k| self.stack(py, k, nan)).collect::<PyResult<Vec<_>>>()?;
-        let objective = |i: &Instance| if nan && !i.status.ok() { f64::NAN } else { i.objective };
+        let objective = |i: &Instance| if nan && !i.ok() { f64::NAN } else { i.objective };
         out.push(self.column(py, objective).into_any());
         PyTuple::new(py, out)
     }
@@ -247,7 +228,7 @@ impl ConicSolved {
                 Some(solution) => {
                     let (x, s, y) = solution.at_point();
                     values.extend(x.iter().chain(s).chain(y).chain(solution.at_z_box()));
-                    values.push(1.0);
+                    values.push(if solution.shift().is_some() { CLOSEST } else { 1.0 });
                 }
                 None => values.resize(values.len() + width, 0.0),
             }
@@ -255,25 +236,34 @@ impl ConicSolved {
         shaped(py, values, &[self.instances.len(), width])
     }
 
+    /// By how much the rows of every instance were shifted; zeros where none was.
+    fn shift<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let m = self.structure.m();
+        let rows = self.instances.iter().flat_map(|i| {
+            let own = i.solution.as_ref().and_then(|s| s.shift());
+            own.unwrap_or_else(|| vec![0.0; m])
+        });
+        shaped(py, rows.collect(), &[self.instances.len(), m])
+    }
+
     fn ok<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<bool>> {
-        self.instances.iter().map(|i| i.status.ok()).collect::<Vec<_>>().into_pyarray(py)
+        self.instances.iter().map(|i| i.ok()).collect::<Vec<_>>().into_pyarray(py)
     }
 
     fn all_ok(&self) -> bool {
-        self.instances.iter().all(|i| i.status.ok())
+        self.instances.iter().all(|i| i.ok())
     }
 
     /// The elements without a solution in words, or None.
     fn failures(&self) -> Option<String> {
-        let failed = self.instances.iter().enumerate().filter(|(_, i)| !i.status.ok());
+        let failed = self.instances.iter().enumerate().filter(|(_, i)| !i.ok());
         let failed = failed.map(|(k, i)| (k, i.status, i.certificate.as_ref(), i.reason.as_ref()));
         failure_text(self.instances.len(), failed)
     }
 
     /// Per instance the code of the status, its place in `STATUSES`, and the iterations.
     fn codes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let code = |i: &Instance| Status::ALL.iter().position(|s| *s == i.status).map_or(-1, |k| k as i32);
-        let each = |i: &Instance| [code(i), i32::try_from(i.iterations).unwrap_or(i32::MAX)];
+        let each = |i: &Instance| codes(i.status, i.ok(), i.iterations);
         shaped(py, self.instances.iter().flat_map(each).collect(), &[self.instances.len(), 2])
     }
 
@@ -405,22 +395,25 @@ impl ConicSolved {
         })
     }
 
-    /// Tangents `(x, s, y, z_box, objective)` along a direction `(P, q, A, b, lb, ub)` of the data, and the verdicts.
+    /// Tangents `(x, s, y, z_box, objective)` along a direction `(P, q, A, b, lb, ub)` of the data, and the verdicts; the
+    /// one-sided ones if asked.
+    #[pyo3(signature = (tangents, policy, one_sided = false))]
     fn jvp<'py>(
         &self,
         py: Python<'py>,
         tangents: &Bound<'py, PyTuple>,
         policy: Policy,
+        one_sided: bool,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let data = Borrowed::new(tangents)?;
         let values = data.values(&self.structure, self.instances.len())?;
         self.moved(py, policy, |layer, i| {
-            let t = layer.jvp(&tangent(values.at(i)))?;
-            Ok([t.x, t.s, t.y, t.z_box, vec![t.objective]])
+            let t = tangent(values.at(i));
+            Ok(outputs(if one_sided { layer.jvp_one_sided(&t)? } else { layer.jvp(&t)? }))
         })
     }
 
-    /// The derivative of `jvp` along another direction: it costs a gradient for every output.
+    /// The derivative of `jvp` along another direction.
     fn second_jvp<'py>(
         &self,
         py: Python<'py>,
@@ -431,7 +424,7 @@ impl ConicSolved {
         let (first, second) = (Borrowed::new(tangents)?, Borrowed::new(along)?);
         let size = self.instances.len();
         let (first, second) = (first.values(&self.structure, size)?, second.values(&self.structure, size)?);
-        self.moved(py, policy, |layer, i| second_tangent(layer, &tangent(first.at(i)), &tangent(second.at(i))))
+        self.moved(py, policy, |layer, i| Ok(outputs(layer.second_jvp(&tangent(first.at(i)), &tangent(second.at(i)))?)))
     }
 
     /// The Jacobian of output `of` with respect to argument number `wrt`, of shape (instances, output, argument).

@@ -6,7 +6,7 @@ use crate::data::{Block, Data, Values};
 use crate::errors::Failure;
 use crate::solutions::{Policy, state_width};
 use crate::verdicts;
-use bpqp::{Backward, Cotangent, Settings, Solver};
+use bpqp::{Backward, Cotangent, Infeasible, Settings, Solver};
 use numpy::IntoPyArray;
 use pyo3::prelude::*;
 use std::borrow::Cow;
@@ -327,6 +327,9 @@ impl<'a> Frame<'a> {
                 ("backward", Attribute::Text("direct")) => s.backward = Backward::Direct,
                 ("backward", Attribute::Text("first_order")) => s.backward = Backward::FirstOrder,
                 ("smoothing", Attribute::Float(v)) => s.smoothing = Some(v),
+                ("infeasible", Attribute::Text(name)) => {
+                    s.infeasible = Infeasible::from_name(name).map_err(Failure::from)?
+                }
                 ("threads", Attribute::Int(v)) => s.threads = natural(v, name)?,
                 (
                     "size" | "factored" | "policy" | "examine" | "untrusted" | "data" | "cotangents" | "tangents"

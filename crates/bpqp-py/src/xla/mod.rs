@@ -12,7 +12,7 @@ mod recent;
 
 use crate::engine::Engine;
 use crate::errors::Failure;
-use crate::solutions::{Solutions, codes, push_state, state_width};
+use crate::solutions::{Along, Solutions, codes, push_state, state_width};
 use abi::{Call, Operation, Refusal};
 use bpqp::{Settings, Solution};
 use call::{Frame, SLOTS, Slots};
@@ -85,7 +85,8 @@ impl Operation for Solve {
         let mut state = Vec::with_capacity(frame.size * width);
         solved.list.iter().for_each(|s| push_state(s, &mut state));
         frame.write_words(5, &state, width)?;
-        let mut integers: Vec<i32> = solved.list.iter().flat_map(|s| codes(s)).collect();
+        let mut integers: Vec<i32> =
+            solved.list.iter().flat_map(|s| codes(s.status, s.ok(), s.info.iterations)).collect();
         if frame.examine {
             let verdicts = solved.verdicts(None)?;
             integers = integers.chunks_exact(2).zip(verdicts).flat_map(|(c, v)| [c[0], c[1], i32::from(v)]).collect();
@@ -141,7 +142,8 @@ impl<const SECOND: bool> Operation for Jvp<SECOND> {
         let solved = frame.engine()?.solutions(&frame, &data, &state)?;
         let tangents = solved.tangents(&tangents.data(frame.factored)?)?;
         let along = along.map(|d| solved.tangents(&d.data(frame.factored)?)).transpose()?;
-        let (rows, codes) = solved.jvp(None, &tangents, along.as_deref(), frame.policy)?;
+        let (rows, codes) =
+            solved.jvp(None, &tangents, along.as_deref().map_or(Along::Nothing, Along::Direction), frame.policy)?;
         frame.judge(&codes)?;
         let (n, m, mi) = frame.widths;
         for (k, width) in [n, m, mi, n].into_iter().enumerate() {

@@ -381,7 +381,7 @@ pub(crate) fn shares(side: Side, z_box: f64) -> (f64, f64) {
     }
 }
 
-fn validate_tangent(qp: &Qp, t: &Tangent) -> Result<(), Error> {
+pub(crate) fn validate_tangent(qp: &Qp, t: &Tangent) -> Result<(), Error> {
     let advice = "a tangent has the shape and structure of its argument";
     let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
     for (argument, v, len) in [

@@ -26,7 +26,7 @@ mod first_order;
 mod second;
 mod smoothed;
 
-pub(crate) use differentiate::{Differentiator, shares};
+pub(crate) use differentiate::{Differentiator, shares, validate_tangent};
 pub(crate) use second::refuse_cones;
 pub(crate) use smoothed::Smoothed;
 

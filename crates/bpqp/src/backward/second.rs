@@ -33,6 +33,7 @@ use crate::cones::{Basis, Cone, Face, Faces, blocks};
 use crate::gradient::{Adjoint, Envelope, assemble};
 use crate::matrix::{Matrix, dot};
 use crate::{Cotangent, Error, Gradient, Point, Qp, SolutionTangent, Tangent, Wrt};
+use std::ops::Range;
 
 fn refuse_smoothing(at: At<'_>) -> Result<(), Error> {
     match at.smoothing {
@@ -74,6 +75,16 @@ pub(crate) fn refuse_cones(cones: &[Cone], active: &ActiveSet, number: impl Fn(u
     Ok(())
 }
 
+/// What puts s and y of a block in one unit.
+fn unit_of(s: &[f64], y: &[f64]) -> f64 {
+    (dot(s, s) / dot(y, y)).sqrt()
+}
+
+/// `v = s - unit y` of a change of a block.
+fn difference(moved: &SolutionTangent, rows: Range<usize>, unit: f64) -> Vec<f64> {
+    rows.map(|i| moved.s[i] - unit * moved.y_cone[i]).collect()
+}
+
 /// Adds to the cotangents `c` what the turning boundaries of the cones contribute, for the adjoint `u` of the cotangent
 /// `cot` and the tangent `moved` of the solution.
 fn through_cones(
@@ -92,11 +103,10 @@ fn through_cones(
         if !matches!(faces.bases[k], Basis::SecondOrder(_) | Basis::Three(_)) {
             continue;
         }
-        let norm = |v: &[f64]| dot(v, v).sqrt();
         let (s, y) = (&p.s[rows.clone()], &p.y_cone[rows.clone()]);
-        let unit = norm(s) / norm(y);
+        let unit = unit_of(s, y);
         let y: Vec<f64> = y.iter().map(|y| unit * y).collect();
-        let v: Vec<f64> = rows.clone().map(|i| moved.s[i] - unit * moved.y_cone[i]).collect();
+        let v = difference(moved, rows.clone(), unit);
         let along = |i: usize| entry(&cot.s, i) - u.cone[i] + (entry(&cot.y_cone, i) - cw[i]) / unit;
         let along: Vec<f64> = rows.clone().map(along).collect();
         // row 0 is pinned or free, the next one is curved
@@ -104,6 +114,33 @@ fn through_cones(
         qp.cones[k].second_projection((s, &y), curvature, (&v, &along), &mut c.s[rows.clone()]);
         rows.for_each(|i| c.y_cone[i] -= unit * c.s[i]);
     }
+    finite(c)
+}
+
+/// What the turning boundaries add to the change of the change of the solution, for two changes of it, as the cotangents
+/// `(c_s, c_y)` of the system of the adjoint.
+fn along_cones(at: At<'_>, a: &SolutionTangent, b: &SolutionTangent, c: &mut Cotangent) -> Result<(), Error> {
+    let (qp, p, faces) = (at.qp, at.point, &at.active.faces);
+    c.s = vec![0.0; qp.n_cone()];
+    for (k, rows) in blocks(&qp.cones) {
+        if !matches!(faces.bases[k], Basis::SecondOrder(_) | Basis::Three(_)) {
+            continue;
+        }
+        let (s, y) = (&p.s[rows.clone()], &p.y_cone[rows.clone()]);
+        let unit = unit_of(s, y);
+        let y: Vec<f64> = y.iter().map(|y| unit * y).collect();
+        let (a, b) = (difference(a, rows.clone(), unit), difference(b, rows.clone(), unit));
+        let curvature = unit * faces.curvature[rows.start + 1];
+        qp.cones[k].second_projection((s, &y), curvature, (&a, &b), &mut c.s[rows.clone()]);
+        for i in rows {
+            c.y_cone[i] -= c.s[i];
+            c.s[i] /= unit;
+        }
+    }
+    finite(c)
+}
+
+fn finite(c: &Cotangent) -> Result<(), Error> {
     if c.s.iter().chain(&c.y_cone).any(|e| !e.is_finite()) {
         return Err(Error::Backward { reason: "a number overflowed in a second derivative".to_owned() });
     }
@@ -220,50 +257,60 @@ impl Differentiator {
         out: &mut SolutionTangent,
     ) -> Result<Accuracy, Error> {
         refuse_smoothing(at)?;
-        if let Some(cone) = at.qp.cones.first() {
-            return Err(Error::Unsupported {
-                what: format!("a second derivative of the tangent with cones[0], {}", cone.name()),
-                advice: "take the second derivative of a gradient (second_vjp)",
-            });
-        }
+        refuse_cones(&at.qp.cones, at.active, |k| k)?;
         let (mut a, mut b) = (SolutionTangent::default(), SolutionTangent::default());
         let first = self.jvp(at, t, &mut a)?;
         let second = self.jvp(at, along, &mut b)?;
         let (qp, p, m) = (at.qp, at.point, at.qp.n_equality());
-        // K a' = dr - dK t
-        self.w.fill(0.0);
-        self.v.clear();
-        self.v.resize(m + qp.n_inequality(), 0.0);
-        self.pinned.fill(0.0);
+        // K a' = dr - dK t, the system of an adjoint with these cotangents
+        let mut c = Cotangent {
+            x: vec![0.0; qp.n()],
+            y: vec![0.0; m],
+            z: vec![0.0; qp.n_inequality()],
+            y_cone: vec![0.0; qp.n_cone()],
+            ..Cotangent::default()
+        };
         for (d, s) in [(t, &b), (along, &a)] {
             if let Some(dp) = &d.p {
-                qp.p.sub_direction(dp, &s.x, &mut self.w);
+                qp.p.sub_direction(dp, &s.x, &mut c.x);
             }
-            tsub(d.a.as_ref(), &s.y, &mut self.w);
-            tsub(d.g.as_ref(), &s.z, &mut self.w);
-            sub(d.a.as_ref(), &s.x, &mut self.v[..m]);
-            sub(d.g.as_ref(), &s.x, &mut self.v[m..]);
+            for (matrix, multiplier, rows) in
+                [(&d.a, &s.y, &mut c.y), (&d.g, &s.z, &mut c.z), (&d.c, &s.y_cone, &mut c.y_cone)]
+            {
+                tsub(matrix.as_ref(), multiplier, &mut c.x);
+                sub(matrix.as_ref(), &s.x, rows);
+            }
         }
+        let rows = c.y_cone.clone();
         // the objective's first derivative along t is that of the Lagrangian; here is how it moves
-        let nothing = Adjoint { w: vec![0.0; qp.n()], y: vec![0.0; m], z: vec![0.0; p.z.len()], ..Adjoint::default() };
-        let c = through_point(at, t, &nothing, 1.0);
-        let mut objective = dot(&c.x, &b.x) + dot(&c.y, &b.y) + dot(&c.z, &b.z) + dot(&c.z_box, &b.z_box);
+        let nothing = Adjoint {
+            w: vec![0.0; qp.n()],
+            y: vec![0.0; m],
+            z: vec![0.0; p.z.len()],
+            cone: vec![0.0; qp.n_cone()],
+            ..Adjoint::default()
+        };
+        let l = through_point(at, t, &nothing, 1.0);
+        let pairs = [(&l.x, &b.x), (&l.y, &b.y), (&l.z, &b.z), (&l.z_box, &b.z_box), (&l.y_cone, &b.y_cone)];
+        let mut objective: f64 = pairs.into_iter().map(|(l, b)| dot(l, b)).sum();
         if let (Some(dp), Some(ep)) = (&t.p, &along.p)
             && let Some(force) = dp.second_direction(ep, &p.x)
         {
             objective += 0.5 * dot(&force, &p.x);
-            self.w.iter_mut().zip(&force).for_each(|(w, f)| *w -= f);
+            c.x.iter_mut().zip(&force).for_each(|(w, f)| *w -= f);
         }
-        for (v, d) in self.v.iter_mut().zip(&self.dc) {
-            if *d == f64::INFINITY {
-                *v = 0.0;
-            }
+        if !qp.cones.is_empty() {
+            along_cones(at, &a, &b, &mut c)?;
         }
-        let third = self.solve(qp)?;
-        out.x.clone_from(&self.w);
-        out.y = self.v[..m].to_vec();
-        out.z = self.v[m..].to_vec();
+        // neither the gradient nor its envelope is asked for: the adjoint of these cotangents is the change itself
+        let third = self.vjp(at, &c, Wrt::NONE, &mut Gradient::default())?;
+        out.x.clone_from(&self.adjoint.w);
+        out.y.clone_from(&self.adjoint.y);
+        out.z.clone_from(&self.adjoint.z);
         out.z_box.clone_from(&self.u_box);
+        out.y_cone.clone_from(&self.adjoint.cone);
+        out.s = rows;
+        qp.c.mul_add(-1.0, &out.x, &mut out.s);
         out.objective = objective;
         out.check_finite()?;
         Ok(worse(worse(first, second), third))

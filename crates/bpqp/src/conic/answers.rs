@@ -30,6 +30,16 @@ impl Form {
         (y, own)
     }
 
+    /// Shifts of the equalities and inequalities in the rows of the caller.
+    pub fn shift(&self, a: &[f64], g: &[f64]) -> Vec<f64> {
+        let of = |role: &Role| match *role {
+            Role::Equality(i) => a[i],
+            Role::Inequality(i) => g[i],
+            Role::Cone(_) | Role::Lower(..) | Role::Upper(..) => 0.0,
+        };
+        self.roles.iter().map(of).collect()
+    }
+
     /// `x, s, y, z_box` of a point.
     pub fn outputs(&self, conic: &Conic, p: &Point, active: &ActiveSet) -> [Vec<f64>; 4] {
         let mut s = conic.b().to_vec();

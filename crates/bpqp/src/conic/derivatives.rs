@@ -3,7 +3,9 @@
 use super::form::{Form, Role};
 use super::{Conic, ConicCotangent, ConicGradient, ConicSolutionTangent, ConicTangent, ConicWrt};
 use crate::backward::{refuse_cones, shares};
-use crate::{Cotangent, Derivatives, Error, Gradient, Hessian, Matrix, Solution, SolutionTangent, Tangent, Wrt};
+use crate::{
+    Cotangent, Derivatives, Error, Gradient, Hessian, Matrix, Solution, SolutionTangent, Tangent, Verdict, Wrt,
+};
 use faer::Mat;
 
 impl Form {
@@ -15,6 +17,12 @@ impl Form {
 
     pub fn cotangent(&self, conic: &Conic, solution: &Solution, cot: &ConicCotangent<'_>) -> Result<Cotangent, Error> {
         cot.validate(conic)?;
+        if solution.closest.is_some() && cot.s.iter().any(|v| *v != 0.0) {
+            return Err(Error::Unsupported {
+                what: "a cotangent on s of the closest feasible program".to_owned(),
+                advice: "the rows are shifted there: use x and the objective only",
+            });
+        }
         let mut out = Cotangent { objective: cot.objective, ..Cotangent::x(cot.x) };
         if !cot.y.is_empty() {
             [out.y, out.z, out.y_cone] = self.vectors(cot.y);
@@ -185,16 +193,33 @@ impl Form {
         t: &ConicTangent<'_>,
         out: &SolutionTangent,
     ) -> ConicSolutionTangent {
+        self.outputs_in_parts(conic, solution, y, t, out, |k| self.parts(solution, k))
+    }
+
+    /// The same, with the part of the change of `z_box` that the lower and the upper bound of a variable have.
+    fn outputs_in_parts(
+        &self,
+        conic: &Conic,
+        solution: &Solution,
+        y: &[f64],
+        t: &ConicTangent<'_>,
+        out: &SolutionTangent,
+        parts: impl Fn(usize) -> [f64; 2],
+    ) -> ConicSolutionTangent {
         let x = &solution.at.x;
         let mut s = t.b.map_or_else(|| vec![0.0; conic.m()], <[f64]>::to_vec);
         if let Some(da) = t.a {
             conic.a().triplets().zip(da).for_each(|((i, j, _), v)| s[i] -= v * x[j]);
         }
         conic.a().mul_add(-1.0, &out.x, &mut s);
+        if solution.closest.is_some() {
+            // shifted rows move with the data
+            s.fill(f64::NAN);
+        }
         let mut z_box = out.z_box.clone();
         for (k, z) in z_box.iter_mut().enumerate() {
-            let parts = self.parts(solution, k);
-            *z *= (0..2).map(|side| if self.owners[k][side].is_none() { parts[side] } else { 0.0 }).sum::<f64>();
+            let own = parts(k);
+            *z *= (0..2).map(|side| if self.owners[k][side].is_none() { own[side] } else { 0.0 }).sum::<f64>();
         }
         let mut dy = vec![0.0; conic.m()];
         for (i, role) in self.roles.iter().enumerate() {
@@ -208,11 +233,29 @@ impl Form {
                 Role::Lower(k, entry) | Role::Upper(k, entry) => {
                     let side = usize::from(matches!(role, Role::Upper(..)));
                     let (a, da) = (conic.a().values()[entry], t.a.map_or(0.0, |v| v[entry]));
-                    (self.parts(solution, k)[side] * out.z_box[k] - y[i] * da) / a
+                    (parts(k)[side] * out.z_box[k] - y[i] * da) / a
                 }
             };
         }
         ConicSolutionTangent { x: out.x.clone(), s, y: dy, z_box, objective: out.objective }
+    }
+
+    /// The one-sided change of the outputs, and the verdict on it.
+    pub fn jvp_one_sided(
+        &self,
+        conic: &Conic,
+        solution: &Solution,
+        y: &[f64],
+        t: &ConicTangent<'_>,
+    ) -> Result<(ConicSolutionTangent, Verdict), Error> {
+        let (moved, verdict) = solution.jvp_one_sided(&self.tangent(conic, t)?)?;
+        // the multiplier of a weakly active bound starts to grow on its own side
+        let parts = |k: usize| match solution.active.weak_bound[k] {
+            true if moved.z_box[k] > 0.0 => [0.0, 1.0],
+            true => [1.0, 0.0],
+            false => self.parts(solution, k),
+        };
+        Ok((self.outputs_in_parts(conic, solution, y, t, &moved, parts), verdict))
     }
 
     /// The derivative of the gradient along `t`, the cotangent held: that of the quadratic program, the change of its
@@ -282,6 +325,78 @@ impl Form {
             }
         }
         out.finite()
+    }
+
+    /// The derivative of the change along `t`, `t` held, along another direction: that of the quadratic program, whose own
+    /// direction moves where rows are bounds, and the product rule for slacks and multipliers of linear rows.
+    pub fn second_jvp(
+        &self,
+        conic: &Conic,
+        at: &mut Derivatives<'_>,
+        y: &[f64],
+        (t, along): (&ConicTangent<'_>, &ConicTangent<'_>),
+    ) -> Result<ConicSolutionTangent, Error> {
+        refuse_cones(&self.cones, &at.solution().active, |k| self.curved[k])?;
+        let directions = [self.tangent(conic, t)?, self.tangent(conic, along)?];
+        let [(x_t, y_t), (x_along, y_along)] = {
+            let mut first = |t: &ConicTangent<'_>, direction: &Tangent| -> Result<_, Error> {
+                let moved = at.jvp(direction)?.clone();
+                let out = self.outputs_tangent(conic, at.solution(), y, t, &moved);
+                Ok((out.x, out.y))
+            };
+            [first(t, &directions[0])?, first(along, &directions[1])?]
+        };
+        let mut total = at.second_jvp(&directions[0], &directions[1])?.clone();
+        let bounds = self.bounds_twice(conic, t, along);
+        if bounds.lb.is_some() {
+            let through = at.jvp(&bounds)?;
+            for (sum, part) in [
+                (&mut total.x, &through.x),
+                (&mut total.y, &through.y),
+                (&mut total.z, &through.z),
+                (&mut total.z_box, &through.z_box),
+                (&mut total.s, &through.s),
+                (&mut total.y_cone, &through.y_cone),
+            ] {
+                sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            }
+            total.objective += through.objective;
+        }
+        // what holds of a direction in which no data moves holds of the second change, up to products of first ones
+        let mut out = self.outputs_tangent(conic, at.solution(), y, &ConicTangent::default(), &total);
+        for (da, dx, dy) in [(t.a, &x_along, &y_along), (along.a, &x_t, &y_t)] {
+            let Some(da) = da else { continue };
+            self.linear_entries(conic, da, |i, j, v| out.s[i] -= v * dx[j]);
+            for (i, role) in self.roles.iter().enumerate() {
+                if let Role::Lower(_, entry) | Role::Upper(_, entry) = *role {
+                    out.y[i] -= dy[i] * da[entry] / conic.a().values()[entry];
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// The second change of the bounds `b/a` that rows are, as a direction; without bounds where it is zero.
+    fn bounds_twice(&self, conic: &Conic, t: &ConicTangent<'_>, along: &ConicTangent<'_>) -> Tangent {
+        let mut out = Tangent::default();
+        if t.a.is_none() && along.a.is_none() {
+            return out;
+        }
+        let (mut lb, mut ub) = (vec![0.0; self.n], vec![0.0; self.n]);
+        let mut any = false;
+        for (i, role) in self.roles.iter().enumerate() {
+            let (Role::Lower(k, e) | Role::Upper(k, e)) = *role else { continue };
+            let (a, b) = (conic.a().values()[e], conic.b()[i]);
+            let of = |t: &ConicTangent<'_>| (t.a.map_or(0.0, |v| v[e]), t.b.map_or(0.0, |v| v[i]));
+            let ((da, db), (ea, eb)) = (of(t), of(along));
+            let side = if matches!(role, Role::Lower(..)) { &mut lb } else { &mut ub };
+            side[k] = (2.0 * b / a * da * ea - db * ea - eb * da) / (a * a);
+            any = true;
+        }
+        if any {
+            (out.lb, out.ub) = (Some(lb), Some(ub));
+        }
+        out
     }
 }
 

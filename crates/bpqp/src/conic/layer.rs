@@ -4,7 +4,7 @@ use super::form::Form;
 use super::{Conic, ConicCotangent, ConicGradient, ConicSolution, ConicSolutionTangent, ConicTangent, ConicWrt};
 use crate::backward::Accuracy;
 use crate::error::check_finite;
-use crate::{Certificate, Error, Layer, Settings, Status, Verdict, from_solution};
+use crate::{Certificate, Error, Infeasible, Layer, Settings, Status, Verdict, from_solution};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,11 +35,16 @@ pub struct ConicLayer {
     verdict: Verdict,
 }
 
+/// Rows that may have to be shifted stay rows.
+fn recognizes_bounds(settings: &Settings) -> bool {
+    settings.infeasible == Infeasible::Status
+}
+
 impl ConicLayer {
     /// Prepares for problems of the structure of `conic`: its patterns and cones.
     pub fn new(conic: Conic, settings: Settings) -> Result<Self, Error> {
         settings.validate()?;
-        let form = Arc::new(Form::new(&conic, true)?);
+        let form = Arc::new(Form::new(&conic, recognizes_bounds(&settings))?);
         let solution = ConicSolution::blank(&conic, &form, &settings);
         let mut out = ConicLayer {
             conic,
@@ -57,7 +62,7 @@ impl ConicLayer {
     /// Takes the problem at hand into the layer of its form.
     fn load(&mut self, before: Option<&Conic>) -> Result<(), Error> {
         if !self.form.fits(&self.conic) {
-            self.form = Arc::new(Form::new(&self.conic, true)?);
+            self.form = Arc::new(Form::new(&self.conic, recognizes_bounds(&self.settings))?);
             self.layer = None;
         }
         let old = before.and_then(|before| self.layer.as_ref().map(|layer| (before, layer.qp())));
@@ -89,6 +94,7 @@ impl ConicLayer {
     pub fn replace(&mut self, conic: Conic) -> Result<(), Error> {
         let before = std::mem::replace(&mut self.conic, conic);
         self.solution.status = Status::NumericalFailure;
+        self.solution.inner = None;
         self.load(Some(&before))
     }
 
@@ -243,6 +249,13 @@ impl ConicLayer {
         out.finite()
     }
 
+    /// The one-sided derivative along a direction of the data; see [`ConicSolution::jvp_one_sided`].
+    pub fn jvp_one_sided(&mut self, tangent: &ConicTangent<'_>) -> Result<ConicSolutionTangent, Error> {
+        let (out, verdict) = self.solution.jvp_one_sided(tangent)?;
+        self.verdict = verdict;
+        Ok(out)
+    }
+
     /// The derivative of the gradient along a direction of the data, the cotangent held; see [`ConicSolution::second_vjp`].
     pub fn second_vjp(
         &mut self,
@@ -253,6 +266,19 @@ impl ConicLayer {
         let (form, conic, solution, layer) = self.inner()?;
         let mut at = layer.derivatives()?;
         let out = form.second_vjp(conic, &mut at, &solution.at[2], (cotangent, along), wrt)?;
+        self.verdict = at.verdict();
+        Ok(out)
+    }
+
+    /// The derivative of the change along a direction, along another; see [`ConicSolution::second_jvp`].
+    pub fn second_jvp(
+        &mut self,
+        tangent: &ConicTangent<'_>,
+        along: &ConicTangent<'_>,
+    ) -> Result<ConicSolutionTangent, Error> {
+        let (form, conic, solution, layer) = self.inner()?;
+        let mut at = layer.derivatives()?;
+        let out = form.second_jvp(conic, &mut at, &solution.at[2], (tangent, along))?;
         self.verdict = at.verdict();
         Ok(out)
     }

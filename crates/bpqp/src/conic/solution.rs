@@ -127,7 +127,14 @@ impl ConicSolution {
 
     /// True if there is a solution that may be used.
     pub fn ok(&self) -> bool {
-        self.status.ok()
+        self.status.ok() || self.inner.as_ref().is_some_and(|inner| inner.closest.is_some())
+    }
+
+    /// By how much every row had to be shifted, `A x + s = b + shift`, where the solution is that of the
+    /// [closest feasible program](crate::Infeasible::Closest).
+    pub fn shift(&self) -> Option<Vec<f64>> {
+        let (a, g) = self.inner.as_ref()?.shift()?;
+        Some(self.form.shift(a, g))
     }
 
     /// The problem that was solved.
@@ -237,6 +244,24 @@ impl ConicSolution {
         wrt: ConicWrt,
     ) -> Result<ConicGradient, Error> {
         self.with_derivatives(|at| self.form.second_vjp(&self.conic, at, &self.at[2], (cotangent, along), wrt))
+    }
+
+    /// The one-sided derivative along a direction of the data, and the verdict on it: see [`Solution::jvp_one_sided`]. Not with
+    /// curved cones.
+    pub fn jvp_one_sided(&self, tangent: &ConicTangent<'_>) -> Result<(ConicSolutionTangent, Verdict), Error> {
+        self.form.jvp_one_sided(&self.conic, self.check()?, &self.at[2], tangent)
+    }
+
+    /// The derivative of the change `jvp(tangent)` along another direction of the data, `tangent` held: the second
+    /// directional derivative of `x, s, y, z_box` and the objective, symmetric in the two. It is paired with
+    /// [`Self::second_vjp`] by `<cotangent, second_jvp(t, along)> = <second_vjp(cotangent, along), t>`, and refused where
+    /// that is.
+    pub fn second_jvp(
+        &self,
+        tangent: &ConicTangent<'_>,
+        along: &ConicTangent<'_>,
+    ) -> Result<ConicSolutionTangent, Error> {
+        self.with_derivatives(|at| self.form.second_jvp(&self.conic, at, &self.at[2], (tangent, along)))
     }
 
     /// What the backward system is worth: the accuracy of one solve with it, an estimate of its reciprocal condition (0 where

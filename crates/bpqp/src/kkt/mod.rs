@@ -46,6 +46,7 @@ pub(crate) use flat::{FlatSolver, factor_flat};
 pub(crate) use kernels::{solve_lower, solve_lower_transposed};
 pub(crate) use probe::probe;
 pub(crate) use range_space::RangeSpace;
+pub(crate) use rank::independent_variables;
 pub(crate) use refine::{Refiner, add_magnitudes};
 pub(crate) use solver::KktSolver;
 pub(crate) use structured::StructuredKkt;

@@ -76,6 +76,11 @@ impl Rank {
         self.find_face(f, k);
     }
 
+    /// As many variables as the rows have rank, on which they are independent.
+    pub fn pivots(&self) -> &[usize] {
+        &self.order[..self.rows]
+    }
+
     fn load(&mut self, rows: &Mat<f64>, k: Option<&Mat<f64>>) {
         let (f, h) = (rows.nrows(), rows.ncols());
         self.equilibrate(rows, k);
@@ -252,6 +257,15 @@ impl Rank {
         }
         orthonormalize(&mut self.face);
     }
+}
+
+/// The largest set of variables on which the rows in the columns of `rows` are independent, in order.
+pub(crate) fn independent_variables(rows: &Mat<f64>) -> Vec<usize> {
+    let mut rank = Rank::default();
+    rank.examine_rows(rows);
+    let mut out = rank.pivots().to_vec();
+    out.sort_unstable();
+    out
 }
 
 /// The largest magnitude, and where it is.

@@ -137,7 +137,8 @@ impl Csc {
 
     /// The entry in that place, 0 if none is stored.
     pub(crate) fn entry(&self, row: usize, col: usize) -> f64 {
-        self.column(col).find(|&(i, _)| i == row).map_or(0.0, |(_, v)| v)
+        let (start, end) = (self.indptr[col], self.indptr[col + 1]);
+        self.indices[start..end].binary_search(&row).map_or(0.0, |k| self.values[start + k])
     }
 
     /// Moves the entry in that place, if one is stored.
