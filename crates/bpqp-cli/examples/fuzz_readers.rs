@@ -1,14 +1,19 @@
 //! Broken files for every reader, for as long as you like:
-//! `cargo run --release -p bpqp-cli --example fuzz_readers -- [SECONDS] [SEED] [json|cbf|gz|csv|npz]`.
+//! `cargo run --release -p bpqp-cli --example fuzz_readers -- [SECONDS] [SEED] [json|cbf|gz|csv|csvgz|npz|model|loads|loadsgz]`.
 //!
-//! Files that were read without an error join the corpus, so that changes add up. A panic ends the run, after the file.
+//! Files that were read without an error join the corpus, so that changes add up. A panic ends the run, after the file;
+//! files that took more memory than [`Reader::memory`] or more than two seconds are printed.
 
 #[path = "../tests/readers/mod.rs"]
 mod readers;
 
 use bpqp_testkit::Rng;
+use bpqp_testkit::memory::{Counted, peak};
 use readers::Reader;
 use std::time::{Duration, Instant};
+
+#[global_allocator]
+static ALLOCATOR: Counted = Counted;
 
 /// Files that are kept besides the first ones.
 const KEPT: usize = 500;
@@ -25,13 +30,20 @@ fn main() {
         let (mut corpus, mut rng) = (first.clone(), Rng::new(number(1, 1)));
         let (start, end) = (Instant::now(), Duration::from_secs(number(0, 10)));
         let (mut files, mut good, mut slowest) = (0_u64, 0_u64, Duration::ZERO);
+        let (mut most, mut heavy) = (0, 0_u64);
         while start.elapsed() < end {
             let bytes = Reader::mutant(&corpus, &mut rng);
             let before = Instant::now();
-            let read = std::panic::catch_unwind(|| reader.read(&bytes)).unwrap_or_else(|panic| {
+            let (read, memory) = peak(|| std::panic::catch_unwind(|| reader.read(&bytes)));
+            let read = read.unwrap_or_else(|panic| {
                 println!("{reader:?}, file {files}: {:?}", String::from_utf8_lossy(&bytes));
                 std::panic::resume_unwind(panic)
             });
+            most = most.max(memory);
+            if memory > reader.memory(bytes.len()) {
+                heavy += 1;
+                println!("{reader:?}, {memory} bytes of memory: {:?}", String::from_utf8_lossy(&bytes));
+            }
             let took = before.elapsed();
             if took > slowest {
                 slowest = took;
@@ -51,6 +63,11 @@ fn main() {
                 }
             }
         }
-        println!("{reader:?}: {files} files, {good} of them good, {} in the corpus, slowest {slowest:?}", corpus.len());
+        println!(
+            "{reader:?}: {files} files, {good} of them good, {} in the corpus, slowest {slowest:?}, most memory {} kB, \
+             {heavy} beyond the bound",
+            corpus.len(),
+            most / 1024
+        );
     }
 }

@@ -124,6 +124,51 @@ pub fn netlib(folder: &Path, name: &str, optimum: Option<f64>) -> Problem {
     Problem { name: name.into(), qp, constant: 0.0, optimum }
 }
 
+/// A problem of `mpc_qp`: dense, with what there is of it.
+pub fn mpc(folder: &Path, name: &str, optimum: Option<f64>) -> Problem {
+    let npz = npz::read(&folder.join(format!("{name}.npz"))).unwrap_or_else(|e| panic!("{e}"));
+    let n = npz["q"].values.len();
+    let matrix = |key: &str| -> Matrix {
+        let array = &npz[key];
+        Matrix::from_rows(array.values.len() / n, n, &array.values).unwrap_or_else(|e| panic!("{name}: {e}"))
+    };
+    let p = Hessian::from_rows(n, &npz["P"].values).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let build = || {
+        let mut qp = Qp::new(p, vector(&npz, "q"))?;
+        if npz.contains_key("A") {
+            qp = qp.equality(matrix("A"), vector(&npz, "b"))?;
+        }
+        if npz.contains_key("G") {
+            qp = qp.inequality(matrix("G"), vector(&npz, "h"))?;
+        }
+        let side = |key: &str| if npz.contains_key(key) { vector(&npz, key) } else { Vec::new() };
+        qp.bounds(side("lb"), side("ub"))
+    };
+    Problem { name: name.into(), qp: build().unwrap_or_else(|e| panic!("{name}: {e}")), constant: 0.0, optimum }
+}
+
+/// A problem of `lsq`: `min 1/2 |r|^2` in x and the residuals `r = A x - b`; its optimum is half the square of the norm in the index.
+pub fn least_squares(folder: &Path, name: &str, norm: Option<f64>) -> Problem {
+    let npz = npz::read(&folder.join(format!("{name}.npz"))).unwrap_or_else(|e| panic!("{e}"));
+    let shape = &npz["A_shape"].values;
+    let (m, n) = (shape[0] as usize, shape[1] as usize);
+    let a = csc(&npz, "A", m, n);
+    let rows: Vec<_> = a.triplets().chain((0..m).map(|i| (i, n + i, -1.0))).collect();
+    let d = (0..n + m).map(|j| if j < n { 0.0 } else { 1.0 }).collect();
+    let qp = Qp::new(Hessian::Diagonal(d), vec![0.0; n + m])
+        .and_then(|qp| qp.equality(Csc::from_triplets(m, n + m, &rows)?, vector(&npz, "b")))
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
+    Problem { name: name.into(), qp, constant: 0.0, optimum: norm.map(|v| 0.5 * v * v) }
+}
+
+/// A case of `opf`, by the name of its file.
+pub fn power_flow(folder: &Path, name: &str, optimum: Option<f64>) -> Problem {
+    let path = folder.join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let (qp, constant) = crate::opf::program(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+    Problem { name: name.trim_start_matches("pglib_opf_").trim_end_matches(".m").into(), qp, constant, optimum }
+}
+
 /// A problem of `cblib`, by its name in the index.
 pub fn cblib(folder: &Path, name: &str) -> Cbf {
     let path = folder.join(name);

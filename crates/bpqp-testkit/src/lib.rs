@@ -3,16 +3,21 @@
 #![deny(missing_docs)]
 
 pub mod collection;
+pub mod collections;
 pub mod conic_run;
 pub mod conic_value;
 pub mod data;
 pub mod differences;
 pub mod exact;
+pub mod flat;
 pub mod hard;
 pub mod hock_schittkowski;
+pub mod hostile;
 pub mod judge;
+pub mod memory;
 pub mod mutate;
 pub mod npz;
+pub mod opf;
 pub mod planted;
 pub mod reference;
 

@@ -127,7 +127,26 @@ pub struct Gradient {
     pub ub: Option<Vec<f64>>,
 }
 
+/// What refuses derivatives that left the range of numbers.
+pub(crate) fn overflowed(_: Error) -> Error {
+    Error::Backward { reason: "a number overflowed".to_owned() }
+}
+
 impl Gradient {
+    /// Refuses numbers that are none: products of finite ones may overflow.
+    pub(crate) fn check_finite(&self) -> Result<(), Error> {
+        if let Some(p) = &self.p {
+            p.check_finite("P").map_err(overflowed)?;
+        }
+        for m in [&self.a, &self.g, &self.c].into_iter().flatten() {
+            m.check_finite("A").map_err(overflowed)?;
+        }
+        for v in [&self.q, &self.b, &self.h, &self.d, &self.lb, &self.ub].into_iter().flatten() {
+            crate::error::check_finite("q", v).map_err(overflowed)?;
+        }
+        Ok(())
+    }
+
     /// `self += other`, of the blocks that both have.
     pub(crate) fn add(&mut self, other: &Gradient) {
         if let (Some(to), Some(from)) = (&mut self.p, &other.p) {
@@ -173,6 +192,16 @@ pub struct SolutionTangent {
     pub y_cone: Vec<f64>,
     /// Of the optimal objective.
     pub objective: f64,
+}
+
+impl SolutionTangent {
+    /// Refuses numbers that are none.
+    pub(crate) fn check_finite(&self) -> Result<(), Error> {
+        for v in [&self.x, &self.y, &self.z, &self.z_box, &self.s, &self.y_cone] {
+            crate::error::check_finite("x", v).map_err(overflowed)?;
+        }
+        crate::error::check_finite("objective", &[self.objective]).map_err(overflowed)
+    }
 }
 
 /// What the backward pass hands to the assembly: a solution of the symmetric backward system.

@@ -9,8 +9,8 @@ use crate::kkt::negative_curvature;
 use crate::residuals::{Point, ResidualWork, residuals, total_complementarity};
 use crate::solution::Nearest;
 use crate::{
-    Certificate, Cotangent, Error, Gradient, Infeasible, Qp, Residuals, Settings, Solution, SolutionTangent, Solver,
-    Status, Tangent, Verdict, Wrt,
+    Certificate, Cotangent, Deadline, Error, Gradient, Infeasible, Qp, Residuals, Settings, Solution, SolutionTangent,
+    Solver, Status, Tangent, Verdict, Wrt,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +18,8 @@ use std::time::Instant;
 /// Rounds of repair after a forward solver; more from a warm start, where each is cheaper than a solve.
 const REPAIR_ROUNDS: usize = 10;
 const WARM_ROUNDS: usize = 25;
+/// Times that a solver is asked for further digits where the polish failed on the first ones.
+const DIGITS: usize = 2;
 /// Rounds of a cold active-set iteration before `auto` goes on to the interior point.
 const AUTO_ROUNDS: usize = 15;
 /// An unverified result of `auto` is final if its residuals are this small relative to the data.
@@ -321,6 +323,9 @@ impl Layer {
                     self.adopt(&first)?;
                     self.solution.info.iterations = iterations;
                 }
+                if self.to_the_last_digits(k, &deadline)? {
+                    return Ok(());
+                }
             }
             if let Some(best) = best.take_if(|best| better(best, &self.solution)) {
                 // what this solver left in the workspaces belongs to a worse solution
@@ -343,6 +348,30 @@ impl Layer {
             return self.finish_without(status, Some(certificate));
         }
         Ok(())
+    }
+
+    /// What binds cannot be told where a slack and a multiplier are both small for their kinds, as at a vertex with a reduced cost
+    /// far below the others: further digits of the same solver tell. True if they settle the matter; if they make it worse, what
+    /// was there stays.
+    fn to_the_last_digits(&mut self, k: usize, deadline: &Deadline) -> Result<bool, Error> {
+        for _ in 0..DIGITS {
+            if self.curved() || !self.solution.ok() || self.solution.info.polished || deadline.passed() {
+                break;
+            }
+            let Some(outcome) = self.chain[k].1.as_mut().and_then(|h| h.tighten(&mut self.trial)) else { break };
+            let before = self.solution.clone();
+            let iterations = outcome.iterations;
+            self.solution.info.iterations = iterations;
+            if self.accept(outcome)? {
+                return Ok(true);
+            }
+            if !self.solution.ok() || better(&before, &self.solution) {
+                self.adopt(&before)?;
+                self.solution.info.iterations = iterations;
+                break;
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the problem is convex, found out once for its matrices; at most one factorization, less than any solve.
@@ -477,7 +506,7 @@ impl Layer {
         solution.status = if off {
             if outcome.status.ok() { Status::NumericalFailure } else { outcome.status }
         } else if solution.residuals.within(eps_abs, eps_rel, 1.0)
-            || (!self.settings.polish && outcome.status == Status::Solved)
+            || (!self.settings.polish && outcome.status == Status::Solved && solution.residuals.known())
         {
             Status::Solved
         } else if solution.residuals.within(eps_abs, eps_rel, INACCURATE) {

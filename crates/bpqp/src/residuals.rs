@@ -240,10 +240,15 @@ impl Residuals {
         gap_scale: f64::NAN,
     };
 
+    /// False where a number overflowed: everything is small against an infinite scale.
+    pub(crate) fn known(&self) -> bool {
+        let all = [self.primal, self.dual, self.gap, self.primal_scale, self.dual_scale, self.gap_scale];
+        all.iter().all(|v| v.is_finite())
+    }
+
     /// True if every residual is at most `factor * (eps_abs + eps_rel * its scale)`.
     pub fn within(&self, eps_abs: f64, eps_rel: f64, factor: f64) -> bool {
-        // where a scale overflowed everything is small against it
-        [self.primal_scale, self.dual_scale, self.gap_scale].iter().all(|scale| scale.is_finite())
+        self.known()
             && self.primal <= factor * (eps_abs + eps_rel * self.primal_scale)
             && self.dual <= factor * (eps_abs + eps_rel * self.dual_scale)
             && self.gap <= factor * (eps_abs + eps_rel * self.gap_scale)

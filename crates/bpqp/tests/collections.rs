@@ -51,6 +51,12 @@ fn netlib_linear_programs_are_solved_and_infeasible_ones_proved() {
     let runs = table(problems, &[with(Solver::Auto, 20)]);
     let (infeasible, feasible): (Vec<Run>, Vec<Run>) = runs.into_iter().partition(|r| r.name.starts_with("lpi_"));
     assert!(solved(&feasible) >= 32, "{} of {} solved", solved(&feasible), feasible.len());
+    // scagr7 has one vertex, the others a face of solutions without degenerate rows: what binds there can be told, though not by
+    // the first digits
+    for name in ["scagr7", "grow15", "israel"] {
+        let run = feasible.iter().find(|r| r.name == name).expect("in the collection");
+        assert!(run.polished, "{}", run.line());
+    }
     let proved = infeasible.iter().filter(|r| r.status == Status::PrimalInfeasible).count();
     // lpi_cplex2 is feasible to the tolerance of every solver
     assert!(proved >= 10, "{proved} of {} proved infeasible", infeasible.len());

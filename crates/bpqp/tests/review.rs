@@ -1,8 +1,8 @@
 //! What a review broke, each as the smallest problem that showed it.
 
 use bpqp::{
-    Backward, Batch, Certificate, Cotangent, Csc, Hessian, Layer, Matrix, Point, Qp, Settings, Solver, Status, Verdict,
-    Wrt,
+    Backward, Batch, Certificate, Cone, Conic, Cotangent, Csc, Hessian, Layer, Matrix, Point, Qp, Settings, Solver,
+    Status, Verdict, Wrt,
 };
 use bpqp_testkit::differences::{distance, loss, random_cotangent};
 use bpqp_testkit::{Family, Rng, reference};
@@ -612,4 +612,32 @@ fn a_solve_after_one_of_other_scales_equals_a_fresh_one() {
     layer.solve().expect("valid");
     layer.update(qp).expect("one structure");
     assert_eq!(layer.solve().expect("valid").status, fresh.status);
+}
+
+#[test]
+fn programs_without_variables_have_rows_all_the_same() {
+    let empty = |rows: usize| Matrix::from_rows(rows, 0, &[]).unwrap();
+    let qp = |h: f64| Qp::linear(vec![]).unwrap().inequality(empty(2), vec![1.0, h]).unwrap();
+    for settings in [Settings::default(), Settings { smoothing: Some(1e-3), ..Settings::default() }] {
+        let solution = qp(0.0).solve(&settings).unwrap();
+        assert_eq!(solution.status, Status::Solved);
+        assert!(solution.vjp(&Cotangent::default(), Wrt::ALL).is_ok());
+    }
+    assert_eq!(qp(-1.0).solve(&Settings::default()).unwrap().status, Status::PrimalInfeasible);
+    let a = Csc::from_triplets(2, 0, &[]).unwrap();
+    let conic = Conic::new(None, vec![], a, vec![1.0, 0.0], vec![Cone::Nonnegative(2)]).unwrap();
+    assert_eq!(conic.solve(&Settings::default()).unwrap().status, Status::Solved);
+}
+
+#[test]
+fn derivatives_that_overflow_are_errors() {
+    // x = 1e300, and the gradient by P is x times the change of x
+    let qp = Qp::new(Hessian::Diagonal(vec![1e-300]), vec![-1.0]).unwrap();
+    let solution = qp.solve(&Settings::default()).unwrap();
+    assert!(!solution.ok() || solution.vjp(&Cotangent::x(&[1.0]), Wrt::ALL).is_err());
+    // the multiplier 1 of the bound x >= 0 over the entry of the row that it came from
+    let a = Csc::from_triplets(1, 1, &[(0, 0, -5e-324)]).unwrap();
+    let conic = Conic::new(None, vec![1.0], a, vec![0.0], vec![Cone::Nonnegative(1)]).unwrap();
+    let solution = conic.solve(&Settings::default()).unwrap();
+    assert!(!solution.ok() || solution.y[0].is_finite(), "{:?}", solution.y);
 }

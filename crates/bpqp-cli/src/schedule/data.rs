@@ -1,6 +1,7 @@
 //! Hourly loads and temperatures, and what a forecast of a day may know.
 
 use super::program::{Day, HOURS};
+use crate::unpack;
 use flate2::read::GzDecoder;
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// The loads of PJM that ship with the program.
 const BUILT_IN: &[u8] = include_bytes!("../../data/pjm_2011_2016.csv.gz");
-/// The most text that is read: a century of days takes a tenth of it.
-const MOST: u64 = 256 << 20;
+/// The megabytes of text that are read at most: a century of days takes a tenth of it.
+const MOST: u64 = 256;
 /// Fewer values of a day than this are too few to fill the gaps between them.
 const ENOUGH: usize = HOURS / 2;
 
@@ -78,15 +79,22 @@ impl Days {
 
     /// A user's own file, `.csv` or `.csv.gz`, in the layout of the one that ships.
     pub fn read(file: &Path) -> Result<Self, DataError> {
-        let text = File::open(file).map_err(|e| DataError::Io { file: file.to_path_buf(), reason: e.to_string() })?;
-        match file.extension().is_some_and(|end| end == "gz") {
-            true => Self::parse(file, GzDecoder::new(text)),
-            false => Self::parse(file, text),
+        let bad = |reason: String| DataError::Io { file: file.to_path_buf(), reason };
+        let mut bytes = Vec::new();
+        let open = File::open(file).and_then(|open| open.take((MOST << 20) + 1).read_to_end(&mut bytes));
+        open.map_err(|e| bad(e.to_string()))?;
+        // a part of the days would be other data
+        if bytes.len() as u64 > MOST << 20 {
+            return Err(bad(format!("more than {MOST} MB")));
         }
+        if file.extension().is_some_and(|end| end == "gz") {
+            bytes = unpack::bytes(&bytes, MOST).map_err(|e| bad(e.to_string()))?;
+        }
+        Self::parse(file, bytes.as_slice())
     }
 
     fn parse(file: &Path, text: impl Read) -> Result<Self, DataError> {
-        let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(text.take(MOST));
+        let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(text);
         let mut days: HashMap<i64, Hourly> = HashMap::new();
         let mut order: Vec<(i64, String)> = Vec::new();
         let mut record = csv::StringRecord::new();
@@ -264,6 +272,23 @@ mod tests {
         let filled = fill(day).unwrap();
         assert_eq!((filled[0], filled[5], filled[6], filled[23]), (1.0, 5.0, 6.0, 22.0));
         assert_eq!(fill(std::array::from_fn(|h| if h < 10 { 1.0 } else { f64::NAN })), None);
+    }
+
+    #[test]
+    fn all_members_of_a_packed_file_are_read() {
+        use std::io::Write as _;
+        let packed = |text: &str| {
+            let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            out.write_all(text.as_bytes()).and_then(|()| out.finish()).unwrap()
+        };
+        let days = |range: std::ops::Range<i32>| {
+            range.map(|day| format!("2015-01-{day:02}{}\n", ",1".repeat(2 * HOURS))).collect::<String>()
+        };
+        let file = std::env::temp_dir().join(format!("bpqp-loads-{}.csv.gz", std::process::id()));
+        std::fs::write(&file, [packed(&format!("date\n{}", days(1..10))), packed(&days(10..20))].concat()).unwrap();
+        let read = Days::read(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(read.dates.last().map(String::as_str), Some("2015-01-19"));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The readers of the program under broken files.
 
 use bpqp::{Settings, cbf};
+use bpqp_cli::portfolio::model_file::Model;
 use bpqp_cli::portfolio::prices::Prices;
+use bpqp_cli::schedule::data::Days;
 use bpqp_cli::{problem_file, unpack};
 use bpqp_testkit::Rng;
 use bpqp_testkit::mutate::mutant;
@@ -36,6 +38,22 @@ const CSV: [&str; 2] = [
     "date,ticker,open,high,low,close,volume\n2020-01-02,A,1,2,0.5,1.5,100\n2020-01-02,B,1,2,0.5,1.5,100\n
 2020-01-03,A,1,2,0.5,1.6,100\n2020-01-03,B,1,2,0.5,1.4,100\n",
 ];
+
+const MODEL: &str = r#"{"format": "bpqp portfolio model", "version": 2, "learn": "risk", "source": "a file", "trained": ["2020-01-02", "2021-01-04"],
+    "tickers": ["A", "B"], "features": ["one", "two"], "rule": {"cap": 0.5, "groups": [{"name": "both", "stocks": [0, 1], "cap": 0.9}],
+    "risk_aversion": 3}, "kappa": 0.1, "realized": 1.2, "layers": [{"weight": [0.5, -1, 2, 0.1], "bias": [0, 0.5]},
+    {"weight": [1, 2, 3, 4], "bias": [0, 0]}, {"weight": [1, -1], "bias": [0]}]}"#;
+
+/// Two weeks and a day of hourly loads and temperatures.
+fn loads() -> String {
+    let names = |kind: &str| (0..24).map(|h| format!(",{kind}_{h:02}")).collect::<String>();
+    let mut out = format!("date{}{}\n", names("load"), names("temperature"));
+    for day in 1..=15 {
+        let values = (0..48).map(|h| format!(",{}", 20 + (day * h) % 17)).collect::<String>();
+        out += &format!("2015-01-{day:02}{values}\n");
+    }
+    out
+}
 
 fn packed(text: &str) -> Vec<u8> {
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
@@ -89,11 +107,28 @@ pub enum Reader {
     Cbf,
     Gz,
     Csv,
+    CsvGz,
     Npz,
+    Model,
+    Loads,
+    LoadsGz,
 }
 
+/// The megabytes that packed files may unpack to here.
+const UNPACKED: u64 = 1;
+
 impl Reader {
-    pub const ALL: [Reader; 5] = [Reader::Json, Reader::Cbf, Reader::Gz, Reader::Csv, Reader::Npz];
+    pub const ALL: [Reader; 9] = [
+        Reader::Json,
+        Reader::Cbf,
+        Reader::Gz,
+        Reader::Csv,
+        Reader::CsvGz,
+        Reader::Npz,
+        Reader::Model,
+        Reader::Loads,
+        Reader::LoadsGz,
+    ];
 
     /// Good files.
     pub fn corpus(self) -> Vec<Vec<u8>> {
@@ -103,7 +138,11 @@ impl Reader {
             Reader::Cbf => texts(&CBF),
             Reader::Gz => CBF.iter().map(|t| packed(t)).chain([[packed("VER\n"), packed("3\n")].concat()]).collect(),
             Reader::Csv => texts(&CSV),
+            Reader::CsvGz => CSV.iter().map(|t| packed(t)).collect(),
             Reader::Npz => vec![npz()],
+            Reader::Model => texts(&[MODEL]),
+            Reader::Loads => vec![loads().into_bytes()],
+            Reader::LoadsGz => vec![packed(&loads())],
         }
     }
 
@@ -126,10 +165,22 @@ impl Reader {
                 }
                 true
             }),
-            Reader::Gz => unpack::text(bytes, 1).is_ok_and(|text| cbf::parse(&text).is_ok()),
+            Reader::Gz => unpack::text(bytes, UNPACKED).is_ok_and(|text| cbf::parse(&text).is_ok()),
             Reader::Csv => Prices::read(&file("prices.csv", bytes), None).is_ok(),
-            Reader::Npz => Prices::read(&file("prices.npz", bytes), None).is_ok(),
+            Reader::CsvGz => Prices::read_with(&file("prices.csv.gz", bytes), None, false, false, UNPACKED).is_ok(),
+            Reader::Npz => Prices::read_with(&file("prices.npz", bytes), None, false, false, UNPACKED).is_ok(),
+            Reader::Model => Model::read(&file("model.json", bytes)).is_ok(),
+            Reader::Loads => Days::read(&file("loads.csv", bytes)).is_ok_and(|days| days.before("2015-01-08").is_err()),
+            Reader::LoadsGz => Days::read(&file("loads.csv.gz", bytes)).is_ok(),
         }
+    }
+
+    /// The most memory that reading so many bytes (and solving what is small) may hold at once: 1200 bytes for each of them (a
+    /// byte of a text may be a number with its place, and a row of a solver), and 16 MB for the workspaces of small problems
+    /// and what packed files unpack to; for CBF files 512 MB, as any of them may declare a million entries without naming them.
+    pub fn memory(self, bytes: usize) -> usize {
+        let any = if matches!(self, Reader::Cbf | Reader::Gz) { 512 << 20 } else { 16 << 20 };
+        any + 1200 * bytes
     }
 
     /// A broken file.

@@ -279,6 +279,7 @@ impl Differentiator {
         // at x(mu) the objective is an ordinary function of x: no envelope theorem
         let envelope = Envelope { explicit: t, constraints: if self.smoothed.is_some() { 0.0 } else { t } };
         assemble(at.qp, point, &self.adjoint, wrt, envelope, out);
+        out.check_finite()?;
         Ok(accuracy)
     }
 
@@ -362,6 +363,7 @@ impl Differentiator {
             out.objective += (0..n).map(|i| (s.it.px[i] + at.qp.q[i]) * self.w[i]).sum::<f64>();
         }
         self.smoothed = smoothed;
+        out.check_finite()?;
         Ok(accuracy)
     }
 }

@@ -244,6 +244,7 @@ impl Differentiator {
             let w: Vec<f64> = u.w.iter().zip(&at.point.x).map(|(w, x)| w - 0.5 * cot.objective * x).collect();
             dp.add_second_gradient(&w, &at.point.x, dl_dp);
         }
+        out.check_finite()?;
         Ok(worse(worse(first, second), third))
     }
 
@@ -311,6 +312,7 @@ impl Differentiator {
         out.s = rows;
         qp.c.mul_add(-1.0, &out.x, &mut out.s);
         out.objective = objective;
+        out.check_finite()?;
         Ok(worse(worse(first, second), third))
     }
 }

@@ -324,7 +324,7 @@ impl Form {
                 }
             }
         }
-        Ok(out)
+        out.finite()
     }
 
     /// The derivative of the change along `t`, `t` held, along another direction: that of the quadratic program, whose own

@@ -98,9 +98,11 @@ impl Form {
                     Role::Equality(next(0))
                 } else if is_half_line(&cone) {
                     let (variable, entry) = single[i];
+                    // a row without entries is of no variable; there may be none at all
                     let a = if entries[i] == 1 { conic.a().values()[entry] } else { 0.0 };
-                    let (side, given) = if a < 0.0 { (0, conic.lb[variable]) } else { (1, conic.ub[variable]) };
-                    let free = bounds && a != 0.0 && given.is_infinite() && owners[variable][side].is_none();
+                    let side = usize::from(a >= 0.0);
+                    let given = || if side == 0 { conic.lb[variable] } else { conic.ub[variable] };
+                    let free = bounds && a != 0.0 && given().is_infinite() && owners[variable][side].is_none();
                     if free && (conic.b()[i] / a).is_finite() {
                         owners[variable][side] = Some(i);
                         if side == 0 { Role::Lower(variable, entry) } else { Role::Upper(variable, entry) }

@@ -3,6 +3,7 @@
 use super::Conic;
 use crate::Error;
 use crate::error::check_finite;
+use crate::gradient::overflowed;
 
 /// The derivative of a loss with respect to the outputs of a solve; an empty slice stands for zeros.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -95,6 +96,16 @@ pub struct ConicGradient {
     pub ub: Option<Vec<f64>>,
 }
 
+impl ConicGradient {
+    /// Refuses numbers that are none: those of bounds are divided by entries, and may overflow.
+    pub(super) fn finite(self) -> Result<Self, Error> {
+        for v in [&self.p, &self.q, &self.a, &self.b, &self.lb, &self.ub].into_iter().flatten() {
+            check_finite("gradient", v).map_err(overflowed)?;
+        }
+        Ok(self)
+    }
+}
+
 /// A direction in the data, on its patterns; `None` stands for zeros.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[allow(missing_docs)]
@@ -143,4 +154,14 @@ pub struct ConicSolutionTangent {
     pub z_box: Vec<f64>,
     /// Of the optimal objective.
     pub objective: f64,
+}
+
+impl ConicSolutionTangent {
+    /// Refuses numbers that are none.
+    pub(super) fn finite(self) -> Result<Self, Error> {
+        for v in [&self.x, &self.s, &self.y, &self.z_box] {
+            check_finite("tangent", v).map_err(overflowed)?;
+        }
+        Ok(self)
+    }
 }

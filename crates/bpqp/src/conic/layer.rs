@@ -237,7 +237,7 @@ impl ConicLayer {
         let gradient = layer.vjp(&inner, form.wrt(wrt))?;
         let out = form.gradient(conic, (&solution.at[0], &solution.at[2]), cotangent, wrt, gradient);
         self.verdict = layer.verdict();
-        Ok(out)
+        out.finite()
     }
 
     /// The change of the last solution along a direction of the data.
@@ -246,7 +246,7 @@ impl ConicLayer {
         let inner = layer.jvp(&form.tangent(conic, tangent)?)?.clone();
         let out = form.outputs_tangent(conic, layer.solution(), &solution.at[2], tangent, &inner);
         self.verdict = layer.verdict();
-        Ok(out)
+        out.finite()
     }
 
     /// The one-sided derivative along a direction of the data; see [`ConicSolution::jvp_one_sided`].

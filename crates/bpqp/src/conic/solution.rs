@@ -114,7 +114,14 @@ impl ConicSolution {
             [out.x, out.s, out.y, out.z_box] = form.outputs(conic, &inner.point(), &inner.active);
             out.at = Arc::new(form.outputs(conic, &inner.at, &inner.active));
         }
-        out.inner = Some(Arc::new(inner.clone()));
+        let mut inner = inner.clone();
+        // a multiplier of a bound, over an entry near the smallest numbers, may overflow in the row that the bound was
+        let finite = |v: &[f64]| v.iter().all(|v| v.is_finite());
+        if out.status.ok() && !(finite(&out.s) && finite(&out.y) && finite(&out.z_box)) {
+            out.status = Status::NumericalFailure;
+            inner.status = Status::NumericalFailure;
+        }
+        out.inner = Some(Arc::new(inner));
         out
     }
 
@@ -183,7 +190,7 @@ impl ConicSolution {
                 let inner = self.form.cotangent(&self.conic, at.solution(), cotangent)?;
                 let gradient = at.vjp(&inner, self.form.wrt(wrt))?;
                 let point = (&self.at[0][..], &self.at[2][..]);
-                out.push(self.form.gradient(&self.conic, point, cotangent, wrt, gradient));
+                out.push(self.form.gradient(&self.conic, point, cotangent, wrt, gradient).finite()?);
                 verdict = verdict.worse(at.verdict());
             }
             Ok((out, verdict))
@@ -204,7 +211,7 @@ impl ConicSolution {
             for t in tangents {
                 let inner = self.form.tangent(&self.conic, t)?;
                 let moved = at.jvp(&inner)?.clone();
-                out.push(self.form.outputs_tangent(&self.conic, at.solution(), &self.at[2], t, &moved));
+                out.push(self.form.outputs_tangent(&self.conic, at.solution(), &self.at[2], t, &moved).finite()?);
                 verdict = verdict.worse(at.verdict());
             }
             Ok((out, verdict))

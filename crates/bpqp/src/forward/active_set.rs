@@ -8,7 +8,7 @@ use super::{ForwardHandle, ForwardSolver, Outcome};
 use crate::active::{ActiveSet, Polisher, identify};
 use crate::kkt::{self, KktFactor};
 use crate::residuals::{ResidualWork, residuals};
-use crate::{Deadline, Error, Point, Qp, Settings, Status};
+use crate::{Certificate, Deadline, Error, Point, Qp, Settings, Status};
 
 const MAX_ROUNDS: usize = 200;
 
@@ -88,6 +88,29 @@ impl ForwardHandle for Handle {
             false if self.polisher.deadline.passed() => Status::TimeLimit,
             false => Status::IterationLimit,
         };
+        if let Some(certificate) = contradiction(&self.qp).filter(|_| !report.verified) {
+            return Outcome {
+                status: Status::PrimalInfeasible,
+                iterations: report.rounds,
+                certificate: Some(certificate),
+            };
+        }
         Outcome { status, iterations: report.rounds, certificate: None }
     }
+}
+
+/// The proof that a program without variables has a linear row that does not hold: that row.
+fn contradiction(qp: &Qp) -> Option<Certificate> {
+    if qp.n() > 0 {
+        return None;
+    }
+    let mut ray = Point::zeros(qp);
+    ray.x.clear();
+    ray.s.clear();
+    match (qp.b.iter().position(|b| *b != 0.0), qp.h.iter().position(|h| *h < 0.0)) {
+        (Some(i), _) => ray.y[i] = -qp.b[i].signum(),
+        (None, Some(i)) => ray.z[i] = 1.0,
+        (None, None) => return None,
+    }
+    Some(Certificate::PrimalInfeasible(ray)).filter(|certificate| certificate.verify(qp))
 }

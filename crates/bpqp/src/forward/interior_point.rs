@@ -145,13 +145,16 @@ struct General {
     it: PrimalDual,
     iterations: usize,
     limit: usize,
+    /// Attempts since the last problem came, beside the first.
+    attempts: usize,
 }
 
 /// Relative accuracy asked of a first attempt: enough to tell the active set apart; the polish does the rest.
 const FIRST_TARGET: f64 = 1e-7;
 
-/// Fraction of the tolerances that the second attempt aims at.
-const BEYOND: f64 = 0.1;
+/// Fractions of the tolerances that the second attempt and the third aim at, and what neither goes below.
+const BEYOND: [f64; 2] = [0.1, 1e-4];
+const LEAST: f64 = 1e-13;
 
 impl General {
     fn new(qp: &Qp) -> Result<Self, Error> {
@@ -159,7 +162,7 @@ impl General {
         let scaled = scaling.apply(qp);
         let kkt = kkt::prepare(scaled.kkt())?;
         let it = PrimalDual::new(&scaled);
-        Ok(General { qp: qp.clone(), scaling, scaled, kkt, it, iterations: 0, limit: 0 })
+        Ok(General { qp: qp.clone(), scaling, scaled, kkt, it, iterations: 0, limit: 0, attempts: 0 })
     }
 
     /// Takes new numbers; false if the pattern of finite bounds changed.
@@ -186,7 +189,7 @@ impl General {
     }
 
     fn solve(&mut self, settings: &Settings, deadline: &Deadline, out: &mut Point) -> Outcome {
-        self.iterations = 0;
+        (self.iterations, self.attempts) = (0, 0);
         self.limit = settings.max_iter.unwrap_or(MAX_ITER);
         if self.start().is_none() {
             return failed(0);
@@ -201,7 +204,10 @@ impl General {
             return None;
         }
         // the gap of the problem has parts that complementarity does not see: aim a little beyond
-        let outcome = self.run(deadline, BEYOND * settings.eps_rel, BEYOND * settings.eps_abs, out);
+        let part = BEYOND.get(self.attempts)?;
+        self.attempts += 1;
+        let target = |eps: f64| (part * eps).max(LEAST.min(eps));
+        let outcome = self.run(deadline, target(settings.eps_rel), target(settings.eps_abs), out);
         Some(outcome)
     }
 

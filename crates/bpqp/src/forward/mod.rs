@@ -47,7 +47,8 @@ pub trait ForwardHandle: Send {
     fn solve(&mut self, warm: Option<&Point>, out: &mut Point) -> Outcome;
 
     /// Continues the last solve to the full tolerances, for solvers that stop early and let the polish finish. Asked only
-    /// when the polish could not verify the active set. `None` if there is nothing to gain.
+    /// when the polish could not verify the active set, and perhaps once more for further digits. `None` if there is nothing to
+    /// gain.
     fn tighten(&mut self, _out: &mut Point) -> Option<Outcome> {
         None
     }

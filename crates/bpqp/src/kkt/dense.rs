@@ -196,9 +196,7 @@ impl DenseKkt {
     /// Asks elimination with full pivoting for the rank of the hard rows on the free variables; with the diagonal of K also for
     /// the face, in place of the factor of K.
     fn examine(&mut self, dx: Option<&[f64]>) {
-        if self.rows.nrows() != self.of.p.n() {
-            self.rows = self.of.transposed_rows();
-        }
+        self.gather_rows();
         let f = self.free.len();
         resize(&mut self.gathered, f, self.hard.len());
         for (j, &row) in self.hard.iter().enumerate() {
@@ -218,6 +216,13 @@ impl DenseKkt {
         self.examined = true;
     }
 
+    /// Makes C', unless it is there: without variables it has no entries, but still its columns.
+    fn gather_rows(&mut self) {
+        if (self.rows.nrows(), self.rows.ncols()) != (self.of.p.n(), self.dc.len()) {
+            self.rows = self.of.transposed_rows();
+        }
+    }
+
     fn factor_range(&mut self, core: &RangeSpace) -> Result<(), Breakdown> {
         self.augmented.clear();
         self.free.clear();
@@ -234,9 +239,7 @@ impl DenseKkt {
     }
 
     fn factor_primal(&mut self, dx: &[f64]) -> Result<(), Breakdown> {
-        if self.rows.nrows() != dx.len() {
-            self.rows = self.of.transposed_rows();
-        }
+        self.gather_rows();
         self.free.clear();
         self.free.extend((0..dx.len()).filter(|&i| dx[i].is_finite()));
         let f = self.free.len();

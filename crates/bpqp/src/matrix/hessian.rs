@@ -8,8 +8,9 @@ mod low_rank;
 mod sparse;
 mod zero;
 
-use super::Csc;
+use super::{Csc, dense_finite};
 use crate::Error;
+use crate::error::check_finite;
 use faer::Mat;
 use low_rank::LowRank;
 use std::ops::Range;
@@ -245,6 +246,18 @@ impl Hessian {
     pub(crate) fn diagonal_into(&self, out: &mut Vec<f64>) {
         out.clear();
         each!(self, p => p.push_diagonal(out));
+    }
+
+    /// Refuses a number that is none, among those that are stored.
+    pub(crate) fn check_finite(&self, argument: &'static str) -> Result<(), Error> {
+        match self {
+            Hessian::Zero(_) => Ok(()),
+            Hessian::Dense(m) => dense_finite(argument, m),
+            Hessian::Sparse(m) => m.check_finite(argument),
+            Hessian::Diagonal(d) => check_finite(argument, d),
+            Hessian::LowRank { d, f } => check_finite(argument, d).and_then(|()| dense_finite(argument, f)),
+            Hessian::BlockDiagonal(blocks) => blocks.iter().try_for_each(|m| dense_finite(argument, m)),
+        }
     }
 
     /// The dense matrix; for tests and small fall-backs.
