@@ -8,7 +8,7 @@ batched input touches is built once and shared by the batch. The frameworks' lay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -237,7 +237,7 @@ _AUTO = frozenset(["diffcp", "scs", "ecos", "moreau", "cuclarabel", "mpax", "bpq
 _TOLERANCE = 1e-8
 
 
-def settings_of(solver: str | None, solver_args: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
+def settings_of(solver: str | None, solver_args: Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
     """bpqp's solver and settings from what one writes for cvxpylayers.
 
     Tolerances only tighten: the gradient belongs to the solution, not to an approximation of it.
@@ -259,7 +259,7 @@ class Operators:
     """The operators of a layer: one for each choice of settings."""
 
     def __init__(
-        self, canonical: Canonical, solver: str | None, solver_args: dict[str, Any] | None, on_failure: str
+        self, canonical: Canonical, solver: str | None, solver_args: Mapping[str, Any] | None, on_failure: str
     ) -> None:
         self.canonical, self.solver, self.on_failure = canonical, solver, on_failure
         self.solver_args = dict(solver_args or {})
@@ -269,7 +269,7 @@ class Operators:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": {}}
 
-    def get(self, solver_args: dict[str, Any] | None) -> Operator:
+    def get(self, solver_args: Mapping[str, Any] | None) -> Operator:
         """The operator for the settings of the layer and those of a call."""
         args = {**self.solver_args, **(solver_args or {})}
         key = repr(sorted(args.items(), key=lambda item: item[0]))
