@@ -87,7 +87,9 @@ class ConicOperator:
         lead = d.shape[:-1] or columns.shape[:-1]
         return np.concatenate([np.broadcast_to(v, (*lead, v.shape[-1])) for v in (d, columns)], axis=-1)
 
-    def solve(self, values: Arrays, size: int, warm: Any = None) -> tuple[_bpqp.ConicSolved, list[Any]]:
+    def solve(
+        self, values: Arrays, size: int, warm: Any = None, single: bool = False
+    ) -> tuple[_bpqp.ConicSolved, list[Any]]:
         """The solutions and `(x, s, y, z_box, objective)` of every element; failures are raised by policy."""
         solved = self.program.solve(self._blocks(values), size, warm)
         if self.program.settings.get("verbose"):

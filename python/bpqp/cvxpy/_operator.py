@@ -89,11 +89,16 @@ class Operator:
             out.append(np.ascontiguousarray(value, dtype=np.float64))
         return (*out, None, None)
 
-    def solve(self, values: Arrays, size: int, warm: Any = None) -> tuple[_bpqp.ConicSolved, list[Any]]:
-        """The solutions and the variables asked for, each with a batch dimension; failures are raised by policy."""
+    def solve(
+        self, values: Arrays, size: int, warm: Any = None, single: bool = False
+    ) -> tuple[_bpqp.ConicSolved, list[Any]]:
+        """The solutions and the variables asked for, each with a batch dimension; failures are raised by policy.
+
+        `single`: the values come from single precision.
+        """
         for (k, log), value in zip(self.canonical.inputs, values, strict=True):
             if not log:
-                self.canonical.declared[k].check(np.asarray(value))
+                self.canonical.declared[k].check(np.asarray(value), single)
         solved = self.program.solve(self._blocks(values, True), size, warm)
         if self.policy == 0:
             raise_failures(solved)

@@ -25,7 +25,7 @@ def _restore(spec: Any, inputs: Any, state: Any) -> Any:
 
 
 def solve(*inputs: Any, spec: Any) -> list[Any]:
-    solved, outputs = spec.operator.solve(_f64(inputs), spec.size)
+    solved, outputs = spec.operator.solve(_f64(inputs), spec.size, single=spec.dtype == np.float32)
     return [*_cast(spec, outputs), solved.state().view(np.uint32), codes(solved, spec.examine)]
 
 

@@ -33,7 +33,9 @@ class OperatorCall:
         return replace(self, size=times(self.size, factor), warm=None, solved=None, status=None)
 
     def solve(self, data: Tensors) -> Tensors:
-        self.solved, outputs = self.operator.solve(_arrays(data), self.size, self.warm)
+        self.solved, outputs = self.operator.solve(
+            _arrays(data), self.size, self.warm, self.like.dtype == torch.float32
+        )
         self.status = self.solved.status()
         return (*like(self.like, outputs), torch.from_numpy(self.solved.state()).to(self.like.device))
 
