@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def _dual_rows(cones: list[tuple[Any, ...]]) -> tuple[Any, Any]:
     return np.concatenate(place), np.concatenate(factor)
 
 
-def _settings(given: dict[str, Any]) -> Any:
+def _settings(given: Mapping[str, Any]) -> Any:
     import clarabel
 
     s = clarabel.DefaultSettings()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +14,6 @@ from ._conic_data import (
     NAMES,
     OUTPUTS,
     Argument,
-    Cone,
     checked_cones,
     collect,
     cone_rows,
@@ -28,8 +26,9 @@ from ._conic_data import (
 from ._engines import policy_code
 from ._errors import ArgumentError, DtypeError
 from ._outcome import describe, diagnosed, raise_failures, report
-from ._program import Program
+from ._program import Program, kept_program
 from ._results import ConicActive, ConicGradients, ConicTangents, Diagnostics
+from ._types import Array, Cones, Matrix, Names, OnFailure, Quadratic, Settings, Unpack, Vector, WarmStart
 from ._verdicts import choice_of, verdict_of
 
 __all__ = ["NAMES", "OUTPUTS", "ConicSolution", "Program", "cone_rows", "raise_failures", "solve_conic"]
@@ -45,6 +44,11 @@ class ConicSolution(BaseSolution):
     """
 
     OUTPUTS = OUTPUTS
+    x: Array
+    s: Array
+    y: Array
+    z_box: Array
+    objective: Any
     _solved: _bpqp.ConicSolved
 
     def __init__(
@@ -80,19 +84,19 @@ class ConicSolution(BaseSolution):
         kept: Any = state["_solved"]
         self._solved = kept.back(lambda rows: self._program.restore(data, rows))
 
-    def _ask(self, wrt: str | Iterable[str] | None) -> list[bool]:
+    def _ask(self, wrt: Names | None) -> list[bool]:
         names = NAMES if wrt is None else names_of(wrt, NAMES)
         return [n in names and n in self._arguments for n in NAMES]
 
     def vjp(
         self,
-        x: Any = None,
-        s: Any = None,
-        y: Any = None,
-        z_box: Any = None,
-        objective: Any = None,
+        x: Vector | None = None,
+        s: Vector | None = None,
+        y: Vector | None = None,
+        z_box: Vector | None = None,
+        objective: Vector | None = None,
         *,
-        wrt: str | Iterable[str] | None = None,
+        wrt: Names | None = None,
     ) -> ConicGradients:
         """Gradients of a loss from its derivatives with respect to the outputs.
 
@@ -160,12 +164,12 @@ class ConicSolution(BaseSolution):
 
     def jvp(
         self,
-        P: Any = None,
-        q: Any = None,
-        A: Any = None,
-        b: Any = None,
-        lb: Any = None,
-        ub: Any = None,
+        P: Quadratic | None = None,
+        q: Vector | None = None,
+        A: Matrix | None = None,
+        b: Vector | None = None,
+        lb: Vector | None = None,
+        ub: Vector | None = None,
         *,
         one_sided: bool = False,
     ) -> ConicTangents:
@@ -239,18 +243,18 @@ def _warm(arguments: dict[str, Argument], batch: int | None, warm_start: Any) ->
 
 
 def solve_conic(
-    P: Any,
-    q: Any,
-    A: Any,
-    b: Any,
-    cones: Iterable[Cone],
+    P: Quadratic | None,
+    q: Vector,
+    A: Matrix,
+    b: Vector,
+    cones: Cones,
     *,
-    lb: Any = None,
-    ub: Any = None,
+    lb: Vector | None = None,
+    ub: Vector | None = None,
     solver: str = "auto",
-    warm_start: Any = None,
-    on_failure: str = "raise",
-    **settings: Any,
+    warm_start: WarmStart | None = None,
+    on_failure: OnFailure = "raise",
+    **settings: Unpack[Settings],
 ) -> ConicSolution:
     """Solves `min 1/2 x'P x + q'x  s.t.  A x + s = b, s in K, lb <= x <= ub`, one problem or a batch.
 
@@ -289,7 +293,11 @@ def solve_conic(
     pattern_P = arguments["P"].pattern if "P" in arguments else None
     pattern_A = arguments["A"].pattern
     assert pattern_A is not None
-    program = Program(pattern_P, pattern_A, arguments["A"].shape, checked_cones(cones), solver, settings)  # type: ignore[arg-type]
+    structure = tuple(arguments[name].structure if name in arguments else None for name in MATRICES)
+    numbers = sum(argument.values.size for argument in arguments.values())
+    shape: Any = arguments["A"].shape
+    patterns = (pattern_P, pattern_A)
+    program = kept_program(structure, numbers, patterns, shape, checked_cones(cones), solver, settings)
     data = tuple(arguments[n].values if n in arguments else None for n in NAMES)
     solved = program.solve(data, batch or 1, _warm(arguments, batch, warm_start))
     if settings.get("verbose"):

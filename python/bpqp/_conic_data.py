@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,6 +80,13 @@ class Argument(NamedTuple):
     # of a factored P: whether d and F are batched
     parts: tuple[bool, bool] = (False, False)
 
+    @property
+    def structure(self) -> Any:
+        """What two matrices of one pattern have in common, and others have not."""
+        if self.template is None or self.template is Factored:
+            return self.template, self.pattern if self.template is Factored else None, self.shape
+        return (*(np.asarray(part).tobytes() for part in self.pattern or ()), self.shape)
+
 
 def vector(name: str, value: Any, size: int | None = None) -> Argument:
     """A vector, or the number that stands for one of that size."""
@@ -89,8 +97,13 @@ def vector(name: str, value: Any, size: int | None = None) -> Argument:
     return Argument(array, array.ndim == 2, shape=array.shape[-1:])
 
 
-def _full(rows: int, cols: int) -> tuple[Any, Any]:
-    return np.arange(cols + 1, dtype=np.int64) * rows, np.tile(np.arange(rows, dtype=np.int64), cols)
+@lru_cache(maxsize=16)
+def full_pattern(rows: int, cols: int) -> tuple[Any, Any]:
+    """The pattern of a full matrix by columns."""
+    pattern = np.arange(cols + 1, dtype=np.int64) * rows, np.tile(np.arange(rows, dtype=np.int64), cols)
+    for array in pattern:
+        array.flags.writeable = False
+    return pattern
 
 
 def matrix(name: str, value: Any, *, row: bool = False) -> Argument:
@@ -108,7 +121,7 @@ def matrix(name: str, value: Any, *, row: bool = False) -> Argument:
     array = as_array(name, value, 2)
     rows, cols = array.shape[-2:]
     columns = np.ascontiguousarray(np.swapaxes(array, -1, -2)).reshape(*array.shape[:-2], rows * cols)
-    return Argument(columns, array.ndim == 3, _full(rows, cols), None, (rows, cols), form)
+    return Argument(columns, array.ndim == 3, full_pattern(rows, cols), None, (rows, cols), form)
 
 
 def _values(name: str, matrix: Any) -> Any:

@@ -8,11 +8,24 @@ import numpy as np
 
 from . import _bpqp
 from ._arguments import NAMES, OUTPUTS, RANKS, Factored, Problem, as_array, check_sparse, is_sparse, numbers_of, prepare
-from ._engines import POLICIES, SETTINGS, by_qpsolvers, call, check_solver, engine, kept_engine, options, policy_code
+from ._engines import (
+    POLICIES,
+    SETTINGS,
+    by_qpsolvers,
+    call,
+    check_solver,
+    engine,
+    installed,
+    kept_engine,
+    options,
+    policy_code,
+)
 from ._errors import ArgumentError, DtypeError
 from ._outcome import raise_failures, report
+from ._qpsolvers import solve_with
 from ._results import Active, Diagnostics, GradientReport, Gradients, Info, Tangents
 from ._solution import Solution
+from ._types import Matrix, OnFailure, Quadratic, Settings, Unpack, Vector, WarmStart
 
 if TYPE_CHECKING:
     from ._conic import ConicSolution
@@ -77,19 +90,19 @@ def _doubles(name: str, value: Any) -> Any:
 
 
 def solve_qp(
-    P: Any,
-    q: Any,
-    G: Any = None,
-    h: Any = None,
-    A: Any = None,
-    b: Any = None,
-    lb: Any = None,
-    ub: Any = None,
+    P: Quadratic | None,
+    q: Vector,
+    G: Matrix | None = None,
+    h: Vector | None = None,
+    A: Matrix | None = None,
+    b: Vector | None = None,
+    lb: Vector | None = None,
+    ub: Vector | None = None,
     *,
     solver: str = "auto",
-    warm_start: Any = None,
-    on_failure: str = "raise",
-    **settings: Any,
+    warm_start: WarmStart | None = None,
+    on_failure: OnFailure = "raise",
+    **settings: Unpack[Settings],
 ) -> Solution:
     """Solves `min 1/2 x'P x + q'x  s.t.  G x <= h, A x = b, lb <= x <= ub`, one problem or a batch.
 
@@ -129,8 +142,6 @@ def solve_qp(
     policy_code(on_failure)
     problem = prepare(P, q, G, h, A, b, lb, ub)
     if by_qpsolvers(solver):
-        from ._qpsolvers import solve_with
-
         solved = solve_with(solver.partition(":")[2], problem, settings)
     else:
         prepared = kept_engine(solver, settings, problem.dtype == np.float32, problem.numbers)
@@ -141,21 +152,22 @@ def solve_qp(
 
 
 def from_solution(
-    P: Any,
-    q: Any,
-    G: Any = None,
-    h: Any = None,
-    A: Any = None,
-    b: Any = None,
-    lb: Any = None,
-    ub: Any = None,
+    P: Quadratic | None,
+    q: Vector,
+    G: Matrix | None = None,
+    h: Vector | None = None,
+    A: Matrix | None = None,
+    b: Vector | None = None,
+    lb: Vector | None = None,
+    ub: Vector | None = None,
     *,
-    x: Any,
-    y: Any = None,
-    z: Any = None,
-    z_box: Any = None,
-    on_failure: str = "raise",
-    **settings: Any,
+    x: Vector,
+    y: Vector | None = None,
+    z: Vector | None = None,
+    z_box: Vector | None = None,
+    solver: str = "auto",
+    on_failure: OnFailure = "raise",
+    **settings: Unpack[Settings],
 ) -> Solution:
     """A solution that someone else computed, ready to be differentiated.
 
@@ -188,7 +200,6 @@ def from_solution(
         if array.ndim != 2 or array.shape[0] != (problem.batch or 1):
             raise ArgumentError(f"{name} has shape {np.shape(value)}: it is not that of this problem")
         rows.append(np.ascontiguousarray(array))
-    solver = settings.pop("solver", "auto")
     prepared = engine(solver, settings, problem.dtype)
     solved = call(prepared.given, problem.data, tuple(rows))
     if settings.get("verbose"):
@@ -198,14 +209,14 @@ def from_solution(
 
 def check_gradient(
     sol: Solution | ConicSolution,
-    x: Any = None,
-    y: Any = None,
-    z: Any = None,
-    z_box: Any = None,
-    objective: Any = None,
+    x: Vector | None = None,
+    y: Vector | None = None,
+    z: Vector | None = None,
+    z_box: Vector | None = None,
+    objective: Vector | None = None,
     element: int = 0,
     *,
-    s: Any = None,
+    s: Vector | None = None,
 ) -> GradientReport:
     """Central differences against the analytic gradient of a loss with these cotangents (ones for x if none is given).
 
@@ -230,6 +241,4 @@ def check_gradient(
 
 def solvers() -> list[str]:
     """What `solver=` may name here: native ones, clarabel, and "qpsolvers:NAME" for each that is installed."""
-    from ._qpsolvers import installed
-
     return [*_bpqp.SOLVERS, *(f"qpsolvers:{name}" for name in installed())]

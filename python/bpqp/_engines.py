@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,19 @@ SETTINGS = (
 OURS = ("backward", "smoothing", "threads", "polish", "verbose", "on_untrusted", "infeasible")
 
 
+def installed() -> list[str]:
+    """The solvers that qpsolvers finds; none if it is not installed."""
+    try:
+        import qpsolvers
+    except ImportError:
+        return []
+    return sorted(qpsolvers.available_solvers)
+
+
 def check_solver(solver: Any, names: Any) -> None:
     """Refuses a solver that is none of `names`, with a word on the one that was meant."""
     if isinstance(solver, str) and solver in names:
         return
-    from ._qpsolvers import installed
-
     theirs = f"qpsolvers:{solver}"
     if isinstance(solver, str) and solver in installed():
         raise ArgumentError(f"solver = {solver!r}: did you mean {theirs!r}? Native ones are {', '.join(names)}")
@@ -38,7 +46,7 @@ def by_qpsolvers(solver: Any) -> bool:
     return isinstance(solver, str) and solver.startswith("qpsolvers:")
 
 
-def options(solver: str, settings: dict[str, Any]) -> dict[str, Any]:
+def options(solver: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Checks the names of the settings; their values are checked where they are used."""
     for name in settings:
         if name not in SETTINGS:
@@ -72,7 +80,7 @@ def policy_code(on_failure: str) -> int:
         raise ArgumentError(f"on_failure = {on_failure!r}: choose 'raise', 'nan' or 'zero_grad'") from None
 
 
-def engine(solver: str, settings: dict[str, Any], dtype: np.dtype[Any]) -> _bpqp.Engine:
+def engine(solver: str, settings: Mapping[str, Any], dtype: np.dtype[Any]) -> _bpqp.Engine:
     """Prepared state for problems to come."""
     checked = options(solver, settings)
     try:
@@ -88,7 +96,7 @@ _KEPT = 8
 _local = threading.local()
 
 
-def kept_engine(solver: str, settings: dict[str, Any], single: bool, numbers: int) -> _bpqp.Engine:
+def kept_engine(solver: str, settings: Mapping[str, Any], single: bool, numbers: int) -> _bpqp.Engine:
     """Prepared state that this thread keeps for problems to come: making its workspaces costs more than a small solve.
 
     It holds on to the last problem, so data of many `numbers` get an engine of their own, and only a few are kept.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import _bpqp
@@ -10,6 +11,39 @@ from ._conic_data import NAMES, Cone, Pattern
 from ._engines import call, options
 from ._errors import ArgumentError, Error
 from ._verdicts import choice_of
+
+_LARGE = 1 << 20
+_KEPT = 8
+_local = threading.local()
+
+
+def kept_program(
+    structure: Any,
+    numbers: int,
+    patterns: tuple[Pattern | None, Pattern],
+    shape: tuple[int, int],
+    cones: Sequence[Cone],
+    solver: str,
+    settings: Mapping[str, Any],
+) -> Program:
+    """A program of this structure that this thread keeps for problems to come: making one costs more than a solve.
+
+    It holds on to the last problem, so data of many `numbers` get a program of their own, and only a few are kept.
+    """
+    key: Any = (structure, tuple(cones), solver, *((name, type(value), value) for name, value in settings.items()))
+    known: dict[Any, Program] = _local.__dict__.setdefault("programs", {})
+    try:
+        found = known.get(key)
+    except TypeError:  # a setting that is not hashable is not a valid one either
+        found = None
+        numbers = _LARGE + 1
+    if found is None or numbers > _LARGE:
+        found = Program(*patterns, shape, cones, solver, settings)
+        if numbers <= _LARGE:
+            if len(known) >= _KEPT:
+                known.pop(next(iter(known)))
+            known[key] = found
+    return found
 
 
 class Program:
@@ -34,7 +68,7 @@ class Program:
         shape: tuple[int, int],
         cones: Sequence[Cone],
         solver: str = "auto",
-        settings: dict[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.pattern_P, self.pattern_A, self.shape, self.cones = P, A, shape, list(cones)
         self.solver, self.settings = solver, dict(settings or {})

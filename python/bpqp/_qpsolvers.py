@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from . import _bpqp, _core
-from ._engines import OURS
+from . import _bpqp
+from ._arguments import RANKS, Problem
+from ._engines import OURS, call, engine, installed
 from ._errors import ArgumentError
 
 # A first-order solver stops at 1e-3 by default, which is no solution to differentiate.
@@ -18,15 +20,6 @@ _ACCURATE: dict[str, dict[str, Any]] = {
     "proxqp": {"eps_abs": 1e-10, "eps_rel": 0.0},
     "qpalm": {"eps_abs": 1e-10, "eps_rel": 1e-10},
 }
-
-
-def installed() -> list[str]:
-    """The solvers that qpsolvers finds; none if it is not installed."""
-    try:
-        import qpsolvers
-    except ImportError:
-        return []
-    return sorted(qpsolvers.available_solvers)
 
 
 def _at(value: Any, rank: int, k: int) -> Any:
@@ -43,7 +36,7 @@ def _at(value: Any, rank: int, k: int) -> Any:
     return value[k] if value.ndim > rank else value
 
 
-def solve_with(name: str, problem: _core.Problem, settings: dict[str, Any]) -> _bpqp.Solved:
+def solve_with(name: str, problem: Problem, settings: Mapping[str, Any]) -> _bpqp.Solved:
     """Solves every element of the batch there and hands the solutions over."""
     try:
         import qpsolvers
@@ -53,7 +46,7 @@ def solve_with(name: str, problem: _core.Problem, settings: dict[str, Any]) -> _
         others = ", ".join(installed()) or "none"
         raise ArgumentError(f"solver = 'qpsolvers:{name}' is not installed; qpsolvers finds: {others}")
     ours = {k: v for k, v in settings.items() if k in OURS}
-    prepared = _core.engine("auto", ours, problem.dtype)  # refuses settings before the work
+    prepared = engine("auto", ours, problem.dtype)  # refuses settings before the work
     theirs = {**_ACCURATE.get(name, {}), **{k: v for k, v in settings.items() if k not in OURS}}
     n = problem.data[1].shape[-1]
     m, mi = (0 if problem.data[k] is None else problem.data[k].shape[-1] for k in (5, 3))
@@ -61,7 +54,7 @@ def solve_with(name: str, problem: _core.Problem, settings: dict[str, Any]) -> _
     points = [np.zeros((batch, size)) for size in (n, m, mi, n)]
     complete = [True] * 4
     for k in range(batch):
-        P, q, G, h, A, b, lb, ub = (_at(value, rank, k) for value, rank in zip(problem.data, _core.RANKS, strict=True))
+        P, q, G, h, A, b, lb, ub = (_at(value, rank, k) for value, rank in zip(problem.data, RANKS, strict=True))
         P = np.zeros((n, n)) if P is None else P
         if any(np.isnan(getattr(v, "data", v)).any() for v in (P, q, G, h, A, b, lb, ub) if v is not None):
             continue  # what is wrong is said where these zeros are judged
@@ -82,5 +75,5 @@ def solve_with(name: str, problem: _core.Problem, settings: dict[str, Any]) -> _
             elif wanted:
                 complete[j] = False
     rows = tuple(p if whole else None for p, whole in zip(points, complete, strict=True))
-    solved: _bpqp.Solved = _core.call(prepared.given, problem.data, rows)
+    solved: _bpqp.Solved = call(prepared.given, problem.data, rows)
     return solved

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ._engines import OURS, by_qpsolvers, engine, policy_code
 from ._errors import ArgumentError, DtypeError
 from ._outcome import describe, diagnosed, raise_failures
 from ._results import Active, Diagnostics, Gradients, Shift, Tangents
+from ._types import Array, Matrix, Names, Quadratic, Vector
 from ._verdicts import choice_of, judge, verdict_of
 
 
@@ -25,6 +26,11 @@ class Solution(BaseSolution):
     """
 
     OUTPUTS = OUTPUTS
+    x: Array
+    y: Array
+    z: Array
+    z_box: Array
+    objective: Any
     _solved: _bpqp.Solved
 
     def __init__(
@@ -33,7 +39,7 @@ class Solution(BaseSolution):
         solved: _bpqp.Solved,
         on_failure: str,
         solver: str = "auto",
-        settings: dict[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._problem, self._batch = problem, problem.batch
         self._solved = solved
@@ -70,7 +76,7 @@ class Solution(BaseSolution):
         kept: Any = state["_solved"]
         self._solved = kept.back(lambda rows: prepared.restore(self._problem.data, rows))
 
-    def _ask(self, wrt: str | Iterable[str] | None) -> list[bool]:
+    def _ask(self, wrt: Names | None) -> list[bool]:
         if wrt is None:
             return [d is not None for d in self._problem.data]
         names = names_of(wrt, NAMES)
@@ -101,12 +107,12 @@ class Solution(BaseSolution):
 
     def vjp(
         self,
-        x: Any = None,
-        y: Any = None,
-        z: Any = None,
-        z_box: Any = None,
-        objective: Any = None,
-        wrt: str | Iterable[str] | None = None,
+        x: Vector | None = None,
+        y: Vector | None = None,
+        z: Vector | None = None,
+        z_box: Vector | None = None,
+        objective: Vector | None = None,
+        wrt: Names | None = None,
     ) -> Gradients:
         """Gradients of a loss from its derivatives with respect to the outputs.
 
@@ -160,14 +166,14 @@ class Solution(BaseSolution):
 
     def jvp(
         self,
-        P: Any = None,
-        q: Any = None,
-        G: Any = None,
-        h: Any = None,
-        A: Any = None,
-        b: Any = None,
-        lb: Any = None,
-        ub: Any = None,
+        P: Quadratic | None = None,
+        q: Vector | None = None,
+        G: Matrix | None = None,
+        h: Vector | None = None,
+        A: Matrix | None = None,
+        b: Vector | None = None,
+        lb: Vector | None = None,
+        ub: Vector | None = None,
         *,
         one_sided: bool = False,
     ) -> Tangents:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def check_choice(on_untrusted: Any) -> str:
     raise ArgumentError(f"on_untrusted = {on_untrusted!r}: choose 'warn', 'raise' or 'ignore'")
 
 
-def choice_of(settings: dict[str, Any] | None) -> str:
+def choice_of(settings: Mapping[str, Any] | None) -> str:
     """What the settings say of derivatives in doubt."""
     chosen = settings.get("on_untrusted") if settings else None
     return "warn" if chosen is None else str(chosen)

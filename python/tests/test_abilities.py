@@ -341,6 +341,39 @@ class Torch:
         return "yes"
 
 
+# |x| <= 0.8 and x_0 + x_1 <= 0.6, none of which binds where x is -0.5
+DISK = (
+    np.vstack([np.zeros(N), -np.eye(N), [[1.0, 1.0, 0.0, 0.0]]]),
+    np.r_[1.2, np.zeros(N), 0.6],
+    [("soc", N + 1), ("nonnegative", 1)],
+)
+
+
+def long_conic() -> tuple[Any, ...]:
+    rng, n = np.random.default_rng(0), 250
+    A = rng.normal(size=(8 * 151, n))
+    b = rng.normal(size=8 * 151)
+    A[::151], b[::151] = 0.0, 40.0
+    return np.eye(n), rng.normal(size=n), A, b, [("soc", 151)] * 8
+
+
+class TorchConic(Torch):
+    """`bpqp.torch.solve_conic`."""
+
+    def solve(self, q: Any = Q, P: Any = None, **more: Any) -> Any:
+        q = q if isinstance(q, self.torch.Tensor) else self.tensor(q)
+        P = self.torch.diag(self.tensor(DIAGONAL)) if P is None else P
+        return self.bt.solve_conic(P, q, *DISK, **{"lb": -0.5, **more})
+
+    def index(self) -> str:
+        return refused(lambda: self.solve(index=[3]))
+
+    def interrupts(self) -> str:
+        *data, cones = long_conic()
+        P, q, A, b = map(self.tensor, data)
+        return ends(lambda: self.bt.solve_conic(P, q, A, b, cones, on_failure="nan", polish=False), endless=False)
+
+
 class Cvxpy(Torch):
     """`bpqp.torch.CvxpyLayer`."""
 
@@ -470,6 +503,20 @@ class Jax(Torch):
         return "yes"
 
 
+class JaxConic(Jax):
+    """`bpqp.jax.solve_conic`."""
+
+    def solve(self, q: Any = Q, P: Any = None, **more: Any) -> Any:
+        P = self.jnp.diag(self.jnp.asarray(DIAGONAL)) if P is None else P
+        return self.bj.solve_conic(P, self.jnp.asarray(q), *DISK, **{"lb": -0.5, **more})
+
+    def interrupts(self) -> str:
+        *data, cones = long_conic()
+        P, q, A, b = map(self.jnp.asarray, data)
+        found = ends(lambda: self.bj.solve_conic(P, q, A, b, cones, on_failure="nan", polish=False), endless=False)
+        return {"yes": "eager"}.get(found, "no")
+
+
 class JaxCvxpy(Jax):
     """`bpqp.jax.CvxpyLayer`."""
 
@@ -505,8 +552,10 @@ COLUMNS: dict[str, Callable[[], Any]] = {
     "QP": Qp,
     **{kind[0]: lambda kind=kind[0]: Conic(kind) for kind in INSIDE},
     "torch": Torch,
+    "torch conic": TorchConic,
     "CvxpyLayer": Cvxpy,
     "JAX": Jax,
+    "JAX conic": JaxConic,
     "JAX CvxpyLayer": JaxCvxpy,
 }
 PROBES = {

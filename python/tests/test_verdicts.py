@@ -162,3 +162,84 @@ def test_jax() -> None:
             assert names[0] == "exact"
             assert names[1] in BAD
         assert bj.verdict_names(bj.solve_qp(q=q, **rest, **LOOSE, full=True).verdict) in BAD
+
+
+def told(call: Any) -> int:
+    """How many warnings of derivatives in doubt a call gives."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        call()
+    return len([w for w in found if issubclass(w.category, bpqp.GradientWarning)])
+
+
+CONES: list[Any] = [("zero", 4)]
+
+
+@torch_only
+def test_under_the_transforms_of_torch() -> None:
+    """vmap and torch.compile hide the verdict from `full=True`, not from `on_untrusted`."""
+    import bpqp.torch as bt
+    import torch
+
+    rest = {k: torch.tensor(v) for k, v in DATA.items() if k != "q"}
+    q = torch.tensor(DATA["q"])
+    many = torch.stack([q, q])
+
+    def qp(q: Any, **settings: Any) -> Any:
+        return bt.solve_qp(q=q, **rest, **LOOSE, **settings).sum()
+
+    def conic(q: Any, **settings: Any) -> Any:
+        return bt.solve_conic(q=q, cones=CONES, **rest, **LOOSE, **settings).sum()
+
+    for loss in (qp, conic):
+        grads = torch.func.vmap(torch.func.grad(loss))
+        assert told(lambda grads=grads: grads(many)) == 1
+        assert (
+            told(lambda loss=loss: torch.func.vmap(torch.func.grad(lambda q: loss(q, on_untrusted="ignore")))(many))
+            == 0
+        )
+        with pytest.raises(bpqp.GradientError, match="2 of 2"):
+            torch.func.vmap(torch.func.grad(lambda q, loss=loss: loss(q, on_untrusted="raise")))(many)
+
+        def step(loss: Any, **settings: Any) -> None:
+            own = q.clone().requires_grad_()
+            torch.compile(lambda q: loss(q, **settings), backend="aot_eager")(own).backward()
+
+        assert told(lambda loss=loss: step(loss)) == 1
+        assert told(lambda loss=loss: step(loss, on_untrusted="ignore")) == 0
+        with pytest.raises(bpqp.GradientError, match="element 0"):
+            step(loss, on_untrusted="raise")
+    out = bt.solve_conic(q=q, cones=CONES, **rest, **LOOSE, full=True)
+    assert out.verdict in BAD
+    assert torch.func.vmap(lambda q: bt.solve_qp(q=q, **rest, **LOOSE))(many).shape == (2, 6)
+
+
+@jax_only
+def test_cone_programs_in_jax() -> None:
+    """Under jit and vmap too: a warning, or the runtime error of JAX with the text of `bpqp.GradientError`."""
+    import bpqp.jax as bj
+    import jax
+
+    rest = {k: v for k, v in DATA.items() if k != "q"}
+    with jax.enable_x64(True):
+
+        def loss(q: Any, **settings: Any) -> Any:
+            return bj.solve_conic(q=q, cones=CONES, **rest, **LOOSE, **settings).sum()
+
+        q = jax.numpy.asarray(DATA["q"])
+        many = jax.numpy.stack([q, q])
+        for transform, at in (
+            ((lambda f: f), q),
+            (jax.jit, q),
+            (jax.vmap, many),
+            ((lambda f: jax.jit(jax.vmap(f))), many),
+        ):
+            assert told(lambda t=transform, at=at: jax.block_until_ready(t(jax.grad(loss))(at))) == 1
+            quiet = transform(jax.grad(lambda q: loss(q, on_untrusted="ignore")))
+            assert told(lambda quiet=quiet, at=at: jax.block_until_ready(quiet(at))) == 0
+        with pytest.raises(bpqp.GradientError):
+            jax.grad(lambda q: loss(q, on_untrusted="raise"))(q)
+        with pytest.raises(jax.errors.JaxRuntimeError, match="not to be trusted: element 0"):
+            jax.block_until_ready(jax.jit(jax.grad(lambda q: loss(q, on_untrusted="raise")))(q))
+        verdicts = jax.vmap(lambda q: bj.solve_conic(q=q, cones=CONES, **rest, **LOOSE, full=True).verdict)(many)
+        assert set(bj.verdict_names(verdicts)) <= set(BAD)

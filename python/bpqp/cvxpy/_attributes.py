@@ -12,8 +12,9 @@ import numpy as np
 
 from .._errors import ArgumentError
 
-# of the largest entry: rounding of single precision, added up
-_RELATIVE = 1e-5
+# of the largest entry, as for P of `solve_qp`: rounding of single precision, added up; where the data are in single
+# precision themselves, also what finite differences of them do
+_RELATIVE = (1e-5, 1e-3)
 # what CVXPY forgives where a value is set
 _ABSOLUTE = 1e-10
 _BOUNDS = {"nonneg": (0.0, None), "pos": (0.0, None), "nonpos": (None, 0.0), "neg": (None, 0.0)}
@@ -33,12 +34,12 @@ class Declared:
         self.bounds = None if bounds is None else tuple(None if b is None else np.asarray(b, float) for b in bounds)
         self.rank = 1 if self.flat else len(parameter.shape)
 
-    def check(self, value: Any) -> None:
+    def check(self, value: Any, single: bool = False) -> None:
         """Refuses values that are not what was declared; NaN is found where the problem is solved."""
         if not self.names and self.bounds is None:
             return
         size = np.max(np.abs(value), axis=tuple(range(np.ndim(value) - self.rank, np.ndim(value))), keepdims=True)
-        slack = _ABSOLUTE + _RELATIVE * size if np.size(value) else 0.0
+        slack = _ABSOLUTE + _RELATIVE[single] * size if np.size(value) else 0.0
         for name in self.names:
             if name in _BOUNDS:
                 self._between(name, value, _BOUNDS[name], slack)

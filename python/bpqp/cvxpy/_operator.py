@@ -8,7 +8,7 @@ batched input touches is built once and shared by the batch. The frameworks' lay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,11 +89,16 @@ class Operator:
             out.append(np.ascontiguousarray(value, dtype=np.float64))
         return (*out, None, None)
 
-    def solve(self, values: Arrays, size: int, warm: Any = None) -> tuple[_bpqp.ConicSolved, list[Any]]:
-        """The solutions and the variables asked for, each with a batch dimension; failures are raised by policy."""
+    def solve(
+        self, values: Arrays, size: int, warm: Any = None, single: bool = False
+    ) -> tuple[_bpqp.ConicSolved, list[Any]]:
+        """The solutions and the variables asked for, each with a batch dimension; failures are raised by policy.
+
+        `single`: the values come from single precision.
+        """
         for (k, log), value in zip(self.canonical.inputs, values, strict=True):
             if not log:
-                self.canonical.declared[k].check(np.asarray(value))
+                self.canonical.declared[k].check(np.asarray(value), single)
         solved = self.program.solve(self._blocks(values, True), size, warm)
         if self.policy == 0:
             raise_failures(solved)
@@ -237,7 +242,7 @@ _AUTO = frozenset(["diffcp", "scs", "ecos", "moreau", "cuclarabel", "mpax", "bpq
 _TOLERANCE = 1e-8
 
 
-def settings_of(solver: str | None, solver_args: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
+def settings_of(solver: str | None, solver_args: Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
     """bpqp's solver and settings from what one writes for cvxpylayers.
 
     Tolerances only tighten: the gradient belongs to the solution, not to an approximation of it.
@@ -259,7 +264,7 @@ class Operators:
     """The operators of a layer: one for each choice of settings."""
 
     def __init__(
-        self, canonical: Canonical, solver: str | None, solver_args: dict[str, Any] | None, on_failure: str
+        self, canonical: Canonical, solver: str | None, solver_args: Mapping[str, Any] | None, on_failure: str
     ) -> None:
         self.canonical, self.solver, self.on_failure = canonical, solver, on_failure
         self.solver_args = dict(solver_args or {})
@@ -269,7 +274,7 @@ class Operators:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": {}}
 
-    def get(self, solver_args: dict[str, Any] | None) -> Operator:
+    def get(self, solver_args: Mapping[str, Any] | None) -> Operator:
         """The operator for the settings of the layer and those of a call."""
         args = {**self.solver_args, **(solver_args or {})}
         key = repr(sorted(args.items(), key=lambda item: item[0]))

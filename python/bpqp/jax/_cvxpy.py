@@ -2,59 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import ShapedArray
+from jax.typing import ArrayLike
 
 from .._errors import DtypeError
-from . import _cvxpy_host
+from .._types import OnFailure
+from ._operator import OperatorSpec
 from ._primitives import solve_p
 from ._solve import split_status
-from ._spec import Mask
 
-
-@dataclass(frozen=True)
-class CvxpySpec:
-    """What is static."""
-
-    operator: Any
-    size: int
-    dtype: np.dtype[Any]
-    examine: bool = False
-
-    @property
-    def host(self) -> Any:
-        """The module of the operations on the host."""
-        return _cvxpy_host
-
-    @property
-    def ranks(self) -> tuple[int, ...]:
-        return self.operator.ranks  # type: ignore[no-any-return]
-
-    @property
-    def output_ranks(self) -> tuple[int, ...]:
-        return self.operator.output_ranks  # type: ignore[no-any-return]
-
-    @property
-    def data_mask(self) -> Mask:
-        return (True,) * len(self.operator.ranks)
-
-    def outputs(self) -> list[Any]:
-        return [ShapedArray((self.size, *shape), self.dtype) for shape in self.operator.output_shapes]
-
-    def state(self) -> Any:
-        return ShapedArray((self.size, 2 * self.operator.state_size), np.dtype(np.uint32))
-
-    def codes(self) -> Any:
-        """Status and iterations, and the verdict where it is wanted."""
-        return ShapedArray((self.size, 2 + self.examine), np.dtype(np.int32))
-
-    def gradients(self, ask: Mask, summed: Mask) -> list[Any]:
-        slots = zip(ask, summed, self.operator.shapes, strict=True)
-        return [ShapedArray(shape if s else (self.size, *shape), self.dtype) for a, s, shape in slots if a]
+if TYPE_CHECKING:
+    import cvxpy as cp
 
 
 class CvxpySolution(NamedTuple):
@@ -80,16 +43,16 @@ class CvxpyLayer:
 
     def __init__(
         self,
-        problem: Any,
-        parameters: Any,
-        variables: Any,
+        problem: cp.Problem,
+        parameters: Sequence[cp.Parameter],
+        variables: Sequence[cp.Variable],
         solver: str | None = None,
         gp: bool = False,
         verbose: bool = False,
         canon_backend: str | None = None,
-        solver_args: dict[str, Any] | None = None,
+        solver_args: Mapping[str, Any] | None = None,
         *,
-        on_failure: str = "raise",
+        on_failure: OnFailure = "raise",
     ) -> None:
         from ..cvxpy import Canonical
         from ..cvxpy._operator import Operators
@@ -98,7 +61,19 @@ class CvxpyLayer:
         args = {**(solver_args or {}), **({"verbose": True} if verbose else {})}
         self._operators = Operators(canonical, solver, args, on_failure)
 
-    def __call__(self, *params: Any, full: bool = False, solver_args: dict[str, Any] | None = None) -> Any:
+    @overload
+    def __call__(
+        self, *params: ArrayLike, full: Literal[False] = False, solver_args: Mapping[str, Any] | None = None
+    ) -> tuple[jax.Array, ...]: ...
+
+    @overload
+    def __call__(
+        self, *params: ArrayLike, full: Literal[True], solver_args: Mapping[str, Any] | None = None
+    ) -> CvxpySolution: ...
+
+    def __call__(
+        self, *params: ArrayLike, full: bool = False, solver_args: Mapping[str, Any] | None = None
+    ) -> tuple[jax.Array, ...] | CvxpySolution:
         """The values of the variables, a tuple; with `full` a `CvxpySolution`, which looks at the backward system too.
 
         In the dtype of the first array; see `bpqp.torch.CvxpyLayer`.
@@ -118,7 +93,7 @@ class CvxpyLayer:
         arrays = [a.astype(dtype) for a in arrays]
         canonical = operator.canonical
         inputs = [jnp.log(arrays[k]) if log else arrays[k] for k, log in canonical.inputs]
-        *outputs, _, codes = solve_p.bind(*inputs, spec=CvxpySpec(operator, batch or 1, dtype, full))
+        *outputs, _, codes = solve_p.bind(*inputs, spec=OperatorSpec(operator, batch or 1, dtype, full))
         if batch is None:
             outputs, codes = [v[0] for v in outputs], codes[0]
         kinds = (exponential for _, _, exponential in canonical.outputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,10 @@ from .. import _bpqp, _core
 from .._engines import OURS
 from .._qpsolvers import solve_with
 from .._verdicts import VERDICTS, choice_of, judge
-from ._spec import Mask, Spec, split, spread
+from ._slots import Mask, split, spread
+
+if TYPE_CHECKING:
+    from ._spec import Spec
 
 Settings = tuple[tuple[str, Any], ...]
 

@@ -25,7 +25,8 @@ from jax.interpreters import ad, batching
 
 from .._errors import ArgumentError, UnsupportedError
 from . import _ffi
-from ._spec import Mask, Spec, alive, pack, split, spread
+from ._slots import Mask, alive, pack, split, spread
+from ._spec import Spec
 
 
 def _primitive(name: str, shapes: Any) -> Any:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, overload
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import _bpqp, _core
 from .._core import Factored
 from .._errors import ArgumentError, DtypeError, Error
+from .._types import OnFailure, Settings, Unpack
 from .._verdicts import names
 from . import _host
 from ._primitives import solve_p
-from ._spec import SLOTS, Spec, pack
+from ._slots import pack
+from ._spec import SLOTS, Spec
+
+ArrayLike: TypeAlias = "jax.typing.ArrayLike | Sequence[Any]"
+Quadratic: TypeAlias = "ArrayLike | Factored"
 
 
 class Solution(NamedTuple):
@@ -51,7 +58,7 @@ def status_names(status: Any) -> Any:
     return str(names) if names.ndim == 0 else names
 
 
-def _array(name: str, value: Any, rank: int, dtype: Any, *, short: bool = False) -> Any:
+def array_of(name: str, value: Any, rank: int, dtype: Any, *, short: bool = False) -> Any:
     """An array of `rank` dimensions or one more; with `short`, or one less."""
     try:
         array = jnp.asarray(value)
@@ -66,7 +73,7 @@ def _array(name: str, value: Any, rank: int, dtype: Any, *, short: bool = False)
     return array.astype(dtype)
 
 
-def _refuse_settings(solver: str, chosen: Any, settings: dict[str, Any], dtype: Any) -> None:
+def _refuse_settings(solver: str, chosen: Any, settings: Mapping[str, Any], dtype: Any) -> None:
     """Settings are refused here, not under jit."""
     try:
         _host.engine(solver, chosen, dtype == jnp.float32)
@@ -76,7 +83,7 @@ def _refuse_settings(solver: str, chosen: Any, settings: dict[str, Any], dtype: 
         raise ArgumentError(f"settings {settings}: {error}") from error
 
 
-def _dtype(q: Any) -> Any:
+def dtype_of(q: Any) -> Any:
     try:
         dtype = jnp.asarray(q).dtype
     except (TypeError, ValueError) as error:
@@ -94,21 +101,57 @@ def _spread(k: int, array: Any, slots: list[Any]) -> Any:
     return jnp.broadcast_to(array, (like,))
 
 
+@overload
 def solve_qp(
-    P: Any,
-    q: Any,
-    G: Any = None,
-    h: Any = None,
-    A: Any = None,
-    b: Any = None,
-    lb: Any = None,
-    ub: Any = None,
+    P: Quadratic | None,
+    q: ArrayLike,
+    G: ArrayLike | None = None,
+    h: ArrayLike | None = None,
+    A: ArrayLike | None = None,
+    b: ArrayLike | None = None,
+    lb: ArrayLike | None = None,
+    ub: ArrayLike | None = None,
+    *,
+    full: Literal[False] = False,
+    solver: str = "auto",
+    on_failure: OnFailure = "raise",
+    **settings: Unpack[Settings],
+) -> jax.Array: ...
+
+
+@overload
+def solve_qp(
+    P: Quadratic | None,
+    q: ArrayLike,
+    G: ArrayLike | None = None,
+    h: ArrayLike | None = None,
+    A: ArrayLike | None = None,
+    b: ArrayLike | None = None,
+    lb: ArrayLike | None = None,
+    ub: ArrayLike | None = None,
+    *,
+    full: Literal[True],
+    solver: str = "auto",
+    on_failure: OnFailure = "raise",
+    **settings: Unpack[Settings],
+) -> Solution: ...
+
+
+def solve_qp(
+    P: Quadratic | None,
+    q: ArrayLike,
+    G: ArrayLike | None = None,
+    h: ArrayLike | None = None,
+    A: ArrayLike | None = None,
+    b: ArrayLike | None = None,
+    lb: ArrayLike | None = None,
+    ub: ArrayLike | None = None,
     *,
     full: bool = False,
     solver: str = "auto",
-    on_failure: str = "raise",
-    **settings: Any,
-) -> Any:
+    on_failure: OnFailure = "raise",
+    **settings: Unpack[Settings],
+) -> jax.Array | Solution:
     """The minimizer of `1/2 x'P x + q'x  s.t.  G x <= h, A x = b, lb <= x <= ub`, differentiable in all its arguments.
 
     Any argument may carry a batch dimension first; those that do not are shared by the batch, and their gradient is the
@@ -122,7 +165,7 @@ def solve_qp(
     """
     if q is None:
         raise ArgumentError("q is None: a problem needs its linear term; pass zeros for none")
-    dtype = _dtype(q)
+    dtype = dtype_of(q)
     if not _core.by_qpsolvers(solver):
         _core.check_solver(solver, _bpqp.SOLVERS)
     factored = isinstance(P, Factored)
@@ -134,7 +177,7 @@ def solve_qp(
     for k, value in enumerate(raw):
         if value is None:
             continue
-        array = _array(SLOTS[k] if not factored or k > 1 else ("P.d", "P.F")[k], value, ranks[k], dtype, short=k > 2)
+        array = array_of(SLOTS[k] if not factored or k > 1 else ("P.d", "P.F")[k], value, ranks[k], dtype, short=k > 2)
         if array.ndim < ranks[k]:
             array = _spread(k, array, slots)
         if k > 2 and array.size == 0:
@@ -161,7 +204,8 @@ def solve_qp(
     spec = Spec(batch or 1, factored, shapes, np.dtype(dtype), policy, solver, chosen, full)
     *outputs, _, codes = solve_p.bind(*pack(slots)[1], spec=spec)
     if not full:
-        return outputs[0] if batch is not None else outputs[0][0]
+        x: jax.Array = outputs[0] if batch is not None else outputs[0][0]
+        return x
     if batch is None:
         outputs, codes = [v[0] for v in outputs], codes[0]
     status, ok = split_status(codes[..., 0])

@@ -1,9 +1,4 @@
-"""What is static in a call, and the slots of its operands.
-
-The data of a quadratic program are nine slots: P (or d of a factored P), F, q, G, h, A, b, lb, ub. A slot with
-one dimension more than its rank has one value per element of the batch; other slots are shared, and their gradients are
-sums.
-"""
+"""What is static in a call of a quadratic program. Its slots: P (or d of a factored P), F, q, G, h, A, b, lb, ub."""
 
 from __future__ import annotations
 
@@ -12,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from jax.core import ShapedArray
-from jax.interpreters import ad
+
+from . import _host
+from ._slots import Mask
 
 SLOTS = ("P", "F", "q", "G", "h", "A", "b", "lb", "ub")
 OUTPUT_RANKS = (1, 1, 1, 1, 0)
-Mask = tuple[bool, ...]
 
 
 @dataclass(frozen=True)
@@ -36,8 +32,6 @@ class Spec:
     @property
     def host(self) -> Any:
         """The module of the operations on the host."""
-        from . import _host
-
         return _host
 
     @property
@@ -77,31 +71,3 @@ class Spec:
         return [
             ShapedArray((*first, *shape), self.dtype) for want, first, shape in picked if want and shape is not None
         ]
-
-
-def spread(mask: Mask, values: Any) -> list[Any]:
-    """Values at the places of the mask, None elsewhere."""
-    left = iter(values)
-    return [next(left) if there else None for there in mask]
-
-
-def pack(values: Any) -> tuple[Mask, list[Any]]:
-    """The mask of what is there, and what is there."""
-    there = tuple(v is not None for v in values)
-    return there, [v for v in values if v is not None]
-
-
-def alive(values: Any) -> list[Any]:
-    """None for symbolic zeros."""
-    return [None if v is None or isinstance(v, ad.Zero) else v for v in values]
-
-
-def split(spec: Spec, masks: tuple[Mask, ...], args: Any) -> tuple[Any, ...]:
-    """The data, the state, and the slots of each mask."""
-    count = sum(spec.data_mask)
-    out = [spread(spec.data_mask, args[:count]), args[count]]
-    at = count + 1
-    for mask in masks:
-        out.append(spread(mask, args[at : at + sum(mask)]))
-        at += sum(mask)
-    return tuple(out)

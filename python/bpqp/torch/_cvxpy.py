@@ -2,72 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, overload
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
 
 from .._errors import DtypeError
-from ._functions import Solve, Tensors, like, numpy_of, times
+from .._types import OnFailure
+from ._functions import Solve
 from ._memory import Memory
+from ._operator import OperatorCall
 from ._solution import CvxpySolution
 from ._solve import cast_up
+from ._types import TensorLike
 
-
-@dataclass
-class CvxpyCall:
-    """What an operation needs besides tensors."""
-
-    operator: Any
-    size: int
-    like: torch.Tensor
-    warm: Any = None
-    solved: Any = None
-    status: list[str] | None = field(default=None, repr=False)
-
-    @property
-    def ranks(self) -> tuple[int, ...]:
-        return self.operator.ranks  # type: ignore[no-any-return]
-
-    @property
-    def output_ranks(self) -> tuple[int, ...]:
-        return self.operator.output_ranks  # type: ignore[no-any-return]
-
-    def flat(self, factor: int) -> CvxpyCall:
-        return replace(self, size=times(self.size, factor), warm=None, solved=None, status=None)
-
-    def solve(self, data: Tensors) -> Tensors:
-        self.solved, outputs = self.operator.solve(_arrays(data), self.size, self.warm)
-        self.status = self.solved.status()
-        return (*like(self.like, outputs), torch.from_numpy(self.solved.state()).to(self.like.device))
-
-    def vjp(self, data: Tensors, state: Any, cotangents: Tensors, needs: Any, summed: Any) -> Tensors:
-        solved = self._solution(data, state)
-        return like(self.like, self.operator.vjp(solved, _arrays(cotangents), needs, summed))
-
-    def second_vjp(
-        self, data: Tensors, state: Any, cotangents: Tensors, along: Tensors, needs: Any, summed: Any
-    ) -> Tensors:
-        rows, direction = _arrays(cotangents), _arrays(along)
-        found = self.operator.second_vjp(self._solution(data, state), rows, direction, needs, summed)
-        return like(self.like, found)
-
-    def jvp(self, data: Tensors, state: Any, tangents: Tensors) -> Tensors:
-        return like(self.like, self.operator.jvp(self._solution(data, state), _arrays(tangents)))
-
-    def second_jvp(self, data: Tensors, state: Any, tangents: Tensors, along: Tensors) -> Tensors:
-        solved = self._solution(data, state)
-        return like(self.like, self.operator.second_jvp(solved, _arrays(tangents), _arrays(along)))
-
-    def _solution(self, data: Tensors, state: Any) -> Any:
-        if self.solved is None:
-            return self.operator.restore(_arrays(data), numpy_of(state))
-        return self.solved
-
-
-def _arrays(tensors: Tensors) -> list[Any]:
-    return [numpy_of(v) for v in tensors]
+if TYPE_CHECKING:
+    import cvxpy as cp
 
 
 class CvxpyLayer(torch.nn.Module):
@@ -96,16 +47,16 @@ class CvxpyLayer(torch.nn.Module):
 
     def __init__(
         self,
-        problem: Any,
-        parameters: Any,
-        variables: Any,
+        problem: cp.Problem,
+        parameters: Sequence[cp.Parameter],
+        variables: Sequence[cp.Variable],
         solver: str | None = None,
         gp: bool = False,
         verbose: bool = False,
         canon_backend: str | None = None,
-        solver_args: dict[str, Any] | None = None,
+        solver_args: Mapping[str, Any] | None = None,
         *,
-        on_failure: str = "raise",
+        on_failure: OnFailure = "raise",
     ) -> None:
         super().__init__()
         from ..cvxpy import Canonical
@@ -126,19 +77,31 @@ class CvxpyLayer(torch.nn.Module):
 
     @overload
     def __call__(
-        self, *params: Any, index: Any = None, full: Literal[False] = False, solver_args: dict[str, Any] | None = None
+        self,
+        *params: torch.Tensor,
+        index: TensorLike | None = None,
+        full: Literal[False] = False,
+        solver_args: Mapping[str, Any] | None = None,
     ) -> tuple[torch.Tensor, ...]: ...
 
     @overload
     def __call__(
-        self, *params: Any, index: Any = None, full: Literal[True], solver_args: dict[str, Any] | None = None
+        self,
+        *params: torch.Tensor,
+        index: TensorLike | None = None,
+        full: Literal[True],
+        solver_args: Mapping[str, Any] | None = None,
     ) -> CvxpySolution: ...
 
     def __call__(self, *params: Any, **options: Any) -> Any:
         return super().__call__(*params, **options)
 
     def forward(
-        self, *params: Any, index: Any = None, full: bool = False, solver_args: dict[str, Any] | None = None
+        self,
+        *params: torch.Tensor,
+        index: TensorLike | None = None,
+        full: bool = False,
+        solver_args: Mapping[str, Any] | None = None,
     ) -> Any:
         """The values of the variables, a tuple; with `full` a `CvxpySolution`: `variables`, `status`, `ok`, `verdict`.
 
@@ -163,7 +126,7 @@ class CvxpyLayer(torch.nn.Module):
         names = None if index is None else Memory.names(index, batch or 1)
         warm = None if names is None else self._memory.start(names)
         inputs = [torch.log(tensors[k]) if log else tensors[k] for k, log in self.canonical.inputs]
-        call = CvxpyCall(operator, batch or 1, reference, warm)
+        call = OperatorCall(operator, batch or 1, reference, warm)
         *outputs, state = Solve.apply(call, *inputs)
         if names is not None and call.solved is not None:
             self._memory.keep(names, call.solved)

@@ -6,6 +6,7 @@ solution itself; a backward pass that is differentiated again, or mapped, goes o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def applies() -> bool:
     return not (_transforming() or forward_ad._current_level >= 0 or _compiling())
 
 
-def solve(values: Any, solver: str, settings: dict[str, Any], on_failure: str, full: bool) -> Any:
+def solve(values: Any, solver: str, settings: Mapping[str, Any], on_failure: str, full: bool) -> Any:
     """The solution where all is as it should be: dense data, in double precision, on the CPU, of shapes that fit.
     None sends the call to where the other data are taken and errors are named.
     """

@@ -11,8 +11,10 @@ import torch
 from .. import _bpqp, _core
 from .._core import Factored
 from .._errors import ArgumentError, DtypeError
+from .._types import OnFailure, Settings, Unpack
 from ._memory import Memory
 from ._solve import collect, compiled, run
+from ._types import Quadratic, TensorLike
 
 NAMES = _core.NAMES
 
@@ -29,18 +31,18 @@ class QpLayer(torch.nn.Module):
 
     def __init__(
         self,
-        P: Any = None,
-        q: Any = None,
-        G: Any = None,
-        h: Any = None,
-        A: Any = None,
-        b: Any = None,
-        lb: Any = None,
-        ub: Any = None,
+        P: Quadratic | None = None,
+        q: TensorLike | None = None,
+        G: TensorLike | None = None,
+        h: TensorLike | None = None,
+        A: TensorLike | None = None,
+        b: TensorLike | None = None,
+        lb: TensorLike | None = None,
+        ub: TensorLike | None = None,
         *,
         solver: str = "auto",
-        on_failure: str = "raise",
-        **settings: Any,
+        on_failure: OnFailure = "raise",
+        **settings: Unpack[Settings],
     ) -> None:
         super().__init__()
         _core.options(solver, settings)
@@ -103,16 +105,16 @@ class QpLayer(torch.nn.Module):
 
     def forward(
         self,
-        P: Any = None,
-        q: Any = None,
-        G: Any = None,
-        h: Any = None,
-        A: Any = None,
-        b: Any = None,
-        lb: Any = None,
-        ub: Any = None,
+        P: Quadratic | None = None,
+        q: TensorLike | None = None,
+        G: TensorLike | None = None,
+        h: TensorLike | None = None,
+        A: TensorLike | None = None,
+        b: TensorLike | None = None,
+        lb: TensorLike | None = None,
+        ub: TensorLike | None = None,
         *,
-        index: Any = None,
+        index: TensorLike | None = None,
         full: bool = False,
     ) -> Any:
         """Solves with the data of the layer and those given here, by keyword.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,7 +29,7 @@ class QpCall:
     policy: int
     engine: _bpqp.Engine
     solver: str
-    settings: dict[str, Any]
+    settings: Mapping[str, Any]
     warm: Any = None
     solved: Any = None
     status: list[str] | None = field(default=None, repr=False)

@@ -40,6 +40,28 @@ class Solution:
 
 
 @dataclass(slots=True)
+class ConicSolution:
+    """Differentiable `x`, slacks `s`, multipliers `y`, `z_box`, `objective`; `ok`, `status`, `verdict` of each element.
+
+    `status` and `verdict` are None inside of `torch.func.vmap`, where `ok` says which are solved.
+    """
+
+    x: torch.Tensor
+    s: torch.Tensor
+    y: torch.Tensor
+    z_box: torch.Tensor
+    objective: torch.Tensor
+    ok: torch.Tensor
+    status: Any
+    _solved: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def verdict(self) -> Any:
+        """How far derivatives may be trusted, the worst of all outputs and arguments."""
+        return _verdict(self._solved, self.status)
+
+
+@dataclass(slots=True)
 class CvxpySolution:
     """The differentiable `variables` that were asked for, and `ok`, `status`, `verdict` of each element.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -11,13 +12,15 @@ from .. import _bpqp, _core
 from .._core import Factored
 from .._engines import OURS
 from .._errors import ArgumentError, DtypeError
+from .._types import OnFailure, Settings, Unpack
 from . import _eager
 from ._functions import Solve, numpy_of
 from ._qp import RANKS, SLOTS, QpCall
 from ._solution import Solution
+from ._types import Quadratic, TensorLike, WarmStart
 
 
-def _tensor(name: str, value: Any, like: torch.Tensor) -> torch.Tensor:
+def tensor_of(name: str, value: Any, like: torch.Tensor) -> torch.Tensor:
     """A dense tensor in the dtype of `like`."""
     if not isinstance(value, torch.Tensor):
         try:
@@ -71,7 +74,7 @@ def collect(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
             continue
         tensor = value
         if not (isinstance(value, torch.Tensor) and value.dtype is dtype and value.layout is torch.strided):
-            tensor = _tensor(name, value, q)
+            tensor = tensor_of(name, value, q)
         if tensor.device != device:
             raise ArgumentError(f"{name} is on {tensor.device}, but q is on {device}: move one of them")
         if k > 2 and tensor.dim() == rank - 1:
@@ -110,7 +113,7 @@ def run(
     *,
     engine: _bpqp.Engine,
     solver: str,
-    settings: dict[str, Any],
+    settings: Mapping[str, Any],
     on_failure: str,
     warm: Any = None,
     full: bool = False,
@@ -161,57 +164,57 @@ def compiled(
 
 @overload
 def solve_qp(
-    P: Any,
-    q: Any,
-    G: Any = None,
-    h: Any = None,
-    A: Any = None,
-    b: Any = None,
-    lb: Any = None,
-    ub: Any = None,
+    P: Quadratic | None,
+    q: torch.Tensor,
+    G: TensorLike | None = None,
+    h: TensorLike | None = None,
+    A: TensorLike | None = None,
+    b: TensorLike | None = None,
+    lb: TensorLike | None = None,
+    ub: TensorLike | None = None,
     *,
     full: Literal[False] = False,
     solver: str = "auto",
-    warm_start: Any = None,
-    on_failure: str = "raise",
-    **settings: Any,
+    warm_start: WarmStart | None = None,
+    on_failure: OnFailure = "raise",
+    **settings: Unpack[Settings],
 ) -> torch.Tensor: ...
 
 
 @overload
 def solve_qp(
-    P: Any,
-    q: Any,
-    G: Any = None,
-    h: Any = None,
-    A: Any = None,
-    b: Any = None,
-    lb: Any = None,
-    ub: Any = None,
+    P: Quadratic | None,
+    q: torch.Tensor,
+    G: TensorLike | None = None,
+    h: TensorLike | None = None,
+    A: TensorLike | None = None,
+    b: TensorLike | None = None,
+    lb: TensorLike | None = None,
+    ub: TensorLike | None = None,
     *,
     full: Literal[True],
     solver: str = "auto",
-    warm_start: Any = None,
-    on_failure: str = "raise",
-    **settings: Any,
+    warm_start: WarmStart | None = None,
+    on_failure: OnFailure = "raise",
+    **settings: Unpack[Settings],
 ) -> Solution: ...
 
 
 def solve_qp(
-    P: Any,
-    q: Any,
-    G: Any = None,
-    h: Any = None,
-    A: Any = None,
-    b: Any = None,
-    lb: Any = None,
-    ub: Any = None,
+    P: Quadratic | None,
+    q: torch.Tensor,
+    G: TensorLike | None = None,
+    h: TensorLike | None = None,
+    A: TensorLike | None = None,
+    b: TensorLike | None = None,
+    lb: TensorLike | None = None,
+    ub: TensorLike | None = None,
     *,
     full: bool = False,
     solver: str = "auto",
-    warm_start: Any = None,
-    on_failure: str = "raise",
-    **settings: Any,
+    warm_start: WarmStart | None = None,
+    on_failure: OnFailure = "raise",
+    **settings: Unpack[Settings],
 ) -> Any:
     """The minimizer of `1/2 x'P x + q'x  s.t.  G x <= h, A x = b, lb <= x <= ub`, differentiable in all its arguments.
 

@@ -25,6 +25,8 @@ const POLISHED: f64 = 1e-10;
 const WEAK: f64 = 1e-9;
 /// The absolute tolerance times this counts as zero, too.
 const NOTHING: f64 = 1e-4;
+/// The residuals at a kink with every weakly active constraint held.
+const HELD: f64 = 1e-13;
 /// What an interior point leaves of a slack or multiplier that is zero, relative to the terms around it.
 const REMNANT: f64 = 1e-6;
 
@@ -54,6 +56,8 @@ pub(crate) struct Newton {
     unit: f64,
     largest: f64,
     floor: f64,
+    /// Weakly active linear constraints are held.
+    hold: bool,
     scratch: Vec<f64>,
 }
 
@@ -78,6 +82,7 @@ impl Newton {
     ) -> PolishReport {
         self.trial.clone_from(point);
         self.measure(qp, eps_abs);
+        self.hold = system.is_none();
         self.set.release(qp);
         equations(qp, &self.trial, &mut self.work);
         self.split(qp, true);
@@ -104,6 +109,26 @@ impl Newton {
                 break;
             }
         }
+        if let Some((rotation, solver)) = &mut system
+            && best.merit <= POLISHED
+            && self.weakly_free()
+        {
+            // of the pieces that meet at a kink the one that does not depend on what rounding left of a slack
+            let old = best.merit;
+            self.hold = true;
+            self.trial.clone_from(&self.best);
+            self.set.clone_from(&self.best_set);
+            self.split(qp, false);
+            if self.step(qp, rotation, solver).is_some() {
+                let new = self.evaluate(qp, eps_abs);
+                if new.merit <= old.max(HELD) {
+                    best = new;
+                    (dependent, flat) = (solver.deficient(), solver.on_face());
+                    taken += 1;
+                    self.keep();
+                }
+            }
+        }
         point.clone_from(&self.best);
         active.clone_from(&self.best_set);
         let Value { residuals, objective, merit } = best;
@@ -118,6 +143,13 @@ impl Newton {
             // of the step before
             factored: false,
         }
+    }
+
+    /// True if the best point has weakly active linear constraints that its set does not hold.
+    fn weakly_free(&self) -> bool {
+        let ActiveSet { g, bound, weak_g, weak_bound, .. } = &self.best_set;
+        g.iter().zip(weak_g).any(|(active, weak)| *weak && !*active)
+            || bound.iter().zip(weak_bound).any(|(side, weak)| *weak && *side == Side::Free)
     }
 
     fn keep(&mut self) {
@@ -186,10 +218,10 @@ impl Newton {
         for i in 0..self.set.g.len() {
             let tol = self.zero(self.terms[0][i]);
             let v = self.work.slack[i] - unit * self.trial.z[i];
-            let active = v <= 0.0;
-            self.set.g[i] = active;
-            self.trial.z[i] = if active { -v / unit } else { 0.0 };
-            self.set.weak_g[i] = if active { -v <= tol.y } else { v <= tol.s };
+            let weak = if v <= 0.0 { -v <= tol.y } else { v <= tol.s };
+            self.set.g[i] = v <= 0.0 || (self.hold && weak);
+            self.trial.z[i] = (-v / unit).max(0.0);
+            self.set.weak_g[i] = weak;
         }
         for i in 0..self.set.bound.len() {
             let (lb, ub, x, z) = (qp.lb[i], qp.ub[i], self.trial.x[i], self.trial.z_box[i]);
@@ -206,14 +238,15 @@ impl Newton {
             let (side, v, bound) =
                 if v_lower <= v_upper { (Side::Lower, v_lower, lb) } else { (Side::Upper, v_upper, ub) };
             let tol = self.zero(x.abs() + if bound.is_finite() { bound.abs() } else { 0.0 });
-            if v <= 0.0 {
+            let weak = if v <= 0.0 { -v <= tol.y } else { v <= tol.s };
+            self.set.weak_bound[i] = weak;
+            if v <= 0.0 || (self.hold && weak) {
                 self.set.bound[i] = side;
-                self.set.weak_bound[i] = -v <= tol.y;
                 self.trial.x[i] = bound;
-                self.trial.z_box[i] = if side == Side::Lower { v / unit } else { -v / unit };
+                let force = (-v / unit).max(0.0);
+                self.trial.z_box[i] = if side == Side::Lower { -force } else { force };
             } else {
                 self.set.bound[i] = Side::Free;
-                self.set.weak_bound[i] = v <= tol.s;
                 self.trial.z_box[i] = 0.0;
             }
         }

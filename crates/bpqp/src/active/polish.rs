@@ -91,20 +91,22 @@ impl Polisher {
         self.trial.clone_from(point);
         self.set.clone_from(active);
         let mut accuracy = f64::INFINITY;
+        // what was verified before the weakly active constraints were held
+        let mut free: Option<PolishReport> = None;
         for round in 1..=rounds {
             if self.deadline.passed() {
-                return self.give_up(qp, point, round - 1, accuracy);
+                return free.unwrap_or_else(|| self.give_up(qp, point, round - 1, accuracy));
             }
             self.place();
             self.snap(qp);
             self.set.diagonals(qp.n_equality(), &mut self.dx, &mut self.dc);
             let Ok(face) = factor_flat(kkt, qp.kkt(), (&self.dx, &self.dc), &mut self.w) else {
-                return self.give_up(qp, point, round, accuracy);
+                return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
             };
             let (first, mut residuals, mut objective) = self.correct(qp, kkt, false);
             accuracy = first;
             if !objective.is_finite() {
-                return self.give_up(qp, point, round, accuracy);
+                return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
             }
             if !self.repair(qp, round > BOLD_ROUNDS) {
                 if !self.holds(qp, &residuals) {
@@ -114,7 +116,7 @@ impl Polisher {
                         continue;
                     }
                     if !self.holds(qp, &residuals) {
-                        return self.give_up(qp, point, round, accuracy);
+                        return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
                     }
                 }
                 if self.all_clear(qp) {
@@ -141,19 +143,32 @@ impl Polisher {
                 let dependent = kkt.deficient();
                 let (rounds, flat) = (round, face.is_some());
                 let factored = !flat;
-                return PolishReport {
-                    verified: true,
-                    rounds,
-                    accuracy,
-                    dependent,
-                    flat,
-                    residuals,
-                    objective,
-                    factored,
-                };
+                let report =
+                    PolishReport { verified: true, rounds, accuracy, dependent, flat, residuals, objective, factored };
+                if free.is_none() && self.hold_weak(qp) {
+                    free = Some(PolishReport { factored: false, ..report });
+                    continue;
+                }
+                return report;
             }
         }
-        self.give_up(qp, point, rounds, accuracy)
+        free.unwrap_or_else(|| self.give_up(qp, point, rounds, accuracy))
+    }
+
+    /// Weakly active constraints enter the set; false if they are all there. Of the pieces that meet at a kink it is the one
+    /// that does not depend on what rounding left of a slack or a multiplier, nor on the entrance through which it came.
+    fn hold_weak(&mut self, qp: &Qp) -> bool {
+        let mut changed = false;
+        for (active, _) in self.set.g.iter_mut().zip(&self.set.weak_g).filter(|(active, weak)| **weak && !**active) {
+            (*active, changed) = (true, true);
+        }
+        for (j, side) in self.set.bound.iter_mut().enumerate() {
+            if self.set.weak_bound[j] && *side == Side::Free {
+                let lower = self.trial.x[j] - qp.lb[j] <= qp.ub[j] - self.trial.x[j];
+                (*side, changed) = (if lower { Side::Lower } else { Side::Upper }, true);
+            }
+        }
+        changed
     }
 
     /// The trial point satisfies the equations of its set, each in the units of its own row: the system of the set may be

@@ -11,10 +11,10 @@ impl Form {
     pub(super) fn multipliers(&self, conic: &Conic, p: &Point) -> (Vec<f64>, Vec<f64>) {
         let mut own = p.z_box.clone();
         let mut y = vec![0.0; self.roles.len()];
-        for (y, role) in y.iter_mut().zip(&self.roles) {
+        for ((y, role), unit) in y.iter_mut().zip(&self.roles).zip(&self.units) {
             *y = match *role {
-                Role::Equality(i) => p.y[i],
-                Role::Inequality(i) => p.z[i],
+                Role::Equality(i) => unit * p.y[i],
+                Role::Inequality(i) => unit * p.z[i],
                 Role::Cone(i) => p.y_cone[i],
                 Role::Lower(k, entry) if p.z_box[k] < 0.0 => {
                     own[k] = 0.0;
@@ -61,7 +61,7 @@ impl Form {
 
     /// Someone else's point; an empty `s` stands for `b - A x`.
     pub fn point(&self, conic: &Conic, x: &[f64], s: &[f64], y: &[f64], z_box: &[f64]) -> Point {
-        let [own, z, y_cone] = self.vectors(y);
+        let [own, z, y_cone] = self.cut_multipliers(y);
         let [_, _, mut slack] = self.vectors(if s.is_empty() { conic.b() } else { s });
         if s.is_empty() {
             let mut all = conic.b().to_vec();
@@ -108,7 +108,8 @@ impl Form {
                 own.s.clear();
                 let size = norm_inf(&p.y);
                 // inequalities have no place for a negative multiplier
-                let wrong = own.z.iter().fold(0.0_f64, |m, z| m.max(-z));
+                let inequality = |(role, y): (&Role, &f64)| matches!(role, Role::Inequality(_)).then_some(-y);
+                let wrong = rows.roles.iter().zip(&p.y).filter_map(inequality).fold(0.0_f64, f64::max);
                 let violation = Certificate::PrimalInfeasible(own).violation(&qp);
                 violation.max(if wrong > 0.0 { wrong / size } else { 0.0 })
             }

@@ -98,8 +98,8 @@ impl Form {
         if wrt.b {
             let of = |v: &Option<Vec<f64>>, i: usize| v.as_ref().map_or(0.0, |v| v[i]);
             let entry_of = |(row, role): (usize, &Role)| match *role {
-                Role::Equality(i) => of(&g.b, i) + entry(cot.s, row),
-                Role::Inequality(i) => of(&g.h, i) + entry(cot.s, row),
+                Role::Equality(i) => self.units[row] * of(&g.b, i) + entry(cot.s, row),
+                Role::Inequality(i) => self.units[row] * of(&g.h, i) + entry(cot.s, row),
                 Role::Cone(i) => of(&g.d, i),
                 Role::Lower(_, e) | Role::Upper(_, e) => of_bound(*role) / a[e] + entry(cot.s, row),
             };
@@ -108,8 +108,8 @@ impl Form {
         if wrt.a {
             let mut next = [Entries::new(&g.a), Entries::new(&g.g), Entries::new(&g.c)];
             let values = conic.a().triplets().map(|(i, j, a)| match self.roles[i] {
-                Role::Equality(row) => next[0].at(row, j) - entry(cot.s, i) * x[j],
-                Role::Inequality(row) => next[1].at(row, j) - entry(cot.s, i) * x[j],
+                Role::Equality(row) => self.units[i] * next[0].at(row, j) - entry(cot.s, i) * x[j],
+                Role::Inequality(row) => self.units[i] * next[1].at(row, j) - entry(cot.s, i) * x[j],
                 Role::Cone(row) => next[2].at(row, j),
                 role @ (Role::Lower(..) | Role::Upper(..)) => {
                     let bound = conic.b()[i] / a;
@@ -224,8 +224,8 @@ impl Form {
         let mut dy = vec![0.0; conic.m()];
         for (i, role) in self.roles.iter().enumerate() {
             dy[i] = match *role {
-                Role::Equality(i) => out.y[i],
-                Role::Inequality(i) => out.z[i],
+                Role::Equality(row) => self.units[i] * out.y[row],
+                Role::Inequality(row) => self.units[i] * out.z[row],
                 Role::Cone(row) => {
                     s[i] = out.s[row];
                     out.y_cone[row]

@@ -8,6 +8,10 @@
 //! ```
 //!
 //! Slacks of linear rows are `s = b - A x`; those of curved cones are outputs of their own.
+//!
+//! Beside curved cones a linear row whose entries are far from 1 is taken times a power of two, its *unit*: with `b` and `A`
+//! times u the multiplier is `y/u`. The polish of curved cones compares slacks and multipliers of all rows, and there the
+//! units of a row must not decide.
 
 use super::Conic;
 use crate::cones::blocks;
@@ -19,6 +23,9 @@ use std::sync::Arc;
 const FULL: f64 = 0.5;
 /// Bounds that cross by less than this relative to their size are one number.
 const ROUNDING: f64 = 1e-15;
+/// Units are powers of two to the power of this, so that rows with entries around 1 stay what they are and small changes
+/// of the data change no unit.
+const UNIT_STEP: i32 = 8;
 
 /// What a row of the caller is in the quadratic program.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,6 +65,23 @@ pub(crate) struct Form {
     pub(super) curved: Vec<usize>,
     /// Entry of the full symmetric P for each entry of the given one, where it is sparse.
     pub(super) hessian_at: Vec<usize>,
+    /// Per row of the caller, what it is multiplied by.
+    pub(super) units: Vec<f64>,
+}
+
+/// Per row a power of two that brings its largest entry near 1; 1 for rows of curved cones, which are mixed.
+fn units(conic: &Conic, roles: &[Role]) -> Vec<f64> {
+    let mut sizes = vec![0.0_f64; conic.m()];
+    conic.a().triplets().for_each(|(i, _, v)| sizes[i] = sizes[i].max(v.abs()));
+    let unit = |(size, role): (f64, &Role)| {
+        let linear = matches!(role, Role::Equality(_) | Role::Inequality(_));
+        if !linear || size < f64::MIN_POSITIVE || !size.is_finite() {
+            return 1.0;
+        }
+        let steps = (size.log2() / f64::from(UNIT_STEP)).round() as i32;
+        2.0_f64.powi(-UNIT_STEP * steps)
+    };
+    sizes.into_iter().zip(roles).map(unit).collect()
 }
 
 /// Two rows that contradict each other: the lower and the upper bound of a variable.
@@ -133,10 +157,12 @@ impl Form {
                 hessian_at.push(start + column.partition_point(|&r| r < i));
             }
         }
-        Ok(Form { n, roles, counts, storage, hessian, owners, cones, curved, hessian_at })
+        let units = if curved.is_empty() { vec![1.0; m] } else { units(conic, &roles) };
+        Ok(Form { n, roles, counts, storage, hessian, owners, cones, curved, hessian_at, units })
     }
 
-    /// True if a problem of the same patterns has this form too: no entry that makes a bound changed its sign.
+    /// True if a problem of the same patterns has this form too: no entry that makes a bound changed its sign, and the rows
+    /// keep their units.
     pub fn fits(&self, conic: &Conic) -> bool {
         let a = conic.a().values();
         let bounds = self.roles.iter().zip(conic.b()).all(|(role, b)| match *role {
@@ -145,7 +171,8 @@ impl Form {
             _ => true,
         });
         let negative = || conic.p().is_some_and(|p| p.values().iter().any(|&v| v < 0.0));
-        bounds && !(self.hessian == Storage::Diagonal && negative())
+        let same_units = self.curved.is_empty() || self.units == units(conic, &self.roles);
+        bounds && same_units && !(self.hessian == Storage::Diagonal && negative())
     }
 
     /// The quadratic program; blocks that `old` shares with `conic` keep their address.
@@ -227,10 +254,20 @@ impl Form {
         })
     }
 
-    /// A vector over the rows, cut into those of equalities, inequalities and curved cones.
+    /// A vector over the rows that is in their units, as the right-hand side is, cut into the parts of equalities, inequalities
+    /// and curved cones.
     pub(super) fn vectors(&self, v: &[f64]) -> [Vec<f64>; 3] {
+        self.cut(v.iter().zip(&self.units).map(|(v, unit)| v * unit))
+    }
+
+    /// The same of multipliers.
+    pub(super) fn cut_multipliers(&self, y: &[f64]) -> [Vec<f64>; 3] {
+        self.cut(y.iter().zip(&self.units).map(|(y, unit)| y / unit))
+    }
+
+    fn cut(&self, v: impl Iterator<Item = f64>) -> [Vec<f64>; 3] {
         let mut out = self.counts.map(|count| vec![0.0; count]);
-        for (role, &v) in self.roles.iter().zip(v) {
+        for (role, v) in self.roles.iter().zip(v) {
             match *role {
                 Role::Equality(i) => out[0][i] = v,
                 Role::Inequality(i) => out[1][i] = v,
@@ -244,6 +281,7 @@ impl Form {
     pub(super) fn matrices(&self, conic: &Conic, values: &[f64]) -> Result<[Matrix; 3], Error> {
         let mut entries: [Vec<(usize, usize, f64)>; 3] = Default::default();
         for ((i, j, _), &v) in conic.a().triplets().zip(values) {
+            let v = v * self.units[i];
             match self.roles[i] {
                 Role::Equality(i) => entries[0].push((i, j, v)),
                 Role::Inequality(i) => entries[1].push((i, j, v)),

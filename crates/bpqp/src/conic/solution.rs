@@ -53,7 +53,8 @@ pub struct ConicSolution {
     pub objective: f64,
     /// How the solve ended.
     pub status: Status,
-    /// Residuals of the point, in problem units, computed from the data. `primal` includes the distance of s from K,
+    /// Residuals of the point, computed from the data, in the units of the problem (beside curved cones, of linear rows times
+    /// a power of two that brings their entries near 1). `primal` includes the distance of s from K,
     /// `dual` that of y from K*.
     pub residuals: Residuals,
     /// How it was found.

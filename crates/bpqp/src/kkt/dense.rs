@@ -33,8 +33,6 @@ const SINGULAR_AUGMENTED: f64 = 0.0;
 const SINGULAR_ITERATION: f64 = 1e-15;
 /// Added to the diagonal of a singular Schur complement, as a multiple of its entries.
 const REGULARIZE_S: f64 = 1e-8;
-/// Diagonal entries of it below this multiple of the largest are those of empty rows.
-const EMPTY: f64 = 1e-30;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Form {
@@ -182,12 +180,13 @@ impl DenseKkt {
             self.s[(i, i)] = entry + self.hard_dc(i);
         }
         if shift > 0.0 {
-            // relative to each row, whose scale is its own; an empty one is a row of the common scale. Nothing smaller than
-            // normal numbers may decide: the threads of XLA flush those to zero
+            // relative to each row, whose scale is its own, however small beside others; an empty one, whose entry is exactly
+            // 0, is a row of the common scale. Nothing smaller than normal numbers may decide: the threads of XLA flush those
+            // to zero
             let common = if largest > 0.0 { largest } else { 1.0 };
             for i in 0..h {
                 let own = self.s[(i, i)];
-                self.s[(i, i)] += shift * if own > EMPTY * largest { own } else { common };
+                self.s[(i, i)] += shift * if own > f64::MIN_POSITIVE { own } else { common };
             }
         }
         largest

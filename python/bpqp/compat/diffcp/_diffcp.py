@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import numpy as np
 
 from . import cones as cone_lib
+from .cones import Cone, ConeType
 
-
-class ConeType(Enum):
-    """The kinds of cones."""
-
-    ZERO = cone_lib.ZERO
-    POS = cone_lib.POS
-    SOC = cone_lib.SOC
-    PSD = cone_lib.PSD
-    EXP = cone_lib.EXP
-    EXP_DUAL = cone_lib.EXP_DUAL
-
-
-@dataclass(frozen=True)
-class Cone:
-    """Cones of one kind and their sizes."""
-
-    type: ConeType
-    sizes: Sequence[int]
+__all__ = ["Cone", "ConeType", "dprojection", "dprojection_dense", "in_exp", "in_exp_dual", "project_exp_cone"]
 
 
 class _Operator:

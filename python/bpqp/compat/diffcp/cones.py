@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -148,8 +150,25 @@ def pi(x: Any, cones: Sequence[tuple[str, Any]], dual: bool = False) -> Any:
     return out
 
 
+class ConeType(Enum):
+    """The kinds of cones."""
+
+    ZERO = ZERO
+    POS = POS
+    SOC = SOC
+    PSD = PSD
+    EXP = EXP
+    EXP_DUAL = EXP_DUAL
+
+
+@dataclass(frozen=True)
+class Cone:
+    """Cones of one kind and their sizes."""
+
+    type: ConeType
+    sizes: Sequence[int]
+
+
 def parse_cone_dict_cpp(cones: Sequence[tuple[str, Any]]) -> list[Any]:
     """The cones as `diffcp._diffcp` has them."""
-    from ._diffcp import Cone, ConeType
-
     return [Cone(ConeType(kind), list(v) if isinstance(v, (list, tuple)) else [v]) for kind, v in cones]

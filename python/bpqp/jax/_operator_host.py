@@ -1,4 +1,4 @@
-"""The operations of a CVXPY problem on the host, for the primitives: an `Operator` on NumPy arrays."""
+"""The operations of a CVXPY problem or a cone program on the host, for the primitives: an operator on NumPy arrays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ._host import codes
-from ._spec import Mask, split
+from ._slots import Mask, split
 
 
 def _f64(values: Any) -> list[Any]:
@@ -25,7 +25,7 @@ def _restore(spec: Any, inputs: Any, state: Any) -> Any:
 
 
 def solve(*inputs: Any, spec: Any) -> list[Any]:
-    solved, outputs = spec.operator.solve(_f64(inputs), spec.size)
+    solved, outputs = spec.operator.solve(_f64(inputs), spec.size, single=spec.dtype == np.float32)
     return [*_cast(spec, outputs), solved.state().view(np.uint32), codes(solved, spec.examine)]
 
 
