@@ -1,36 +1,52 @@
-//! The exact judge by hand: `cargo run --release -p bpqp-testkit --example judge -- [COUNT] [SEED] [WORD]`.
+//! The exact judge by hand:
 //!
-//! Prints every wrong answer with its seed (and those whose kind and verdict contain the word), and the share of each verdict by kind of optimum and spread of the units.
+//! `cargo run --release -p bpqp-testkit --example judge -- [COUNT] [SEED] [solver=NAME] [form=factored] [mode=jvp|second] [warm]`
+//!
+//! Prints every wrong answer with its seed, and the share of each verdict by kind of optimum and spread of the units.
 
-use bpqp::Settings;
+use bpqp::{Settings, Solver};
 use bpqp_testkit::Rng;
-use bpqp_testkit::judge::{Kind, judge};
-use bpqp_testkit::planted::Planted;
+use bpqp_testkit::judge::{How, Kind, Mode, condition, judge};
+use bpqp_testkit::planted::{Form, Planted};
 use std::collections::BTreeMap;
 
 fn main() {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let (count, first) = (numbers.first().copied().unwrap_or(2000), numbers.get(1).copied().unwrap_or(1));
-    let mut table: BTreeMap<(Kind, i32, &str), BTreeMap<String, usize>> = BTreeMap::new();
-    let (mut wrong, mut judged) = (0, 0);
-    let word = std::env::args().nth(3);
+    let option = |name: &str| std::env::args().find_map(|a| a.strip_prefix(name).map(str::to_owned));
+    let solver = option("solver=").map_or(Solver::Auto, |name| Solver::from_name(&name).expect("a solver"));
+    let mode = match option("mode=").as_deref() {
+        None | Some("vjp") => Mode::Vjp,
+        Some("jvp") => Mode::Jvp,
+        Some("second") => Mode::Second,
+        Some(other) => panic!("mode {other}"),
+    };
+    let factored = option("form=").is_some();
+    let warm = std::env::args().any(|a| a == "warm");
+    let mut table: BTreeMap<(Kind, i32, String), BTreeMap<String, usize>> = BTreeMap::new();
+    let (mut wrong, mut judged, mut worst) = (0, 0, 0.0_f64);
     for seed in first..first + count {
         let spread = [0, 0, 10, 30][(seed % 4) as usize];
-        let (copies, sparse, form) = if seed % 8 < 4 { (1, false, "dense") } else { (12, true, "sparse") };
+        let (copies, form) = match seed % 8 < 4 {
+            _ if factored => (if seed % 8 < 4 { 1 } else { 12 }, Form::Factored),
+            true => (1, Form::Dense),
+            false => (12, Form::Sparse),
+        };
         let planted = Planted::new(&mut Rng::new(seed), spread);
-        let Some(result) = judge(&planted, copies, sparse, &Settings::default()) else { continue };
+        let how = How { copies, form, warm, mode, settings: Settings { solver, ..Settings::default() } };
+        let Some(result) = judge(&planted, &how) else { continue };
         judged += 1;
+        if result.kind == Kind::Regular {
+            worst = worst.max(condition(&planted).unwrap_or(f64::INFINITY));
+        }
+        let form = format!("{form:?}").to_lowercase();
         if let Some(why) = &result.wrong {
             wrong += 1;
             println!("seed {seed} {form} 2^{spread} {:?} {}: {why}", result.kind, result.said);
         }
-        let title = format!("{:?} {}", result.kind, result.said);
-        if result.wrong.is_none() && word.as_ref().is_some_and(|w| title.contains(w.as_str())) {
-            println!("seed {seed} {form} 2^{spread} {title}: {planted:?}");
-        }
         let row = table.entry((result.kind, spread, form)).or_default();
-        *row.entry(if result.wrong.is_some() { format!("WRONG {}", result.said) } else { result.said }).or_default() +=
-            1;
+        let said = if result.wrong.is_some() { format!("WRONG {}", result.said) } else { result.said };
+        *row.entry(said).or_default() += 1;
     }
     for ((kind, spread, form), row) in &table {
         let total: usize = row.values().sum();
@@ -38,5 +54,6 @@ fn main() {
             row.iter().map(|(said, n)| format!("{said} {:.2} %", 100.0 * *n as f64 / total as f64)).collect();
         println!("{kind:?} 2^{spread} {form} ({total}): {}", shares.join(", "));
     }
+    println!("largest condition of a regular problem {worst:.1e}");
     println!("{wrong} wrong of {judged}");
 }

@@ -1,8 +1,8 @@
 //! The exact judge: what a planted program has for a solution and a gradient, in fractions, beside what the library says.
 
 use crate::exact::{Echelon, Exact, dot, double, exact, project_off, reduce};
-use crate::planted::{Hold, Planted};
-use bpqp::{Cotangent, Layer, Settings, Side, Status, Verdict, Wrt};
+use crate::planted::{Form, Hold, Planted};
+use bpqp::{Cotangent, Hessian, Layer, Settings, Side, Status, Tangent, Verdict, Wrt};
 use num_traits::{One, Zero};
 
 /// What kind of optimum is planted.
@@ -16,6 +16,33 @@ pub enum Kind {
     Dependent,
     /// There are other optima.
     Face,
+}
+
+/// What is differentiated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// A loss, backwards.
+    #[default]
+    Vjp,
+    /// The solution along a direction of q.
+    Jvp,
+    /// The solution twice along a direction of P, where the optimum is regular; elsewhere a loss.
+    Second,
+}
+
+/// How a program is put to the library.
+#[derive(Debug, Clone, Default)]
+pub struct How {
+    /// So many of it side by side.
+    pub copies: usize,
+    /// What its matrices are.
+    pub form: Form,
+    /// Solved from the solution of the program with twice the linear term.
+    pub warm: bool,
+    /// What is differentiated.
+    pub mode: Mode,
+    /// The settings.
+    pub settings: Settings,
 }
 
 /// What the library did.
@@ -52,8 +79,9 @@ fn null_space(of: &Planted, rows: &[Vec<Exact>]) -> Vec<Vec<Exact>> {
 }
 
 /// The gradient of `g'x` on an active set, of least norm: with respect to q and to the right-hand sides of the active
-/// rows; and the sizes of their terms.
+/// rows; and the sizes of their terms. The first is also the change of x where q changes by `g`.
 struct Right {
+    exact_q: Vec<Exact>,
     q: Vec<f64>,
     q_terms: Vec<f64>,
     rhs: Vec<f64>,
@@ -84,9 +112,10 @@ fn right(of: &Planted, rows: &[Vec<Exact>], g: &[Exact]) -> Option<Right> {
         let row: Vec<Exact> = columns.iter().map(|c| c[i].clone()).collect();
         (double(&dot(&row, g)), double(&crate::exact::terms(&row, g)))
     };
+    let exact_q = (0..n).map(|i| -columns.iter().zip(g).fold(Exact::zero(), |s, (c, g)| s + &c[i] * g)).collect();
     let (q, q_terms) = (0..n).map(&entry).map(|(v, t)| (-v, t)).unzip();
     let (rhs, rhs_terms) = (n..n + k).map(entry).unzip();
-    Some(Right { q, q_terms, rhs, rhs_terms })
+    Some(Right { exact_q, q, q_terms, rhs, rhs_terms })
 }
 
 fn agrees(got: &[f64], right: &[f64], terms: &[f64], unit: impl Fn(usize) -> f64) -> bool {
@@ -94,9 +123,9 @@ fn agrees(got: &[f64], right: &[f64], terms: &[f64], unit: impl Fn(usize) -> f64
     entries.all(|(i, ((got, right), terms))| (got - right).abs() <= TOLERANCE * terms + FLOOR * unit(i))
 }
 
-/// What the gradient of a loss of size 1 with respect to `q[j]` is measured in.
-fn unit_of_q(of: &Planted) -> impl Fn(usize) -> f64 + '_ {
-    |j| of.unit[j] / of.objective
+/// What the gradient of a loss of size 1 with respect to `q[j]` is measured in; what the change of `x[j]` is.
+fn unit_of(of: &Planted, mode: Mode) -> impl Fn(usize) -> f64 + '_ {
+    move |j| if mode == Mode::Vjp { of.unit[j] / of.objective } else { of.unit[j] }
 }
 
 /// The kind of the planted optimum; `None` where weakly active constraints leave it open whether it is unique.
@@ -119,34 +148,91 @@ pub fn kind(of: &Planted) -> Option<Kind> {
     })
 }
 
-/// Solves `copies` of the program side by side, differentiates a loss and compares with the truth; `None` if the truth is
-/// not known.
-pub fn judge(of: &Planted, copies: usize, sparse: bool, settings: &Settings) -> Option<Judged> {
-    let kind = kind(of)?;
-    let n = of.n();
-    let fail = |said: &str, wrong: String| Some(Judged { kind, said: said.to_owned(), wrong: Some(wrong) });
-    let qp = match of.program(copies, sparse) {
-        Ok(qp) => qp,
-        Err(e) => return fail("refused", e.to_string()),
+/// The condition of the system of a regular optimum, in the units in which the program is one of small integers.
+pub fn condition(of: &Planted) -> Option<f64> {
+    let strong = |h: &[Hold]| (0..h.len()).filter(|&i| h[i] == Hold::Strong).collect::<Vec<_>>();
+    let (rows, pins) = (strong(&of.rows), strong(&of.bounds));
+    let free: Vec<usize> = (0..of.n()).filter(|j| !pins.contains(j)).collect();
+    let units = |row: &[f64], unit: f64| free.iter().map(|&j| exact(row[j] * of.unit[j] / unit)).collect::<Vec<_>>();
+    let equalities = of.a.iter().zip(&of.row_units[0]).map(|(row, u)| units(row, *u));
+    let h: Vec<Vec<Exact>> = equalities.chain(rows.iter().map(|&i| units(&of.g[i], of.row_units[1][i]))).collect();
+    let (f, order) = (free.len(), free.len() + h.len());
+    let unit = |j: usize| (0..order).map(move |i| if i == j { Exact::one() } else { Exact::zero() });
+    let mut system: Vec<Vec<Exact>> = Vec::new();
+    for (at, &i) in free.iter().enumerate() {
+        let p = units(&of.p[i], of.objective / of.unit[i]);
+        system.push(p.into_iter().chain(h.iter().map(|row| row[at].clone())).chain(unit(at)).collect());
+    }
+    for (at, row) in h.iter().enumerate() {
+        system.push(row.iter().cloned().chain(vec![Exact::zero(); h.len()]).chain(unit(f + at)).collect());
+    }
+    let norm = |rows: &mut dyn Iterator<Item = Vec<f64>>| {
+        rows.map(|row| row.iter().map(|v| v.abs()).sum::<f64>()).fold(0.0, f64::max)
     };
-    let mut layer = match Layer::new(qp, settings.clone()) {
+    let size = norm(&mut system.iter().map(|row| row[..order].iter().map(double).collect()));
+    let echelon = reduce(system, order);
+    let inverse: Option<Vec<Vec<Exact>>> = (0..order).map(|j| echelon.solution(j)).collect();
+    let regular = echelon.rank() == order;
+    inverse.filter(|_| regular).map(|inverse| size * norm(&mut inverse.iter().map(|c| c.iter().map(double).collect())))
+}
+
+/// Solves the program, differentiates and compares with the truth; `None` if the truth is not known.
+pub fn judge(of: &Planted, how: &How) -> Option<Judged> {
+    let kind = kind(of)?;
+    let (n, copies) = (of.n(), how.copies);
+    let fail = |said: &str, wrong: String| Some(Judged { kind, said: said.to_owned(), wrong: Some(wrong) });
+    let mode = if kind == Kind::Regular || how.mode != Mode::Second { how.mode } else { Mode::Vjp };
+    let solved = of.program(copies, how.form).and_then(|qp| {
+        let mut layer = Layer::new(qp.clone(), how.settings.clone())?;
+        let warm = match how.warm {
+            true => {
+                layer.update(qp.clone().with_q(qp.q().iter().map(|v| 2.0 * v).collect::<Vec<_>>())?)?;
+                let point = layer.solve()?.ok().then_some(()).map(|()| layer.solution().point());
+                layer.update(qp)?;
+                point
+            }
+            false => None,
+        };
+        layer.solve_from(warm.as_ref())?;
+        Ok(layer)
+    });
+    let mut layer = match solved {
         Ok(layer) => layer,
         Err(e) => return fail("refused", e.to_string()),
     };
-    let solution = match layer.solve() {
-        Ok(solution) => solution.clone(),
-        Err(e) => return fail("refused", e.to_string()),
-    };
+    let solution = layer.solution().clone();
     if matches!(solution.status, Status::PrimalInfeasible | Status::DualInfeasible | Status::NonConvex) {
         return fail(&solution.status.to_string(), "a proof of what is not so".to_owned());
     }
     if !solution.ok() {
         return Some(Judged { kind, said: solution.status.to_string(), wrong: None });
     }
-    // the loss is of the size of the variables
-    let g: Vec<f64> = (0..n).map(|j| (1.0 + j as f64) * if j % 2 == 0 { 1.0 } else { -1.0 } / of.unit[j]).collect();
-    let gradient = match layer.vjp(&Cotangent::x(&g.repeat(copies)), Wrt::ALL) {
-        Ok(gradient) => gradient.clone(),
+    // a loss of the size of the variables, a direction of that of the linear term
+    let signs: Vec<f64> = (0..n).map(|j| (1.0 + j as f64) * if j % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    let g: Vec<f64> = match mode {
+        Mode::Vjp => signs.iter().zip(&of.unit).map(|(s, u)| s / u).collect(),
+        _ => signs.iter().zip(&of.unit).map(|(s, u)| s * of.objective / u).collect(),
+    };
+    // entries that are 0 are none of a sparse P
+    let bent = |j: usize| if of.p[j][j] == 0.0 { 0.0 } else { of.objective / of.unit[j] / of.unit[j] };
+    let bend: Vec<f64> = (0..n).map(bent).collect();
+    let derivative = match mode {
+        Mode::Vjp => layer.vjp(&Cotangent::x(&g.repeat(copies)), Wrt::ALL).map(|g| {
+            let part = |v: &Option<Vec<f64>>| v.clone().unwrap_or_default();
+            [&g.q, &g.b, &g.h, &g.lb, &g.ub].map(part)
+        }),
+        Mode::Jvp => {
+            let along = Tangent { q: Some(g.repeat(copies)), ..Tangent::default() };
+            layer.jvp(&along).map(|t| [t.x.clone(), Vec::new(), Vec::new(), Vec::new(), Vec::new()])
+        }
+        Mode::Second => {
+            let p = direction(layer.qp().p(), &bend);
+            let along = Tangent { p: Some(p), ..Tangent::default() };
+            layer.second_jvp(&along, &along).map(|t| [t.x.clone(), Vec::new(), Vec::new(), Vec::new(), Vec::new()])
+        }
+    };
+    let [dq, db, dh, lb, ub] = match derivative {
+        Ok(derivative) => derivative,
         Err(e) => {
             return Some(Judged { kind, said: format!("no gradient: {e}").chars().take(24).collect(), wrong: None });
         }
@@ -173,18 +259,29 @@ pub fn judge(of: &Planted, copies: usize, sparse: bool, settings: &Settings) -> 
         out.wrong = Some("exact where it is one of several".to_owned());
         return Some(out);
     }
-    let exact_g: Vec<Exact> = g.iter().map(|v| exact(*v)).collect();
+    let mut exact_g: Vec<Exact> = g.iter().map(|v| exact(*v)).collect();
     let strong: Vec<bool> = of.rows.iter().map(|h| *h == Hold::Strong).collect();
     let strong_bounds: Vec<bool> = of.bounds.iter().map(|h| *h == Hold::Strong).collect();
-    let dq = gradient.q.as_deref().unwrap_or_default();
+    let set = active_rows(of, &strong, &strong_bounds);
+    if mode == Mode::Second {
+        // x' = -K^-1 dP x, x'' = -2 K^-1 dP x'
+        let bent =
+            |x: &[Exact], factor: f64| x.iter().zip(&bend).map(|(x, b)| x * exact(factor * b)).collect::<Vec<_>>();
+        let x: Vec<Exact> = of.x.iter().map(|v| exact(*v)).collect();
+        exact_g = bent(&right(of, &set, &bent(&x, 1.0))?.exact_q, 2.0);
+    }
     for copy in 0..copies {
         let got = &dq[copy * n..(copy + 1) * n];
         if kind == Kind::Regular {
-            let right = right(of, &active_rows(of, &strong, &strong_bounds), &exact_g)?;
-            let k = of.g.len();
-            let (db, dh) = (gradient.b.as_deref().unwrap_or_default(), gradient.h.as_deref().unwrap_or_default());
-            let (lb, ub) = (gradient.lb.as_deref().unwrap_or_default(), gradient.ub.as_deref().unwrap_or_default());
-            let m = of.a.len();
+            let right = right(of, &set, &exact_g)?;
+            if !agrees(got, &right.q, &right.q_terms, unit_of(of, mode)) {
+                out.wrong = Some(format!("derivative {got:?}, right is {:?}", right.q));
+                return Some(out);
+            }
+            if mode != Mode::Vjp {
+                continue;
+            }
+            let (m, k) = (of.a.len(), of.g.len());
             let mut rhs: Vec<f64> = db.get(copy * m..(copy + 1) * m).unwrap_or_default().to_vec();
             rhs.extend((0..k).filter(|&i| strong[i]).map(|i| dh[copy * k + i]));
             rhs.extend((0..n).filter(|&j| strong_bounds[j]).map(|j| lb[copy * n + j] + ub[copy * n + j]));
@@ -194,30 +291,38 @@ pub fn judge(of: &Planted, copies: usize, sparse: bool, settings: &Settings) -> 
             let units: Vec<f64> =
                 of.row_units[0].iter().map(|u| 1.0 / u).chain(chosen(&of.row_units[1], &strong)).collect();
             let units = [units, chosen(&of.unit, &strong_bounds)].concat();
-            if !agrees(got, &right.q, &right.q_terms, unit_of_q(of)) {
-                out.wrong = Some(format!("dq = {got:?}, right is {:?}", right.q));
-            } else if !agrees(&rhs, &right.rhs, &right.rhs_terms, |i| units[i]) {
+            if !agrees(&rhs, &right.rhs, &right.rhs_terms, |i| units[i]) {
                 out.wrong = Some(format!("gradients of right-hand sides {rhs:?}, right are {:?}", right.rhs));
             }
-        } else if !element(
-            of,
-            &solution.active().g[copy * of.g.len()..],
-            &solution.active().bound[copy * n..],
-            &exact_g,
-            got,
-        ) {
-            out.wrong = Some(format!("dq = {got:?} is no element, at {:?}", &solution.x[copy * n..(copy + 1) * n]));
+        } else {
+            let sides = (&solution.active().g[copy * of.g.len()..], &solution.active().bound[copy * n..]);
+            if !element(of, sides, &exact_g, got, mode) {
+                let at = &solution.x[copy * n..(copy + 1) * n];
+                out.wrong = Some(format!("derivative {got:?} is no element, at {at:?}"));
+            }
         }
     }
     Some(out)
 }
 
-/// Is this the gradient, of least norm, on the active set with some choice of the weakly active constraints?
-fn element(of: &Planted, rows: &[bool], bounds: &[Side], g: &[Exact], got: &[f64]) -> bool {
+/// A direction of P with this diagonal for each copy, in the structure of P.
+fn direction(p: &Hessian, diagonal: &[f64]) -> Hessian {
+    let at = |i: usize| diagonal[i % diagonal.len()];
+    match p {
+        Hessian::Sparse(p) => Hessian::Sparse(p.map_pattern(|i, j| if i == j { at(i) } else { 0.0 })),
+        Hessian::LowRank { d, f } => {
+            Hessian::LowRank { d: (0..d.len()).map(at).collect(), f: faer::Mat::zeros(f.nrows(), f.ncols()) }
+        }
+        p => Hessian::Dense(faer::Mat::from_fn(p.n(), p.n(), |i, j| if i == j { at(i) } else { 0.0 })),
+    }
+}
+
+/// Is this the derivative, of least norm, on the active set with some choice of the weakly active constraints?
+fn element(of: &Planted, (rows, bounds): (&[bool], &[Side]), g: &[Exact], got: &[f64], mode: Mode) -> bool {
     let (n, k) = (of.n(), of.g.len());
     let set = |rows: Vec<bool>, bounds: Vec<bool>| {
         right(of, &active_rows(of, &rows, &bounds), g)
-            .is_some_and(|right| agrees(got, &right.q, &right.q_terms, unit_of_q(of)))
+            .is_some_and(|right| agrees(got, &right.q, &right.q_terms, unit_of(of, mode)))
     };
     // what the library says is active, at whatever optimum it returned
     if set(rows[..k].to_vec(), bounds[..n].iter().map(|s| *s != Side::Free).collect()) {

@@ -15,11 +15,25 @@ pub enum Hold {
     Slack,
 }
 
+/// What the matrices of a program are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// Full.
+    #[default]
+    Dense,
+    /// Stored entry by entry.
+    Sparse,
+    /// The Hessian as a diagonal and a factor, where its unit is a square; the rows are full.
+    Factored,
+}
+
 /// A program and what is known of it. Everything is in the units of the program.
 #[derive(Debug, Clone)]
 pub struct Planted {
     /// The Hessian, row by row.
     pub p: Vec<Vec<f64>>,
+    /// A factor of it in small integers, and the multiple of the identity that is added.
+    factor: (Vec<Vec<f64>>, f64),
     /// The linear term.
     pub q: Vec<f64>,
     /// Equalities.
@@ -125,7 +139,24 @@ impl Planted {
             lb[j] *= unit[j];
             ub[j] *= unit[j];
         }
-        Planted { p, q, a, b, g, h, lb, ub, x, rows: held, bounds, unit, objective, row_units, spread }
+        Planted {
+            p,
+            factor: (factor, ridge),
+            q,
+            a,
+            b,
+            g,
+            h,
+            lb,
+            ub,
+            x,
+            rows: held,
+            bounds,
+            unit,
+            objective,
+            row_units,
+            spread,
+        }
     }
 
     /// The number of variables.
@@ -133,22 +164,30 @@ impl Planted {
         self.q.len()
     }
 
-    /// This many copies side by side, as a program of full or of sparse matrices.
-    pub fn program(&self, copies: usize, sparse: bool) -> Result<Qp, bpqp::Error> {
-        let n = self.n();
+    /// This many copies side by side, as a program of matrices of this form.
+    pub fn program(&self, copies: usize, form: Form) -> Result<Qp, bpqp::Error> {
         let blocks = |m: &[Vec<f64>]| {
-            Mat::from_fn(copies * m.len(), copies * n, |i, j| match i / m.len().max(1) == j / n {
-                true => m[i % m.len()][j % n],
+            let columns = m.first().map_or(0, Vec::len);
+            Mat::from_fn(copies * m.len(), copies * columns, |i, j| match i / m.len().max(1) == j / columns.max(1) {
+                true => m[i % m.len()][j % columns],
                 false => 0.0,
             })
         };
-        let matrix = |m: &[Vec<f64>]| match sparse {
-            true => Matrix::Sparse(Csc::from_dense(&blocks(m))),
-            false => Matrix::Dense(blocks(m)),
+        let matrix = |m: &[Vec<f64>]| match form {
+            Form::Sparse => Matrix::Sparse(Csc::from_dense(&blocks(m))),
+            _ => Matrix::Dense(blocks(m)),
         };
-        let p = match sparse {
-            true => Hessian::Sparse(Csc::from_dense(&blocks(&self.p))),
-            false => Hessian::Dense(blocks(&self.p)),
+        let root = self.objective.sqrt();
+        let p = match form {
+            Form::Sparse => Hessian::Sparse(Csc::from_dense(&blocks(&self.p))),
+            Form::Factored if root * root == self.objective => {
+                let (factor, ridge) = &self.factor;
+                let f: Vec<Vec<f64>> =
+                    factor.iter().zip(&self.unit).map(|(row, u)| row.iter().map(|v| v * root / u).collect()).collect();
+                let d: Vec<f64> = self.unit.iter().map(|u| ridge * self.objective / u / u).collect();
+                Hessian::LowRank { d: d.repeat(copies), f: blocks(&f) }
+            }
+            _ => Hessian::Dense(blocks(&self.p)),
         };
         let mut qp = Qp::new(p, self.q.repeat(copies))?;
         if !self.a.is_empty() {

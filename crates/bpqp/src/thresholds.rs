@@ -13,6 +13,10 @@ pub(crate) fn rank_rounding(order: usize) -> f64 {
     64.0 * f64::EPSILON * order.max(8) as f64
 }
 
+/// Products that the dense elimination of one part of a sparse system may take: a few milliseconds. Larger parts are
+/// searched for null vectors by inverse iteration.
+pub(crate) const PART_WORK: usize = 30_000_000;
+
 /// Steps of inverse iteration for a null vector of a sparse matrix. After `t` steps with a regularization `d` what is left
 /// of a direction of curvature `c` contributes `c (d/(c + d))^t <= d/(e t)` to the residual.
 pub(crate) const NULL_STEPS: usize = 24;

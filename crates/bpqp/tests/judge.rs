@@ -1,27 +1,66 @@
 //! The exact judge, in short: no wrong number under `exact`, no false proof, and regular problems are `exact`.
 
-use bpqp::Settings;
+use bpqp::{Settings, Solver};
 use bpqp_testkit::Rng;
-use bpqp_testkit::judge::{Kind, judge};
-use bpqp_testkit::planted::Planted;
+use bpqp_testkit::judge::{How, Kind, Mode, judge};
+use bpqp_testkit::planted::{Form, Planted};
 
-#[test]
-fn nothing_is_wrong_and_called_exact() {
+/// Judges the problems of these seeds; returns how many of the regular ones in units close by are exact, and of how many.
+fn judge_all(seeds: std::ops::RangeInclusive<u64>, how: impl Fn(u64) -> How) -> (usize, usize) {
     let (mut regular, mut exactly) = (0, 0);
-    for seed in 1..=800 {
+    for seed in seeds {
         let spread = [0, 0, 10, 30][(seed % 4) as usize];
-        let (copies, sparse) = if seed % 8 < 4 { (1, false) } else { (12, true) };
+        let how = how(seed);
         let planted = Planted::new(&mut Rng::new(seed), spread);
-        let Some(result) = judge(&planted, copies, sparse, &Settings::default()) else { continue };
+        let Some(result) = judge(&planted, &how) else { continue };
         if let Some(why) = &result.wrong {
             // weaker verdicts in units apart: the point is what the solver left
             let weaker = spread > 0 && !result.said.starts_with("exact") && why != "a proof of what is not so";
-            assert!(weaker, "seed {seed}, {:?}, {}: {why}", result.kind, result.said);
+            assert!(weaker, "seed {seed}, {how:?}, {:?}, {}: {why}", result.kind, result.said);
         }
         if result.kind == Kind::Regular && spread == 0 {
             regular += 1;
             exactly += usize::from(result.said == "exact");
         }
     }
+    (regular, exactly)
+}
+
+/// Small full programs and copies of them side by side, which are sparse, in turn.
+fn plain(seed: u64) -> How {
+    let (copies, form) = if seed % 8 < 4 { (1, Form::Dense) } else { (12, Form::Sparse) };
+    How { copies, form, ..How::default() }
+}
+
+#[test]
+fn nothing_is_wrong_and_called_exact() {
+    let (regular, exactly) = judge_all(1..=800, plain);
     assert!(regular > 100 && exactly == regular, "{exactly} of {regular} regular problems are exact");
+}
+
+#[test]
+fn nor_forwards_nor_twice() {
+    for mode in [Mode::Jvp, Mode::Second] {
+        let (regular, exactly) = judge_all(1001..=1300, |seed| How { mode, ..plain(seed) });
+        assert!(regular > 30 && exactly == regular, "{mode:?}: {exactly} of {regular} regular problems are exact");
+    }
+}
+
+#[test]
+fn nor_of_factored_hessians() {
+    let (regular, exactly) = judge_all(2001..=2400, |seed| How { form: Form::Factored, ..plain(seed) });
+    assert!(regular > 50 && exactly == regular, "{exactly} of {regular} regular problems are exact");
+}
+
+#[test]
+fn nor_from_another_solution() {
+    let (regular, exactly) = judge_all(3001..=3400, |seed| How { warm: true, ..plain(seed) });
+    assert!(regular > 50 && exactly == regular, "{exactly} of {regular} regular problems are exact");
+}
+
+#[test]
+fn nor_by_any_solver() {
+    for solver in Solver::ALL {
+        judge_all(4001..=4200, |seed| How { settings: Settings { solver, ..Settings::default() }, ..plain(seed) });
+    }
 }

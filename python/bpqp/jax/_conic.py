@@ -14,7 +14,7 @@ from .._errors import ArgumentError
 from .._types import Cones, OnFailure, Settings, Unpack
 from ._operator import OperatorSpec
 from ._primitives import solve_p
-from ._solve import ArrayLike, Quadratic, array_of, dtype_of
+from ._solve import ArrayLike, Quadratic, array_of, dtype_of, split_status
 
 
 class ConicSolution(NamedTuple):
@@ -134,8 +134,6 @@ def solve_conic(
         return x
     if batch is None:
         outputs, codes = [v[0] for v in outputs], codes[0]
-    status = codes[..., 0]
-    # the first two statuses have a solution
+    status, ok = split_status(codes[..., 0])
     x, s, y, z_box, objective = outputs
-    status, ok = split_status(status)
     return ConicSolution(x, s, y, z_box, objective, ok, status, codes[..., 1], codes[..., 2])

@@ -2,14 +2,17 @@
 //!
 //! A unit taken from the largest numbers of a problem hides the small ones, and one taken from a number itself fails where
 //! that is zero. What a number can be told from is what rounding may have made of it: the change of the solution under
-//! perturbations of every equation by its own residual and the rounding of its own terms. One solve with random signs
-//! gives its size.
+//! perturbations of every equation by its own residual and the rounding of its own terms. Solves with random signs give
+//! its size; two, for in one the perturbations may cancel in a variable.
 
 use super::{ActiveSet, Side};
 use crate::kkt::{KktFactor, add_magnitudes, probe};
 use crate::residuals::ResidualWork;
 use crate::thresholds::{DOUBT, TERM_ROUNDING};
 use crate::{Point, Qp};
+
+/// Seeds of the perturbations; each takes two.
+const PERTURBATIONS: [u64; 2] = [1, 3];
 
 /// Uncertainties, each times [`DOUBT`].
 #[derive(Debug, Default)]
@@ -20,13 +23,22 @@ pub(crate) struct Doubts {
     pub rows: Vec<f64>,
     /// Of the multipliers of the bounds.
     pub bounds: Vec<f64>,
+    /// Magnitudes of the variables and of the forces of the bounds.
+    lengths: Vec<f64>,
+    forces: Vec<f64>,
     terms_w: Vec<f64>,
     terms_v: Vec<f64>,
     w: Vec<f64>,
     v: Vec<f64>,
     moved: Vec<f64>,
     pulled: Vec<f64>,
+    /// What the perturbations move, in sum: variables, multipliers, rows, forces.
+    moves_w: Vec<f64>,
+    moves_v: Vec<f64>,
+    moves_rows: Vec<f64>,
+    moves_forces: Vec<f64>,
     multipliers: Vec<f64>,
+    equality: Vec<f64>,
     magnitudes: Vec<f64>,
     rank: Vec<f64>,
     no_diagonal: (Vec<f64>, Vec<f64>),
@@ -37,20 +49,37 @@ fn refill(v: &mut Vec<f64>, n: usize) {
     v.resize(n, 0.0);
 }
 
+/// `|at| + |at - from|` over all points of the way.
+fn magnitudes<'a>(out: &mut Vec<f64>, at: &[f64], way: impl Iterator<Item = &'a Vec<f64>>) {
+    out.clear();
+    out.extend(at.iter().map(|v| v.abs()));
+    way.for_each(|from| out.iter_mut().zip(at).zip(from).for_each(|((o, v), f)| *o += (v - f).abs()));
+}
+
 impl Doubts {
-    /// Sizes of the terms of every equation at `point`.
-    pub fn measure(&mut self, qp: &Qp, point: &Point) {
+    /// Sizes of the terms of every equation at `point`, and of what they were on its `way` from other points: where a number
+    /// vanishes, what is left of it is rounding of what it came from.
+    pub fn measure(&mut self, qp: &Qp, point: &Point, way: &[&Point]) {
+        magnitudes(&mut self.lengths, &point.x, way.iter().map(|p| &p.x));
+        magnitudes(&mut self.forces, &point.z_box, way.iter().map(|p| &p.z_box));
         self.terms_w.clear();
-        self.terms_w.extend(qp.q.iter().zip(&point.z_box).map(|(q, z)| q.abs() + z.abs()));
+        self.terms_w.extend(qp.q.iter().zip(&self.forces).map(|(q, z)| q.abs() + z));
         self.terms_v.clear();
         self.terms_v.extend(qp.b.iter().chain(qp.h.iter()).map(|b| if b.is_finite() { b.abs() } else { 0.0 }));
-        self.multipliers.clear();
-        self.multipliers.extend(point.y.iter().chain(&point.z));
+        magnitudes(&mut self.multipliers, &point.z, way.iter().map(|p| &p.z));
+        magnitudes(&mut self.equality, &point.y, way.iter().map(|p| &p.y));
+        self.multipliers.splice(..0, self.equality.iter().copied());
         refill(&mut self.no_diagonal.0, qp.n());
         refill(&mut self.no_diagonal.1, self.terms_v.len());
         let none = (&self.no_diagonal.0[..], &self.no_diagonal.1[..]);
         let sizes = (&mut self.terms_w[..], &mut self.terms_v[..]);
-        add_magnitudes(qp.kkt(), none, (&point.x, &self.multipliers), sizes, (&mut self.magnitudes, &mut self.rank));
+        add_magnitudes(
+            qp.kkt(),
+            none,
+            (&self.lengths, &self.multipliers),
+            sizes,
+            (&mut self.magnitudes, &mut self.rank),
+        );
     }
 
     /// True if every equation of the set holds to this part of its own terms.
@@ -63,58 +92,63 @@ impl Doubts {
             && rows.into_iter().all(|((s, terms), active)| !active || s.abs() <= part * terms)
     }
 
-    /// Uncertainties from what is left of the equations and the rounding of their terms, by a solve with the factors of
-    /// the set. Where rows are dependent their perturbations would contradict each other, and are left out. No variable is
-    /// surer than rounding of the `last` correction, no force surer than that of its `pull`; `norms` are those of the
-    /// inequalities.
-    pub fn load(
-        &mut self,
-        qp: &Qp,
-        kkt: &mut dyn KktFactor,
-        at: (&Point, &ResidualWork),
-        set: &ActiveSet,
-        ((last, pull), norms): ((f64, f64), &[f64]),
-    ) {
-        let (point, work) = at;
+    /// Uncertainties from what is left of the equations and the rounding of their terms, by solves with the factors of
+    /// the set. Where rows are dependent their perturbations would contradict each other, and are left out.
+    pub fn load(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, work: &ResidualWork, set: &ActiveSet) {
         let (n, m) = (qp.n(), qp.n_equality());
         let error = |r: f64, terms: f64| r.abs() + TERM_ROUNDING * terms;
-        self.w.clear();
-        self.w.extend((0..n).map(|j| match set.bound[j] {
-            Side::Free => probe(1, j) * error(work.stationarity[j], self.terms_w[j]),
-            _ => 0.0,
-        }));
         let dependent = kkt.deficient();
-        self.v.clear();
-        self.v.extend((0..self.terms_v.len()).map(|i| {
-            let r = match i.checked_sub(m) {
-                None => work.equality[i],
-                Some(i) if set.g[i] => work.slack[i],
-                Some(_) => return 0.0,
-            };
-            if dependent { 0.0 } else { probe(2, i) * error(r, self.terms_v[i]) }
-        }));
-        kkt.solve(&mut self.w, &mut self.v);
-        refill(&mut self.moved, qp.n_inequality());
-        qp.g.mul_add(1.0, &self.w, &mut self.moved);
-        refill(&mut self.pulled, n);
-        qp.p.mul_add(1.0, &self.w, &mut self.pulled, &mut self.rank);
-        qp.kkt().tmul_add(1.0, &self.v, &mut self.pulled);
-        let doubt = |moved: f64, terms: f64| DOUBT * (moved.abs() + TERM_ROUNDING * terms);
+        let sizes = [(&mut self.moves_w, n), (&mut self.moves_v, self.terms_v.len())];
+        sizes.into_iter().for_each(|(v, len)| refill(v, len));
+        let others = [(&mut self.moves_rows, qp.n_inequality()), (&mut self.moves_forces, n)];
+        others.into_iter().for_each(|(v, len)| refill(v, len));
+        for seed in PERTURBATIONS {
+            self.w.clear();
+            self.w.extend((0..n).map(|j| match set.bound[j] {
+                Side::Free => probe(seed, j) * error(work.stationarity[j], self.terms_w[j]),
+                _ => 0.0,
+            }));
+            self.v.clear();
+            self.v.extend((0..self.terms_v.len()).map(|i| {
+                let r = match i.checked_sub(m) {
+                    None => work.equality[i],
+                    Some(i) if set.g[i] => work.slack[i],
+                    Some(_) => return 0.0,
+                };
+                if dependent { 0.0 } else { probe(seed + 1, i) * error(r, self.terms_v[i]) }
+            }));
+            kkt.solve(&mut self.w, &mut self.v);
+            refill(&mut self.moved, qp.n_inequality());
+            qp.g.mul_add(1.0, &self.w, &mut self.moved);
+            refill(&mut self.pulled, n);
+            qp.p.mul_add(1.0, &self.w, &mut self.pulled, &mut self.rank);
+            qp.kkt().tmul_add(1.0, &self.v, &mut self.pulled);
+            let add = |sum: &mut [f64], v: &[f64]| sum.iter_mut().zip(v).for_each(|(s, v)| *s += v.abs());
+            add(&mut self.moves_w, &self.w);
+            add(&mut self.moves_v, &self.v);
+            add(&mut self.moves_rows, &self.moved);
+            add(&mut self.moves_forces, &self.pulled);
+        }
+        let doubt = |moved: f64, terms: f64| DOUBT * (moved + TERM_ROUNDING * terms);
         self.x.clear();
-        self.x.extend((0..n).map(|j| doubt(self.w[j], point.x[j].abs() + last)));
+        self.x.extend((0..n).map(|j| doubt(self.moves_w[j], self.lengths[j])));
         self.bounds.clear();
-        self.bounds.extend((0..n).map(|j| doubt(self.pulled[j], self.terms_w[j] + pull)));
+        self.bounds.extend((0..n).map(|j| doubt(self.moves_forces[j], self.terms_w[j])));
         self.rows.clear();
         self.rows.extend((0..set.g.len()).map(|i| match set.g[i] {
-            true => doubt(self.v[m + i], point.z[i].abs() + pull / norms[i]),
-            false => doubt(self.moved[i], self.terms_v[m + i] + norms[i] * last),
+            true => doubt(self.moves_v[m + i], self.multipliers[m + i]),
+            false => doubt(self.moves_rows[i], self.terms_v[m + i]),
         }));
     }
 
     /// By how many uncertainties condition `i` (the inequalities, then the bounds) is violated; and whether it is held or
     /// missed by less than one.
     pub fn violation(&self, qp: &Qp, i: usize, (point, work): (&Point, &ResidualWork), set: &ActiveSet) -> (f64, bool) {
-        let judge = |margin: f64, doubt: f64| (if -margin > doubt { -margin / doubt } else { 0.0 }, margin <= doubt);
+        // what has no number decides nothing either
+        let judge = |margin: f64, doubt: f64| {
+            let decided = margin.abs() > doubt;
+            (if decided && margin < 0.0 { -margin / doubt } else { 0.0 }, !(decided && margin > 0.0))
+        };
         let Some(j) = i.checked_sub(set.g.len()) else {
             let margin = if set.g[i] { point.z[i] } else { work.slack[i] };
             return judge(margin, self.rows[i]);

@@ -36,6 +36,14 @@ impl RowScales {
         self.of = Some((qp.g.clone(), qp.a.clone(), qp.p.clone()));
     }
 
+    /// True if norms of rows and curvatures of variables are positive and within a factor `apart` of each other: then nothing has
+    /// a unit far from the others.
+    pub fn close(&self, apart: f64) -> bool {
+        let sizes = self.norms.iter().chain(&self.equality).chain(&self.diagonal);
+        let (low, high) = sizes.fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(*v), high.max(*v)));
+        low > 0.0 && high <= apart * low
+    }
+
     /// The force that multipliers are compared with: the largest of `|q|`, `|P x|` and the products in `P x`, which is what
     /// remains where these cancel.
     pub fn force(&self, qp: &Qp, px: &[f64], x: &[f64]) -> f64 {

@@ -123,16 +123,12 @@ impl Polisher {
                     self.set.weak_g.fill(false);
                     self.set.weak_bound.fill(false);
                 } else {
-                    self.doubts.measure(qp, &self.trial);
+                    self.doubts.measure(qp, &self.trial, &[]);
                     if !self.doubts.hold(&self.work, &self.set, BY_TERMS) {
                         (_, residuals, objective) = self.correct(qp, kkt, true);
-                        self.doubts.measure(qp, &self.trial);
                     }
-                    let last = self.before.x.iter().zip(&self.trial.x).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
-                    let forces = self.before.z.iter().zip(&self.trial.z).zip(&self.scales.norms);
-                    let pull = forces.fold(0.0_f64, |m, ((a, b), norm)| m.max((a - b).abs() * norm));
-                    let last = ((last, pull), &self.scales.norms[..]);
-                    self.doubts.load(qp, kkt, (&self.trial, &self.work), &self.set, last);
+                    self.doubts.measure(qp, &self.trial, &[point, &self.before]);
+                    self.doubts.load(qp, kkt, &self.work, &self.set);
                     if self.judge(qp, round > BOLD_ROUNDS) {
                         continue;
                     }
@@ -369,7 +365,14 @@ impl Polisher {
     /// of the whole problem: no finer unit can say otherwise.
     fn all_clear(&self, qp: &Qp) -> bool {
         let (length, force) = self.scales.of_data(qp, &self.work.px, &self.trial.x);
-        let (distance, force) = (CLEARLY * length, CLEARLY * force);
+        // nor is anything clearer than what is left of the equations lets it be: where the solution and the data vanish, the
+        // scales are as small as rounding
+        let equalities = self.work.equality.iter().zip(&self.scales.equality);
+        let rows = self.work.slack.iter().zip(&self.scales.norms).zip(&self.set.g).filter(|(_, active)| **active);
+        let off = equalities.chain(rows.map(|(row, _)| row)).fold(0.0_f64, |m, (r, norm)| m.max(r.abs() / norm));
+        let free = self.work.stationarity.iter().zip(&self.set.bound).filter(|(_, side)| **side == Side::Free);
+        let pull = free.fold(0.0_f64, |m, (r, _)| m.max(r.abs()));
+        let (distance, force) = (CLEARLY * length.max(off / ROUNDING), CLEARLY * force.max(pull / ROUNDING));
         let rows = self.set.g.iter().zip(&self.scales.norms).zip(self.trial.z.iter().zip(&self.work.slack));
         let mut bounds = self.set.bound.iter().zip(self.trial.x.iter().zip(&self.trial.z_box)).zip(0..);
         rows.into_iter().all(|((active, norm), (z, s))| if *active { z * norm > force } else { *s > distance * norm })

@@ -3,6 +3,7 @@
 use super::curved::{combine, rotate, spread};
 use super::direct::Direct;
 use super::first_order::FirstOrder;
+use super::scaled::ScaledPolish;
 use super::smoothed::Smoothed;
 use super::{Accuracy, At, BackwardQp, BackwardSolver};
 use crate::active::Rotation;
@@ -20,12 +21,16 @@ use crate::{ActiveSet, Cotangent, Error, Gradient, Point, Qp, Settings, Solution
 const CLEAR: f64 = 1e-4;
 const WELL_CONDITIONED: f64 = 1e-6;
 
+/// Units within this factor are not far apart.
+const FAR_APART: f64 = 1e6;
+
 /// Owns the workspaces of polish and backward pass; one per thread.
 pub(crate) struct Differentiator {
     pub polisher: Polisher,
     /// Where there are curved cones: how their rows stand in the system.
     pub(super) rotation: Option<Rotation>,
     newton: Newton,
+    scaled: ScaledPolish,
     eps_abs: f64,
     direct: Direct,
     first_order: Option<FirstOrder>,
@@ -55,6 +60,7 @@ impl Differentiator {
             polisher: Polisher::default(),
             rotation,
             newton: Newton::default(),
+            scaled: ScaledPolish::default(),
             eps_abs: settings.eps_abs,
             direct,
             first_order: (settings.backward == Backward::FirstOrder).then(|| FirstOrder::new(settings)),
@@ -111,6 +117,13 @@ impl Differentiator {
             self.direct.forget();
             let system = Some((rotation, &mut self.direct.solver));
             return self.newton.polish(qp, system, point, active, self.eps_abs);
+        }
+        self.polisher.scales.load(qp);
+        if !self.polisher.scales.close(FAR_APART)
+            && let Some(report) = self.scaled.polish(qp, (rounds, &self.polisher.deadline), point, active)
+        {
+            self.direct.forget();
+            return report;
         }
         let report = self.polisher.polish(qp, self.direct.kkt(), rounds, point, active);
         if report.factored {

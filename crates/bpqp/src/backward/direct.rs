@@ -69,12 +69,17 @@ impl BackwardSolver for Direct {
 
     fn solve(&mut self, system: &BackwardQp<'_>, w: &mut [f64], v: &mut [f64]) -> Result<Accuracy, Error> {
         let diagonals = (system.dx, system.dc);
+        let at_rest = v.iter().zip(system.dc).all(|(&s, &d)| s == 0.0 || d == f64::INFINITY);
         let residual = if self.ready == Some(true) && !self.on_face() {
             self.solver.kkt().solve(w, v);
             0.0
         } else {
             self.solver.solve(system.data, diagonals, (w, v))?
         };
+        if at_rest && self.solver.determines() {
+            // a solve with regularized rows would leave a part of them
+            w.fill(0.0);
+        }
         Ok(Accuracy { residual, deficient: self.solver.deficient(), iterative: false })
     }
 }

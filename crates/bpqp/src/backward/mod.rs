@@ -23,6 +23,7 @@ mod curved;
 mod differentiate;
 mod direct;
 mod first_order;
+mod scaled;
 mod second;
 mod smoothed;
 

@@ -13,6 +13,7 @@ pub use active_set::PrimalDualActiveSet;
 pub use admm::Admm;
 pub use clarabel::Clarabel;
 pub use interior_point::InteriorPoint;
+pub(crate) use scaling::{POLISH, Scaling};
 
 use crate::kkt::KktCore;
 use crate::residuals::Point;

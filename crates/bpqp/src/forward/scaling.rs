@@ -15,31 +15,41 @@ const WELL_SCALED: f64 = 1e3;
 const COST_LIMIT: f64 = 40.0;
 
 /// How a solver wants its problems scaled.
-pub(super) struct Rule {
+pub(crate) struct Rule {
     sweeps: usize,
     /// Largest exponent of a factor.
     limit: f64,
-    /// Well-scaled problems are left as they are.
-    spares: bool,
+    /// Problems whose rows and columns are no further apart are left as they are.
+    spares: Option<f64>,
+    /// Units are looked for where rows and columns are further apart.
+    apart: f64,
+    /// The size of the linear term counts as well.
+    objective: bool,
     /// The factor of the objective takes part in the sweeps, and the mean of the columns of P stands for its size: OSQP's
     /// (Stellato, Banjac, Goulart, Bemporad & Boyd, "OSQP: an operator splitting solver for quadratic programs", Math.
     /// Prog. Comp. 2020, section 5.1).
     osqp: bool,
 }
 
-pub(super) const INTERIOR_POINT: Rule = Rule { sweeps: 8, limit: 40.0, spares: true, osqp: false };
-pub(super) const ADMM: Rule = Rule { sweeps: 10, limit: 20.0, spares: false, osqp: true };
+pub(super) const INTERIOR_POINT: Rule =
+    Rule { sweeps: 8, limit: 40.0, spares: Some(WELL_SCALED), apart: 1e12, objective: true, osqp: false };
+/// Of the polish, which decides what is active: problems whose units are within a few powers of ten need none.
+pub(crate) const POLISH: Rule =
+    Rule { sweeps: 12, limit: 200.0, spares: Some(1e6), apart: 1e6, objective: false, osqp: false };
+pub(super) const ADMM: Rule =
+    Rule { sweeps: 10, limit: 20.0, spares: None, apart: f64::INFINITY, objective: true, osqp: true };
 
 /// Diagonal scalings of a problem.
 #[derive(Debug, Clone)]
-pub(super) struct Scaling {
+pub(crate) struct Scaling {
     /// Of the variables.
     pub d: Vec<f64>,
     /// Of the rows of all blocks, in order.
     pub e: Vec<f64>,
     /// Of the objective.
     pub cost: f64,
-    identity: bool,
+    /// Nothing is scaled.
+    pub identity: bool,
 }
 
 impl Scaling {
@@ -48,13 +58,13 @@ impl Scaling {
         let data = qp.kkt();
         let (n, m) = (data.n(), data.m());
         let (mut factors, mut largest) = (vec![1.0; n + m], vec![0.0; n + m]);
-        if rule.spares {
+        if let Some(apart) = rule.spares {
             qp.p.raise_columns(&factors[..n], &mut largest[..n]);
             raise_rows(data, &factors, &mut largest);
             let all = || largest.iter().copied().filter(|v| *v > 0.0);
             let spread = all().fold(0.0_f64, f64::max) / all().fold(f64::INFINITY, f64::min);
             let q = norm_inf(&qp.q);
-            if spread <= WELL_SCALED && (q == 0.0 || (1e-3..=1e3).contains(&q)) {
+            if spread <= apart && (!rule.objective || q == 0.0 || (1e-3..=1e3).contains(&q)) {
                 let e = factors.split_off(n);
                 return Scaling { d: factors, e, cost: 1.0, identity: true };
             }
@@ -71,16 +81,26 @@ impl Scaling {
             if size > 0.0 { 1.0 / size } else { 1.0 }
         };
         let mut first = true;
-        ruiz(rule.sweeps, rule.limit.exp2(), (&mut factors, &mut largest), |factors, largest| {
-            let (d, columns) = (&factors[..n], &mut largest[..n]);
-            qp.p.raise_columns(d, columns);
-            if rule.osqp && !first {
-                let cost = cost(columns, d);
-                columns.iter_mut().for_each(|v| *v *= cost);
-            }
-            first = false;
-            raise_rows(data, factors, largest);
-        });
+        let entries = |f: &mut dyn FnMut(usize, usize, f64)| {
+            data.for_each_row_entry(|i, j, v| f(n + i, j, v));
+            qp.p.diagonal().iter().enumerate().for_each(|(j, &v)| f(j, j, v));
+        };
+        ruiz(
+            rule.sweeps,
+            rule.limit.exp2(),
+            (&mut factors, &mut largest),
+            (rule.apart, &entries),
+            |factors, largest| {
+                let (d, columns) = (&factors[..n], &mut largest[..n]);
+                qp.p.raise_columns(d, columns);
+                if rule.osqp && !first {
+                    let cost = cost(columns, d);
+                    columns.iter_mut().for_each(|v| *v *= cost);
+                }
+                first = false;
+                raise_rows(data, factors, largest);
+            },
+        );
         let round = |factors: &mut [f64]| factors.iter_mut().for_each(|v| *v = power_of_two(*v, rule.limit));
         if !rule.osqp {
             round(&mut factors);
@@ -143,6 +163,18 @@ impl Scaling {
         rewrite(&mut scaled.h, qp.h.iter().zip(&self.e[m..]).map(|(v, e)| v * e));
         rewrite(&mut scaled.lb, qp.lb.iter().zip(&self.d).map(|(v, d)| v / d));
         rewrite(&mut scaled.ub, qp.ub.iter().zip(&self.d).map(|(v, d)| v / d));
+    }
+
+    /// The point in the units of the scaled problem; or back.
+    pub fn convert(&self, point: &mut Point, back: bool) {
+        let powers = |v: &mut [f64], unit: &dyn Fn(usize) -> f64| {
+            v.iter_mut().enumerate().for_each(|(i, v)| if back { *v /= unit(i) } else { *v *= unit(i) });
+        };
+        let m = point.y.len();
+        powers(&mut point.x, &|i| 1.0 / self.d[i]);
+        powers(&mut point.z_box, &|i| self.d[i] * self.cost);
+        powers(&mut point.y, &|i| self.cost / self.e[i]);
+        powers(&mut point.z, &|i| self.cost / self.e[m + i]);
     }
 
     /// Largest primal residual in problem units, and the size it is relative to.

@@ -100,6 +100,11 @@ pub(crate) fn pivot_ratio(l: MatRef<'_, f64>) -> f64 {
     if high > 0.0 { low / high } else { 1.0 }
 }
 
+/// The smallest part of the diagonal entry that it came from that a pivot kept.
+pub(crate) fn smallest_kept(l: MatRef<'_, f64>, diagonal: impl Fn(usize) -> f64) -> f64 {
+    (0..l.ncols()).map(|i| l[(i, i)] * l[(i, i)] / diagonal(i)).fold(1.0, f64::min)
+}
+
 /// True if every pivot kept more than `smallest` of the diagonal entry that it came from. Unlike a ratio of pivots this
 /// tells dependent rows from rows of different scales.
 pub(crate) fn pivots_kept(l: MatRef<'_, f64>, diagonal: &[f64], smallest: f64) -> bool {

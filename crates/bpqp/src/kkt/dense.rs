@@ -4,19 +4,19 @@
 //!   Cholesky of the kept block of `M`;
 //! - *primal*: `K = P + diag(dx) + sum of c c'/dc over soft rows` on the free variables, then the Schur complement of
 //!   the hard rows. Where K alone is singular (a linear program, a vertex) multiples of `h h'` of the hard rows h are
-//!   added, which leaves the solution unchanged; on a face also `N N'` of an orthonormal basis N of it, which makes the
-//!   solution that of least norm.
+//!   added, which leaves the solution unchanged; on a face also a matrix that is definite along it, and the solution of
+//!   least norm is what is left without its part along it.
 //!
 //! Where a pivot leaves a doubt, elimination with full pivoting decides what is dependent and what is a face: `rank.rs`.
 
-use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept};
+use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept, smallest_kept};
 use super::kernels::{solve_lower, solve_lower_transposed};
 use super::range_space::RangeSpace;
 use super::rank::Rank;
 use super::{Breakdown, KktCore, KktData, KktFactor, Matrices};
 use crate::Error;
 use crate::matrix::{LowerWork, gemv, gemv_t, lower_gram, resize};
-use crate::thresholds::CLEAR_PIVOT;
+use crate::thresholds::{CLEAR_PIVOT, rank_rounding};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Accum, Mat, MatRef, Par};
@@ -69,6 +69,8 @@ pub(crate) struct DenseKkt {
     along: Vec<f64>,
     /// Diagonal of a matrix before its factorization.
     diagonal: Vec<f64>,
+    /// The smallest part of its diagonal entry that a pivot of K kept.
+    k_kept: f64,
     /// Largest diagonal entry of P on the free variables.
     hessian_size: f64,
     deficient: bool,
@@ -103,6 +105,7 @@ impl DenseKkt {
             decides: false,
             along: Vec::new(),
             diagonal: Vec::new(),
+            k_kept: 1.0,
             hessian_size: 0.0,
             deficient: false,
             scratch: CholeskyScratch::default(),
@@ -136,7 +139,9 @@ impl DenseKkt {
         let equations = self.hard.iter().filter(|&&row| self.dc[row] == 0.0).count();
         let factored = self.scratch.factor(self.s.as_mut()).is_ok() && equations <= self.y.nrows();
         let kept = |smallest: f64| pivots_kept(self.s.as_ref(), &self.diagonal, smallest);
-        if self.hard.is_empty() || (factored && self.augmented.is_empty() && kept(CLEAR_PIVOT)) {
+        // what rounding makes of dependent rows is that of their entries over what K is sure to
+        let rounding = rank_rounding(self.y.nrows()) / core.map_or(self.k_kept, |core| core.kept);
+        if self.hard.is_empty() || (factored && self.augmented.is_empty() && kept(CLEAR_PIVOT.max(rounding))) {
             return Ok(());
         }
         if self.decides && equations == self.hard.len() {
@@ -268,10 +273,14 @@ impl DenseKkt {
         if !ok && f > 0 {
             let size = if self.hessian_size > 0.0 { self.hessian_size } else { 1.0 };
             let largest = |r: usize| self.free.iter().fold(0.0_f64, |m, &i| m.max(self.rows[(i, r)].abs()));
-            for &row in &self.hard {
+            for (at, &row) in self.hard.iter().enumerate() {
                 let own = largest(row);
                 // an empty row adds nothing
-                let t = if own > 0.0 { size / (own * own) } else { 0.0 };
+                let t = match own > 0.0 {
+                    true if self.examined => self.rank.weight(f, at),
+                    true => size / (own * own),
+                    false => 0.0,
+                };
                 self.augmented.push(t.min(0.1 / self.dc[row]));
             }
             if !self.face && self.augmented.iter().all(|&t| t == 0.0) {
@@ -301,7 +310,9 @@ impl DenseKkt {
     fn factor_k(&mut self, singular: f64) -> bool {
         self.diagonal.clear();
         self.diagonal.extend((0..self.k.ncols()).map(|i| self.k[(i, i)]));
-        self.scratch.factor(self.k.as_mut()).is_ok() && pivots_kept(self.k.as_ref(), &self.diagonal, singular)
+        let factored = self.scratch.factor(self.k.as_mut()).is_ok();
+        self.k_kept = if factored { smallest_kept(self.k.as_ref(), |i| self.diagonal[i]) } else { 0.0 };
+        factored && pivots_kept(self.k.as_ref(), &self.diagonal, singular)
     }
 
     /// `dc` of the hard row at this place in the augmented system: with `t h h'` added to K its multiplier is `(1 - t dc) v`,
@@ -319,8 +330,7 @@ impl DenseKkt {
             self.k[(j, j)] += dx[i];
         }
         if self.face {
-            let size = if self.hessian_size > 0.0 { self.hessian_size } else { 1.0 };
-            add_gram(&mut self.k, self.rank.face.as_ref(), size);
+            add_gram(&mut self.k, self.rank.frame.as_ref(), self.rank.curvature);
         }
     }
 
@@ -472,6 +482,10 @@ impl KktFactor for DenseKkt {
 
     fn deficient(&self) -> bool {
         self.deficient
+    }
+
+    fn determines(&self) -> bool {
+        self.deficient && self.examined && self.rank.rows == self.free.len()
     }
 
     fn flat(&mut self) -> bool {

@@ -3,23 +3,85 @@
 
 use super::KktData;
 
+/// Ratio of the largest to the smallest of the largest entries of all rows from which on their units are far apart.
+pub(crate) const APART: f64 = 1e6;
+/// Sweeps for geometric means, each of which at least halves what most exponents are off by.
+const GEOMETRIC_SWEEPS: usize = 24;
+
+/// From which spread on units are looked for; and what calls a function for the entries `(i, j, value)` of a symmetric matrix,
+/// each once.
+pub(crate) type Entries<'a> = (f64, &'a dyn Fn(&mut dyn FnMut(usize, usize, f64)));
+
 /// Divides the factors `sweeps` times by the square root of the largest entry in their row, which `raise` puts into
 /// `largest` (zeros) for the factors so far; none leaves the range that `limit` and its reciprocal bound.
+///
+/// Largest entries of 1 are had in many ways, some of which leave most entries tiny. So where units are far apart the
+/// factors first bring the geometric mean of the `entries` of each row to 1, which finds the units if there are any
+/// (Curtis & Reid, "On the automatic scaling of matrices for Gaussian elimination", IMA J. Appl. Math. 1972).
 pub(crate) fn ruiz(
     sweeps: usize,
     limit: f64,
     (factors, largest): (&mut [f64], &mut [f64]),
+    (apart, entries): Entries<'_>,
     mut raise: impl FnMut(&[f64], &mut [f64]),
 ) {
-    for _ in 0..sweeps {
+    for sweep in 0..sweeps {
         largest.fill(0.0);
         raise(factors, largest);
+        if sweep == 0 && spread(largest) > apart {
+            bring_means_to_one(factors, entries);
+            factors.iter_mut().for_each(|factor| *factor = factor.clamp(1.0 / limit, limit));
+            largest.fill(0.0);
+            raise(factors, largest);
+        }
         for (factor, largest) in factors.iter_mut().zip(&*largest) {
             if *largest > 0.0 {
                 *factor = (*factor / largest.sqrt()).clamp(1.0 / limit, limit);
             }
         }
     }
+}
+
+/// The largest over the smallest of those that are not 0.
+fn spread(v: &[f64]) -> f64 {
+    let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
+    for &v in v.iter().filter(|v| **v > 0.0) {
+        (low, high) = (low.min(v), high.max(v));
+    }
+    high / low
+}
+
+/// Jacobi iteration for the least squares of the logarithms of all entries.
+fn bring_means_to_one(factors: &mut [f64], entries: &dyn Fn(&mut dyn FnMut(usize, usize, f64))) {
+    let mut exponents: Vec<f64> = factors.iter().map(|f| f.log2()).collect();
+    let mut sums = vec![(0.0, 0.0); factors.len()];
+    for _ in 0..GEOMETRIC_SWEEPS {
+        sums.fill((0.0, 0.0));
+        entries(&mut |i, j, v| {
+            let size = v.abs().log2();
+            if size.is_finite() {
+                let size = size + exponents[i] + exponents[j];
+                sums[i] = (sums[i].0 + size, sums[i].1 + 1.0);
+                if i != j {
+                    sums[j] = (sums[j].0 + size, sums[j].1 + 1.0);
+                }
+            }
+        });
+        for (exponent, (sum, count)) in exponents.iter_mut().zip(&sums).filter(|(_, (_, count))| *count > 0.0) {
+            *exponent -= 0.5 * sum / count;
+        }
+    }
+    factors.iter_mut().zip(&exponents).for_each(|(f, e)| *f = e.exp2());
+}
+
+/// Curvature below this part of the rows is brought to their size.
+const FAINT: f64 = 1.0 / 1024.0;
+
+/// Where the largest curvature in equilibrated units is far below 1, to which the rows are brought: what the factors of the
+/// variables are multiplied by, and those of the rows divided, to raise it to 1. That changes no scaled row, and a
+/// Hessian looks like the same in another unit of the objective.
+pub(crate) fn raise_curvature(largest: f64) -> f64 {
+    if largest > 0.0 && largest < FAINT { 1.0 / largest.sqrt() } else { 1.0 }
 }
 
 /// The nearest power of two, with which scaling adds no rounding error, within `2^-limit` and `2^limit`; 1 for what is no
@@ -80,7 +142,16 @@ impl Units {
         refill(&mut self.factors, n + dc.len(), 1.0);
         refill(&mut self.largest, n + dc.len(), 0.0);
         let Units { factors, largest, diagonal, .. } = self;
-        ruiz(SWEEPS, f64::INFINITY, (factors, largest), |factors, largest| {
+        let entries = |f: &mut dyn FnMut(usize, usize, f64)| {
+            data.for_each_row_entry(|i, j, v| {
+                if dc[i].is_finite() && dx[j].is_finite() {
+                    f(n + i, j, v);
+                }
+            });
+            let own = diagonal.iter().zip(dx).map(|(p, d)| p + d).chain(dc.iter().copied()).enumerate();
+            own.for_each(|(i, own)| f(i, i, own));
+        };
+        ruiz(SWEEPS, f64::INFINITY, (factors, largest), (APART, &entries), |factors, largest| {
             data.for_each_row_entry(|i, j, entry| {
                 if dc[i].is_finite() && dx[j].is_finite() {
                     let entry = (entry * factors[n + i] * factors[j]).abs();
@@ -94,6 +165,11 @@ impl Units {
                 *largest = largest.max(own * factor * factor);
             }
         });
+        let curved = diagonal.iter().zip(dx).zip(&*factors).filter(|((_, d), _)| d.is_finite());
+        let curvature = curved.fold(0.0_f64, |m, ((p, d), factor)| m.max((p + d) * factor * factor));
+        let c = raise_curvature(curvature);
+        factors[..n].iter_mut().for_each(|w| *w *= c);
+        factors[n..].iter_mut().for_each(|v| *v /= c);
         for (factor, _) in factors.iter_mut().zip(largest).filter(|(_, largest)| **largest == 0.0) {
             *factor = f64::INFINITY;
         }

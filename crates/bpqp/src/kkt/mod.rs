@@ -88,6 +88,12 @@ pub trait KktFactor: Send {
         false
     }
 
+    /// True if the kept rows of the last factorization are known to leave the variables no direction, though they are
+    /// dependent: where they are to vanish along every row, so do the variables.
+    fn determines(&self) -> bool {
+        false
+    }
+
     /// Where the last factorization is of a face, and knows it exactly: drops the part of `w` along it, and says true. Its
     /// solves then are of least norm by themselves.
     fn leave_face(&self, _w: &mut [f64]) -> bool {

@@ -1,10 +1,12 @@
 //! What depends on P and the constraint matrices only: computed once, shared by forward and backward, by the instances
 //! of a batch and by the epochs of a training.
 
-use super::cholesky::{CholeskyScratch, NotPositive, pivot_ratio};
+use super::cholesky::{CholeskyScratch, NotPositive, pivot_ratio, smallest_kept};
 use super::kernels::{solve_lower, solve_lower_transposed};
+use super::rank::Rank;
 use super::{KktData, Matrices};
 use crate::matrix::lower_gram;
+use crate::thresholds::CLEAR_PIVOT;
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Mat, Par};
 
@@ -18,6 +20,8 @@ pub(crate) struct RangeSpace {
     pub l: Mat<f64>,
     /// Smallest over largest squared pivot of L.
     pub pivot_ratio: f64,
+    /// The smallest part of its diagonal entry that a pivot of L kept.
+    pub kept: f64,
     /// `L^-1 C'`.
     pub y: Mat<f64>,
     /// `C P^-1 C'`, lower triangle.
@@ -30,20 +34,27 @@ const SAFE: f64 = 1e-12;
 impl RangeSpace {
     /// Computes the factors; fails if P is not safely positive definite.
     pub fn new(of: Matrices, scratch: &mut CholeskyScratch) -> Result<Self, NotPositive> {
-        let l = match of.p.as_dense() {
-            Some(p) => scratch.factor_of(p),
-            None => scratch.factor_of(&of.p.to_dense()),
-        }?;
+        let full = if of.p.as_dense().is_none() { of.p.to_dense() } else { Mat::zeros(0, 0) };
+        let p = of.p.as_dense().unwrap_or(&full);
+        let l = scratch.factor_of(p)?;
         let pivot_ratio = pivot_ratio(l.as_ref());
         if pivot_ratio < SAFE {
             return Err(NotPositive);
+        }
+        let kept = smallest_kept(l.as_ref(), |i| p[(i, i)]);
+        if kept <= CLEAR_PIVOT {
+            let mut rank = Rank::default();
+            rank.examine(&Mat::zeros(p.ncols(), 0), p);
+            if rank.face.ncols() > 0 {
+                return Err(NotPositive);
+            }
         }
         let mut y = of.transposed_rows();
         solve_lower_triangular_in_place(l.as_ref(), y.as_mut(), Par::Seq);
         let k = y.ncols();
         let mut m = Mat::zeros(k, k);
         lower_gram(&mut m, &y);
-        Ok(RangeSpace { of, l, pivot_ratio, y, m })
+        Ok(RangeSpace { of, l, pivot_ratio, kept, y, m })
     }
 
     /// True if these are the factors of the matrices of `data`.

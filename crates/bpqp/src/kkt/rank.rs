@@ -5,7 +5,7 @@
 //! of each is told from rounding down to a condition of about 1e12. Costs as much as a factorization, and is asked for
 //! only where a pivot leaves a doubt.
 
-use super::equilibrate::{power_of_two, ruiz};
+use super::equilibrate::{APART, power_of_two, ruiz};
 use crate::matrix::resize;
 use crate::thresholds::rank_rounding;
 use faer::linalg::matmul::matmul;
@@ -21,6 +21,11 @@ pub(super) struct Rank {
     pub rows: usize,
     /// An orthonormal basis, in the units of the variables, of the directions `w` with `K w = 0` and `H w = 0`.
     pub face: Mat<f64>,
+    /// A basis U of the same number of directions with `U'N` regular for a basis N of the face, in the units of forces: `U U'`
+    /// makes `K` definite along it without drowning anything.
+    pub frame: Mat<f64>,
+    /// The largest entry of `K` in equilibrated units, 1 where there is none.
+    pub curvature: f64,
     factors: Vec<f64>,
     largest: Vec<f64>,
     /// H', column by column, in elimination.
@@ -42,6 +47,8 @@ impl Default for Rank {
         Rank {
             rows: 0,
             face: empty(),
+            frame: empty(),
+            curvature: 1.0,
             factors: Vec::new(),
             largest: Vec::new(),
             t: Vec::new(),
@@ -58,6 +65,11 @@ impl Default for Rank {
 }
 
 impl Rank {
+    /// The multiple of `h h'` of a row that is as large as `K` in equilibrated units.
+    pub fn weight(&self, variables: usize, row: usize) -> f64 {
+        self.curvature * self.factors[variables + row] * self.factors[variables + row]
+    }
+
     /// Finds the rank of the rows in the columns of `rows`.
     pub fn examine_rows(&mut self, rows: &Mat<f64>) {
         let (f, h) = (rows.nrows(), rows.ncols());
@@ -72,6 +84,9 @@ impl Rank {
         // the rank of the rows is theirs alone, but which variables follow from the others is chosen in the units of both: the
         // largest curvature must not be in every direction of the null space
         self.load(rows, Some(k));
+        let entry = |i: usize, j: usize| (k[(i, j)] * self.factors[i] * self.factors[j]).abs();
+        let largest = (0..f).flat_map(|j| (j..f).map(move |i| (i, j))).fold(0.0_f64, |m, (i, j)| m.max(entry(i, j)));
+        self.curvature = if largest > 0.0 { largest } else { 1.0 };
         self.rows = self.eliminate(f, h, Some(self.rows));
         self.find_face(f, k);
     }
@@ -97,7 +112,15 @@ impl Rank {
         self.factors.resize(f + h, 1.0);
         self.largest.clear();
         self.largest.resize(f + h, 0.0);
-        ruiz(SWEEPS, f64::INFINITY, (&mut self.factors, &mut self.largest), |s, largest| {
+        let entries = |f_ij: &mut dyn FnMut(usize, usize, f64)| {
+            for (k, j) in k.iter().flat_map(|k| (0..f).map(move |j| (k, j))) {
+                k.col_as_slice(j).iter().enumerate().skip(j).for_each(|(i, &v)| f_ij(i, j, v));
+            }
+            for j in 0..h {
+                rows.col_as_slice(j).iter().enumerate().for_each(|(i, &v)| f_ij(i, f + j, v));
+            }
+        };
+        ruiz(SWEEPS, f64::INFINITY, (&mut self.factors, &mut self.largest), (APART, &entries), |s, largest| {
             let mut raise = |i: usize, j: usize, v: f64| {
                 let v = (v * s[i] * s[j]).abs();
                 largest[i] = largest[i].max(v);
@@ -162,6 +185,7 @@ impl Rank {
     fn find_face(&mut self, f: usize, k: &Mat<f64>) {
         let (r, q) = (self.rows, f - self.rows);
         resize(&mut self.face, f, 0);
+        resize(&mut self.frame, f, 0);
         if q == 0 {
             return;
         }
@@ -250,9 +274,15 @@ impl Rank {
             for (j, a) in a.iter().enumerate().filter(|(_, a)| **a != 0.0) {
                 let unit = if self.terms[j] > 0.0 { self.terms[j] } else { self.terms[free].max(f64::MIN_POSITIVE) };
                 let unit = if self.terms[free] > 0.0 { self.terms[free] / unit } else { 1.0 };
-                for (o, (z, d)) in column.iter_mut().zip(self.null.col_as_slice(j).iter().zip(&self.factors)) {
-                    *o += a * unit * z * d;
-                }
+                column.iter_mut().zip(self.null.col_as_slice(j)).for_each(|(o, z)| *o += a * unit * z);
+            }
+        }
+        orthonormalize(&mut self.face);
+        resize(&mut self.frame, f, left.len());
+        for c in 0..left.len() {
+            let (frame, face) = (self.frame.col_as_slice_mut(c), self.face.col_as_slice_mut(c));
+            for ((u, z), d) in frame.iter_mut().zip(face).zip(&self.factors) {
+                (*u, *z) = (*z / d, *z * d);
             }
         }
         orthonormalize(&mut self.face);

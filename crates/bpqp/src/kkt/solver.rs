@@ -91,6 +91,11 @@ impl KktSolver {
         self.kkt.deficient() || self.on_face()
     }
 
+    /// The kept rows are dependent and leave the variables no direction.
+    pub fn determines(&self) -> bool {
+        self.kkt.determines()
+    }
+
     /// The solution is one point of an optimal face.
     pub fn on_face(&self) -> bool {
         self.face.is_some()

@@ -8,8 +8,9 @@
 //! multipliers with a tiny step, which converges to a solution (Friedlander & Orban, "A primal-dual regularized
 //! interior-point method for convex quadratic programs", Math. Prog. Comp. 2012).
 
+use self::parts::{Examined, Face};
 use super::analysis::{Analysis, SKIP, too_large};
-use super::equilibrate::{power_of_two, ruiz};
+use super::equilibrate::{APART, power_of_two, raise_curvature, ruiz};
 use super::ldl::{Ldl, PivotError, Pivots};
 use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
@@ -66,6 +67,9 @@ pub struct SparseKkt {
     weight: Vec<f64>,
     sharp: Sharp,
     deficient: bool,
+    /// What elimination found of the system at hand; the face that it is on.
+    examined: Option<Examined>,
+    face: Face,
     /// The regularization of the last factorization.
     delta: f64,
     scales: (f64, f64),
@@ -98,6 +102,8 @@ impl SparseKkt {
             weight: vec![1.0; dim],
             sharp: Sharp::Untried,
             deficient: false,
+            examined: None,
+            face: Face::default(),
             delta: DELTAS[0],
             scales: (1.0, 1.0),
             dx: vec![0.0; n],
@@ -125,7 +131,12 @@ impl SparseKkt {
         let (place, col_ptr, row_idx) = (self.ldl.place(), self.ldl.col_ptr(), self.ldl.row_idx());
         let s = &mut self.x;
         s.fill(1.0);
-        ruiz(RUIZ_SWEEPS, f64::INFINITY, (s, &mut self.r), |s, largest| {
+        let entries = |f: &mut dyn FnMut(usize, usize, f64)| {
+            for j in 0..place.len() {
+                (col_ptr[j]..col_ptr[j + 1]).for_each(|k| f(row_idx[k], j, data[k]));
+            }
+        };
+        ruiz(RUIZ_SWEEPS, f64::INFINITY, (s, &mut self.r), (APART, &entries), |s, largest| {
             for j in 0..s.len() {
                 for k in col_ptr[j]..col_ptr[j + 1] {
                     let i = row_idx[k];
@@ -135,6 +146,15 @@ impl SparseKkt {
                 }
             }
         });
+        if self.of.p.extension() == 0 {
+            let mut curvature = 0.0_f64;
+            self.of.p.for_each_extended(self.n + self.m, |i, j, v| {
+                curvature = curvature.max((v * s[place[i]] * s[place[j]]).abs());
+            });
+            let c = raise_curvature(curvature);
+            place[..self.n].iter().for_each(|&p| s[p] *= c);
+            place[self.n..].iter().for_each(|&p| s[p] /= c);
+        }
         s.iter_mut().for_each(|s| *s = power_of_two(*s, LIMIT));
         for j in 0..s.len() {
             for k in col_ptr[j]..col_ptr[j + 1] {
@@ -156,6 +176,8 @@ impl SparseKkt {
         }
         self.dx.copy_from_slice(dx);
         self.dc.copy_from_slice(dc);
+        self.examined = None;
+        self.face.clear();
         self.stage();
         self.factor_any(deltas)
     }
@@ -300,6 +322,8 @@ impl KktFactor for SparseKkt {
 
     fn solve(&mut self, w: &mut [f64], v: &mut [f64]) {
         let (n, m) = (self.n, self.m);
+        // along the face nothing resists
+        self.face.project_off(w);
         let place = self.ldl.place();
         self.rhs.fill(0.0);
         for i in 0..n + m {
@@ -318,6 +342,7 @@ impl KktFactor for SparseKkt {
             let value = if self.pinned[p] { 0.0 } else { self.scale[i] * self.best[p] };
             *(if i < n { &mut w[i] } else { &mut v[i - n] }) = value;
         }
+        self.face.project_off(w);
     }
 
     fn refines(&self) -> bool {
@@ -328,8 +353,19 @@ impl KktFactor for SparseKkt {
         self.deficient
     }
 
+    fn determines(&self) -> bool {
+        self.deficient && self.examined.is_some_and(|found| found.determined)
+    }
+
     fn flat(&mut self) -> bool {
         !self.ldl.primal_first() && self.has_flat_direction()
+    }
+
+    fn leave_face(&self, w: &mut [f64]) -> bool {
+        if !w.is_empty() {
+            self.face.project_off(w);
+        }
+        !self.face.is_empty()
     }
 }
 
@@ -428,5 +464,6 @@ impl SparseKkt {
 }
 
 mod null;
+mod parts;
 #[cfg(test)]
 mod tests;

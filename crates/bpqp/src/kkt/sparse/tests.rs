@@ -263,3 +263,44 @@ fn curvature_far_below_the_regularization() {
     // equal controls
     assert!(w[n..].iter().all(|u| (u - 1.0 / n as f64).abs() < 1e-9), "{:?}", &w[n..]);
 }
+
+#[test]
+fn faces_and_dependence_of_small_parts_in_any_units() {
+    // copies of a Hessian of rank 1 with one row, along whose null space it vanishes; with a second row that holds it; and
+    // with one that only repeats the first in another unit
+    let p = [[4.0, -2.0, -2.0], [-2.0, 1.0, 1.0], [-2.0, 1.0, 1.0]];
+    let row = [-1.0, 1.0, -1.0];
+    let repeated = row.map(|v| 4096.0 * v);
+    let cases: [(&[[f64; 3]], bool, bool); 3] =
+        [(&[row], true, false), (&[row, [0.0, 1.0, 3.0]], false, false), (&[row, repeated], true, true)];
+    for spread in [0, 20] {
+        let unit = |i: usize| f64::from((i as i32 * 7) % (spread + 1) - spread / 2).exp2();
+        for (rows, flat, dependent) in cases {
+            let (copies, k) = (20, rows.len());
+            let hessian = Mat::from_fn(3 * copies, 3 * copies, |i, j| match i / 3 == j / 3 {
+                true => p[i % 3][j % 3] * unit(i) * unit(j),
+                false => 0.0,
+            });
+            let c = Mat::from_fn(k * copies, 3 * copies, |i, j| match i / k == j / 3 {
+                true => rows[i % k][j % 3] * unit(j),
+                false => 0.0,
+            });
+            let qp = Qp::new(Hessian::Sparse(Csc::from_dense(&hessian)), vec![0.0; 3 * copies]).unwrap();
+            let qp = qp.equality(Csc::from_dense(&c), vec![0.0; k * copies]).unwrap();
+            let mut kkt = SparseKkt::new(qp.kkt()).unwrap();
+            kkt.factor(&vec![0.0; 3 * copies], &vec![0.0; k * copies]).unwrap();
+            assert_eq!((kkt.flat(), kkt.deficient()), (flat, dependent), "{rows:?} {spread}");
+            if flat {
+                // nothing is left along (2, 3, 1) in each copy, and the rest is a solution
+                let mut w: Vec<f64> = (0..3 * copies).map(|i| p[0][i % 3] * unit(i)).collect();
+                let mut v = vec![0.0; k * copies];
+                kkt.solve(&mut w, &mut v);
+                for w in w.chunks(3).zip(0..).map(|(w, copy)| [0, 1, 2].map(|i| (w[i], unit(3 * copy + i)))) {
+                    let along: f64 = w.iter().zip([2.0, 3.0, 1.0]).map(|((w, u), n)| w * n / u).sum();
+                    let size: f64 = w.iter().zip([2.0, 3.0, 1.0]).map(|((w, u), n)| (w * n / u).abs()).sum();
+                    assert!(along.abs() <= 1e-12 * size, "{along} of {size}");
+                }
+            }
+        }
+    }
+}

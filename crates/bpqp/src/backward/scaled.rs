@@ -1,0 +1,91 @@
+//! The polish of problems in units far apart, in units of their own.
+//!
+//! What is active is told from lengths and forces of the whole problem, and a unit of the whole problem means something
+//! only where its rows and columns are of similar size. The scaling is by powers of two, so that the point that comes
+//! back is exactly the one that was found.
+
+use crate::active::{ActiveSet, PolishReport, Polisher, identify};
+use crate::forward::{POLISH, Scaling};
+use crate::kkt::{self, KktFactor, Matrices};
+use crate::residuals::{ResidualWork, residuals};
+use crate::{Deadline, Error, Point, Qp};
+
+/// The problem in its own units, and what its polish needs.
+struct Scaled {
+    scaling: Scaling,
+    qp: Qp,
+    kkt: Option<Box<dyn KktFactor>>,
+    polisher: Polisher,
+    point: Point,
+    work: ResidualWork,
+}
+
+/// Polishes problems in units far apart; leaves others alone.
+#[derive(Default)]
+pub(super) struct ScaledPolish {
+    of: Option<Matrices>,
+    scaled: Option<Box<Scaled>>,
+}
+
+impl ScaledPolish {
+    /// Takes the numbers of a problem.
+    fn load(&mut self, qp: &Qp) {
+        if !self.of.as_ref().is_some_and(|of| of.are(qp.kkt())) {
+            self.of = Some(Matrices::of(qp.kkt()));
+            let scaling = Scaling::of(qp, POLISH);
+            self.scaled = (!scaling.identity).then(|| {
+                let (qp, polisher, point) = (scaling.apply(qp), Polisher::default(), Point::zeros(qp));
+                Box::new(Scaled { scaling, qp, kkt: None, polisher, point, work: ResidualWork::default() })
+            });
+        } else if let Some(scaled) = &mut self.scaled {
+            scaled.scaling.update(qp, &mut scaled.qp);
+        }
+    }
+
+    /// Identifies what is active at `point` and polishes it; `None` if the problem needs no units of its own. The report is
+    /// in the units of the problem.
+    pub fn polish(
+        &mut self,
+        qp: &Qp,
+        (rounds, deadline): (usize, &Deadline),
+        point: &mut Point,
+        active: &mut ActiveSet,
+    ) -> Option<PolishReport> {
+        self.load(qp);
+        let scaled = self.scaled.as_mut()?;
+        let mut report = scaled.polish(rounds, deadline, point, active).ok()?;
+        (report.residuals, report.objective) = residuals(qp, point, &mut scaled.work);
+        report.factored = false;
+        Some(report)
+    }
+}
+
+impl Scaled {
+    fn polish(
+        &mut self,
+        rounds: usize,
+        deadline: &Deadline,
+        point: &mut Point,
+        active: &mut ActiveSet,
+    ) -> Result<PolishReport, Error> {
+        let kkt = match &mut self.kkt {
+            Some(kkt) => {
+                kkt.load(self.qp.kkt())?;
+                kkt
+            }
+            empty => empty.insert(kkt::prepare(self.qp.kkt())?),
+        };
+        self.point.clone_from(point);
+        self.scaling.convert(&mut self.point, false);
+        residuals(&self.qp, &self.point, &mut self.work);
+        self.polisher.scales.load(&self.qp);
+        self.polisher.deadline.clone_from(deadline);
+        identify(&self.qp, &self.point, &self.work, &self.polisher.scales, active);
+        let report = self.polisher.polish(&self.qp, &mut **kkt, rounds, &mut self.point, active);
+        if report.verified {
+            self.scaling.convert(&mut self.point, true);
+            point.clone_from(&self.point);
+        }
+        Ok(report)
+    }
+}
