@@ -32,7 +32,16 @@ from ._errors import (
     SolveError,
     UnsupportedError,
 )
-from ._results import ConicActive, ConicGradients, ConicTangents
+from ._nonlinear import (
+    Derivatives,
+    LocalSolution,
+    Nonlinear,
+    NonlinearGradients,
+    NonlinearTangents,
+    from_local_solution,
+    solve_nlp,
+)
+from ._results import ConicActive, ConicGradients, ConicTangents, Shift
 
 __all__ = [
     "Active",
@@ -42,6 +51,7 @@ __all__ = [
     "ConicSolution",
     "ConicTangents",
     "Diagnostics",
+    "Derivatives",
     "DtypeError",
     "Error",
     "Factored",
@@ -50,14 +60,21 @@ __all__ = [
     "GradientWarning",
     "Gradients",
     "Info",
+    "LocalSolution",
+    "Nonlinear",
+    "NonlinearGradients",
+    "NonlinearTangents",
+    "Shift",
     "Solution",
     "SolveError",
     "Tangents",
     "UnsupportedError",
     "__version__",
     "check_gradient",
+    "from_local_solution",
     "from_solution",
     "solve_conic",
+    "solve_nlp",
     "solve_qp",
     "solvers",
 ]

@@ -11,6 +11,7 @@ mod engine;
 mod errors;
 mod gather;
 mod pieces;
+mod smooth;
 mod solutions;
 mod solved;
 mod verdicts;
@@ -142,5 +143,7 @@ fn _bpqp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<conic::ConicEngine>()?;
     module.add_class::<conic::ConicSolved>()?;
     module.add_class::<Solved>()?;
+    module.add_class::<smooth::Local>()?;
+    module.add_function(wrap_pyfunction!(smooth::solve_smooth, module)?)?;
     Ok(())
 }

@@ -323,7 +323,7 @@ impl Layer {
                     self.adopt(&first)?;
                     self.solution.info.iterations = iterations;
                 }
-                if self.to_the_last_digits(k, &deadline)? {
+                if self.solve_to_the_last_digits(k, &deadline)? {
                     return Ok(());
                 }
             }
@@ -353,7 +353,7 @@ impl Layer {
     /// What binds cannot be told where a slack and a multiplier are both small for their kinds, as at a vertex with a reduced cost
     /// far below the others: further digits of the same solver tell. True if they settle the matter; if they make it worse, what
     /// was there stays.
-    fn to_the_last_digits(&mut self, k: usize, deadline: &Deadline) -> Result<bool, Error> {
+    fn solve_to_the_last_digits(&mut self, k: usize, deadline: &Deadline) -> Result<bool, Error> {
         for _ in 0..DIGITS {
             if self.curved() || !self.solution.ok() || self.solution.info.polished || deadline.passed() {
                 break;

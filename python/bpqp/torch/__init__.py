@@ -11,6 +11,7 @@ from . import _compiled as _compiled  # registers the operators
 from ._conic import solve_conic
 from ._cvxpy import CvxpyLayer
 from ._layer import QpLayer
+from ._nonlinear import NonlinearLayer, NonlinearSolution
 from ._solution import ConicSolution, CvxpySolution, Solution
 from ._solve import solve_qp
 
@@ -19,6 +20,8 @@ __all__ = [
     "CvxpyLayer",
     "CvxpySolution",
     "Factored",
+    "NonlinearLayer",
+    "NonlinearSolution",
     "QpLayer",
     "Solution",
     "solve_conic",

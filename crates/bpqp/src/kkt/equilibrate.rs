@@ -51,8 +51,11 @@ fn spread(v: &[f64]) -> f64 {
     high / low
 }
 
+/// Calls its argument for every entry `(i, j, value)` of a matrix.
+type EachEntry<'a> = dyn Fn(&mut dyn FnMut(usize, usize, f64)) + 'a;
+
 /// Jacobi iteration for the least squares of the logarithms of all entries.
-fn bring_means_to_one(factors: &mut [f64], entries: &dyn Fn(&mut dyn FnMut(usize, usize, f64))) {
+fn bring_means_to_one(factors: &mut [f64], entries: &EachEntry<'_>) {
     let mut exponents: Vec<f64> = factors.iter().map(|f| f.log2()).collect();
     let mut sums = vec![(0.0, 0.0); factors.len()];
     for _ in 0..GEOMETRIC_SWEEPS {
