@@ -36,11 +36,12 @@ class Calls(Protocol):
 class Derivatives:
     """Derivatives of the functions of a `Nonlinear`, callables of `(x, *params)`.
 
-    By x: `gradient` of f (n,), the Jacobians `jacobian_c` (m, n) and `jacobian_g` (k, n), and `hessian(x, y, z, *params)`,
-    that of the Lagrangian `f + y'c + z'g` (n, n). By the parameters, each a list with one array for each parameter `p`:
-    `f_parameters` (shape of p), `c_parameters` (m, shape of p), `g_parameters` (k, shape of p) and
-    `cross(x, y, z, *params)`, the derivative of the gradient of the Lagrangian (n, shape of p). Matrices by x may be those
-    of scipy.sparse. What a program does not have may be None; those by parameters are needed for derivatives only.
+    By x: `gradient` of f (n,), the Jacobians `jacobian_c` (m, n) and `jacobian_g` (k, n), and that of the Lagrangian
+    `f + y'c + z'g`, `hessian(x, y, z, *params)` (n, n). By the parameters, each a list with one array for each
+    parameter `p`: `f_parameters` (shape of p), `c_parameters` (m, shape of p), `g_parameters` (k, shape of p) and
+    the derivative of the gradient of the Lagrangian, `cross(x, y, z, *params)` (n, shape of p). Matrices by x may be
+    those of scipy.sparse. What a program does not have may be None; those by parameters are needed for derivatives
+    only.
     """
 
     gradient: Function
@@ -131,6 +132,12 @@ def _matrix(value: Any) -> Any:
     return np.ascontiguousarray(value, dtype=np.float64)
 
 
+def _flat(parts: Any, rows: int) -> Array:
+    """Derivatives by each parameter beside each other, a column for every number."""
+    blocks = [np.reshape(np.asarray(v, dtype=np.float64), (rows, -1)) for v in parts]
+    return np.concatenate(blocks or [np.zeros((rows, 0))], axis=1)
+
+
 class _NumpyCalls:
     def __init__(self, program: Nonlinear, params: Sequence[Any], n: int) -> None:
         if program.derivatives is None:
@@ -169,11 +176,10 @@ class _NumpyCalls:
     def _by_parameters(self, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array, Array]:
         """Jacobians of the gradient of L, c, g and L by the flattened parameters."""
         if self.d.cross is None or self.d.f_parameters is None:
-            raise ArgumentError("derivatives has no cross or f_parameters: they are needed to differentiate the solution")
-        flat = lambda parts, rows: np.concatenate(  # noqa: E731
-            [np.reshape(np.asarray(v, dtype=np.float64), (rows, -1)) for v in parts] or [np.zeros((rows, 0))], axis=1
-        )
-        cross = flat(self.d.cross(x, y, z, *self.params), x.size)
+            raise ArgumentError(
+                "derivatives has no cross or f_parameters: they are needed to differentiate the solution"
+            )
+        cross = _flat(self.d.cross(x, y, z, *self.params), x.size)
         total = sum(int(np.prod(s)) for s in self.shapes)
         rows = []
         for function, own, k in (
@@ -181,8 +187,8 @@ class _NumpyCalls:
             (self.program.g, self.d.g_parameters, z.size),
         ):
             none = function is None or own is None
-            rows.append(np.zeros((k, total)) if none or own is None else flat(own(x, *self.params), k))
-        lagrangian = flat(self.d.f_parameters(x, *self.params), 1)[0] + y @ rows[0] + z @ rows[1]
+            rows.append(np.zeros((k, total)) if none or own is None else _flat(own(x, *self.params), k))
+        lagrangian = _flat(self.d.f_parameters(x, *self.params), 1)[0] + y @ rows[0] + z @ rows[1]
         return cross, rows[0], rows[1], lagrangian
 
     def pull(self, x: Array, y: Array, z: Array, w: Array, u_y: Array, u_z: Array, t: float) -> Array:
@@ -196,9 +202,11 @@ class _NumpyCalls:
 
 @dataclass
 class LocalSolution:
-    """A local solution: `x`, multipliers `y` (of c), `z` (of g) and `z_box` (of the bounds), `objective`, `status`, `ok`,
-    `verdict`, `iterations`, `residual`; where there is none, `reason` says why in words and `direction` is one along which
-    the objective falls (status `not_a_minimum`).
+    """A local solution: `x`, multipliers `y` (of c), `z` (of g) and `z_box` (of the bounds), `objective`, `status`,
+    `ok`.
+
+    Besides `verdict`, `iterations`, `residual`; where there is none, `reason` says why in words and `direction` is one
+    along which the objective falls (status `not_a_minimum`).
     """
 
     x: Array
@@ -242,15 +250,18 @@ class LocalSolution:
         given = [None] * len(self._shapes) if params is None else list(params)
         if len(given) != len(self._shapes):
             raise ArgumentError(f"{len(given)} directions were given for {len(self._shapes)} parameters")
-        parts = [np.zeros(s) if v is None else np.asarray(v, np.float64) for v, s in zip(given, self._shapes, strict=True)]
+        parts = [
+            np.zeros(s) if v is None else np.asarray(v, np.float64) for v, s in zip(given, self._shapes, strict=True)
+        ]
         for k, (part, shape) in enumerate(zip(parts, self._shapes, strict=True)):
             if part.shape != shape:
                 raise ArgumentError(f"the direction of parameter {k} has shape {part.shape}, expected {shape}")
         flat = np.concatenate([p.reshape(-1) for p in parts] or [np.zeros(0)])
         box = [np.zeros(n) if v is None else np.array(np.broadcast_to(v, (n,)), np.float64) for v in (lb, ub)]
-        *moved, objective, verdict = self._local.jvp(self._calls, (flat, *box))
+        *moved, objective, verdict = self._local.jvp(self._calls, (flat, box[0], box[1]))
         judge(np.array([code_of(verdict)], np.uint8), self._on_untrusted)
-        return NonlinearTangents(*moved, objective=float(objective[0]), verdict=verdict)
+        x, y, z, z_box = moved
+        return NonlinearTangents(x, y, z, z_box, float(objective[0]), verdict)
 
 
 def code_of(verdict: str) -> int:
@@ -300,10 +311,10 @@ def solve_nlp(
 ) -> LocalSolution:
     """Solves a smooth program from `x0`: a local solution with its derivatives.
 
-    At a point with multipliers where the gradient of the Lagrangian `L = f + y'c + z'g` vanishes (up to those of the bounds),
-    the derivative of the solution is that of the quadratic program with the Hessian of L over the active rows. Whether the
-    point is a minimum is shown by inertia: `not_a_minimum` is a status, and a point at which the second order decides nothing
-    is `untrusted`.
+    At a point with multipliers where the gradient of the Lagrangian `L = f + y'c + z'g` vanishes (up to those of the
+    bounds), the derivative of the solution is that of the quadratic program with the Hessian of L over the active rows.
+    Whether the point is a minimum is shown by inertia: `not_a_minimum` is a status, and a point at which the second
+    order decides nothing is `untrusted`.
 
     Args:
         params: the parameters, arrays of any shape, as the functions take them after x.
@@ -342,8 +353,10 @@ def from_local_solution(
     on_untrusted: str = "warn",
     **settings: Any,
 ) -> LocalSolution:
-    """A local solution that someone else found (Ipopt, CasADi, SciPy, ..): polished by Newton steps on its active set, judged,
-    and ready to be differentiated. Missing multipliers are recovered; those of the bounds always are.
+    """A local solution that someone else found (Ipopt, CasADi, SciPy, ..), ready to be differentiated.
+
+    It is polished by Newton steps on its active set, and judged. Missing multipliers are recovered; those of the bounds
+    always are.
     """
     del z_box  # they follow from the others
     policy_code(on_failure)

@@ -13,7 +13,7 @@ from conftest import need
 ROOT = Path(__file__).parents[2]
 BLOCKS = [
     pytest.param(code, id=f"{page}-{k}")
-    for page in ("README.md", "docs/python.md", "docs/cvxpy.md")
+    for page in ("README.md", "docs/python.md", "docs/cvxpy.md", "docs/closest.md", "docs/nonlinear.md")
     for k, code in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), flags=re.DOTALL))
 ]
 

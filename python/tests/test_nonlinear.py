@@ -1,9 +1,8 @@
 """Smooth programs: NumPy, torch and JAX against closed forms and differences; points that are no solutions."""
 
+import bpqp
 import numpy as np
 import pytest
-
-import bpqp
 
 A = np.array([0.3, 0.4])
 

@@ -59,7 +59,9 @@ def _values(program: _Program, x: Any, params: Any) -> Any:
 
 @partial(jax.jit, static_argnums=0)
 def _expand(program: _Program, x: Any, y: Any, z: Any, params: Any) -> Any:
-    jacobian = lambda rows: jax.jacrev(lambda v: program.rows(rows, v, params))(x)  # noqa: E731
+    def jacobian(rows: Function | None) -> Any:
+        return jax.jacrev(lambda v: program.rows(rows, v, params))(x)
+
     curvature = jax.hessian(lambda v: program.lagrangian(v, y, z, params))(x)
     return jax.grad(program.f)(x, params), jacobian(program.c), jacobian(program.g), curvature
 
@@ -104,9 +106,9 @@ def _solve_on_host(program: _Program, unravel: Any, x0: Any, flat: Any, lb: Any,
 def _solve(program: _Program, unravel: Any, x0: Any, flat: Any, lb: Any, ub: Any) -> Any:
     c, g = (jax.eval_shape(lambda v, r=rows: program.rows(r, v, unravel(flat)), x0) for rows in (program.c, program.g))
     n, dtype = x0.shape[0], x0.dtype
-    vector = lambda k: jax.ShapeDtypeStruct((k,), dtype)  # noqa: E731
-    outputs = (vector(n), vector(c.shape[0]), vector(g.shape[0]), vector(n), jax.ShapeDtypeStruct((), dtype))
-    shapes = (*outputs, vector(g.shape[0]), vector(n), jax.ShapeDtypeStruct((2,), np.int32))
+    sizes: list[tuple[int, ...]] = [(n,), (c.shape[0],), (g.shape[0],), (n,), (), (g.shape[0],), (n,)]
+    struct: Any = jax.ShapeDtypeStruct
+    shapes = (*(struct(size, dtype) for size in sizes), struct((2,), np.int32))
     host = partial(_solve_on_host, program, unravel)
     return jax.pure_callback(host, shapes, x0, flat, lb, ub, vmap_method="sequential")
 
@@ -131,7 +133,10 @@ def _solve_jvp(program: _Program, unravel: Any, primals: Any, tangents: Any) -> 
     # rows that do not hold have no multiplier, variables that are not held none either: their equations say so
     pinned = jnp.abs(sides)
     dbound = jnp.where(sides < 0, dlb, jnp.where(sides > 0, dub, 0.0))
-    zeros = lambda r, s: jnp.zeros((r, s), x.dtype)  # noqa: E731
+
+    def zeros(r: int, s: int) -> Any:
+        return jnp.zeros((r, s), x.dtype)
+
     system = jnp.block(
         [
             [h, a.T, rows.T, jnp.eye(n, dtype=x.dtype)],
@@ -168,15 +173,17 @@ def solve_nlp(
         minimize f(x, params)  s.t.  c(x, params) = 0,  g(x, params) <= 0,  lb <= x <= ub
 
     Its derivative is that of the quadratic program with the Hessian of the Lagrangian over the active rows: one linear
-    system, which JAX differentiates in both modes. Works under `jit`, `vmap`, `grad`, `jacfwd` and `jacrev`; functions that
-    close over traced values are not supported: pass those in `params`. At a kink the derivative is that of one side.
+    system, which JAX differentiates in both modes. Works under `jit`, `vmap`, `grad`, `jacfwd` and `jacrev`; functions
+    that close over traced values are not supported: pass those in `params`. At a kink the derivative is that of one
+    side.
 
     Args:
         params: a pytree of arrays.
         x0: (n,), where to start.
         lb, ub: bounds, (n,) or a number, or None.
         full: return a `NonlinearSolution`.
-        on_failure: "raise" (under jit the framework's runtime error with the text of `bpqp.SolveError`), "nan" or "zero_grad".
+        on_failure: "raise" (under jit the framework's runtime error with the text of `bpqp.SolveError`), "nan" or
+            "zero_grad".
         settings: eps_abs, eps_rel (1e-8), max_iter, time_limit (seconds).
     """
     start = jnp.asarray(x0)

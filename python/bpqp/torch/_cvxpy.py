@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import torch
 
-from .._errors import DtypeError
+from .._engines import policy_code
+from .._errors import ArgumentError, DtypeError
+from .._nonlinear import checked_settings
 from .._types import OnFailure
+from .._verdicts import check_choice
 from ._functions import Solve
 from ._memory import Memory
+from ._nonlinear import CvxpyNlp
 from ._operator import OperatorCall
 from ._solution import CvxpySolution
 from ._solve import cast_up
@@ -40,6 +44,9 @@ class CvxpyLayer(torch.nn.Module):
         solver_args: settings as for `bpqp.solve_conic`. Tolerances above 1e-8 and arguments of SCS and diffcp that have
             no meaning here are accepted and change nothing.
         on_failure: "raise", "nan" or "zero_grad", as for `bpqp.solve_conic`.
+        nlp: the problem is disciplined nonlinear (DNLP, CVXPY 1.9), not necessarily convex: a local solution, from the
+            values of its variables, with the derivatives and verdicts of `NonlinearLayer`. Of its settings
+            `solver_args` takes eps_abs, eps_rel, max_iter, time_limit and on_untrusted; no dual variables.
 
     First and second derivatives, in reverse and forward mode, and the transforms of torch.func. Second ones are not
     there (UnsupportedError) where a semidefinite cone or a kink of a cone is in the way.
@@ -57,8 +64,12 @@ class CvxpyLayer(torch.nn.Module):
         solver_args: Mapping[str, Any] | None = None,
         *,
         on_failure: OnFailure = "raise",
+        nlp: bool = False,
     ) -> None:
         super().__init__()
+        self._nlp = _nonlinear(problem, parameters, variables, solver_args, on_failure) if nlp else None
+        if nlp:
+            return
         from ..cvxpy import Canonical
         from ..cvxpy._operator import Operators
 
@@ -68,11 +79,16 @@ class CvxpyLayer(torch.nn.Module):
         self._memory = Memory()
 
     def extra_repr(self) -> str:
+        if self._nlp is not None:
+            return f"{self._nlp.nlp.n} variables, nlp=True"
         m, n = self.canonical.shape
         return f"{n} variables, {m} rows, cones=[{_summary(self.canonical.cones)}]"
 
     def forget(self) -> None:
         """Forgets the warm starts."""
+        if self._nlp is not None:
+            self._nlp.memory.clear()
+            return
         self._memory.clear()
 
     @overload
@@ -120,6 +136,11 @@ class CvxpyLayer(torch.nn.Module):
             DtypeError: what is no tensor of float32 or float64.
             SolveError: some problem has no solution, or none was found, and `on_failure` is "raise".
         """
+        if self._nlp is not None:
+            if solver_args is not None:
+                raise ArgumentError("with nlp=True settings are given where the layer is made")
+            _, tensors = _tensors(params)
+            return self._nlp(tensors, None if index is None else Memory.names(index, len(index)), full)
         operator = self._operators.get(solver_args)
         reference, tensors = _tensors(params)
         batch = operator.check(tensors)
@@ -142,6 +163,17 @@ class CvxpyLayer(torch.nn.Module):
         if batch is None:
             return CvxpySolution(variables, ok[0], status[0], call.solved)
         return CvxpySolution(variables, ok, np.array(status), call.solved)
+
+
+def _nonlinear(
+    problem: Any, parameters: Any, variables: Any, solver_args: Mapping[str, Any] | None, on_failure: str
+) -> CvxpyNlp:
+    from ..cvxpy._nlp import Nlp
+
+    settings = dict(solver_args or {})
+    on_untrusted = check_choice(settings.pop("on_untrusted", "warn"))
+    compiled = Nlp(problem, parameters, variables)
+    return CvxpyNlp(compiled, policy_code(on_failure), on_untrusted, checked_settings(settings))
 
 
 def _tensors(params: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:

@@ -37,7 +37,7 @@ class _Calls:
         return np.ascontiguousarray(v.detach().cpu().numpy(), dtype=np.float64)
 
     def _rows(self, function: Function | None, x: torch.Tensor, *params: torch.Tensor) -> torch.Tensor:
-        return x.new_zeros(0) if function is None else torch.atleast_1d(function(x, *params))
+        return x.new_zeros(0) if function is None else function(x, *params).reshape(-1)
 
     def _lagrangian(self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, *params: torch.Tensor) -> torch.Tensor:
         rows = self._rows(self.c, x, *params) @ y + self._rows(self.g, x, *params) @ z
@@ -55,7 +55,11 @@ class _Calls:
         blocks = []
         for rows, k in ((self.c, y.size), (self.g, z.size)):
             none = rows is None
-            blocks.append(np.zeros((k, x.size)) if none else self._array(jacrev(lambda v, r=rows: self._rows(r, v, *self.params))(at)))
+            blocks.append(
+                np.zeros((k, x.size))
+                if none
+                else self._array(jacrev(lambda v, r=rows: self._rows(r, v, *self.params))(at))
+            )
         curvature = hessian(lambda v: self._lagrangian(v, ys, zs, *self.params))(at)
         return self._array(gradient), blocks[0], blocks[1], self._array(curvature)
 
@@ -67,7 +71,8 @@ class _Calls:
         def scalar(*params: torch.Tensor) -> torch.Tensor:
             slope = grad(lambda v: self._lagrangian(v, ys, zs, *params))(at)
             rows = self._rows(self.c, at, *params) @ uy + self._rows(self.g, at, *params) @ uz
-            return ws @ slope + rows + t * self._lagrangian(at, ys, zs, *params)
+            total: torch.Tensor = ws @ slope + rows + t * self._lagrangian(at, ys, zs, *params)
+            return total
 
         found = grad(scalar, argnums=tuple(range(len(self.params))))(*self.params)
         return np.concatenate([self._array(v).reshape(-1) for v in found])
@@ -83,13 +88,17 @@ class _Calls:
 
         if not self.params:
             return np.zeros(x.size), np.zeros(y.size), np.zeros(z.size), 0.0
-        _, out = jvp(moved, self.params, parts)
+        out: Any = jvp(moved, self.params, parts)[1]
         return self._array(out[0]), self._array(out[1]), self._array(out[2]), float(out[3])
+
+
+def _each(values: list[Any], single: bool) -> Any:
+    return values[0] if single else np.array(values)
 
 
 @dataclass
 class NonlinearSolution:
-    """Differentiable `x`, multipliers `y`, `z`, `z_box`, `objective`; `ok`, `status`, `verdict` and `iterations` of each element."""
+    """Differentiable `x`, multipliers `y`, `z`, `z_box`, `objective`; how each element went, and its `verdict`."""
 
     x: torch.Tensor
     y: torch.Tensor
@@ -166,8 +175,8 @@ class NonlinearLayer(torch.nn.Module):
         minimize f(x, *params)  s.t.  c(x, *params) = 0,  g(x, *params) <= 0,  lb <= x <= ub
 
     `f` returns a number, `c` and `g` vectors; all for one element, without a batch dimension, differentiable twice by
-    torch. The derivative of a local solution is that of the quadratic program with the Hessian of the Lagrangian over the
-    active rows; a point that is no minimum has the status `not_a_minimum` and no gradient.
+    torch. The derivative of a local solution is that of the quadratic program with the Hessian of the Lagrangian over
+    the active rows; a point that is no minimum has the status `not_a_minimum` and no gradient.
 
     Args:
         f, c, g: callables of `(x, *params)`.
@@ -252,14 +261,101 @@ class NonlinearLayer(torch.nn.Module):
             text = "; ".join(f"element {k}: {described(call.solved[k])}" for k, _ in failures[:8])
             raise SolveError(f"{len(failures)} of {size} smooth programs were not solved: {text}", failures)
         floating = [p for p in params if p.is_floating_point()]
-        like = floating[0] if floating else start.to(torch.get_default_dtype() if not start.is_floating_point() else start.dtype)
+        like = (
+            floating[0]
+            if floating
+            else start.to(torch.get_default_dtype() if not start.is_floating_point() else start.dtype)
+        )
         outputs = _Solve.apply(call, like.detach()[..., :0], *tensors, *params)
         if single:
             outputs = tuple(v[0] for v in outputs)
         if not full:
             return outputs[0]
-        each = lambda values: values[0] if single else np.array(values)  # noqa: E731
         ok = torch.tensor([local.ok for local in call.solved])
         status, verdict = ([getattr(local, name) for local in call.solved] for name in ("status", "verdict"))
         steps = [local.iterations for local in call.solved]
-        return NonlinearSolution(*outputs, ok[0] if single else ok, each(status), each(verdict), each(steps))
+        x, y, z, z_box, objective = outputs
+        return NonlinearSolution(
+            x,
+            y,
+            z,
+            z_box,
+            objective,
+            ok[0] if single else ok,
+            _each(status, single),
+            _each(verdict, single),
+            _each(steps, single),
+        )
+
+
+@dataclass
+class CvxpyNlpSolution:
+    """The differentiable `variables` that were asked for, and `ok`, `status`, `verdict` of each element."""
+
+    variables: tuple[torch.Tensor, ...]
+    ok: torch.Tensor
+    status: Any
+    verdict: Any
+
+
+class CvxpyNlp:
+    """A DNLP problem of CVXPY as a function of tensors: what `CvxpyLayer(nlp=True)` does."""
+
+    def __init__(self, nlp: Any, policy: int, on_untrusted: str, settings: dict[str, Any]) -> None:
+        self.nlp, self.policy, self.on_untrusted, self.settings = nlp, policy, on_untrusted, settings
+        self.memory: dict[Hashable, tuple[Array, Array, Array]] = {}
+
+    def __call__(self, params: Sequence[torch.Tensor], index: Sequence[Hashable] | None, full: bool) -> Any:
+        nlp = self.nlp
+        if len(params) != len(nlp.shapes):
+            raise ArgumentError(f"{len(params)} tensors were given for {len(nlp.shapes)} parameters")
+        size: int | None = None
+        flags, columns = [], []
+        for k, (p, shape) in enumerate(zip(params, nlp.shapes, strict=True)):
+            own = tuple(p.shape)
+            batched = own != shape
+            if batched and own[1:] != shape:
+                raise ArgumentError(f"parameter {k} has shape {own}, expected {shape}, or a batch of that")
+            if batched and size not in (None, own[0]):
+                raise ArgumentError(f"parameter {k} has a batch of {own[0]}, but another has one of {size}")
+            size = own[0] if batched else size
+            flags.append(batched)
+            # by columns, as CVXPY flattens
+            flat = p.reshape((own[0] if batched else 1, *shape))
+            columns.append(flat.permute(0, *range(len(shape), 0, -1)).reshape(flat.shape[0], -1))
+        count = 1 if size is None else size
+        if index is not None and len(index) != count:
+            raise ArgumentError(f"index has {len(index)} names for {count} elements")
+        call = _Call([], tuple(flags), self.policy, self.on_untrusted)
+        inputs = [c if b else c[0] for c, b in zip(columns, flags, strict=True)]
+        numbers = [c.detach().cpu().double().numpy() for c in columns]
+        for k in range(count):
+            theta = [c[k if b else 0] for c, b in zip(numbers, flags, strict=True)]
+            calls = nlp.at(theta)
+            known = self.memory.get(index[k]) if index is not None else None
+            x, multipliers = (nlp.start, None) if known is None else (known[0], known[1:])
+            local = _bpqp.solve_smooth(calls, x, multipliers, self.settings)
+            if known is not None and not local.ok:
+                local = _bpqp.solve_smooth(calls, nlp.start, None, self.settings)
+            if index is not None and local.ok:
+                self.memory[index[k]] = local.outputs()[:3]
+            call.calls.append(calls)
+            call.solved.append(local)
+        failures = [(k, local.status) for k, local in enumerate(call.solved) if not local.ok]
+        if failures and self.policy == POLICIES["raise"]:
+            text = "; ".join(f"element {k}: {described(call.solved[k])}" for k, _ in failures[:8])
+            raise SolveError(f"{len(failures)} of {count} problems were not solved: {text}", failures)
+        like = params[0] if params else torch.zeros(0, dtype=torch.float64)
+        x = _Solve.apply(call, like.detach().reshape(-1)[:0], None, None, *inputs)[0]
+        variables = []
+        for place, shape in nlp.outputs:
+            value = x[:, torch.as_tensor(place)].reshape(count, *reversed(shape))
+            value = value.permute(0, *range(len(shape), 0, -1))
+            variables.append(value[0] if size is None else value)
+        if not full:
+            return tuple(variables)
+        ok = torch.tensor([local.ok for local in call.solved])
+        status, verdict = ([getattr(local, name) for local in call.solved] for name in ("status", "verdict"))
+        return CvxpyNlpSolution(
+            tuple(variables), ok[0] if size is None else ok, _each(status, size is None), _each(verdict, size is None)
+        )
