@@ -210,3 +210,29 @@ def test_batches_matrices_and_what_is_refused() -> None:
     row = y >= 1
     with pytest.raises(bpqp.Error, match="no duals"):
         bt.CvxpyLayer(cp.Problem(cp.Minimize(y), [row]), [], [row.dual_variables[0]], nlp=True)
+
+
+@pytest.mark.parametrize("make", PROBLEMS)
+def test_jax_has_the_same_solutions_and_gradients(make) -> None:
+    need("jax")
+    import bpqp.jax as bj
+    import jax
+    import jax.numpy as jnp
+
+    problem, parameters, variables, values = make()
+    for p, v in zip(parameters, values, strict=True):
+        p.value = v
+    of_torch = bt.CvxpyLayer(problem, parameters, variables, nlp=True)
+    tensors = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in values]
+    found = of_torch(*tensors)
+    gradients = torch.autograd.grad(sum(v.sum() for v in found), tensors)
+    with jax.enable_x64(True):
+        layer = bj.CvxpyLayer(problem, parameters, variables, nlp=True)
+        arrays = [jnp.array(v, dtype=jnp.float64) for v in values]
+        for own, other in zip(layer(*arrays), found, strict=True):
+            np.testing.assert_allclose(own, other.detach().numpy(), atol=1e-8)
+        loss = jax.jit(jax.grad(lambda *a: sum(jnp.sum(v) for v in layer(*a)), argnums=tuple(range(len(arrays)))))
+        for own, other in zip(loss(*arrays), gradients, strict=True):
+            np.testing.assert_allclose(own, other.numpy(), atol=1e-6)
+        batch = layer(jnp.stack([arrays[0]] * 2), *arrays[1:], full=True)
+        assert batch.ok.tolist() == [True, True]

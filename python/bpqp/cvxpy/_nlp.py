@@ -6,14 +6,17 @@ Hessian of the Lagrangian in all of them at once. The columns of the parameters 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from .._engines import policy_code
 from .._errors import ArgumentError, UnsupportedError
+from .._nonlinear import checked_settings
 from .._types import Array
+from .._verdicts import check_choice
 
 _SIGNS = ("nonneg", "nonpos", "pos", "neg")
 # matrices of fewer variables are dense
@@ -73,11 +76,17 @@ class Nlp:
         self._below = np.flatnonzero((bounds.cl != bounds.cu) & np.isfinite(bounds.cu))
         self._cl, self._cu = bounds.cl, bounds.cu
         self.shapes = [p.shape for p in parameters]
+        # of the equalities and of the inequalities
+        self.counts = (self._equal.size, self._above.size + self._below.size)
 
     def at(self, values: Sequence[Array]) -> NlpCalls:
         """The program at these values of the parameters."""
         flat = [np.asarray(v, np.float64).flatten(order="F") for v in values]
-        return NlpCalls(self, np.concatenate(flat or [np.zeros(0)]))
+        return self.of(np.concatenate(flat or [np.zeros(0)]))
+
+    def of(self, theta: Array) -> NlpCalls:
+        """The same for all numbers of the parameters, one after the other by columns."""
+        return NlpCalls(self, theta)
 
     def full(self, x: Array, theta: Array) -> Array:
         out = np.empty(self._size)
@@ -114,6 +123,19 @@ def _start(v: Any) -> Array:
     out = np.where(low & high, 0.5 * (np.where(low, lb, 0) + np.where(high, ub, 0)), 0.0)
     out = np.where(low & ~high, np.where(low, lb, 0) + 1.0, out)
     return np.asarray(np.where(high & ~low, np.where(high, ub, 0) - 1.0, out))
+
+
+def compiled(
+    problem: Any,
+    parameters: Sequence[Any],
+    variables: Sequence[Any],
+    solver_args: Mapping[str, Any] | None,
+    on_failure: str,
+) -> tuple[Nlp, int, str, dict[str, Any]]:
+    """The compiled problem, and what is done about failures, about derivatives in doubt, and the settings."""
+    settings = dict(solver_args or {})
+    on_untrusted = check_choice(settings.pop("on_untrusted", "warn"))
+    return Nlp(problem, parameters, variables), policy_code(on_failure), on_untrusted, checked_settings(settings)
 
 
 class NlpCalls:

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from .._errors import DtypeError
+from .._errors import ArgumentError, DtypeError
 from .._types import OnFailure
+from ._nlp import CvxpyNlp
 from ._operator import OperatorSpec
 from ._primitives import solve_p
 from ._solve import split_status
@@ -37,8 +38,9 @@ class CvxpyLayer:
         layer = CvxpyLayer(problem, parameters=[A, b], variables=[x])
         (x_star,) = layer(A_array, b_array)
 
-    Under jit, vmap, grad, jacfwd, jacrev and hessian. Arguments are those of `bpqp.torch.CvxpyLayer`; under jit an
-    unsolved problem is the runtime error of JAX with the text of `bpqp.SolveError`.
+    Under jit, vmap, grad, jacfwd, jacrev and hessian (with `nlp=True` in reverse mode only, once). Arguments are
+    those of `bpqp.torch.CvxpyLayer`; under jit an unsolved problem is the runtime error of JAX with the text of
+    `bpqp.SolveError`.
     """
 
     def __init__(
@@ -53,7 +55,14 @@ class CvxpyLayer:
         solver_args: Mapping[str, Any] | None = None,
         *,
         on_failure: OnFailure = "raise",
+        nlp: bool = False,
     ) -> None:
+        self._nlp: CvxpyNlp | None = None
+        if nlp:
+            from ..cvxpy._nlp import compiled
+
+            self._nlp = CvxpyNlp(*compiled(problem, parameters, variables, solver_args, on_failure))
+            return
         from ..cvxpy import Canonical
         from ..cvxpy._operator import Operators
 
@@ -78,16 +87,16 @@ class CvxpyLayer:
 
         In the dtype of the first array; see `bpqp.torch.CvxpyLayer`.
         """
+        if self._nlp is not None:
+            if solver_args is not None:
+                raise ArgumentError("with nlp=True settings are given where the layer is made")
+            arrays = _arrays(params)
+            dtype = arrays[0].dtype if arrays else jnp.zeros(0).dtype
+            variables, codes = self._nlp([a.astype(dtype) for a in arrays])
+            code = codes[..., 0]
+            return CvxpySolution(variables, code < 2, code, codes[..., 1]) if full else variables
         operator = self._operators.get(solver_args)
-        if any(p is None for p in params):
-            raise DtypeError(f"parameter {[p is None for p in params].index(True)} is None: pass an array")
-        try:
-            arrays = [jnp.asarray(p) for p in params]
-        except (TypeError, ValueError) as error:
-            raise DtypeError(f"a parameter is no dense array: {error}") from error
-        for k, array in enumerate(arrays):
-            if array.dtype not in (jnp.float32, jnp.float64):
-                raise DtypeError(f"parameter {k} has dtype {array.dtype}: pass float32 or float64")
+        arrays = _arrays(params)
         batch = operator.check(arrays)
         dtype = np.dtype(arrays[0].dtype) if arrays else np.dtype(jnp.zeros(0).dtype)
         arrays = [a.astype(dtype) for a in arrays]
@@ -102,3 +111,16 @@ class CvxpyLayer:
             return variables
         status, ok = split_status(codes[..., 0])
         return CvxpySolution(variables, ok, status, codes[..., 2])
+
+
+def _arrays(params: Sequence[Any]) -> list[jax.Array]:
+    if any(p is None for p in params):
+        raise DtypeError(f"parameter {[p is None for p in params].index(True)} is None: pass an array")
+    try:
+        arrays = [jnp.asarray(p) for p in params]
+    except (TypeError, ValueError) as error:
+        raise DtypeError(f"a parameter is no dense array: {error}") from error
+    for k, array in enumerate(arrays):
+        if array.dtype not in (jnp.float32, jnp.float64):
+            raise DtypeError(f"parameter {k} has dtype {array.dtype}: pass float32 or float64")
+    return arrays

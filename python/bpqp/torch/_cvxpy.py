@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import torch
 
-from .._engines import policy_code
 from .._errors import ArgumentError, DtypeError
-from .._nonlinear import checked_settings
 from .._types import OnFailure
-from .._verdicts import check_choice
 from ._functions import Solve
 from ._memory import Memory
 from ._nonlinear import CvxpyNlp
@@ -67,8 +64,11 @@ class CvxpyLayer(torch.nn.Module):
         nlp: bool = False,
     ) -> None:
         super().__init__()
-        self._nlp = _nonlinear(problem, parameters, variables, solver_args, on_failure) if nlp else None
+        self._nlp: CvxpyNlp | None = None
         if nlp:
+            from ..cvxpy._nlp import compiled
+
+            self._nlp = CvxpyNlp(*compiled(problem, parameters, variables, solver_args, on_failure))
             return
         from ..cvxpy import Canonical
         from ..cvxpy._operator import Operators
@@ -163,17 +163,6 @@ class CvxpyLayer(torch.nn.Module):
         if batch is None:
             return CvxpySolution(variables, ok[0], status[0], call.solved)
         return CvxpySolution(variables, ok, np.array(status), call.solved)
-
-
-def _nonlinear(
-    problem: Any, parameters: Any, variables: Any, solver_args: Mapping[str, Any] | None, on_failure: str
-) -> CvxpyNlp:
-    from ..cvxpy._nlp import Nlp
-
-    settings = dict(solver_args or {})
-    on_untrusted = check_choice(settings.pop("on_untrusted", "warn"))
-    compiled = Nlp(problem, parameters, variables)
-    return CvxpyNlp(compiled, policy_code(on_failure), on_untrusted, checked_settings(settings))
 
 
 def _tensors(params: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
