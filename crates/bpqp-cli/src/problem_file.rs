@@ -48,7 +48,7 @@ pub struct ProblemFile {
     pub cotangent: Cotangent,
 }
 
-const FIELDS: [&str; 21] = [
+const FIELDS: [&str; 22] = [
     "P",
     "q",
     "G",

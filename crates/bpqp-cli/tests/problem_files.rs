@@ -119,6 +119,24 @@ fn a_problem_without_a_solution_exits_with_1_and_shows_the_proof() {
 }
 
 #[test]
+fn the_closest_feasible_program_is_shown_with_its_shift() {
+    let problem = r#"{"q": [0], "A": [[1], [2]], "b": [0, 6], "infeasible": "closest"}"#;
+    let (code, out) = json("solve", problem);
+    assert_eq!((code, &out["status"], &out["ok"]), (0, &Value::from("primal_infeasible"), &Value::from(true)));
+    let near = |v: &Value, expected: f64| v.as_f64().is_some_and(|v| (v - expected).abs() < 1e-12);
+    assert!(
+        near(&out["x"][0], 2.4) && near(&out["shift"]["A"][0], 2.4) && near(&out["shift"]["A"][1], -1.2),
+        "{out:#}"
+    );
+    let (code, text, _) = run(&["solve", "-"], problem);
+    assert!(code == 0 && text.contains("shifted") && text.contains("proof"), "{text}");
+    let (code, out) = json("grad", problem);
+    assert!(code == 0 && near(&out["b"][0], 0.2) && near(&out["b"][1], 0.4), "{out:#}");
+    let (code, _, error) = run(&["solve", "-"], r#"{"q": [0], "infeasible": "nearest"}"#);
+    assert!(code == 2 && error.contains("status, closest"), "{error}");
+}
+
+#[test]
 fn misuse_exits_with_2_and_names_file_field_index_and_value() {
     let cases: [(&str, &[&str]); 22] = [
         ("{", &["standard input", "not valid JSON", "line 1"]),
