@@ -32,6 +32,8 @@ from ._errors import (
     SolveError,
     UnsupportedError,
 )
+from ._files import ProblemFile, read_cbf, read_qps
+from ._prepared import QpSolver
 from ._results import ConicActive, ConicGradients, ConicTangents
 
 __all__ = [
@@ -50,6 +52,8 @@ __all__ = [
     "GradientWarning",
     "Gradients",
     "Info",
+    "ProblemFile",
+    "QpSolver",
     "Solution",
     "SolveError",
     "Tangents",
@@ -57,6 +61,8 @@ __all__ = [
     "__version__",
     "check_gradient",
     "from_solution",
+    "read_cbf",
+    "read_qps",
     "solve_conic",
     "solve_qp",
     "solvers",

@@ -181,9 +181,9 @@ class Solution(BaseSolution):
 
         Directions have the shapes of their arguments (without the batch dimension too); that of a `Factored` is one.
 
-        `one_sided`: the derivative in this direction alone, `lim (x(data + t d) - x(data))/t` for `t > 0`, which there is at
-        kinks too: where rows are weakly active it solves the quadratic program that says which of them hold. It is not
-        linear in the direction, so there is no one-sided `vjp`.
+        `one_sided`: the derivative in this direction alone, `lim (x(data + t d) - x(data))/t` for `t > 0`, which there
+        is at kinks too: where rows are weakly active it solves the quadratic program that says which of them hold. It
+        is not linear in the direction, so there is no one-sided `vjp`.
 
         Raises:
             ArgumentError: no direction, one of another shape than its argument, or of an argument that is absent.

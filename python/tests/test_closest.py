@@ -1,9 +1,8 @@
 """`infeasible="closest"`: the same two levels in every front end."""
 
+import bpqp
 import numpy as np
 import pytest
-
-import bpqp
 
 # x = 0 and x = 3, the second twice as strong; a second variable that the rows do not hold; G with one violated row
 A = np.array([[1.0, 0.0], [2.0, 0.0]])

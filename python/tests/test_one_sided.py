@@ -1,10 +1,9 @@
 """`jvp(..., one_sided=True)`: the derivative in one direction, at kinks too."""
 
+import bpqp
 import numpy as np
 import pytest
 from scipy import sparse
-
-import bpqp
 
 
 def test_at_a_kink_each_direction_has_its_own_derivative():
