@@ -36,10 +36,12 @@ fn a_file_is_solved_differentiated_and_checked() {
             serde_json::from_str::<Value>(&out).expect("JSON")
         };
         let solution = json("solve");
-        assert_eq!(solution["x"], serde_json::json!([1.5, 0.5]));
-        assert!((solution["objective"].as_f64().expect("a number") - 1.375).abs() < 1e-12, "{solution}");
+        let near = |value: &Value, expected: f64| (value.as_f64().expect("a number") - expected).abs() < 1e-12;
+        assert!(near(&solution["x"][0], 1.5) && near(&solution["x"][1], 0.5), "{solution}");
+        assert!(near(&solution["objective"], 1.375), "{solution}");
         // y follows the right-hand side, which is that of G x <= h with its sign turned
-        assert_eq!(json("grad")["h"], serde_json::json!([-1.0]));
+        let gradient = json("grad");
+        assert!(near(&gradient["h"][0], -1.0), "{gradient}");
         assert_eq!(json("check")["ok"], true);
     }
     let (code, out, err) =

@@ -164,8 +164,9 @@ impl<'a> File<'a> {
             if line.is_empty() || line.starts_with('*') {
                 continue;
             }
-            let data = line.starts_with([' ', '\t']);
-            if !data && !(file.section == Section::Sense && sense(line).is_some()) {
+            // a sense may stand in the first column, too
+            let data = line.starts_with([' ', '\t']) || file.section == Section::Sense && sense(line).is_some();
+            if !data {
                 file.open(line)?;
                 if file.section == Section::End {
                     return Ok(file);
