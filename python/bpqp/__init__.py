@@ -32,6 +32,7 @@ from ._errors import (
     SolveError,
     UnsupportedError,
 )
+from ._files import ProblemFile, read_cbf, read_qps
 from ._nonlinear import (
     Derivatives,
     LocalSolution,
@@ -41,6 +42,7 @@ from ._nonlinear import (
     from_local_solution,
     solve_nlp,
 )
+from ._prepared import QpSolver
 from ._results import ConicActive, ConicGradients, ConicTangents, Shift
 
 __all__ = [
@@ -64,6 +66,8 @@ __all__ = [
     "Nonlinear",
     "NonlinearGradients",
     "NonlinearTangents",
+    "ProblemFile",
+    "QpSolver",
     "Shift",
     "Solution",
     "SolveError",
@@ -73,6 +77,8 @@ __all__ = [
     "check_gradient",
     "from_local_solution",
     "from_solution",
+    "read_cbf",
+    "read_qps",
     "solve_conic",
     "solve_nlp",
     "solve_qp",

@@ -1,7 +1,8 @@
 //! `bpqp solve | grad | check FILE`.
 
 use crate::conic_file;
-use crate::problem_file::{self, FileError};
+use crate::problem_file::{self, FileError, ProblemFile};
+use crate::qps_file;
 use crate::unpack;
 use bpqp::{Certificate, Gradient, Hessian, Layer, Matrix, Solution, Wrt, check_gradient};
 use clap::Args;
@@ -17,8 +18,8 @@ pub(crate) const AGREEMENT: f64 = 1e-6;
 /// A problem file and how to print the result.
 #[derive(Debug, Args)]
 pub struct FileOptions {
-    /// The problem: JSON with P, q, G, h, A, b, lb, ub, cotangents dx, dy, ..., settings (- is standard input), or a conic
-    /// program as FILE.cbf or FILE.cbf.gz
+    /// The problem: JSON with P, q, G, h, A, b, lb, ub, cotangents dx, dy, ..., settings (- is standard input; `bpqp schema`
+    /// prints what there may be), an MPS or QPS file as FILE.mps or FILE.qps, or a conic program as FILE.cbf (.gz too)
     pub file: PathBuf,
     /// Print JSON for machines
     #[arg(long)]
@@ -60,9 +61,20 @@ impl FileOptions {
         CommandError::Library { file: self.file.display().to_string(), error }
     }
 
+    fn problem(&self) -> Result<ProblemFile, FileError> {
+        match qps_file::is_qps(&self.file) {
+            true => qps_file::read(&self.file, self.max_unpacked),
+            false => problem_file::read(&self.file),
+        }
+    }
+
     fn unsolved(&self, solution: &Solution) -> (String, ExitCode) {
-        let text = if self.json { pretty(&solution_json(solution)) } else { solution_text(solution) };
-        (text, failure())
+        (self.show(solution, solution.objective), failure())
+    }
+
+    /// A solution, with the objective of the file.
+    fn show(&self, solution: &Solution, objective: f64) -> String {
+        if self.json { pretty(&solution_json(solution, objective)) } else { solution_text(solution, objective) }
     }
 }
 
@@ -71,13 +83,12 @@ pub fn solve(options: &FileOptions) -> Outcome {
     if conic_file::is_conic(&options.file) {
         return conic_file::solve(options);
     }
-    let problem = problem_file::read(&options.file)?;
+    let problem = options.problem()?;
     let solution = problem.qp.solve(&problem.settings).map_err(|e| options.library(e))?;
     if !solution.ok() {
         return Ok(options.unsolved(&solution));
     }
-    let text = if options.json { pretty(&solution_json(&solution)) } else { solution_text(&solution) };
-    Ok((text, ExitCode::SUCCESS))
+    Ok((options.show(&solution, problem.objective(solution.objective)), ExitCode::SUCCESS))
 }
 
 /// `bpqp grad`.
@@ -85,7 +96,7 @@ pub fn grad(options: &FileOptions) -> Outcome {
     if conic_file::is_conic(&options.file) {
         return conic_file::grad(options);
     }
-    let problem = problem_file::read(&options.file)?;
+    let problem = options.problem()?;
     let mut layer = Layer::new(problem.qp, problem.settings).map_err(|e| options.library(e))?;
     layer.solve().map_err(|e| options.library(e))?;
     if !layer.solution().ok() {
@@ -111,7 +122,7 @@ pub fn check(options: &FileOptions) -> Outcome {
     if conic_file::is_conic(&options.file) {
         return conic_file::check(options);
     }
-    let problem = problem_file::read(&options.file)?;
+    let problem = options.problem()?;
     let solution = problem.qp.solve(&problem.settings).map_err(|e| options.library(e))?;
     if !solution.ok() {
         return Ok(options.unsolved(&solution));
@@ -145,10 +156,10 @@ pub fn check(options: &FileOptions) -> Outcome {
     Ok((text, code))
 }
 
-fn solution_json(s: &Solution) -> Value {
+fn solution_json(s: &Solution, objective: f64) -> Value {
     let r = &s.residuals;
     let mut out = json!({
-        "status": s.status.name(), "ok": s.ok(), "objective": s.objective,
+        "status": s.status.name(), "ok": s.ok(), "objective": objective,
         "x": s.x, "y": s.y, "z": s.z, "z_box": s.z_box,
         "verdict": s.verdict().name(),
         "residuals": {"primal": r.primal, "dual": r.dual, "complementarity": r.complementarity, "gap": r.gap},
@@ -170,14 +181,14 @@ fn certificate_json(certificate: &Certificate) -> Value {
     }
 }
 
-fn solution_text(s: &Solution) -> String {
+fn solution_text(s: &Solution, objective: f64) -> String {
     let mut text = format!("status     {}\nsolver     {}, {} iterations", s.status, s.info.solver, s.info.iterations);
     if let Some(certificate) = &s.info.certificate {
         let _ = write!(text, "\nproof      {}", certificate_json(certificate));
     }
     if s.ok() {
         let r = &s.residuals;
-        let _ = write!(text, "\nobjective  {}", s.objective);
+        let _ = write!(text, "\nobjective  {objective}");
         let _ = write!(text, "\nresiduals  primal {:.1e}, dual {:.1e}, gap {:.1e}", r.primal, r.dual, r.gap);
         let _ = write!(text, "\nverdict    {}", s.verdict());
         if let Some((a, g)) = s.shift() {

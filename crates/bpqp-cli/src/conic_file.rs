@@ -19,12 +19,7 @@ pub fn is_conic(file: &Path) -> bool {
 
 /// Reads a file, unpacked to at most `limit` megabytes if its name ends in `.gz`.
 pub fn read(file: &Path, limit: u64) -> Result<Cbf, FileError> {
-    let packed = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
-    let text = match packed {
-        true => std::fs::read(file).and_then(|bytes| unpack::text(&bytes, limit)),
-        false => std::fs::read_to_string(file),
-    };
-    cbf::parse(&text.map_err(|e| FileError::new(file, e))?).map_err(|e| FileError::new(file, e))
+    cbf::parse(&unpack::read(file, limit)?).map_err(|e| FileError::new(file, e))
 }
 
 fn solved(options: &FileOptions) -> Result<(Cbf, ConicSolution), crate::commands::CommandError> {

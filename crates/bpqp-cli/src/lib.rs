@@ -6,7 +6,9 @@ pub mod commands;
 pub mod conic_file;
 pub mod portfolio;
 pub mod problem_file;
+pub mod qps_file;
 pub mod schedule;
+pub mod schema;
 pub mod unique;
 pub mod unpack;
 

@@ -1,7 +1,8 @@
 //! The `bpqp` program.
 
-use bpqp_cli::{bench, commands, portfolio, say, schedule};
-use clap::{Parser, Subcommand};
+use bpqp_cli::{bench, commands, portfolio, say, schedule, schema};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
@@ -24,14 +25,29 @@ enum Command {
     /// Compare that gradient with finite differences
     Check(commands::FileOptions),
     Bench(bench::BenchOptions),
+    /// Print the JSON schema of problem files
+    Schema,
+    /// Print what completes this program's commands and options in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// A text for standard output with an exit code, or what the user should change.
+type Outcome = Result<(String, ExitCode), Box<dyn std::error::Error + Send + Sync>>;
+
+fn completions(shell: Shell) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Program::command(), "bpqp", &mut script);
+    Ok((String::from_utf8(script)?.trim_end().to_owned(), ExitCode::SUCCESS))
 }
 
 /// Exit code of misuse: a bad option, file or value.
 const MISUSE: u8 = 2;
 
 fn main() -> ExitCode {
-    // A command gives its text for standard output and its exit code, or says what the user should change.
-    let result: Result<(String, ExitCode), Box<dyn std::error::Error + Send + Sync>> = match Program::parse().command {
+    let result: Outcome = match Program::parse().command {
         Command::Portfolio(options) => match portfolio::run(&options) {
             Ok(text) => Ok((text, ExitCode::SUCCESS)),
             Err(error) => Err(error),
@@ -41,6 +57,8 @@ fn main() -> ExitCode {
         Command::Grad(options) => commands::grad(&options).map_err(Into::into),
         Command::Check(options) => commands::check(&options).map_err(Into::into),
         Command::Bench(options) => bench::run(&options).map_err(Into::into),
+        Command::Schema => Ok((schema::SCHEMA.trim_end().to_owned(), ExitCode::SUCCESS)),
+        Command::Completions { shell } => completions(shell),
     };
     match result {
         Ok((text, code)) => match writeln!(std::io::stdout(), "{text}") {

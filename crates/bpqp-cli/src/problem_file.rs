@@ -46,9 +46,21 @@ pub struct ProblemFile {
     pub settings: Settings,
     /// The cotangent: `dx` is all ones if absent, the others zero.
     pub cotangent: Cotangent,
+    /// The objective of the file is this constant plus, or where it asks for the maximum minus, that of `qp`.
+    pub constant: f64,
+    /// The file asks for the maximum.
+    pub maximize: bool,
 }
 
-const FIELDS: [&str; 22] = [
+impl ProblemFile {
+    /// The objective of the file at the objective of `qp`.
+    pub fn objective(&self, minimum: f64) -> f64 {
+        self.constant + if self.maximize { -minimum } else { minimum }
+    }
+}
+
+/// The fields of a problem file.
+pub const FIELDS: [&str; 22] = [
     "P",
     "q",
     "G",
@@ -123,7 +135,7 @@ pub fn parse(text: &str) -> Parsed<ProblemFile> {
         cotangent.objective = number("dobjective", v)?;
     }
     cotangent.validate(&qp).map_err(|e| e.to_string())?;
-    Ok(ProblemFile { qp, settings: settings(&fields)?, cotangent })
+    Ok(ProblemFile { qp, settings: settings(&fields)?, cotangent, constant: 0.0, maximize: false })
 }
 
 fn present<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {

@@ -1,10 +1,22 @@
 //! Files packed with gzip: all their members, and no more than a limit.
 
+use crate::problem_file::FileError;
 use flate2::read::MultiGzDecoder;
 use std::io::{Error, ErrorKind, Read};
+use std::path::Path;
 
 /// Megabytes that a packed file may unpack to, unless the user allows more: 3 MB of gzip can hold 3 GB of zeros.
 pub const MAX_UNPACKED: u64 = 512;
+
+/// The text of a file, unpacked to at most `limit` megabytes if its name ends in `.gz`.
+pub fn read(file: &Path, limit: u64) -> Result<String, FileError> {
+    let packed = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
+    let text = match packed {
+        true => std::fs::read(file).and_then(|bytes| text(&bytes, limit)),
+        false => std::fs::read_to_string(file),
+    };
+    text.map_err(|e| FileError::new(file, e))
+}
 
 /// The text of all members of a gzip file, at most `limit` megabytes.
 pub fn text(packed: &[u8], limit: u64) -> Result<String, Error> {

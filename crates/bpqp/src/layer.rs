@@ -221,6 +221,11 @@ impl Layer {
         self.derivatives()?.examine()
     }
 
+    /// The gradient of the last `vjp`.
+    pub fn gradient(&self) -> &Gradient {
+        &self.backward.gradient
+    }
+
     /// How far the last derivative may be trusted.
     pub fn verdict(&self) -> Verdict {
         self.backward.verdict

@@ -63,6 +63,7 @@ mod layer;
 mod matrix;
 mod one_sided;
 mod problem;
+pub mod qps;
 pub mod residuals;
 mod settings;
 pub mod smooth;

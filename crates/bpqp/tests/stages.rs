@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From what everything rests on to what users hold. `active` comes before `forward` because a solver may be an iteration
 /// on active sets.
-const ORDER: [&str; 27] = [
+const ORDER: [&str; 28] = [
     "status",
     "error",
     "interrupt",
@@ -33,6 +33,7 @@ const ORDER: [&str; 27] = [
     "given",
     "conic",
     "cbf",
+    "qps",
     "check",
 ];
 

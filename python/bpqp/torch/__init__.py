@@ -8,6 +8,7 @@ Tensors in, tensors out, in the dtype and on the device of `q`; the arithmetic i
 
 from .._core import Factored
 from . import _compiled as _compiled  # registers the operators
+from . import losses
 from ._conic import solve_conic
 from ._cvxpy import CvxpyLayer
 from ._layer import QpLayer
@@ -24,6 +25,7 @@ __all__ = [
     "NonlinearSolution",
     "QpLayer",
     "Solution",
+    "losses",
     "solve_conic",
     "solve_qp",
 ]

@@ -1,6 +1,6 @@
 //! The readers of the program under broken files.
 
-use bpqp::{Settings, cbf};
+use bpqp::{Settings, cbf, qps};
 use bpqp_cli::portfolio::model_file::Model;
 use bpqp_cli::portfolio::prices::Prices;
 use bpqp_cli::schedule::data::Days;
@@ -31,6 +31,14 @@ BCOORD\n2\n0 -1.0\n1 -3.0\n",
 CON\n9 4\nL= 2\nQR 3\nEXP 3\nL- 1\n\nPSDCON\n1\n1\n\nOBJFCOORD\n1\n0 0 0 1.5\n\nOBJACOORD\n1\n0 2.0\n\nOBJBCOORD\n7.0\n
 FCOORD\n1\n0 0 0 0 1.0\n\nACOORD\n3\n1 1 1.0\n2 0 2.0\n3 1 4.0\n\nBCOORD\n1\n5 3.0\n\nHCOORD\n1\n0 1 0 0 2.0\n\nDCOORD\n1\n0 0 0 5.0\n",
     "VER\n2\nOBJSENSE\nMAX\nVAR\n2 1\nF 2\nCON\n3 1\nQ 3\nOBJACOORD\n2\n0 1.0\n1 1.0\nACOORD\n2\n1 0 1.0\n2 1 1.0\nBCOORD\n1\n0 1.0\n",
+];
+
+const QPS: [&str; 2] = [
+    "NAME small one\nOBJSENSE\n    MAX\nROWS\n N cost\n E e1\n L l1\n G g1\n E e2\nCOLUMNS\n x cost 1.0 e1 1\n x l1 2 g1 3\n
+ y cost -2.5 e1 1\n z e2 1\nRHS\n RHS cost -4 e1 1\n RHS l1 5 g1 1\nRANGES\n R l1 2 g1 1\n R e2 -3\n
+BOUNDS\n UP B x -1\n FR B y\n LO B z 1\nQUADOBJ\n x x -2\n x y 1\n y y -4\nENDATA\n",
+    "NAME          QP\nROWS\n N  obj\n L  row one\nCOLUMNS\n    col a     obj       1.0            row one   1.0\n
+    col b     row one   2.0\nRHS\n    rhs       row one   4.0\nBOUNDS\n UP bnd       col a     3.0\nENDATA\n",
 ];
 
 const CSV: [&str; 2] = [
@@ -105,6 +113,7 @@ fn npz() -> Vec<u8> {
 pub enum Reader {
     Json,
     Cbf,
+    Qps,
     Gz,
     Csv,
     CsvGz,
@@ -118,9 +127,10 @@ pub enum Reader {
 const UNPACKED: u64 = 1;
 
 impl Reader {
-    pub const ALL: [Reader; 9] = [
+    pub const ALL: [Reader; 10] = [
         Reader::Json,
         Reader::Cbf,
+        Reader::Qps,
         Reader::Gz,
         Reader::Csv,
         Reader::CsvGz,
@@ -136,6 +146,7 @@ impl Reader {
         match self {
             Reader::Json => texts(&JSON),
             Reader::Cbf => texts(&CBF),
+            Reader::Qps => texts(&QPS),
             Reader::Gz => CBF.iter().map(|t| packed(t)).chain([[packed("VER\n"), packed("3\n")].concat()]).collect(),
             Reader::Csv => texts(&CSV),
             Reader::CsvGz => CSV.iter().map(|t| packed(t)).collect(),
@@ -162,6 +173,14 @@ impl Reader {
                 if problem.conic.n() + problem.conic.m() <= SMALL {
                     // a semidefinite cone may have no solver in this build
                     let _ = problem.conic.solve(&limits(&Settings::default()));
+                }
+                true
+            }),
+            Reader::Qps => qps::parse(&text).is_ok_and(|problem| {
+                let qp = &problem.qp;
+                if qp.n() + qp.n_equality() + qp.n_inequality() <= SMALL {
+                    qp.solve(&limits(&Settings::default()))
+                        .expect("a problem that was read can be given to the solver");
                 }
                 true
             }),
