@@ -41,7 +41,7 @@ fn numbers<'py>(name: &str, any: &Bound<'py, PyAny>, rank: usize) -> PyResult<Py
         return array.try_readonly().map_err(|e| misuse(format!("{name}: {e}")));
     }
     let convert = any.py().import("bpqp._arguments")?.getattr("as_array")?;
-    Ok(convert.call1((name, any, rank))?.extract::<PyReadonlyArrayDyn<'py, f64>>()?)
+    convert.call1((name, any, rank))?.extract::<PyReadonlyArrayDyn<'py, f64>>()
 }
 
 /// Its entries, if it has the shape that the problem has.
