@@ -17,11 +17,21 @@ pub(crate) struct RowScales {
     /// Largest diagonal entry of P, which bounds every entry of it.
     curvature: f64,
     diagonal: Vec<f64>,
+    /// The largest distance of a row or a bound from the origin.
+    reach: f64,
 }
 
 impl RowScales {
-    /// Takes the rows of `qp`; nothing is computed if they are the same matrix as before.
+    /// Takes the rows of `qp`, which are not measured again if they are the same matrix as before, and where they are.
     pub fn load(&mut self, qp: &Qp) {
+        self.load_rows(qp);
+        let finite = |v: f64| if v.is_finite() { v.abs() } else { 0.0 };
+        let part = |rhs: &[f64], norms: &[f64]| rhs.iter().zip(norms).fold(0.0_f64, |m, (v, n)| m.max(finite(*v) / n));
+        let rows = part(&qp.b, &self.equality).max(part(&qp.h, &self.norms));
+        self.reach = qp.lb.iter().chain(qp.ub.iter()).fold(rows, |m, v| m.max(finite(*v)));
+    }
+
+    fn load_rows(&mut self, qp: &Qp) {
         let same = self
             .of
             .as_ref()
@@ -39,8 +49,10 @@ impl RowScales {
     /// True if norms of rows and curvatures of variables are positive and within a factor `apart` of each other: then nothing has
     /// a unit far from the others.
     pub fn close(&self, apart: f64) -> bool {
-        let sizes = self.norms.iter().chain(&self.equality).chain(&self.diagonal);
-        let (low, high) = sizes.fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(*v), high.max(*v)));
+        let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
+        for sizes in [&self.norms, &self.equality, &self.diagonal] {
+            (low, high) = sizes.iter().fold((low, high), |(low, high), v| (low.min(*v), high.max(*v)));
+        }
         low > 0.0 && high <= apart * low
     }
 
@@ -55,11 +67,7 @@ impl RowScales {
     /// A length and a force that nothing in the problem exceeds: those of the point and those of the data, so that they mean
     /// something where the solution vanishes.
     pub fn of_data(&self, qp: &Qp, px: &[f64], x: &[f64]) -> (f64, f64) {
-        let finite = |v: f64| if v.is_finite() { v.abs() } else { 0.0 };
-        let part = |rhs: &[f64], norms: &[f64]| rhs.iter().zip(norms).fold(0.0_f64, |m, (v, n)| m.max(finite(*v) / n));
-        let bounds = |v: &[f64]| v.iter().fold(0.0_f64, |m, v| m.max(finite(*v)));
-        let rows = part(&qp.b, &self.equality).max(part(&qp.h, &self.norms));
-        let length = self.distance(qp, px, x).max(rows).max(bounds(&qp.lb)).max(bounds(&qp.ub));
+        let length = self.distance(qp, px, x).max(self.reach);
         (length, self.force(qp, px, x).max(self.curvature * length))
     }
 

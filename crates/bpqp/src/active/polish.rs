@@ -77,7 +77,7 @@ pub(crate) struct Polisher {
 }
 
 impl Polisher {
-    /// Polishes `point` on `active` for at most `rounds` rounds. On success both are replaced by the exact ones; else
+    /// Polishes `point` on `active` for at most `rounds` rounds, with `scales` of this problem. On success both are replaced by the exact ones; else
     /// both are left as they were and `verified` is false.
     pub fn polish(
         &mut self,
@@ -87,7 +87,6 @@ impl Polisher {
         point: &mut Point,
         active: &mut ActiveSet,
     ) -> PolishReport {
-        self.scales.load(qp);
         self.trial.clone_from(point);
         self.set.clone_from(active);
         let mut accuracy = f64::INFINITY;

@@ -8,7 +8,7 @@ use super::smoothed::Smoothed;
 use super::{Accuracy, At, BackwardQp, BackwardSolver};
 use crate::active::Rotation;
 use crate::active::{Newton, PolishReport, Polisher, Side};
-use crate::gradient::{Adjoint, Envelope, assemble};
+use crate::gradient::{Adjoint, Envelope, assemble, tame};
 use crate::kkt::KktCore;
 use crate::matrix::{Matrix, dot};
 use crate::settings::Backward;
@@ -292,7 +292,7 @@ impl Differentiator {
         // at x(mu) the objective is an ordinary function of x: no envelope theorem
         let envelope = Envelope { explicit: t, constraints: if self.smoothed.is_some() { 0.0 } else { t } };
         assemble(at.qp, point, &self.adjoint, wrt, envelope, out);
-        out.check_finite()?;
+        out.check_finite(tame(point, &self.adjoint, envelope))?;
         Ok(accuracy)
     }
 
