@@ -5,6 +5,7 @@
 //! singular Hessians and dependent rows; it shrinks with the complementarity (as in the proximal interior point of
 //! Schwan, Jiang, Kuhn, Jones 2023) and does not move the solution, since residuals are those of the problem itself.
 
+use super::bounds::Bounded;
 use super::newton::PrimalDual;
 use super::scaling::{INTERIOR_POINT, Scaling};
 use super::{ForwardHandle, ForwardSolver, Outcome, dual::DualHandle};
@@ -45,6 +46,7 @@ impl ForwardSolver for InteriorPoint {
                 return Ok(Box::new(Choice {
                     settings: settings.clone(),
                     dual: Some(handle),
+                    bounded: None,
                     general: None,
                     in_general: false,
                     told: None,
@@ -56,6 +58,7 @@ impl ForwardSolver for InteriorPoint {
         Ok(Box::new(Choice {
             settings: settings.clone(),
             dual: None,
+            bounded: None,
             general: None,
             in_general: false,
             told: None,
@@ -70,6 +73,8 @@ struct Choice {
     settings: Settings,
     qp: Qp,
     dual: Option<DualHandle>,
+    /// The problem that the general form is given, where some of its rows are bounds.
+    bounded: Option<Bounded>,
     general: Option<General>,
     /// The last solve ended in the general form, which otherwise still holds an earlier problem.
     in_general: bool,
@@ -108,7 +113,14 @@ impl ForwardHandle for Choice {
 
     fn tighten(&mut self, out: &mut Point) -> Option<Outcome> {
         match (&mut self.dual, &mut self.general) {
-            (_, Some(general)) if self.in_general => general.tighten(&self.settings, &self.deadline, out),
+            (_, Some(general)) if self.in_general => {
+                let mut outcome = general.tighten(&self.settings, &self.deadline, out)?;
+                if let Some(bounded) = &mut self.bounded {
+                    bounded.restore(out);
+                    bounded.restore_proof(&mut outcome.certificate);
+                }
+                Some(outcome)
+            }
             (Some(dual), _) => dual.tighten(&self.qp, out).or_else(|| Some(self.general_solve(out))),
             (None, _) => None,
         }
@@ -122,17 +134,22 @@ impl ForwardHandle for Choice {
 impl Choice {
     fn general_solve(&mut self, out: &mut Point) -> Outcome {
         self.in_general = true;
-        let reuse = self.general.as_mut().is_some_and(|general| general.update(&self.qp));
+        self.bounded = Bounded::of(&self.qp, self.bounded.take());
+        let qp = self.bounded.as_ref().map_or(&self.qp, |bounded| &bounded.qp);
+        let reuse = self.general.as_mut().is_some_and(|general| general.update(qp));
         if !reuse {
             self.general = None;
         }
         if self.general.is_none() {
-            self.general = General::new(&self.qp).ok();
+            self.general = General::new(qp).ok();
         }
-        match &mut self.general {
-            Some(general) => general.solve(&self.settings, &self.deadline, out),
-            None => failed(0),
+        let Some(general) = &mut self.general else { return failed(0) };
+        let mut outcome = general.solve(&self.settings, &self.deadline, out);
+        if let Some(bounded) = &mut self.bounded {
+            bounded.restore(out);
+            bounded.restore_proof(&mut outcome.certificate);
         }
+        outcome
     }
 }
 

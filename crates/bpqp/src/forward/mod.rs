@@ -2,6 +2,7 @@
 
 mod active_set;
 mod admm;
+mod bounds;
 mod clarabel;
 mod dual;
 mod interior_point;

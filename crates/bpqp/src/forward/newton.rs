@@ -208,7 +208,7 @@ impl PrimalDual {
         // late in a linear program the slacks span ten orders of magnitude, and an unrefined step ruins the iterate
         let diagonals = (&self.dx_diag[..], &self.dc_diag[..]);
         if kkt.refines() {
-            kkt.solve(&mut self.w, &mut self.v);
+            kkt.solve_step(&mut self.w, &mut self.v);
         } else {
             self.refiner.step(kkt, qp.kkt(), diagonals, &mut self.w, &mut self.v);
         }

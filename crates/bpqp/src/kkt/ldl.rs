@@ -287,6 +287,23 @@ impl Ldl {
         }
     }
 
+    /// `r -= K x` for the symmetric matrix with this pattern and these values.
+    pub fn subtract_product(&self, values: &[f64], x: &[f64], r: &mut [f64]) {
+        let (col_ptr, row_idx) = (self.col_ptr(), self.row_idx());
+        for j in 0..x.len() {
+            let range = col_ptr[j]..col_ptr[j + 1];
+            let (rows, values) = (&row_idx[range.clone()], &values[range]);
+            let (xj, mut sum) = (x[j], 0.0);
+            for (&i, v) in rows.iter().zip(values) {
+                sum += v * x[i];
+                r[i] -= v * xj;
+            }
+            // the diagonal, which is stored in every column, was counted twice
+            let diagonal = if rows.first() == Some(&j) { values.first() } else { values.last() };
+            r[j] -= sum - diagonal.copied().unwrap_or(0.0) * xj;
+        }
+    }
+
     /// `r -= K x` and `size += |K| |x|` for the symmetric matrix with this pattern and these values.
     pub fn residual(&self, values: &[f64], x: &[f64], r: &mut [f64], size: &mut [f64]) {
         let (col_ptr, row_idx) = (self.col_ptr(), self.row_idx());

@@ -70,6 +70,11 @@ pub trait KktFactor: Send {
     /// Solves in place: right-hand sides in, `w` and `v` out. Pinned entries and removed rows come out as 0.
     fn solve(&mut self, w: &mut [f64], v: &mut [f64]);
 
+    /// The same for a Newton step, which need not be more accurate than what the next iteration corrects.
+    fn solve_step(&mut self, w: &mut [f64], v: &mut [f64]) {
+        self.solve(w, v);
+    }
+
     /// True if [`solve`](Self::solve) itself refines its solution against the system as stated.
     fn refines(&self) -> bool {
         false

@@ -38,6 +38,8 @@ const LIMIT: f64 = 60.0;
 const REFINEMENTS: usize = 10;
 /// Componentwise backward error that counts as rounding.
 const ROUNDING: f64 = 4.0 * f64::EPSILON;
+/// Residual of a Newton step relative to its right-hand side that needs no refinement.
+const STEP_RESIDUAL: f64 = 1e-10;
 /// Refinement stops when a step shrinks the residual by less than this.
 const STALL: f64 = 0.8;
 
@@ -192,12 +194,15 @@ impl SparseKkt {
     fn largest_schur(&mut self) -> f64 {
         let (n, col_ptr, row_idx) = (self.n, self.ldl.col_ptr(), self.ldl.row_idx());
         self.r.fill(0.0);
+        // of variables their pivot, of rows 0
+        self.size.fill(0.0);
         let variables = self.ldl.place().iter().zip(&self.analysis.diagonal_at).take(n);
         variables.for_each(|(&p, &at)| self.size[p] = self.exact[at].max(SCHUR_DELTA));
         for j in 0..self.r.len() {
             for k in col_ptr[j]..col_ptr[j + 1] {
-                let (variable, row) = (row_idx[k].min(j), row_idx[k].max(j));
-                if variable < n && row >= n {
+                let i = row_idx[k];
+                let (variable, row) = if self.size[i] > 0.0 { (i, j) } else { (j, i) };
+                if self.size[variable] > 0.0 && self.size[row] == 0.0 {
                     self.r[row] += self.exact[k] * self.exact[k] / self.size[variable];
                 }
             }
@@ -321,28 +326,11 @@ impl KktFactor for SparseKkt {
     }
 
     fn solve(&mut self, w: &mut [f64], v: &mut [f64]) {
-        let (n, m) = (self.n, self.m);
-        // along the face nothing resists
-        self.face.project_off(w);
-        let place = self.ldl.place();
-        self.rhs.fill(0.0);
-        for i in 0..n + m {
-            let p = place[i];
-            if !self.pinned[p] {
-                self.rhs[p] = self.scale[i] * if i < n { w[i] } else { v[i - n] };
-            }
-        }
-        let error = self.refine(true);
-        if error > SHARPEN && self.sharp != Sharp::Useless {
-            self.sharpen(error);
-        }
-        let place = self.ldl.place();
-        for i in 0..n + m {
-            let p = place[i];
-            let value = if self.pinned[p] { 0.0 } else { self.scale[i] * self.best[p] };
-            *(if i < n { &mut w[i] } else { &mut v[i - n] }) = value;
-        }
-        self.face.project_off(w);
+        self.solve_within(0.0, w, v);
+    }
+
+    fn solve_step(&mut self, w: &mut [f64], v: &mut [f64]) {
+        self.solve_within(STEP_RESIDUAL, w, v);
     }
 
     fn refines(&self) -> bool {
@@ -370,17 +358,59 @@ impl KktFactor for SparseKkt {
 }
 
 impl SparseKkt {
-    /// Solves `exact x = rhs` into `best` with the regularized factor, anew or from `x`; returns the error that is left.
+    /// Solves; refines where the residual of the first solution is above `enough` of the right-hand side.
+    fn solve_within(&mut self, enough: f64, w: &mut [f64], v: &mut [f64]) {
+        let (n, m) = (self.n, self.m);
+        // along the face nothing resists
+        self.face.project_off(w);
+        let place = self.ldl.place();
+        self.rhs.fill(0.0);
+        for i in 0..n + m {
+            let p = place[i];
+            if !self.pinned[p] {
+                self.rhs[p] = self.scale[i] * if i < n { w[i] } else { v[i - n] };
+            }
+        }
+        // also when its residual is above the right-hand side: then x is large and the residual is its rounding
+        self.x.copy_from_slice(&self.rhs);
+        self.ldl.solve(&mut self.x);
+        let done = enough > 0.0 && self.is_enough(enough);
+        let error = if done { 0.0 } else { self.refine(true) };
+        if error > SHARPEN && self.sharp != Sharp::Useless {
+            self.sharpen(error);
+        }
+        let place = self.ldl.place();
+        for i in 0..n + m {
+            let p = place[i];
+            let value = if self.pinned[p] { 0.0 } else { self.scale[i] * self.best[p] };
+            *(if i < n { &mut w[i] } else { &mut v[i - n] }) = value;
+        }
+        self.face.project_off(w);
+    }
+
+    /// Takes `x` as `best` if its residual is at most that share of the right-hand side, in the weights of the rows.
+    fn is_enough(&mut self, share: f64) -> bool {
+        self.r.copy_from_slice(&self.rhs);
+        self.ldl.subtract_product(&self.exact, &self.x, &mut self.r);
+        let (mut left, mut whole) = (0.0_f64, 0.0_f64);
+        for ((r, b), w) in self.r.iter().zip(&self.rhs).zip(&self.weight) {
+            // NaN stays
+            left += (r * w).powi(2);
+            whole += (b * w).powi(2);
+        }
+        let enough = left <= share * share * whole;
+        if enough {
+            self.best.copy_from_slice(&self.x);
+        }
+        enough
+    }
+
+    /// Improves `x`, the first solution of `exact x = rhs` or a later one, into `best`; returns the error that is left.
     ///
     /// Stops when the componentwise backward error `|r| / (|K||x| + |b|)` (Arioli, Demmel & Duff, "Solving sparse
     /// linear systems with sparse backward error", 1989) is at rounding level, or the residual no longer shrinks: then
     /// either the accuracy is reached or the system is inconsistent, where further steps only inflate `x`.
     fn refine(&mut self, fresh: bool) -> f64 {
-        if fresh {
-            // also when its residual is above the right-hand side: then x is large and the residual is its rounding
-            self.x.copy_from_slice(&self.rhs);
-            self.ldl.solve(&mut self.x);
-        }
         let mut rounded = self.measure();
         if fresh {
             self.scales = self.block_norms(&self.size);

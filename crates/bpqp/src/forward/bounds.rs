@@ -1,0 +1,119 @@
+//! Rows with one entry are bounds, and a solver has less to factor: `v x_j <= h` is `x_j <= h/v`, or `x_j >= h/v` where v is
+//! negative. The point that comes back has the multipliers of the rows as they were given.
+
+use crate::residuals::Point;
+use crate::{Certificate, Csc, Matrix, Qp};
+use std::sync::Arc;
+
+const NONE: usize = usize::MAX;
+
+/// A problem without the rows of `G` that are bounds.
+pub(super) struct Bounded {
+    /// The rows that were taken apart.
+    of: Arc<Matrix>,
+    /// Row, column and entry of those that are bounds; the others.
+    single: Vec<(usize, usize, f64)>,
+    kept: Vec<usize>,
+    /// The row that is the bound of each variable and its entry, where it is tighter than the variable's own.
+    lower: Vec<(usize, f64)>,
+    upper: Vec<(usize, f64)>,
+    pub qp: Qp,
+    /// `h`, `lb`, `ub` of the problem before the last one: whoever has the last one has let go of them.
+    spare: [Arc<[f64]>; 3],
+    z: Vec<f64>,
+}
+
+/// The numbers of a vector that nobody else has; of another vector of that length, otherwise.
+fn own(v: &mut Arc<[f64]>, len: usize) -> &mut [f64] {
+    if v.len() != len || Arc::get_mut(v).is_none() {
+        *v = vec![0.0; len].into();
+    }
+    Arc::get_mut(v).unwrap_or(&mut [])
+}
+
+impl Bounded {
+    /// Of a problem with sparse rows of which some have one entry; `None` of any other, and where such rows contradict each
+    /// other or a bound: the proof of that is theirs. What `last` found out about the same matrix is not looked for again.
+    pub fn of(qp: &Qp, last: Option<Bounded>) -> Option<Self> {
+        let Matrix::Sparse(g) = &*qp.g else { return None };
+        let last = last.filter(|last| Arc::ptr_eq(&last.of, &qp.g));
+        let mut out = match last {
+            Some(last) => last,
+            None => Self::apart(qp, g)?,
+        };
+        out.lower.fill((NONE, 1.0));
+        out.upper.fill((NONE, 1.0));
+        let qp_of = &mut out.qp;
+        for (own, spare) in [&mut qp_of.h, &mut qp_of.lb, &mut qp_of.ub].into_iter().zip(&mut out.spare) {
+            std::mem::swap(own, spare);
+        }
+        let n = qp.n();
+        let (h, lb, ub) = (own(&mut qp_of.h, out.kept.len()), own(&mut qp_of.lb, n), own(&mut qp_of.ub, n));
+        h.iter_mut().zip(&out.kept).for_each(|(h, &i)| *h = qp.h[i]);
+        lb.copy_from_slice(&qp.lb);
+        ub.copy_from_slice(&qp.ub);
+        for &(i, j, v) in &out.single {
+            let (bound, up) = (qp.h[i] / v, v > 0.0);
+            if up && bound < ub[j] {
+                (ub[j], out.upper[j]) = (bound, (i, v));
+            } else if !up && bound > lb[j] {
+                (lb[j], out.lower[j]) = (bound, (i, -v));
+            }
+        }
+        if lb.iter().zip(&*ub).any(|(lb, ub)| lb > ub) {
+            return None;
+        }
+        (qp_of.p, qp_of.q, qp_of.a, qp_of.b) = (qp.p.clone(), qp.q.clone(), qp.a.clone(), qp.b.clone());
+        Some(out)
+    }
+
+    fn apart(qp: &Qp, g: &Csc) -> Option<Self> {
+        let mut entries = vec![0; g.nrows()];
+        g.indices().iter().for_each(|&i| entries[i] += 1);
+        let mut single: Vec<(usize, usize, f64)> =
+            g.triplets().filter(|&(i, _, v)| entries[i] == 1 && v != 0.0).collect();
+        if single.is_empty() {
+            return None;
+        }
+        single.sort_unstable_by_key(|(i, _, _)| *i);
+        single.iter().for_each(|&(i, _, _)| entries[i] = NONE);
+        let kept: Vec<usize> = (0..g.nrows()).filter(|&i| entries[i] != NONE).collect();
+        let mut place = vec![NONE; g.nrows()];
+        kept.iter().enumerate().for_each(|(k, &i)| place[i] = k);
+        let rest: Vec<_> =
+            g.triplets().filter(|(i, _, _)| place[*i] != NONE).map(|(i, j, v)| (place[i], j, v)).collect();
+        let rest = Csc::from_triplets(kept.len(), g.ncols(), &rest).ok()?;
+        let (of, n) = (qp.g.clone(), qp.n());
+        let mut qp = Qp { g: Arc::new(Matrix::Sparse(rest)), ..qp.clone() };
+        qp.analysis = Default::default();
+        let (lower, upper) = (vec![(NONE, 1.0); n], vec![(NONE, 1.0); n]);
+        let spare = [0; 3].map(|_| Arc::from([]));
+        Some(Bounded { of, single, kept, lower, upper, qp, spare, z: Vec::new() })
+    }
+
+    /// Gives a point the rows that were taken out of the problem.
+    pub fn restore(&mut self, point: &mut Point) {
+        // a solver that failed may have written nothing
+        if point.z.len() != self.kept.len() {
+            return;
+        }
+        self.z.clear();
+        self.z.resize(self.of.nrows(), 0.0);
+        self.kept.iter().zip(&point.z).for_each(|(&i, z)| self.z[i] = *z);
+        for ((z, lower), upper) in point.z_box.iter_mut().zip(&self.lower).zip(&self.upper) {
+            let (row, v) = if *z > 0.0 { *upper } else { *lower };
+            if *z != 0.0 && row != NONE {
+                self.z[row] = z.abs() / v;
+                *z = 0.0;
+            }
+        }
+        std::mem::swap(&mut self.z, &mut point.z);
+    }
+
+    /// The same of a proof.
+    pub fn restore_proof(&mut self, certificate: &mut Option<Certificate>) {
+        if let Some(Certificate::PrimalInfeasible(point)) = certificate {
+            self.restore(point);
+        }
+    }
+}
