@@ -5,7 +5,7 @@ use crate::cones::blocks;
 use crate::kkt::Units;
 use crate::matrix::{dot, nan_max, norm_inf};
 use crate::residuals::Point;
-use crate::thresholds::PROOF_ROUNDING;
+use crate::thresholds::{PROOF_REACH, PROOF_ROUNDING};
 
 /// A proof that there is no solution.
 #[derive(Debug, Clone, PartialEq)]
@@ -222,23 +222,44 @@ fn primal_violation(qp: &Qp, p: &Point) -> f64 {
             violation = nan_max(violation, share(dual.distance(y), norm_inf(y)));
         }
     }
-    // what rounding of the data and of the variables could repair is no contradiction
-    let lengths = natural_lengths(qp);
-    let repair: f64 = lengths.iter().zip(&size).map(|(x, size)| x * size).sum();
-    over(violation, value - PROOF_ROUNDING * repair, terms)
+    // what rounding of the data and of the variables could repair is no contradiction, nor is what points of ordinary size
+    // satisfy
+    let asked = asked_lengths(qp);
+    let own = qp.p.diagonal().into_iter().zip(qp.q.iter()).map(|(p, q)| if p > 0.0 { (q / p).abs() } else { 0.0 });
+    let bounds = qp.lb.iter().zip(qp.ub.iter()).map(|(l, u)| finite(*l).max(finite(*u)));
+    let natural = own.zip(bounds.clone()).map(|(own, bound)| own.max(bound)).zip(&asked);
+    let natural = natural.map(|(x, asked)| if x > 0.0 { x } else { *asked });
+    let repair: f64 = natural.zip(&size).map(|(x, size)| x * size).sum();
+    value -= PROOF_ROUNDING * repair;
+    let within: f64 = bounds.zip(&asked).zip(&r).map(|((bound, asked), r)| bound.max(*asked) * r.abs()).sum();
+    nan_max(over(violation, value, terms), ACCEPT * PROOF_REACH * over_value(within, value))
 }
 
-/// What each variable may be expected to be: the size of its bounds, of the point at which its own curvature balances its
-/// own force, or, where neither says anything, of the largest that a row asks for.
-fn natural_lengths(qp: &Qp) -> Vec<f64> {
-    let finite = |v: f64| if v.is_finite() { v.abs() } else { 0.0 };
-    let mut norms = vec![0.0_f64; qp.n_equality() + qp.n_inequality() + qp.n_cone()];
-    qp.kkt().for_each_row_entry(|i, _, v| norms[i] = norms[i].max(v.abs()));
-    let rhs = qp.b.iter().chain(qp.h.iter()).chain(qp.d.iter());
-    let asked = rhs.zip(&norms).filter(|(_, n)| **n > 0.0).fold(0.0_f64, |m, (v, n)| m.max(finite(*v) / n));
-    let own = qp.p.diagonal().into_iter().zip(qp.q.iter()).map(|(p, q)| if p > 0.0 { finite(q / p) } else { 0.0 });
-    let bounds = qp.lb.iter().zip(qp.ub.iter()).map(|(l, u)| finite(*l).max(finite(*u)));
-    own.zip(bounds).map(|(own, bound)| own.max(bound)).map(|x| if x > 0.0 { x } else { asked }).collect()
+fn finite(v: f64) -> f64 {
+    if v.is_finite() { v.abs() } else { 0.0 }
+}
+
+/// A part over a value that has to be positive.
+fn over_value(part: f64, value: f64) -> f64 {
+    if value > 0.0 { part / value } else { f64::INFINITY }
+}
+
+/// What the rows ask each variable to be: the largest right-hand side over its entry in that row, or, where all of its rows
+/// have none, the largest of all, in equilibrated units.
+fn asked_lengths(qp: &Qp) -> Vec<f64> {
+    let rhs: Vec<f64> = qp.b.iter().chain(qp.h.iter()).chain(qp.d.iter()).map(|v| finite(*v)).collect();
+    let mut units = Units::default();
+    units.load(qp.kkt(), (&vec![0.0; qp.n()], &vec![0.0; rhs.len()]));
+    let one = |unit: f64| if unit.is_finite() { unit } else { 1.0 };
+    let (mut asked, mut norms) = (vec![0.0_f64; qp.n()], vec![0.0_f64; rhs.len()]);
+    qp.kkt().for_each_row_entry(|i, j, v| {
+        if v != 0.0 {
+            asked[j] = asked[j].max(rhs[i] / v.abs());
+            norms[i] = norms[i].max(v.abs() * one(units.w()[j]));
+        }
+    });
+    let all = rhs.iter().zip(&norms).filter(|(_, n)| **n > 0.0).fold(0.0_f64, |m, (v, n)| m.max(v / n));
+    asked.iter().zip(units.w()).map(|(asked, w)| if *asked > 0.0 { *asked } else { all * one(*w) }).collect()
 }
 
 /// Along an approximate direction the objective falls until a row or the curvature stops it; that is as far out in the units
