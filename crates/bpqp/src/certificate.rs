@@ -216,10 +216,12 @@ fn primal_violation(qp: &Qp, p: &Point) -> f64 {
     qp.c.tmul_add(1.0, &p.y_cone, &mut r);
     qp.c.transposed_magnitudes_add(&magnitudes(&p.y_cone), &mut size);
     let mut violation = relative(&r, &size);
+    let mut off = vec![0.0; qp.cones.len()];
     for (k, rows) in blocks(&qp.cones) {
         if let Some(dual) = qp.cones[k].dual() {
             let y = &p.y_cone[rows];
-            violation = nan_max(violation, share(dual.distance(y), norm_inf(y)));
+            off[k] = dual.distance(y);
+            violation = nan_max(violation, share(off[k], norm_inf(y)));
         }
     }
     // what rounding of the data and of the variables could repair is no contradiction, nor is what points of ordinary size
@@ -231,7 +233,11 @@ fn primal_violation(qp: &Qp, p: &Point) -> f64 {
     let natural = natural.map(|(x, asked)| if x > 0.0 { x } else { *asked });
     let repair: f64 = natural.zip(&size).map(|(x, size)| x * size).sum();
     value -= PROOF_ROUNDING * repair;
-    let within: f64 = bounds.zip(&asked).zip(&r).map(|((bound, asked), r)| bound.max(*asked) * r.abs()).sum();
+    let reach: Vec<f64> = bounds.zip(&asked).map(|(bound, asked)| bound.max(*asked)).collect();
+    let mut within: f64 = reach.iter().zip(&r).map(|(x, r)| x * r.abs()).sum();
+    let mut slack = magnitudes(&qp.d);
+    qp.c.magnitudes_add(&reach, &mut slack);
+    blocks(&qp.cones).for_each(|(k, rows)| within += off[k] * norm_inf(&slack[rows]));
     nan_max(over(violation, value, terms), ACCEPT * PROOF_REACH * over_value(within, value))
 }
 
@@ -297,7 +303,9 @@ fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
     qp.c.mul_add(-1.0, &d, &mut cd);
     qp.c.magnitudes_add(&length, &mut size);
     for (k, rows) in blocks(&qp.cones) {
-        violation = nan_max(violation, share(qp.cones[k].distance(&cd[rows.clone()]), norm_inf(&size[rows])));
+        // what a direction is off by sideways a curved boundary costs its square
+        let off = share(qp.cones[k].distance(&cd[rows.clone()]), norm_inf(&size[rows]));
+        violation = nan_max(violation, if qp.cones[k].is_polyhedral() { off } else { off.sqrt() });
     }
     let terms = qp.q.iter().zip(&length).map(|(q, d)| q.abs() * d).sum();
     over(violation, -dot(&qp.q, &d), terms)

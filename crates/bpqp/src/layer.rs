@@ -5,9 +5,11 @@ use crate::backward::{Accuracy, Differentiator};
 use crate::closest::{self, Closest};
 use crate::derivatives::{Derivatives, Workspace};
 use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet, rays};
+use crate::interrupt::Watch;
 use crate::kkt::negative_curvature;
 use crate::residuals::{Point, ResidualWork, residuals, total_complementarity};
 use crate::solution::Nearest;
+use crate::thresholds::LOOSE_ROW;
 use crate::{
     Certificate, Cotangent, Deadline, Error, Gradient, Infeasible, Qp, Residuals, Settings, Solution, SolutionTangent,
     Solver, Status, Tangent, Verdict, Wrt,
@@ -63,6 +65,8 @@ pub struct Layer {
     free: ActiveSet,
     /// Where the polish of a curved program failed: how far the point that is shown is off.
     loss: f64,
+    /// The last result was not verified, and some row of it is off in its own units.
+    loose: bool,
 }
 
 impl Layer {
@@ -101,6 +105,7 @@ impl Layer {
             rows: RowCheck::default(),
             free: ActiveSet::default(),
             loss: f64::INFINITY,
+            loose: false,
             settings,
         })
     }
@@ -267,7 +272,22 @@ impl Layer {
 
     fn forward(&mut self, warm: Option<&Point>) -> Result<(), Error> {
         let deadline = self.settings.deadline();
-        self.backward.differentiator.polisher.deadline.clone_from(&deadline);
+        let watch = Watch::new(&deadline);
+        self.forward_until(warm, &deadline)?;
+        drop(watch);
+        if deadline.passed() {
+            // what broke down because the time was up says nothing of the problem
+            self.chain.iter_mut().for_each(|(_, handle)| *handle = None);
+            (self.convex, self.loaded) = (None, false);
+            if matches!(self.solution.status, Status::NumericalFailure | Status::IterationLimit) {
+                self.solution.status = Status::TimeLimit;
+            }
+        }
+        Ok(())
+    }
+
+    fn forward_until(&mut self, warm: Option<&Point>, deadline: &Deadline) -> Result<(), Error> {
+        self.backward.differentiator.polisher.deadline.clone_from(deadline);
         self.solution.info.certificate = None;
         self.solution.info.polished = false;
         self.solution.info.raw = None;
@@ -302,7 +322,7 @@ impl Layer {
                 (self.solution.info.solver, self.solution.info.iterations) = (name, 0);
                 return self.finish_without(Status::TimeLimit, None);
             };
-            handle.end_by(&deadline);
+            handle.end_by(deadline);
             let outcome = handle.solve(warm, &mut self.trial);
             self.solution.info.solver = name;
             self.solution.info.iterations = outcome.iterations;
@@ -328,7 +348,7 @@ impl Layer {
                     self.adopt(&first)?;
                     self.solution.info.iterations = iterations;
                 }
-                if self.solve_to_the_last_digits(k, &deadline)? {
+                if self.solve_to_the_last_digits(k, deadline)? {
                     return Ok(());
                 }
             }
@@ -339,7 +359,7 @@ impl Layer {
             if late {
                 break;
             }
-            if self.solution.status.ok() && (self.solution.info.polished || plain(&self.solution) <= PLAIN) {
+            if self.solution.status.ok() && (self.solution.info.polished || (plain(&self.solution) <= PLAIN && !self.loose)) {
                 break;
             }
             if k + 1 < self.chain.len() {
@@ -348,7 +368,7 @@ impl Layer {
         }
         if self.curved()
             && self.solution.status == Status::NumericalFailure
-            && let Some((status, certificate)) = rays::proof(&self.solution.qp, &self.settings, &deadline)?
+            && let Some((status, certificate)) = rays::proof(&self.solution.qp, &self.settings, deadline)?
         {
             return self.finish_without(status, Some(certificate));
         }
@@ -489,6 +509,14 @@ impl Layer {
         self.rows.holds(&solution.qp, (&solution.at, &self.work), &self.free, scales, tolerance)
     }
 
+    /// Every condition holds, each in its own units, as far as a solution may be told by them.
+    fn every_row_holds(&mut self) -> bool {
+        let solution = &self.solution;
+        let tolerance = Tolerance { absolute: 0.0, primal: LOOSE_ROW, dual: LOOSE_ROW, homogeneous: 0.0 };
+        let scales = &self.backward.differentiator.polisher.scales;
+        self.rows.holds(&solution.qp, (&solution.at, &self.work), &self.free, scales, tolerance)
+    }
+
     /// Judges a solver's result; true if it settles the matter.
     fn accept(&mut self, outcome: Outcome) -> Result<bool, Error> {
         if let Some(certificate) = outcome.certificate {
@@ -505,7 +533,9 @@ impl Layer {
         }
         self.polish_trial(REPAIR_ROUNDS)?;
         let (eps_abs, eps_rel) = (self.settings.eps_abs, self.settings.eps_rel);
-        let off = self.settings.polish && !self.solution.info.polished && !self.every_constraint_holds();
+        let unverified = self.settings.polish && !self.solution.info.polished;
+        let off = unverified && !self.every_constraint_holds();
+        self.loose = unverified && !off && !self.every_row_holds();
         let solution = &mut self.solution;
         // without the polish the caller wants the solver's own iterate, at the solver's own tolerance
         solution.status = if off {
@@ -513,7 +543,7 @@ impl Layer {
         } else if solution.residuals.within(eps_abs, eps_rel, 1.0)
             || (!self.settings.polish && outcome.status == Status::Solved && solution.residuals.known())
         {
-            Status::Solved
+            if self.loose { Status::SolvedInaccurate } else { Status::Solved }
         } else if solution.residuals.within(eps_abs, eps_rel, INACCURATE) {
             Status::SolvedInaccurate
         } else if outcome.status.ok() {

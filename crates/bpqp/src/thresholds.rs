@@ -50,3 +50,13 @@ pub(crate) const PROOF_ROUNDING: f64 = 1e-13;
 /// variables to be by this much: multipliers that cancel only nearly leave a combined row of small entries, which points far
 /// enough out satisfy. A solution that is larger than all its data is that of a system of a condition of this size.
 pub(crate) const PROOF_REACH: f64 = 1e8;
+
+/// A point whose active set could not be verified is a solution where every condition holds to this part of the terms that
+/// cancel in it: norms over all rows let those of small units drown.
+pub(crate) const LOOSE_ROW: f64 = 1e-5;
+
+/// Curvatures of cones within this factor of 1, in the units of slacks and multipliers, make no system ill-conditioned.
+pub(crate) const EXTREME_CURVATURE: f64 = 1e8;
+/// A solution of curved cones that what is left of its equations moves by more than this part of its length is none: an
+/// optimum that is not attained, for one, beyond which the equations vanish.
+pub(crate) const LOST: f64 = 1e-3;
