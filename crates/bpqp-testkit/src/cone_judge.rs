@@ -49,8 +49,9 @@ impl PlantedCones {
     pub fn new(rng: &mut Rng, spread: i32) -> Result<Self, bpqp::Error> {
         let n = 1 + rng.below(5);
         let small = |rng: &mut Rng| rng.below(5) as f64 - 2.0;
-        let mut power =
-            |rng: &mut Rng| if spread == 0 { 1.0 } else { f64::from(rng.below(2 * spread as usize + 1) as i32 - spread).exp2() };
+        let mut power = |rng: &mut Rng| {
+            if spread == 0 { 1.0 } else { f64::from(rng.below(2 * spread as usize + 1) as i32 - spread).exp2() }
+        };
         let rank = if rng.below(3) == 0 { rng.below(n + 1) } else { n };
         let factor: Vec<Vec<f64>> = (0..n).map(|_| (0..rank).map(|_| small(rng)).collect()).collect();
         let inner = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -122,9 +123,8 @@ impl PlantedCones {
         let entries = |m: &[Vec<f64>]| -> Vec<(usize, usize, f64)> {
             m.iter().enumerate().flat_map(|(i, r)| r.iter().enumerate().map(move |(j, v)| (i, j, *v))).collect()
         };
-        let p: Vec<Vec<f64>> = (0..n)
-            .map(|i| (0..n).map(|j| objective * p[i][j] / unit[i] / unit[j]).collect())
-            .collect();
+        let p: Vec<Vec<f64>> =
+            (0..n).map(|i| (0..n).map(|j| objective * p[i][j] / unit[i] / unit[j]).collect()).collect();
         q.iter_mut().zip(&unit).for_each(|(q, u)| *q *= objective / u);
         let upper: Vec<_> = entries(&p).into_iter().filter(|(i, j, v)| i <= j && *v != 0.0).collect();
         let a = Csc::from_triplets(rows.len(), n, &entries(&rows))?;
@@ -175,7 +175,8 @@ impl PlantedCones {
         }
         let right = self.change(&g);
         let size = right.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
-        let got: Vec<f64> = gradients[0].q.iter().flatten().zip(&self.unit).map(|(v, u)| v * self.objective / u).collect();
+        let got: Vec<f64> =
+            gradients[0].q.iter().flatten().zip(&self.unit).map(|(v, u)| v * self.objective / u).collect();
         let agrees = got.len() == n && got.iter().zip(&right).all(|(a, b)| (a - b).abs() <= 1e-5 * size + 1e-8);
         let wrong = (!agrees).then(|| format!("dq = {got:?}, right is {right:?}, in units"));
         (said, true, wrong)

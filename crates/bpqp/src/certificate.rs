@@ -224,6 +224,11 @@ fn primal_violation(qp: &Qp, p: &Point) -> f64 {
             violation = nan_max(violation, share(off[k], norm_inf(y)));
         }
     }
+    let plain = over(violation, value, terms);
+    if plain.is_nan() || plain > ACCEPT {
+        // no units need to be known
+        return plain;
+    }
     // what rounding of the data and of the variables could repair is no contradiction, nor is what points of ordinary size
     // satisfy
     let asked = asked_lengths(qp);

@@ -65,8 +65,6 @@ pub struct Layer {
     free: ActiveSet,
     /// Where the polish of a curved program failed: how far the point that is shown is off.
     loss: f64,
-    /// The last result was not verified, and some row of it is off in its own units.
-    loose: bool,
 }
 
 impl Layer {
@@ -105,7 +103,6 @@ impl Layer {
             rows: RowCheck::default(),
             free: ActiveSet::default(),
             loss: f64::INFINITY,
-            loose: false,
             settings,
         })
     }
@@ -359,7 +356,7 @@ impl Layer {
             if late {
                 break;
             }
-            if self.solution.status.ok() && (self.solution.info.polished || (plain(&self.solution) <= PLAIN && !self.loose)) {
+            if self.solution.status.ok() && (self.solution.info.polished || plain(&self.solution) <= PLAIN) {
                 break;
             }
             if k + 1 < self.chain.len() {
@@ -535,7 +532,7 @@ impl Layer {
         let (eps_abs, eps_rel) = (self.settings.eps_abs, self.settings.eps_rel);
         let unverified = self.settings.polish && !self.solution.info.polished;
         let off = unverified && !self.every_constraint_holds();
-        self.loose = unverified && !off && !self.every_row_holds();
+        let loose = unverified && !off && !self.every_row_holds();
         let solution = &mut self.solution;
         // without the polish the caller wants the solver's own iterate, at the solver's own tolerance
         solution.status = if off {
@@ -543,7 +540,7 @@ impl Layer {
         } else if solution.residuals.within(eps_abs, eps_rel, 1.0)
             || (!self.settings.polish && outcome.status == Status::Solved && solution.residuals.known())
         {
-            if self.loose { Status::SolvedInaccurate } else { Status::Solved }
+            if loose { Status::SolvedInaccurate } else { Status::Solved }
         } else if solution.residuals.within(eps_abs, eps_rel, INACCURATE) {
             Status::SolvedInaccurate
         } else if outcome.status.ok() {

@@ -11,8 +11,8 @@
 //! end, and its stationarity is exact by construction.
 
 use super::Outcome;
-use crate::kkt::{CholeskyScratch, KktCore, Matrices, RangeSpace, solve_lower, solve_lower_transposed};
 use crate::interrupt::late;
+use crate::kkt::{CholeskyScratch, KktCore, Matrices, RangeSpace, solve_lower, solve_lower_transposed};
 use crate::matrix::{dot, gemv, gemv_t, norm_inf, solve_lower_columns};
 use crate::{Certificate, Deadline, Point, Qp, Settings, Status};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
