@@ -49,7 +49,7 @@ impl PlantedCones {
     pub fn new(rng: &mut Rng, spread: i32) -> Result<Self, bpqp::Error> {
         let n = 1 + rng.below(5);
         let small = |rng: &mut Rng| rng.below(5) as f64 - 2.0;
-        let mut power = |rng: &mut Rng| {
+        let power = |rng: &mut Rng| {
             if spread == 0 { 1.0 } else { f64::from(rng.below(2 * spread as usize + 1) as i32 - spread).exp2() }
         };
         let rank = if rng.below(3) == 0 { rng.below(n + 1) } else { n };
