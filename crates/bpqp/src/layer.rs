@@ -9,7 +9,6 @@ use crate::interrupt::Watch;
 use crate::kkt::negative_curvature;
 use crate::residuals::{Point, ResidualWork, residuals, total_complementarity};
 use crate::solution::Nearest;
-use crate::thresholds::LOOSE_ROW;
 use crate::{
     Certificate, Cotangent, Deadline, Error, Gradient, Infeasible, Qp, Residuals, Settings, Solution, SolutionTangent,
     Solver, Status, Tangent, Verdict, Wrt,
@@ -506,14 +505,6 @@ impl Layer {
         self.rows.holds(&solution.qp, (&solution.at, &self.work), &self.free, scales, tolerance)
     }
 
-    /// Every condition holds, each in its own units, as far as a solution may be told by them.
-    fn every_row_holds(&mut self) -> bool {
-        let solution = &self.solution;
-        let tolerance = Tolerance { absolute: 0.0, primal: LOOSE_ROW, dual: LOOSE_ROW, homogeneous: 0.0 };
-        let scales = &self.backward.differentiator.polisher.scales;
-        self.rows.holds(&solution.qp, (&solution.at, &self.work), &self.free, scales, tolerance)
-    }
-
     /// Judges a solver's result; true if it settles the matter.
     fn accept(&mut self, outcome: Outcome) -> Result<bool, Error> {
         if let Some(certificate) = outcome.certificate {
@@ -532,7 +523,6 @@ impl Layer {
         let (eps_abs, eps_rel) = (self.settings.eps_abs, self.settings.eps_rel);
         let unverified = self.settings.polish && !self.solution.info.polished;
         let off = unverified && !self.every_constraint_holds();
-        let loose = unverified && !off && !self.every_row_holds();
         let solution = &mut self.solution;
         // without the polish the caller wants the solver's own iterate, at the solver's own tolerance
         solution.status = if off {
@@ -540,7 +530,7 @@ impl Layer {
         } else if solution.residuals.within(eps_abs, eps_rel, 1.0)
             || (!self.settings.polish && outcome.status == Status::Solved && solution.residuals.known())
         {
-            if loose { Status::SolvedInaccurate } else { Status::Solved }
+            Status::Solved
         } else if solution.residuals.within(eps_abs, eps_rel, INACCURATE) {
             Status::SolvedInaccurate
         } else if outcome.status.ok() {

@@ -51,10 +51,6 @@ pub(crate) const PROOF_ROUNDING: f64 = 1e-13;
 /// enough out satisfy. A solution that is larger than all its data is that of a system of a condition of this size.
 pub(crate) const PROOF_REACH: f64 = 1e8;
 
-/// A point whose active set could not be verified is a solution where every condition holds to this part of the terms that
-/// cancel in it: norms over all rows let those of small units drown.
-pub(crate) const LOOSE_ROW: f64 = 1e-3;
-
 /// Curvatures of cones within this factor of 1, in the units of slacks and multipliers, make no system ill-conditioned.
 pub(crate) const EXTREME_CURVATURE: f64 = 1e8;
 /// A solution of curved cones that what is left of its equations moves by more than this part of its length is none: an
