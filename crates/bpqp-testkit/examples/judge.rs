@@ -1,11 +1,12 @@
 //! The exact judge by hand:
 //!
-//! `cargo run --release -p bpqp-testkit --example judge -- [COUNT] [SEED] [solver=NAME] [form=factored] [mode=jvp|second] [warm]`
+//! `cargo run --release -p bpqp-testkit --example judge -- [COUNT] [SEED] [solver=NAME] [form=factored] [mode=jvp|second] [warm] [cones]`
 //!
 //! Prints every wrong answer with its seed, and the share of each verdict by kind of optimum and spread of the units.
 
 use bpqp::{Settings, Solver};
 use bpqp_testkit::Rng;
+use bpqp_testkit::cone_judge::PlantedCones;
 use bpqp_testkit::judge::{How, Kind, Mode, condition, judge};
 use bpqp_testkit::planted::{Form, Planted};
 use std::collections::BTreeMap;
@@ -23,6 +24,9 @@ fn main() {
     };
     let factored = option("form=").is_some();
     let warm = std::env::args().any(|a| a == "warm");
+    if std::env::args().any(|a| a == "cones") {
+        return cones(first..first + count);
+    }
     let mut table: BTreeMap<(Kind, i32, String), BTreeMap<String, usize>> = BTreeMap::new();
     let (mut wrong, mut judged, mut worst) = (0, 0, 0.0_f64);
     for seed in first..first + count {
@@ -56,4 +60,24 @@ fn main() {
     }
     println!("largest condition of a regular problem {worst:.1e}");
     println!("{wrong} wrong of {judged}");
+}
+
+/// The judge of second-order cones.
+fn cones(seeds: std::ops::Range<u64>) {
+    let mut table: BTreeMap<(bool, i32), BTreeMap<String, usize>> = BTreeMap::new();
+    for seed in seeds {
+        let spread = [0, 0, 4, 10][(seed % 4) as usize];
+        let planted = PlantedCones::new(&mut Rng::new(seed), spread).expect("finite numbers");
+        let (said, regular, wrong) = planted.judge();
+        let said = if let Some(why) = &wrong {
+            println!("seed {seed} 2^{spread} {said}: {why}");
+            format!("WRONG {said}")
+        } else {
+            said
+        };
+        *table.entry((regular, spread)).or_default().entry(said).or_default() += 1;
+    }
+    for ((regular, spread), row) in &table {
+        println!("{} 2^{spread}: {row:?}", if *regular { "regular" } else { "kink, face or dependent" });
+    }
 }

@@ -4,6 +4,7 @@
 
 pub mod collection;
 pub mod collections;
+pub mod cone_judge;
 pub mod conic_run;
 pub mod conic_value;
 pub mod data;
@@ -13,6 +14,7 @@ pub mod flat;
 pub mod hard;
 pub mod hock_schittkowski;
 pub mod hostile;
+pub mod isotone;
 pub mod judge;
 pub mod memory;
 pub mod mutate;

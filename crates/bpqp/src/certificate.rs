@@ -5,7 +5,7 @@ use crate::cones::blocks;
 use crate::kkt::Units;
 use crate::matrix::{dot, nan_max, norm_inf};
 use crate::residuals::Point;
-use crate::thresholds::PROOF_ROUNDING;
+use crate::thresholds::{PROOF_REACH, PROOF_ROUNDING};
 
 /// A proof that there is no solution.
 #[derive(Debug, Clone, PartialEq)]
@@ -216,29 +216,61 @@ fn primal_violation(qp: &Qp, p: &Point) -> f64 {
     qp.c.tmul_add(1.0, &p.y_cone, &mut r);
     qp.c.transposed_magnitudes_add(&magnitudes(&p.y_cone), &mut size);
     let mut violation = relative(&r, &size);
+    let mut off = vec![0.0; qp.cones.len()];
     for (k, rows) in blocks(&qp.cones) {
         if let Some(dual) = qp.cones[k].dual() {
             let y = &p.y_cone[rows];
-            violation = nan_max(violation, share(dual.distance(y), norm_inf(y)));
+            off[k] = dual.distance(y);
+            violation = nan_max(violation, share(off[k], norm_inf(y)));
         }
     }
-    // what rounding of the data and of the variables could repair is no contradiction
-    let lengths = natural_lengths(qp);
-    let repair: f64 = lengths.iter().zip(&size).map(|(x, size)| x * size).sum();
-    over(violation, value - PROOF_ROUNDING * repair, terms)
+    let plain = over(violation, value, terms);
+    if plain.is_nan() || plain > ACCEPT {
+        // no units need to be known
+        return plain;
+    }
+    // what rounding of the data and of the variables could repair is no contradiction, nor is what points of ordinary size
+    // satisfy
+    let asked = asked_lengths(qp);
+    let own = qp.p.diagonal().into_iter().zip(qp.q.iter()).map(|(p, q)| if p > 0.0 { (q / p).abs() } else { 0.0 });
+    let bounds = qp.lb.iter().zip(qp.ub.iter()).map(|(l, u)| finite(*l).max(finite(*u)));
+    let natural = own.zip(bounds.clone()).map(|(own, bound)| own.max(bound)).zip(&asked);
+    let natural = natural.map(|(x, asked)| if x > 0.0 { x } else { *asked });
+    let repair: f64 = natural.zip(&size).map(|(x, size)| x * size).sum();
+    value -= PROOF_ROUNDING * repair;
+    let reach: Vec<f64> = bounds.zip(&asked).map(|(bound, asked)| bound.max(*asked)).collect();
+    let mut within: f64 = reach.iter().zip(&r).map(|(x, r)| x * r.abs()).sum();
+    let mut slack = magnitudes(&qp.d);
+    qp.c.magnitudes_add(&reach, &mut slack);
+    blocks(&qp.cones).for_each(|(k, rows)| within += off[k] * norm_inf(&slack[rows]));
+    nan_max(over(violation, value, terms), ACCEPT * PROOF_REACH * over_value(within, value))
 }
 
-/// What each variable may be expected to be: the size of its bounds, of the point at which its own curvature balances its
-/// own force, or, where neither says anything, of the largest that a row asks for.
-fn natural_lengths(qp: &Qp) -> Vec<f64> {
-    let finite = |v: f64| if v.is_finite() { v.abs() } else { 0.0 };
-    let mut norms = vec![0.0_f64; qp.n_equality() + qp.n_inequality() + qp.n_cone()];
-    qp.kkt().for_each_row_entry(|i, _, v| norms[i] = norms[i].max(v.abs()));
-    let rhs = qp.b.iter().chain(qp.h.iter()).chain(qp.d.iter());
-    let asked = rhs.zip(&norms).filter(|(_, n)| **n > 0.0).fold(0.0_f64, |m, (v, n)| m.max(finite(*v) / n));
-    let own = qp.p.diagonal().into_iter().zip(qp.q.iter()).map(|(p, q)| if p > 0.0 { finite(q / p) } else { 0.0 });
-    let bounds = qp.lb.iter().zip(qp.ub.iter()).map(|(l, u)| finite(*l).max(finite(*u)));
-    own.zip(bounds).map(|(own, bound)| own.max(bound)).map(|x| if x > 0.0 { x } else { asked }).collect()
+fn finite(v: f64) -> f64 {
+    if v.is_finite() { v.abs() } else { 0.0 }
+}
+
+/// A part over a value that has to be positive.
+fn over_value(part: f64, value: f64) -> f64 {
+    if value > 0.0 { part / value } else { f64::INFINITY }
+}
+
+/// What the rows ask each variable to be: the largest right-hand side over its entry in that row, or, where all of its rows
+/// have none, the largest of all, in equilibrated units.
+fn asked_lengths(qp: &Qp) -> Vec<f64> {
+    let rhs: Vec<f64> = qp.b.iter().chain(qp.h.iter()).chain(qp.d.iter()).map(|v| finite(*v)).collect();
+    let mut units = Units::default();
+    units.load(qp.kkt(), (&vec![0.0; qp.n()], &vec![0.0; rhs.len()]));
+    let one = |unit: f64| if unit.is_finite() { unit } else { 1.0 };
+    let (mut asked, mut norms) = (vec![0.0_f64; qp.n()], vec![0.0_f64; rhs.len()]);
+    qp.kkt().for_each_row_entry(|i, j, v| {
+        if v != 0.0 {
+            asked[j] = asked[j].max(rhs[i] / v.abs());
+            norms[i] = norms[i].max(v.abs() * one(units.w()[j]));
+        }
+    });
+    let all = rhs.iter().zip(&norms).filter(|(_, n)| **n > 0.0).fold(0.0_f64, |m, (v, n)| m.max(v / n));
+    asked.iter().zip(units.w()).map(|(asked, w)| if *asked > 0.0 { *asked } else { all * one(*w) }).collect()
 }
 
 /// Along an approximate direction the objective falls until a row or the curvature stops it; that is as far out in the units
@@ -276,7 +308,9 @@ fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
     qp.c.mul_add(-1.0, &d, &mut cd);
     qp.c.magnitudes_add(&length, &mut size);
     for (k, rows) in blocks(&qp.cones) {
-        violation = nan_max(violation, share(qp.cones[k].distance(&cd[rows.clone()]), norm_inf(&size[rows])));
+        // what a direction is off by sideways a curved boundary costs its square
+        let off = share(qp.cones[k].distance(&cd[rows.clone()]), norm_inf(&size[rows]));
+        violation = nan_max(violation, if qp.cones[k].is_polyhedral() { off } else { off.sqrt() });
     }
     let terms = qp.q.iter().zip(&length).map(|(q, d)| q.abs() * d).sum();
     over(violation, -dot(&qp.q, &d), terms)

@@ -1,5 +1,6 @@
 //! What ends a running solve from outside: a flag, and the time.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -50,6 +51,39 @@ impl Deadline {
     pub fn left(&self) -> Option<Duration> {
         self.at.map(|at| at.saturating_duration_since(Instant::now()))
     }
+}
+
+thread_local! {
+    /// The deadline of the solve that runs on this thread.
+    static WATCHED: RefCell<Option<Deadline>> = const { RefCell::new(None) };
+}
+
+/// While it lives the long factorizations of this thread look at a deadline, and break down once it has passed. What they
+/// leave is of no use: whoever keeps something of them asks [`late`] first.
+pub(crate) struct Watch(Option<Deadline>);
+
+impl Watch {
+    /// Without a limit nobody looks.
+    pub fn new(deadline: &Deadline) -> Self {
+        let limited = deadline.at.is_some() || deadline.interrupt.is_some();
+        Watch(WATCHED.with(|watched| watched.replace(limited.then(|| deadline.clone()))))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        WATCHED.with(|watched| watched.replace(self.0.take()));
+    }
+}
+
+/// True if a solve that may have to end runs on this thread.
+pub(crate) fn watched() -> bool {
+    WATCHED.with(|watched| watched.borrow().is_some())
+}
+
+/// True if the solve that runs on this thread has to end.
+pub(crate) fn late() -> bool {
+    WATCHED.with(|watched| watched.borrow().as_ref().is_some_and(Deadline::passed))
 }
 
 /// Two are equal if they are one flag.

@@ -5,6 +5,7 @@ use crate::backward::{Accuracy, Differentiator};
 use crate::closest::{self, Closest};
 use crate::derivatives::{Derivatives, Workspace};
 use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet, rays};
+use crate::interrupt::Watch;
 use crate::kkt::negative_curvature;
 use crate::residuals::{Point, ResidualWork, residuals, total_complementarity};
 use crate::solution::Nearest;
@@ -267,7 +268,22 @@ impl Layer {
 
     fn forward(&mut self, warm: Option<&Point>) -> Result<(), Error> {
         let deadline = self.settings.deadline();
-        self.backward.differentiator.polisher.deadline.clone_from(&deadline);
+        let watch = Watch::new(&deadline);
+        self.forward_until(warm, &deadline)?;
+        drop(watch);
+        if deadline.passed() {
+            // what broke down because the time was up says nothing of the problem
+            self.chain.iter_mut().for_each(|(_, handle)| *handle = None);
+            (self.convex, self.loaded) = (None, false);
+            if matches!(self.solution.status, Status::NumericalFailure | Status::IterationLimit) {
+                self.solution.status = Status::TimeLimit;
+            }
+        }
+        Ok(())
+    }
+
+    fn forward_until(&mut self, warm: Option<&Point>, deadline: &Deadline) -> Result<(), Error> {
+        self.backward.differentiator.polisher.deadline.clone_from(deadline);
         self.solution.info.certificate = None;
         self.solution.info.polished = false;
         self.solution.info.raw = None;
@@ -302,7 +318,7 @@ impl Layer {
                 (self.solution.info.solver, self.solution.info.iterations) = (name, 0);
                 return self.finish_without(Status::TimeLimit, None);
             };
-            handle.end_by(&deadline);
+            handle.end_by(deadline);
             let outcome = handle.solve(warm, &mut self.trial);
             self.solution.info.solver = name;
             self.solution.info.iterations = outcome.iterations;
@@ -328,7 +344,7 @@ impl Layer {
                     self.adopt(&first)?;
                     self.solution.info.iterations = iterations;
                 }
-                if self.solve_to_the_last_digits(k, &deadline)? {
+                if self.solve_to_the_last_digits(k, deadline)? {
                     return Ok(());
                 }
             }
@@ -348,7 +364,7 @@ impl Layer {
         }
         if self.curved()
             && self.solution.status == Status::NumericalFailure
-            && let Some((status, certificate)) = rays::proof(&self.solution.qp, &self.settings, &deadline)?
+            && let Some((status, certificate)) = rays::proof(&self.solution.qp, &self.settings, deadline)?
         {
             return self.finish_without(status, Some(certificate));
         }
@@ -505,7 +521,8 @@ impl Layer {
         }
         self.polish_trial(REPAIR_ROUNDS)?;
         let (eps_abs, eps_rel) = (self.settings.eps_abs, self.settings.eps_rel);
-        let off = self.settings.polish && !self.solution.info.polished && !self.every_constraint_holds();
+        let unverified = self.settings.polish && !self.solution.info.polished;
+        let off = unverified && !self.every_constraint_holds();
         let solution = &mut self.solution;
         // without the polish the caller wants the solver's own iterate, at the solver's own tolerance
         solution.status = if off {

@@ -599,3 +599,12 @@ fn hundreds_of_random_problems_are_solved_and_differentiated() {
     }
     assert!(compared >= 150, "{compared} compared");
 }
+
+#[test]
+fn an_optimum_that_is_not_attained_has_no_exact_gradient() {
+    // min z with (x, 1, z) in the exponential cone: 0, for x to minus infinity
+    let a = Csc::from_triplets(3, 2, &[(0, 0, -1.0), (2, 1, -1.0)]).expect("in range");
+    let problem = Conic::new(None, vec![0.0, 1.0], a, vec![0.0, 1.0, 0.0], vec![Cone::Exponential]).expect("valid");
+    let solution = problem.solve(&Settings::default()).expect("valid");
+    assert_ne!(solution.verdict(), Verdict::Exact, "{:?}", solution.x);
+}

@@ -2,6 +2,7 @@
 
 use bpqp::{Settings, Solver};
 use bpqp_testkit::Rng;
+use bpqp_testkit::cone_judge::PlantedCones;
 use bpqp_testkit::judge::{How, Kind, Mode, judge};
 use bpqp_testkit::planted::{Form, Planted};
 
@@ -63,4 +64,29 @@ fn nor_by_any_solver() {
     for solver in Solver::ALL {
         judge_all(4001..=4200, |seed| How { settings: Settings { solver, ..Settings::default() }, ..plain(seed) });
     }
+}
+
+#[test]
+fn what_was_wrong_once() {
+    // contradictions that points of ordinary size satisfy; a weakly active row of a solution that vanishes
+    for seed in [572_211, 590_199, 765_863, 246_583, 590_218] {
+        let spread = [0, 0, 10, 30][(seed % 4) as usize];
+        let planted = Planted::new(&mut Rng::new(seed), spread);
+        let result = judge(&planted, &plain(seed)).expect("the truth is known");
+        assert_eq!(result.wrong, None, "seed {seed}: {}", result.said);
+    }
+}
+
+#[test]
+fn nor_of_second_order_cones() {
+    let (mut regular, mut exactly) = (0, 0);
+    for seed in 1001..=1300 {
+        let spread = [0, 0, 4, 10][(seed % 4) as usize];
+        let planted = PlantedCones::new(&mut Rng::new(seed), spread).expect("finite numbers");
+        let (said, is_regular, wrong) = planted.judge();
+        assert_eq!(wrong, None, "seed {seed}: {said}");
+        regular += usize::from(is_regular);
+        exactly += usize::from(is_regular && said == "exact");
+    }
+    assert!(regular > 100 && exactly + 2 >= regular, "{exactly} of {regular} regular problems are exact");
 }

@@ -11,8 +11,9 @@
 use super::{ActiveSet, PolishReport, Rotation, Side};
 use crate::cones::{Tolerance, blocks};
 use crate::kkt::KktSolver;
-use crate::matrix::norm_inf;
+use crate::matrix::{nan_max, norm_inf};
 use crate::residuals::{ResidualWork, equations};
+use crate::thresholds::{EXTREME_CURVATURE, LOST};
 use crate::{Point, Qp, Residuals};
 
 /// Steps at most.
@@ -129,11 +130,17 @@ impl Newton {
                 }
             }
         }
+        let lost = match &mut system {
+            Some((rotation, solver)) if best.merit <= POLISHED && taken > 0 && !dependent && !flat => {
+                self.extreme() && self.moves(qp, rotation, solver)
+            }
+            _ => false,
+        };
         point.clone_from(&self.best);
         active.clone_from(&self.best_set);
         let Value { residuals, objective, merit } = best;
         PolishReport {
-            verified: merit <= POLISHED,
+            verified: merit <= POLISHED && !lost,
             rounds: taken,
             accuracy: f64::INFINITY,
             dependent: dependent && taken > 0,
@@ -150,6 +157,25 @@ impl Newton {
         let ActiveSet { g, bound, weak_g, weak_bound, .. } = &self.best_set;
         g.iter().zip(weak_g).any(|(active, weak)| *weak && !*active)
             || bound.iter().zip(weak_bound).any(|(side, weak)| *weak && *side == Side::Free)
+    }
+
+    /// True if some curvature of the best point is far from 1 in the unit of the multipliers.
+    fn extreme(&self) -> bool {
+        let usual = 1.0 / EXTREME_CURVATURE..=EXTREME_CURVATURE;
+        let finite = |c: &&f64| **c > 0.0 && **c < f64::INFINITY;
+        self.best_set.faces.curvature.iter().filter(finite).any(|c| !usual.contains(&(c * self.unit)))
+    }
+
+    /// True if what is left of the equations of the best point moves it by a good part of its length. What cancels in a row is
+    /// no measure of the sum, so each counts as it is.
+    fn moves(&mut self, qp: &Qp, rotation: &mut Rotation, solver: &mut KktSolver) -> bool {
+        self.trial.clone_from(&self.best);
+        self.set.clone_from(&self.best_set);
+        equations(qp, &self.trial, &mut self.work);
+        self.step(qp, rotation, solver).is_none() || {
+            let moved = self.trial.x.iter().zip(&self.best.x).fold(0.0, |m, (a, b)| nan_max(m, (a - b).abs()));
+            moved > LOST * norm_inf(&self.best.x)
+        }
     }
 
     fn keep(&mut self) {

@@ -69,6 +69,8 @@ pub(crate) struct Polisher {
     v: Vec<f64>,
     trial: Point,
     before: Point,
+    /// Where it came from, once weakly active constraints are held: what it was before says how sure it is now.
+    origin: Point,
     set: ActiveSet,
     check: RowCheck,
     doubts: Doubts,
@@ -126,13 +128,17 @@ impl Polisher {
                     if !self.doubts.hold(&self.work, &self.set, BY_TERMS) {
                         (_, residuals, objective) = self.correct(qp, kkt, true);
                     }
-                    self.doubts.measure(qp, &self.trial, &[point, &self.before]);
+                    let from = if free.is_some() { &self.origin } else { &*point };
+                    self.doubts.measure(qp, &self.trial, &[from, &self.before]);
                     self.doubts.load(qp, kkt, &self.work, &self.set);
                     if self.judge(qp, round > BOLD_ROUNDS) {
                         continue;
                     }
                 }
                 self.clip();
+                if free.is_none() && self.set.any_weak() {
+                    std::mem::swap(&mut self.origin, point);
+                }
                 point.clone_from(&self.trial);
                 active.clone_from(&self.set);
                 let dependent = kkt.deficient();

@@ -11,11 +11,11 @@
 //! end, and its stationarity is exact by construction.
 
 use super::Outcome;
+use crate::interrupt::late;
 use crate::kkt::{CholeskyScratch, KktCore, Matrices, RangeSpace, solve_lower, solve_lower_transposed};
-use crate::matrix::{dot, gemv, gemv_t, norm_inf};
+use crate::matrix::{dot, gemv, gemv_t, norm_inf, solve_lower_columns};
 use crate::{Certificate, Deadline, Point, Qp, Settings, Status};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
-use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Accum, Mat, Par};
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl Reduced {
             return None;
         }
         let mut wy = core.m.submatrix(ne, 0, ni, ne).transpose().to_owned();
-        solve_lower_triangular_in_place(ly.as_ref(), wy.as_mut(), Par::Seq);
+        solve_lower_columns(ly.as_ref(), wy.as_mut());
         let mut m = core.m.submatrix(ne, ne, ni, ni).to_owned();
         triangular_matmul(
             m.as_mut(),
@@ -63,7 +63,7 @@ impl Reduced {
                 m[(i, j)] = m[(j, i)];
             }
         }
-        Some(Reduced { ly, wy, m })
+        (!late()).then_some(Reduced { ly, wy, m })
     }
 }
 

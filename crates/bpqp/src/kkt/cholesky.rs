@@ -1,10 +1,10 @@
 //! Dense Cholesky factors.
 
 use super::kernels::{cholesky, padded};
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::cholesky::llt::factor::{LltRegularization, cholesky_in_place, cholesky_in_place_scratch};
+use crate::matrix::{cholesky as cholesky_panels, cholesky_memory};
+use faer::dyn_stack::MemBuffer;
 use faer::reborrow::{Reborrow, ReborrowMut};
-use faer::{Mat, MatMut, MatRef, Par};
+use faer::{Mat, MatMut, MatRef};
 
 /// Up to this order our own kernel is faster than faer's recursion: 0.45 us against 0.65 at order 20, 9.9 against 15 at 100,
 /// 67 against 83 at 200 (one core of an EPYC with AVX-512, which faer uses and the kernel does not).
@@ -74,14 +74,11 @@ impl CholeskyScratch {
 
     fn factor_large(&mut self, m: MatMut<'_, f64>) -> Result<(), NotPositive> {
         let n = m.ncols();
-        let request = || MemBuffer::new(cholesky_in_place_scratch::<f64>(n, Par::Seq, faer::Spec::default()));
-        let (buffer, order) = self.large.get_or_insert_with(|| (request(), n));
+        let (buffer, order) = self.large.get_or_insert_with(|| (cholesky_memory(n), n));
         if *order < n {
-            (*buffer, *order) = (request(), n);
+            (*buffer, *order) = (cholesky_memory(n), n);
         }
-        let stack = MemStack::new(buffer);
-        let out = cholesky_in_place(m, LltRegularization::default(), Par::Seq, stack, faer::Spec::default());
-        out.map(|_| ()).map_err(|_| NotPositive)
+        if cholesky_panels(m, buffer) { Ok(()) } else { Err(NotPositive) }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::probe::probe;
 use super::sparse::{DELTAS, SparseKkt};
 use super::{KktData, KktFactor};
+use crate::interrupt::late;
 use crate::matrix::{Hessian, Keep, Matrix, dot, norm_inf};
 use crate::thresholds::CURVATURE_ROUNDING;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ pub fn negative_curvature(p: &Arc<Hessian>, a: &Arc<Matrix>) -> Option<Vec<f64>>
     }
     let metric = row_norms(p);
     if p.is_positive_definite(&metric.iter().map(|v| ROUNDING * v).collect::<Vec<_>>()) {
+        return None;
+    }
+    if late() {
         return None;
     }
     let empty = Arc::new(Matrix::empty(p.n()));

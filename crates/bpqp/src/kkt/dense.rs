@@ -15,10 +15,10 @@ use super::range_space::RangeSpace;
 use super::rank::Rank;
 use super::{Breakdown, KktCore, KktData, KktFactor, Matrices};
 use crate::Error;
-use crate::matrix::{LowerWork, gemv, gemv_t, lower_gram, resize};
+use crate::interrupt::late;
+use crate::matrix::{LowerWork, gemv, gemv_t, lower_gram, resize, solve_lower_columns};
 use crate::thresholds::{CLEAR_PIVOT, rank_rounding};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
-use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Accum, Mat, MatRef, Par};
 use std::sync::Arc;
 
@@ -120,7 +120,7 @@ impl DenseKkt {
         if self.core.is_none() && !self.range_failed {
             match RangeSpace::new(self.of.clone(), &mut self.scratch) {
                 Ok(core) => self.core = Some(Arc::new(core)),
-                Err(_) => self.range_failed = true,
+                Err(_) => self.range_failed = !late(),
             }
         }
         self.core.as_ref()
@@ -261,6 +261,9 @@ impl DenseKkt {
         let h = self.hard.len();
         self.augmented.clear();
         let mut ok = self.factor_k(SINGULAR_K);
+        if !ok && late() {
+            return Err(Breakdown::Late);
+        }
         if f > 0 && self.decides && !(ok && pivots_kept(self.k.as_ref(), &self.diagonal, CLEAR_PIVOT)) {
             self.examine(Some(dx));
             self.face = self.rank.face.ncols() > 0;
@@ -300,7 +303,7 @@ impl DenseKkt {
                 *o = source[i];
             }
         }
-        solve_lower_triangular_in_place(self.k.as_ref(), self.y.as_mut(), Par::Seq);
+        solve_lower_columns(self.k.as_ref(), self.y.as_mut());
         self.form = Form::Primal;
         self.factor_schur(None)
     }
@@ -464,9 +467,15 @@ impl KktFactor for DenseKkt {
             && dx.iter().all(|&d| d == 0.0)
             && let Some(core) = self.range_space().cloned()
         {
-            return self.factor_range(&core);
+            self.factor_range(&core)?;
+        } else {
+            self.factor_primal(dx)?;
         }
-        self.factor_primal(dx)
+        if late() {
+            self.form = Form::None;
+            return Err(Breakdown::Late);
+        }
+        Ok(())
     }
 
     fn solve(&mut self, w: &mut [f64], v: &mut [f64]) {

@@ -132,6 +132,9 @@ pub enum Breakdown {
     /// NaN or infinity turned up.
     #[error("a number overflowed")]
     NotFinite,
+    /// The solve has to end.
+    #[error("the time is up")]
+    Late,
 }
 
 /// Prepares the factorization that fits the structure of `data`.

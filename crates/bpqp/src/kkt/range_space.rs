@@ -5,10 +5,10 @@ use super::cholesky::{CholeskyScratch, NotPositive, pivot_ratio, smallest_kept};
 use super::kernels::{solve_lower, solve_lower_transposed};
 use super::rank::Rank;
 use super::{KktData, Matrices};
-use crate::matrix::lower_gram;
+use crate::interrupt::late;
+use crate::matrix::{lower_gram, solve_lower_columns};
 use crate::thresholds::CLEAR_PIVOT;
-use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
-use faer::{Mat, Par};
+use faer::Mat;
 
 /// `P = L L'`, `Y = L^-1 C'` (n x k) and `M = Y'Y = C P^-1 C'`, with C all constraint rows.
 ///
@@ -50,10 +50,13 @@ impl RangeSpace {
             }
         }
         let mut y = of.transposed_rows();
-        solve_lower_triangular_in_place(l.as_ref(), y.as_mut(), Par::Seq);
+        solve_lower_columns(l.as_ref(), y.as_mut());
         let k = y.ncols();
         let mut m = Mat::zeros(k, k);
         lower_gram(&mut m, &y);
+        if late() {
+            return Err(NotPositive);
+        }
         Ok(RangeSpace { of, l, pivot_ratio, kept, y, m })
     }
 

@@ -6,11 +6,14 @@
 //! only where a pivot leaves a doubt.
 
 use super::equilibrate::{APART, power_of_two, ruiz};
+use crate::interrupt::late;
 use crate::matrix::resize;
 use crate::thresholds::rank_rounding;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 
+/// Steps of an elimination between two looks at the clock.
+const LOOK: usize = 64;
 const SWEEPS: usize = 8;
 /// Largest exponent of a factor of the equilibration.
 const LIMIT: f64 = 500.0;
@@ -153,8 +156,8 @@ impl Rank {
             let larger = |best: usize, j: usize| if self.column_max[j].0 > self.column_max[best].0 { j } else { best };
             let j = (p..h).fold(p, larger);
             let (size, i) = self.column_max[j];
-            // also where it is NaN
-            if size.is_nan() || size <= rounding {
+            // also where it is NaN, and where nobody waits for the answer
+            if size.is_nan() || size <= rounding || (p % LOOK == LOOK - 1 && late()) {
                 return p;
             }
             self.column_max.swap(p, j);
@@ -186,7 +189,7 @@ impl Rank {
         let (r, q) = (self.rows, f - self.rows);
         resize(&mut self.face, f, 0);
         resize(&mut self.frame, f, 0);
-        if q == 0 {
+        if q == 0 || late() {
             return;
         }
         // null vectors of the triangular factor: one unknown is 1, the other dependent ones 0
@@ -246,6 +249,10 @@ impl Rank {
             .filter(|(_, v)| *v > rounding)
             .max_by(|a, b| a.1.total_cmp(&b.1))
         {
+            if self.chosen.len() % LOOK == LOOK - 1 && late() {
+                left.clear();
+                break;
+            }
             let p = left.swap_remove(at);
             let pivot = r[(p, p)];
             for &j in &left {

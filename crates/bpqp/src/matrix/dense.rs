@@ -3,7 +3,7 @@
 use crate::Error;
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
-use faer::{Accum, ColMut, ColRef, Mat, MatRef, Par};
+use faer::{Accum, ColMut, ColRef, Mat, MatMut, MatRef, Par};
 use pulp::{Arch, Simd, WithSimd};
 
 /// `out += alpha * m x`.
@@ -92,14 +92,14 @@ pub(crate) fn norm_inf(a: &[f64]) -> f64 {
 }
 
 /// Lower triangle of `out = y'y`.
-pub(crate) fn lower_gram(out: &mut Mat<f64>, y: &Mat<f64>) {
+pub(crate) fn lower_gram_block(out: MatMut<'_, f64>, y: MatRef<'_, f64>) {
     triangular_matmul(
-        out.as_mut(),
+        out,
         BlockStructure::TriangularLower,
         Accum::Replace,
         y.transpose(),
         BlockStructure::Rectangular,
-        y.as_ref(),
+        y,
         BlockStructure::Rectangular,
         1.0,
         Par::Seq,

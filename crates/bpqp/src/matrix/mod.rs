@@ -4,6 +4,7 @@ mod csc;
 mod dense;
 mod hessian;
 mod keep;
+mod panels;
 mod rows;
 mod widened;
 
@@ -12,4 +13,5 @@ pub(crate) use dense::*;
 pub use hessian::Hessian;
 pub(crate) use hessian::{LowerWork, Parameter, Product, Separable};
 pub(crate) use keep::Keep;
+pub(crate) use panels::{cholesky, cholesky_memory, lower_gram, solve_lower_columns};
 pub use rows::Matrix;

@@ -2,10 +2,8 @@
 
 use super::{ASYMMETRY, Hessian, KIND, LowerWork, Parameter, Product, Structure, square};
 use crate::Error;
-use crate::matrix::{dense_finite, gather_lower, gemv, gemv_abs, gemv_t};
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::cholesky::llt::factor::{LltRegularization, cholesky_in_place, cholesky_in_place_scratch};
-use faer::{Mat, Par};
+use crate::matrix::{cholesky, cholesky_memory, dense_finite, gather_lower, gemv, gemv_abs, gemv_t};
+use faer::Mat;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Tile edge of the transposed scans: two tiles of 8-byte entries fit in the first-level cache.
@@ -155,10 +153,7 @@ impl Structure for Mat<f64> {
         let n = self.ncols();
         let mut l = self.clone();
         (0..n).for_each(|i| l[(i, i)] += shift[i]);
-        let scratch = cholesky_in_place_scratch::<f64>(n, Par::Seq, Default::default());
-        let Ok(mut memory) = MemBuffer::try_new(scratch) else { return false };
-        let stack = MemStack::new(&mut memory);
-        cholesky_in_place(l.as_mut(), LltRegularization::default(), Par::Seq, stack, Default::default()).is_ok()
+        cholesky(l.as_mut(), &mut cholesky_memory(n))
     }
     fn write_lower(&self, kept: &[usize], out: &mut Mat<f64>, _work: &mut LowerWork) {
         gather_lower(self, kept, out);
