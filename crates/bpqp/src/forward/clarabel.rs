@@ -21,6 +21,7 @@ use crate::cones::blocks;
 use crate::residuals::Point;
 use crate::{Certificate, Cone, Csc, Deadline, Error, Qp, Settings, Status};
 use clarabel::algebra::CscMatrix;
+use clarabel::solver::traits::ProblemData;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
 
 /// Tightest tolerance asked of Clarabel at first: below it, it mostly stalls.
@@ -158,6 +159,38 @@ struct Kept {
     /// Place in the values of `a` of each entry, in the order in which they are listed.
     order: Vec<usize>,
     factors: Vec<f64>,
+}
+
+impl Kept {
+    /// Gives the solver new numbers as if it were set up for them: its analysis and its memory stay, the equilibration is made
+    /// anew. The one of earlier numbers, which Clarabel would keep, makes an answer depend on what was solved before. `None`
+    /// where the pattern is another one.
+    fn renew(&mut self, p: &CscMatrix<f64>, q: &[f64], entries: &[(usize, usize, f64)], rhs: &[f64]) -> Option<()> {
+        let Kept { solver, a, order, .. } = self;
+        if entries.len() != order.len() {
+            return None;
+        }
+        for (&(i, _, v), &at) in entries.iter().zip(&*order) {
+            if a.rowval[at] != i {
+                return None;
+            }
+            a.nzval[at] = v;
+        }
+        let data = &mut solver.data;
+        if data.P.nzval.len() != p.nzval.len() || data.A.nzval.len() != a.nzval.len() {
+            return None;
+        }
+        data.P.nzval.copy_from_slice(&p.nzval);
+        data.A.nzval.copy_from_slice(&a.nzval);
+        data.q.copy_from_slice(q);
+        data.b.copy_from_slice(rhs);
+        data.equilibration.d.fill(1.0);
+        data.equilibration.e.fill(1.0);
+        data.equilibration.c = 1.0;
+        let settings = solver.settings().clone();
+        solver.data.equilibrate(&solver.cones, &settings);
+        solver.update_data(p, &q.to_vec(), a, &rhs.to_vec()).ok()
+    }
 }
 
 /// The rows that are not `A` or the extension, by the index of their inequality or variable.
@@ -307,12 +340,8 @@ impl Handle {
         let Data { p, q, entries, rhs, factors, equalities, inequalities } = self.data(&rows).ok()?;
         let settings = self.settings(tolerance, deadline);
         if let Some(mut kept) = self.kept.take().filter(|kept| kept.rows == rows) {
-            // the same numbers, to another tolerance
-            for ((_, _, v), &at) in entries.iter().zip(&kept.order) {
-                kept.a.nzval[at] = *v;
-            }
-            let updated = kept.solver.update_data(&p, &q, &kept.a, &rhs).is_ok();
-            if updated && kept.solver.update_settings(settings.clone()).is_ok() {
+            let same = kept.solver.update_settings(settings.clone()).is_ok();
+            if same && kept.renew(&p, &q, &entries, &rhs).is_some() {
                 kept.factors = factors;
                 return Some(kept);
             }
@@ -327,7 +356,11 @@ impl Handle {
         }
         let mut cones = vec![SupportedConeT::ZeroConeT(equalities), SupportedConeT::NonnegativeConeT(inequalities)];
         cones.extend(self.cones.iter().cloned());
-        let solver = DefaultSolver::new(&p, &q, &a, &rhs, &cones, settings).ok()?;
+        let mut solver = DefaultSolver::new(&p, &q, &a, &rhs, &cones, settings).ok()?;
+        if !self.cones.is_empty() {
+            // as in `renew`, where the scaling is found step by step and applied at once
+            solver.update_data(&p, &q, &a, &rhs).ok()?;
+        }
         Some(Kept { rows, solver, a, order, factors })
     }
 
@@ -405,8 +438,6 @@ fn refill(v: &mut Vec<f64>, n: usize) {
 impl ForwardHandle for Handle {
     fn update(&mut self, qp: &Qp) -> Result<(), Error> {
         self.qp = qp.clone();
-        // a solver keeps the equilibration of its first numbers: an answer would depend on what was solved before
-        self.kept = None;
         Ok(())
     }
 
