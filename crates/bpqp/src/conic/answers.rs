@@ -1,7 +1,7 @@
 //! The answers of the quadratic program in the rows of the caller: points, proofs, what is weakly active.
 
 use super::Conic;
-use super::form::{Form, Role};
+use super::form::{Bounds, Form, Role};
 use crate::active::{ActiveSet, Side};
 use crate::matrix::norm_inf;
 use crate::{Certificate, Cone, Point};
@@ -96,7 +96,7 @@ impl Form {
     /// How well a proof in the rows of the caller proves its claim.
     pub fn violation(conic: &Conic, certificate: &Certificate) -> f64 {
         // every row as a row: two bounds of one variable have two multipliers
-        let Ok(rows) = Form::new(conic, false) else { return f64::INFINITY };
+        let Ok(rows) = Form::new(conic, Bounds::Rows) else { return f64::INFINITY };
         let Ok(Ok(qp)) = rows.qp(conic, None) else { return f64::INFINITY };
         match certificate {
             Certificate::PrimalInfeasible(p) => {

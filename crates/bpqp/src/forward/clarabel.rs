@@ -19,7 +19,7 @@
 use super::{ForwardHandle, ForwardSolver, Outcome};
 use crate::cones::blocks;
 use crate::residuals::Point;
-use crate::{Certificate, Cone, Csc, Deadline, Error, Qp, Settings, Status};
+use crate::{Certificate, Cone, Csc, Deadline, Error, Matrix, Qp, Settings, Status};
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::traits::ProblemData;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
@@ -156,8 +156,8 @@ struct Kept {
     rows: Rows,
     solver: DefaultSolver<f64>,
     a: CscMatrix<f64>,
-    /// Place in the values of `a` of each entry, in the order in which they are listed.
-    order: Vec<usize>,
+    /// Row, column and place in the values of `a` of each entry, in the order in which they are listed.
+    order: Vec<(usize, usize, usize)>,
     factors: Vec<f64>,
 }
 
@@ -170,8 +170,8 @@ impl Kept {
         if entries.len() != order.len() {
             return None;
         }
-        for (&(i, _, v), &at) in entries.iter().zip(&*order) {
-            if a.rowval[at] != i {
+        for (&(i, j, v), &(row, column, at)) in entries.iter().zip(&*order) {
+            if (i, j) != (row, column) {
                 return None;
             }
             a.nzval[at] = v;
@@ -236,7 +236,13 @@ impl Handle {
         q.resize(dim, 0.0);
         let (mut quadratic, mut entries) = (Vec::new(), Vec::new());
         let mut rhs = b.to_vec();
-        a.for_each(|i, j, v| entries.push((i, j, v)));
+        // zeros of a dense matrix are no entries; a pattern keeps its own
+        let kept = |m: &Matrix, v: f64| v != 0.0 || matches!(m, Matrix::Sparse(_));
+        a.for_each(|i, j, v| {
+            if kept(a, v) {
+                entries.push((i, j, v));
+            }
+        });
         p.for_each_extended(n, |i, j, v| {
             if i <= j && j < n {
                 quadratic.push((i, j, v));
@@ -261,7 +267,7 @@ impl Handle {
             rhs.push(h[i]);
         }
         g.for_each(|i, j, v| {
-            if row_of[i] != usize::MAX {
+            if row_of[i] != usize::MAX && kept(g, v) {
                 entries.push((row_of[i], j, v));
             }
         });
@@ -280,7 +286,9 @@ impl Handle {
         }
         c.for_each(|i, j, v| {
             let (to, factor) = self.cone_rows[i];
-            entries.push((linear + to, j, factor * v));
+            if kept(c, v) {
+                entries.push((linear + to, j, factor * v));
+            }
         });
         let factors = self.units(&entries, rhs.len(), linear);
         entries.iter_mut().for_each(|(i, _, v)| *v *= factors[*i]);
@@ -348,10 +356,10 @@ impl Handle {
         }
         let numbered: Vec<_> = entries.iter().enumerate().map(|(k, &(i, j, _))| (i, j, k as f64)).collect();
         let mut a = csc(Csc::from_triplets(rhs.len(), p.n, &numbered).ok()?);
-        let mut order = vec![0; entries.len()];
+        let mut order: Vec<_> = entries.iter().map(|&(i, j, _)| (i, j, 0)).collect();
         for (at, v) in a.nzval.iter_mut().enumerate() {
             let k = *v as usize;
-            order[k] = at;
+            order[k].2 = at;
             *v = entries[k].2;
         }
         let mut cones = vec![SupportedConeT::ZeroConeT(equalities), SupportedConeT::NonnegativeConeT(inequalities)];
