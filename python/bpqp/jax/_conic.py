@@ -23,15 +23,15 @@ class ConicSolution(NamedTuple):
     as a number (`verdict_names`).
     """
 
-    x: Any
-    s: Any
-    y: Any
-    z_box: Any
-    objective: Any
-    ok: Any
-    status: Any
-    iterations: Any
-    verdict: Any
+    x: jax.Array
+    s: jax.Array
+    y: jax.Array
+    z_box: jax.Array
+    objective: jax.Array
+    ok: jax.Array
+    status: jax.Array
+    iterations: jax.Array
+    verdict: jax.Array
 
 
 @overload

@@ -12,7 +12,7 @@ import numpy as np
 from .. import _bpqp, _core
 from .._core import Factored
 from .._errors import ArgumentError, DtypeError, Error
-from .._types import OnFailure, Settings, Unpack
+from .._types import OnFailure, Settings, Unpack, Word
 from .._verdicts import names
 from . import _host
 from ._primitives import solve_p
@@ -29,20 +29,21 @@ class Solution(NamedTuple):
     (`verdict_names`).
     """
 
-    x: Any
-    y: Any
-    z: Any
-    z_box: Any
-    objective: Any
-    ok: Any
-    status: Any
-    iterations: Any
-    verdict: Any
+    x: jax.Array
+    y: jax.Array
+    z: jax.Array
+    z_box: jax.Array
+    objective: jax.Array
+    ok: jax.Array
+    status: jax.Array
+    iterations: jax.Array
+    verdict: jax.Array
 
 
-def verdict_names(verdict: Any) -> Any:
+def verdict_names(verdict: jax.typing.ArrayLike) -> Word:
     """The words for the numbers in `Solution.verdict`: an array of strings, or one string. Not inside of jit."""
-    return names(np.asarray(verdict).astype(np.uint8))
+    word: Word = names(np.asarray(verdict).astype(np.uint8))
+    return word
 
 
 def split_status(code: Any) -> tuple[Any, Any]:
@@ -52,7 +53,7 @@ def split_status(code: Any) -> tuple[Any, Any]:
     return status, closest | (status < 2)
 
 
-def status_names(status: Any) -> Any:
+def status_names(status: jax.typing.ArrayLike) -> Word:
     """The words for the numbers in `Solution.status`: an array of strings, or one string. Not inside of jit."""
     names = np.array(_bpqp.STATUSES)[np.asarray(status)]
     return str(names) if names.ndim == 0 else names

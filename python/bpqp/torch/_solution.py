@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 
+from .. import _bpqp
+from .._types import Word
 
-def _verdict(solved: Any, status: Any) -> Any:
+
+def _verdict(solved: _bpqp.Solved | _bpqp.ConicSolved | None, status: Word | None) -> Word | None:
     """The verdict of each element, in the form of its status; the backward system is looked at for it."""
     if solved is None or status is None:
         return None
@@ -30,11 +32,11 @@ class Solution:
     z_box: torch.Tensor
     objective: torch.Tensor
     ok: torch.Tensor
-    status: Any
-    _solved: Any = field(default=None, repr=False, compare=False)
+    status: Word | None
+    _solved: _bpqp.Solved | _bpqp.ConicSolved | None = field(default=None, repr=False, compare=False)
 
     @property
-    def verdict(self) -> Any:
+    def verdict(self) -> Word | None:
         """How far derivatives may be trusted, the worst of all outputs and arguments."""
         return _verdict(self._solved, self.status)
 
@@ -52,11 +54,11 @@ class ConicSolution:
     z_box: torch.Tensor
     objective: torch.Tensor
     ok: torch.Tensor
-    status: Any
-    _solved: Any = field(default=None, repr=False, compare=False)
+    status: Word | None
+    _solved: _bpqp.Solved | _bpqp.ConicSolved | None = field(default=None, repr=False, compare=False)
 
     @property
-    def verdict(self) -> Any:
+    def verdict(self) -> Word | None:
         """How far derivatives may be trusted, the worst of all outputs and arguments."""
         return _verdict(self._solved, self.status)
 
@@ -70,10 +72,10 @@ class CvxpySolution:
 
     variables: tuple[torch.Tensor, ...]
     ok: torch.Tensor
-    status: Any
-    _solved: Any = field(default=None, repr=False, compare=False)
+    status: Word | None
+    _solved: _bpqp.Solved | _bpqp.ConicSolved | None = field(default=None, repr=False, compare=False)
 
     @property
-    def verdict(self) -> Any:
+    def verdict(self) -> Word | None:
         """How far derivatives may be trusted, the worst of all outputs and parameters."""
         return _verdict(self._solved, self.status)
