@@ -9,11 +9,13 @@ import numpy as np
 import torch
 
 from .. import _bpqp, _core
+from .._arguments import is_sparse
 from .._core import Factored
 from .._errors import ArgumentError, DtypeError
 from .._types import OnFailure, Settings, Unpack
 from ._memory import Memory
-from ._solve import collect, compiled, run
+from ._solve import collect, compiled, run, run_sparse
+from ._sparse import kept
 from ._types import Quadratic, TensorLike
 
 NAMES = _core.NAMES
@@ -59,7 +61,11 @@ class QpLayer(torch.nn.Module):
                 self.register_parameter(f"data_{name}", value)
             else:
                 try:
-                    tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+                    if isinstance(value, torch.Tensor):
+                        tensor = value
+                    else:
+                        tensor = kept(value) if is_sparse(value) else torch.as_tensor(value)
+                        tensor = tensor if tensor.is_floating_point() else tensor.to(torch.float64)
                 except (TypeError, ValueError, RuntimeError) as error:
                     raise DtypeError(f"{name} is a {type(value).__name__}: pass a dense tensor") from error
                 self.register_buffer(f"data_{name}", tensor)
@@ -133,11 +139,19 @@ class QpLayer(torch.nn.Module):
                 continue
             if value is not None:
                 raise ArgumentError(f"{name} was given to the layer at construction: give it in one place only")
-            kept = [getattr(self, f"data_{part}") for part in own]
-            values[name] = Factored(*kept) if self.factored and name == "P" else kept[0]
+            held = [getattr(self, f"data_{part}") for part in own]
+            values[name] = Factored(*held) if self.factored and name == "P" else held[0]
         if values["q"] is None:
             raise ArgumentError("q is missing: give it at construction or with the call")
-        slots, factored, batch = collect(**values)
+        data = collect(**values)
+        slots, factored, batch, patterns = data
+        if patterns:
+            names = None if index is None else Memory.names(index, batch or 1)
+            warm = None if names is None else self._memory.start(names)
+            out, sparse_call = run_sparse(data, self.solver, self.on_failure, self.settings, warm, full)
+            if names is not None and sparse_call.solved is not None:
+                self._memory.keep(names, sparse_call.solved)
+            return out
         if torch.compiler.is_compiling() and index is None and self.solver in _bpqp.SOLVERS:
             return compiled(slots, factored, batch, self.solver, self.on_failure, self.settings, full)
         engine = self._engine(slots[2].dtype)
