@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from . import _bpqp
 from ._arguments import numbers_of
 from ._errors import ArgumentError, DtypeError
 from ._kept import Kept
+from ._outcome import described
 from ._results import Info
 from ._types import Flag, Word
 
@@ -61,6 +63,12 @@ class BaseSolution:
     def __repr__(self) -> str:
         status = f"status={self.status!r}" if self._batch is None else f"batch of {self._batch}"
         return f"{type(self).__name__}({status})"
+
+    def _repr_html_(self) -> str:
+        """The lines of `print` as a table, for notebooks."""
+        cells = ((escape(name), escape(text)) for name, text in described(self))
+        rows = (f"<tr><th style='text-align:left'>{name}</th><td>{text}</td></tr>" for name, text in cells)
+        return f"<table><caption>{type(self).__name__}</caption>{''.join(rows)}</table>"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_solved": Kept.of(self._solved)}

@@ -14,8 +14,8 @@ from .._core import Factored
 from .._errors import ArgumentError, DtypeError
 from .._types import OnFailure, Settings, Unpack
 from ._memory import Memory
-from ._solve import collect, compiled, run, run_sparse
-from ._sparse import kept
+from ._solve import MATRICES, collect, compiled, run, run_sparse
+from ._sparse import kept, sparse
 from ._types import Quadratic, TensorLike
 
 NAMES = _core.NAMES
@@ -109,6 +109,16 @@ class QpLayer(torch.nn.Module):
                 self._engines[dtype] = _core.engine("auto" if theirs else self.solver, self.settings, wide)
             return self._engines[dtype]
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _sparse(self, values: Any, index: Any, full: bool) -> Any:
+        data = collect(**values)
+        names = None if index is None else Memory.names(index, data.batch or 1)
+        warm = None if names is None else self._memory.start(names)
+        out, call = run_sparse(data, self.solver, self.on_failure, self.settings, warm, full)
+        if names is not None and call.solved is not None:
+            self._memory.keep(names, call.solved)
+        return out
+
     def forward(
         self,
         P: Quadratic | None = None,
@@ -143,15 +153,9 @@ class QpLayer(torch.nn.Module):
             values[name] = Factored(*held) if self.factored and name == "P" else held[0]
         if values["q"] is None:
             raise ArgumentError("q is missing: give it at construction or with the call")
-        data = collect(**values)
-        slots, factored, batch, patterns = data
-        if patterns:
-            names = None if index is None else Memory.names(index, batch or 1)
-            warm = None if names is None else self._memory.start(names)
-            out, sparse_call = run_sparse(data, self.solver, self.on_failure, self.settings, warm, full)
-            if names is not None and sparse_call.solved is not None:
-                self._memory.keep(names, sparse_call.solved)
-            return out
+        if any(sparse(values[name]) for name in MATRICES):
+            return self._sparse(values, index, full)
+        slots, factored, batch, _ = collect(**values)
         if torch.compiler.is_compiling() and index is None and self.solver in _bpqp.SOLVERS:
             return compiled(slots, factored, batch, self.solver, self.on_failure, self.settings, full)
         engine = self._engine(slots[2].dtype)

@@ -286,24 +286,15 @@ def solve_qp(
         out = _eager.solve((P, q, G, h, A, b, lb, ub), solver, settings, on_failure, full)
         if out is not None:
             return out
-    if torch.compiler.is_compiling() and any(map(sparse, (P, G, A))):
-        return _outside(P, q, G, h, A, b, lb, ub, full, solver, warm_start, on_failure, settings)
-    data = collect(P, q, G, h, A, b, lb, ub)
-    slots, factored, batch, patterns = data
+    if sparse(P) or sparse(G) or sparse(A):
+        return _outside((P, q, G, h, A, b, lb, ub), full, solver, warm_start, on_failure, settings)
+    slots, factored, batch, _ = collect(P, q, G, h, A, b, lb, ub)
     if torch.compiler.is_compiling() and solver in _bpqp.SOLVERS and warm_start is None:
         return compiled(slots, factored, batch, solver, on_failure, settings, full)
     ours = {k: v for k, v in settings.items() if k in OURS} if theirs else settings
     numbers = (batch or 1) * q.shape[-1] ** 2
     prepared = _core.kept_engine("auto" if theirs else solver, ours, q.dtype == torch.float32, numbers)
-    warm = None
-    if warm_start is not None:
-        given = warm_start if isinstance(warm_start, dict) else {k: getattr(warm_start, k, None) for k in _core.OUTPUTS}
-        for name in _core.OUTPUTS:
-            if given.get(name) is None:
-                raise ArgumentError(f"warm_start has no {name}: pass a solution, or a dict with x, y, z and z_box")
-        warm = tuple(np.atleast_2d(numpy_of(torch.as_tensor(given[name]))) for name in _core.OUTPUTS)
-    if patterns:
-        return run_sparse(data, solver, on_failure, settings, warm, full)[0]
+    warm = start_of(warm_start)
     return run(
         slots,
         factored,
@@ -317,10 +308,30 @@ def solve_qp(
     )[0]
 
 
-def _plain(*args: Any) -> Any:
-    *data, full, solver, warm_start, on_failure, settings = args
-    return solve_qp(*data, full=full, solver=solver, warm_start=warm_start, on_failure=on_failure, **settings)
+def start_of(warm_start: Any) -> Any:
+    """Where to start: `(x, y, z, z_box)` with a row for each element."""
+    if warm_start is None:
+        return None
+    given = warm_start if isinstance(warm_start, dict) else {k: getattr(warm_start, k, None) for k in _core.OUTPUTS}
+    for name in _core.OUTPUTS:
+        if given.get(name) is None:
+            raise ArgumentError(f"warm_start has no {name}: pass a solution, or a dict with x, y, z and z_box")
+    return tuple(np.atleast_2d(numpy_of(torch.as_tensor(given[name]))) for name in _core.OUTPUTS)
+
+
+def _with_patterns(values: Any, full: bool, solver: str, warm_start: Any, on_failure: str, settings: Any) -> Any:
+    data = collect(*values)
+    if data.patterns:
+        return run_sparse(data, solver, on_failure, settings, start_of(warm_start), full)[0]
+    # they had no rows
+    P, q, G, h, A, b, lb, ub = values
+    G, h = (None, None) if sparse(G) else (G, h)
+    A, b = (None, None) if sparse(A) else (A, b)
+    again: Any = solve_qp
+    return again(
+        P, q, G, h, A, b, lb, ub, full=full, solver=solver, warm_start=warm_start, on_failure=on_failure, **settings
+    )
 
 
 # sparse tensors stay outside of the graph of torch.compile
-_outside: Any = torch.compiler.disable(_plain)  # type: ignore[no-untyped-call]
+_outside: Any = torch.compiler.disable(_with_patterns)  # type: ignore[no-untyped-call]
