@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from html import escape
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,9 @@ from . import _bpqp
 from ._arguments import numbers_of
 from ._errors import ArgumentError, DtypeError
 from ._kept import Kept
+from ._outcome import described
 from ._results import Info
+from ._types import Flag, Word
 
 
 class BaseSolution:
@@ -27,27 +29,27 @@ class BaseSolution:
     _policy: int
     _on_untrusted: str
 
-    def _each(self, values: Sequence[Any]) -> Any:
+    def _word(self, values: list[str]) -> Word:
         return values[0] if self._batch is None else np.array(values)
 
     @property
-    def status(self) -> Any:
+    def status(self) -> Word:
         """How the solve ended: a string, or an array of them."""
-        return self._each(self._solved.status())
+        return self._word(self._solved.status())
 
     @property
-    def ok(self) -> Any:
+    def ok(self) -> Flag:
         """True where there is a solution that may be used."""
         ok = self._solved.ok()
         return bool(ok[0]) if self._batch is None else ok
 
     @property
-    def verdict(self) -> Any:
+    def verdict(self) -> Word:
         """How far derivatives may be trusted, the worst of all outputs and arguments: a string, or an array of them.
 
         The backward system is looked at for it, which takes about as long as a gradient.
         """
-        return self._each([found[0] for found in self._solved.examine()])
+        return self._word([found[0] for found in self._solved.examine()])
 
     @property
     def info(self) -> Info:
@@ -61,6 +63,12 @@ class BaseSolution:
     def __repr__(self) -> str:
         status = f"status={self.status!r}" if self._batch is None else f"batch of {self._batch}"
         return f"{type(self).__name__}({status})"
+
+    def _repr_html_(self) -> str:
+        """The lines of `print` as a table, for notebooks."""
+        cells = ((escape(name), escape(text)) for name, text in described(self))
+        rows = (f"<tr><th style='text-align:left'>{name}</th><td>{text}</td></tr>" for name, text in cells)
+        return f"<table><caption>{type(self).__name__}</caption>{''.join(rows)}</table>"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_solved": Kept.of(self._solved)}

@@ -94,6 +94,10 @@ def solve_each(program: Any, data: tuple[Any, ...], size: int) -> tuple[Any, ...
         raise UnsupportedError(
             "semidefinite cones need the packages clarabel and scipy: pip install clarabel"
         ) from error
+    if program.settings.get("infeasible") == "closest":
+        raise UnsupportedError(
+            "the closest feasible program with curved cones is not supported: shift the rows by variables of your own"
+        )
     m, n = program.shape
     cones, settings = _cones(program.cones), _settings(program.settings)
     place, factor = _dual_rows(program.cones)

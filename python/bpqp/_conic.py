@@ -28,7 +28,7 @@ from ._errors import ArgumentError, DtypeError
 from ._outcome import describe, diagnosed, raise_failures, report
 from ._program import Program, kept_program
 from ._results import ConicActive, ConicGradients, ConicTangents, Diagnostics
-from ._types import Array, Cones, Matrix, Names, OnFailure, Quadratic, Settings, Unpack, Vector, WarmStart
+from ._types import Array, Cones, Matrix, Names, Number, OnFailure, Quadratic, Settings, Unpack, Vector, WarmStart
 from ._verdicts import choice_of, verdict_of
 
 __all__ = ["NAMES", "OUTPUTS", "ConicSolution", "Program", "cone_rows", "raise_failures", "solve_conic"]
@@ -48,7 +48,7 @@ class ConicSolution(BaseSolution):
     s: Array
     y: Array
     z_box: Array
-    objective: Any
+    objective: Number
     _solved: _bpqp.ConicSolved
 
     def __init__(
@@ -64,12 +64,12 @@ class ConicSolution(BaseSolution):
         values: tuple[Any, ...] = solved.outputs(policy != 2)
         self.x, self.s, self.y, self.z_box, self.objective = values if batch is not None else (v[0] for v in values)
         if batch is None:
-            self.objective = float(self.objective)
+            self.objective = float(values[4][0])
         if policy == 0:
             raise_failures(solved, self)
 
     @property
-    def shift(self) -> Any:
+    def shift(self) -> Array:
         """By how much each row had to be shifted, with `infeasible="closest"`: `A x + s = b + shift`."""
         shift = self._solved.shift()
         return shift if self._batch is not None else shift[0]
@@ -188,7 +188,7 @@ class ConicSolution(BaseSolution):
         moved = out if self._batch is not None else [v[0] for v in out]
         return ConicTangents(**dict(zip((*OUTPUTS, "objective"), moved, strict=True)), verdict=verdict)
 
-    def jacobian(self, of: str = "x", wrt: str = "q") -> Any:
+    def jacobian(self, of: str = "x", wrt: str = "q") -> Array | Factored:
         """The Jacobian of an output with respect to an argument: one factorization, many right-hand sides.
 
         Its shape is (batch,) + the shape of the output + the shape of the argument; for a sparse argument the last axis
@@ -198,14 +198,14 @@ class ConicSolution(BaseSolution):
             raise ArgumentError(f"of = {of!r}: choose one of {', '.join(OUTPUTS)}, objective")
         if not isinstance(wrt, str) or wrt not in self._arguments:
             raise ArgumentError(f"wrt = {wrt!r}: choose one of {', '.join(self._arguments)}")
-        value = self._solved.jacobian(of, NAMES.index(wrt), self._policy)
+        value: Array = self._solved.jacobian(of, NAMES.index(wrt), self._policy)
         value = value if self._batch is not None else value[0]
         value = value[..., 0, :] if of == "objective" else value
         own = self._arguments[wrt]
         if own.template is Factored:
             return factors(own._replace(batched=False), value)
         if own.form == "scalar":
-            return value.sum(-1)
+            return np.asarray(value.sum(-1))
         if own.pattern is None or own.template is not None:
             return value
         rows, cols = own.shape

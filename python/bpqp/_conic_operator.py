@@ -1,8 +1,8 @@
-"""A cone program of full matrices as an operator on a flat batch of NumPy arrays, for the shells of torch and JAX.
+"""A cone program as an operator on a flat batch of NumPy arrays, for the shells of torch and JAX.
 
-The data are slots: P (or d and F of a factored one), q, A, b, lb, ub, of which P, lb and ub may be absent. A slot with
-one dimension more than its rank has one value for every element of the batch; others are shared, and their gradients
-are sums.
+The data are slots: P (or d and F of a factored one), q, A, b, lb, ub, of which P, lb and ub may be absent. The slot of
+a sparse matrix has the values of its entries. A slot with one dimension more than its rank has one value for every
+element of the batch; others are shared, and their gradients are sums.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ._conic_data import NAMES, Cone, full_pattern
 from ._engines import policy_code
 from ._errors import ArgumentError
 from ._outcome import raise_failures, report
+from ._pattern import Pattern
 from ._program import Program
 from ._verdicts import judge
 
@@ -26,6 +27,7 @@ SLOTS = ("P", "P.d", "P.F", "q", "A", "b", "lb", "ub")
 RANKS = {"P": 2, "P.d": 1, "P.F": 2, "q": 1, "A": 2, "b": 1, "lb": 1, "ub": 1}
 OUTPUT_RANKS = (1, 1, 1, 1, 0)
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+Patterns = tuple[tuple[str, Pattern], ...]
 
 
 def check_shapes(shapes: Shapes, rows: int) -> None:
@@ -48,17 +50,24 @@ class ConicOperator:
     output_ranks = OUTPUT_RANKS
 
     def __init__(
-        self, shapes: Shapes, cones: Sequence[Cone], solver: str, on_failure: str, settings: dict[str, Any]
+        self,
+        shapes: Shapes,
+        patterns: Patterns,
+        cones: Sequence[Cone],
+        solver: str,
+        on_failure: str,
+        settings: dict[str, Any],
     ) -> None:
         self.policy = policy_code(on_failure)
         self.names = tuple(name for name, _ in shapes)
-        self.shapes = [shape for _, shape in shapes]
-        self.ranks = tuple(RANKS[name] for name in self.names)
+        self.patterns = dict(patterns)
+        self.shapes = [(self.patterns[name].count,) if name in self.patterns else shape for name, shape in shapes]
+        self.ranks = tuple(1 if name in self.patterns else RANKS[name] for name in self.names)
         found = dict(shapes)
         m, n = found["A"]
         self.output_shapes = [(n,), (m,), (m,), (n,), ()]
-        P = (found["P.F"][1],) if "P.F" in found else full_pattern(n, n) if "P" in found else None
-        self.program = Program(P, full_pattern(m, n), (m, n), cones, solver, settings)
+        P = (found["P.F"][1],) if "P.F" in found else self._pattern("P", (n, n)) if "P" in found else None
+        self.program = Program(P, self._pattern("A", (m, n)), (m, n), cones, solver, settings)
 
     @property
     def state_size(self) -> int:
@@ -66,15 +75,20 @@ class ConicOperator:
         m, n = self.program.shape
         return 2 * (n + m) + 1
 
+    def _pattern(self, name: str, shape: tuple[int, int]) -> tuple[Any, Any]:
+        own = self.patterns.get(name)
+        return full_pattern(*shape) if own is None else (own.indptr, own.indices)
+
     def _blocks(self, values: Arrays) -> tuple[Any, ...]:
         """`(P, q, A, b, lb, ub)` as the extension takes them; None stands for absent or zero."""
         given = dict(zip(self.names, values, strict=True))
         if "P.d" in given:
             given["P"] = self._factored(given["P.d"], given["P.F"])
-        elif given.get("P") is not None:
-            given["P"] = _columns(given["P"])
-        if given["A"] is not None:
-            given["A"] = _columns(given["A"])
+        for name in ("P", "A"):
+            value = given.get(name)
+            if value is not None and not (name == "P" and "P.d" in given):
+                own = self.patterns.get(name)
+                given[name] = _columns(value) if own is None else own.columns(value)
         blocks = (given.get(name) for name in NAMES)
         return tuple(None if v is None else np.ascontiguousarray(v, dtype=np.float64) for v in blocks)
 
@@ -106,7 +120,7 @@ class ConicOperator:
         self, solved: _bpqp.ConicSolved, cotangents: Arrays, needs: Sequence[bool], summed: Sequence[bool]
     ) -> list[Any]:
         """The gradients that are needed; those marked in `summed` are sums over the batch."""
-        rows = _rows(cotangents)
+        rows = rows_of(cotangents)
         return self._gradients(needs, summed, lambda ask, total: solved.vjp(rows, ask, total, self.policy))
 
     def second_vjp(
@@ -118,7 +132,7 @@ class ConicOperator:
         summed: Sequence[bool],
     ) -> list[Any]:
         """Their derivatives along a direction of the data, the cotangents held."""
-        rows, direction = _rows(cotangents), self._blocks(along)
+        rows, direction = rows_of(cotangents), self._blocks(along)
 
         def derive(ask: Any, total: Any) -> Any:
             return solved.second_vjp(rows, direction, ask, total, self.policy)
@@ -146,7 +160,9 @@ class ConicOperator:
         for name in self.names:
             if need[name]:
                 value = found[name]
-                if RANKS[name] == 2:
+                if name in self.patterns:
+                    value = self.patterns[name].gather(value)
+                elif RANKS[name] == 2:
                     rows, cols = shapes[name]
                     value = np.swapaxes(value.reshape(*value.shape[:-1], cols, rows), -1, -2)
                 out.append(np.ascontiguousarray(value))
@@ -166,7 +182,7 @@ class ConicOperator:
         return list(moved)
 
 
-def _rows(cotangents: Arrays) -> Any:
+def rows_of(cotangents: Arrays) -> Any:
     return tuple(None if c is None else np.asarray(c, dtype=np.float64, order="C") for c in cotangents)
 
 
@@ -177,15 +193,28 @@ def _columns(value: Any) -> Any:
 
 @lru_cache(maxsize=8)
 def _kept(
-    shapes: Shapes, cones: tuple[Cone, ...], solver: str, on_failure: str, settings: tuple[tuple[str, type, Any], ...]
+    shapes: Shapes,
+    patterns: Patterns,
+    cones: tuple[Cone, ...],
+    solver: str,
+    on_failure: str,
+    settings: tuple[tuple[str, type, Any], ...],
 ) -> ConicOperator:
-    return ConicOperator(shapes, cones, solver, on_failure, {name: value for name, _, value in settings})
+    return ConicOperator(shapes, patterns, cones, solver, on_failure, {name: value for name, _, value in settings})
 
 
-def operator_for(shapes: Shapes, cones: Sequence[Cone], solver: str, on_failure: str, settings: Any) -> ConicOperator:
+def operator_for(
+    shapes: Shapes,
+    patterns: dict[str, Pattern],
+    cones: Sequence[Cone],
+    solver: str,
+    on_failure: str,
+    settings: Any,
+) -> ConicOperator:
     """The operator for these shapes and settings: what was analysed is kept between calls."""
     chosen = tuple((name, type(settings[name]), settings[name]) for name in sorted(settings))
+    own = tuple(patterns.items())
     try:
-        return _kept(shapes, tuple(cones), solver, on_failure, chosen)
+        return _kept(shapes, own, tuple(cones), solver, on_failure, chosen)
     except TypeError:  # what cannot be hashed is no setting: it is refused by name
-        return ConicOperator(shapes, cones, solver, on_failure, dict(settings))
+        return ConicOperator(shapes, own, cones, solver, on_failure, dict(settings))

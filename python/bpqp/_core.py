@@ -23,7 +23,7 @@ from ._engines import (
 from ._errors import ArgumentError, DtypeError
 from ._outcome import raise_failures, report
 from ._qpsolvers import solve_with
-from ._results import Active, Diagnostics, GradientReport, Gradients, Info, Tangents
+from ._results import Active, CheckedBlock, Diagnostics, GradientReport, Gradients, Info, Tangents
 from ._solution import Solution
 from ._types import Matrix, OnFailure, Quadratic, Settings, Unpack, Vector, WarmStart
 
@@ -235,8 +235,20 @@ def check_gradient(
     if isinstance(element, bool) or not isinstance(element, (int, np.integer)) or not 0 <= element < size:
         raise ArgumentError(f"element = {element!r}: choose one of the {size} problems, 0 to {size - 1}")
     worst, table, text = call(sol._solved.check, int(element), rows)
-    keys = ("block", "entries", "checked", "worst", "at", "analytic", "numeric", "kinks")
-    return GradientReport(worst, [dict(zip(keys, row, strict=True)) for row in table], text)
+    rows_of: list[CheckedBlock] = [
+        {
+            "block": block,
+            "entries": entries,
+            "checked": checked,
+            "worst": off,
+            "at": at,
+            "analytic": analytic,
+            "numeric": numeric,
+            "kinks": kinks,
+        }
+        for block, entries, checked, off, at, analytic, numeric, kinks in table
+    ]
+    return GradientReport(worst, rows_of, text)
 
 
 def solvers() -> list[str]:

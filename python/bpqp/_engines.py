@@ -35,8 +35,11 @@ def check_solver(solver: Any, names: Any) -> None:
     """Refuses a solver that is none of `names`, with a word on the one that was meant."""
     if isinstance(solver, str) and solver in names:
         return
-    theirs = f"qpsolvers:{solver}"
-    if isinstance(solver, str) and solver in installed():
+    named = solver.lower() if isinstance(solver, str) else ""
+    if named in names:
+        raise ArgumentError(f"solver = {solver!r}: did you mean {named!r}?")
+    theirs = f"qpsolvers:{named}"
+    if named in installed():
         raise ArgumentError(f"solver = {solver!r}: did you mean {theirs!r}? Native ones are {', '.join(names)}")
     raise ArgumentError(f"solver = {solver!r}: choose one of {', '.join(names)}, or 'qpsolvers:NAME'")
 

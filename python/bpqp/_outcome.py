@@ -48,8 +48,8 @@ def diagnosed(sol: Any, active: Any, weakly_active: Any) -> Diagnostics:
     )
 
 
-def describe(sol: Any) -> str:
-    """A solution in some lines: status, objective, residuals, active rows; counts and worst values for a batch."""
+def described(sol: Any) -> list[tuple[str, str]]:
+    """What there is to say of a solution: status, objective, residuals, active rows; counts and worst of a batch."""
     s, active = sol._solved, sol.diagnostics().active
     residuals = ", ".join(f"{name} {np.max(value):.1e}" for name, value in s.residuals().items())
     first = ("rows", active.rows) if isinstance(active, ConicActive) else ("G", active.G)
@@ -66,8 +66,12 @@ def describe(sol: Any) -> str:
         held = "; ".join(f"{name} {_span(count)}" for name, count in counts if count.any()) or "none"
         ok = sol.objective[sol.ok]
         objective = f"{ok.min():.10g} to {ok.max():.10g}" if ok.size else "nan"
-    lines = [("status", status), ("objective", objective), ("residuals", residuals), ("active rows", held)]
-    return "\n".join(f"{name:12} {text}" for name, text in lines)
+    return [("status", status), ("objective", objective), ("residuals", residuals), ("active rows", held)]
+
+
+def describe(sol: Any) -> str:
+    """The same in some lines."""
+    return "\n".join(f"{name:12} {text}" for name, text in described(sol))
 
 
 def _some(index: Any) -> str:

@@ -203,7 +203,11 @@ class QpSolver:
         n, me, mi = len(self.x), len(self.y), len(self.z)
         shapes = ((n, n), (n,), (mi, n), (mi,), (me, n), (me,), (n,), (n,))
         there = zip(NAMES, shapes, self._present, strict=True)
-        return Gradients(**{name: np.empty(shape) for name, shape, present in there if present and name in names})
+        out = Gradients()
+        for name, shape, present in there:
+            if present and name in names:
+                setattr(out, name, np.empty(shape))
+        return out
 
     @property
     def status(self) -> str:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from ._types import Array, Certificate, MatrixGradient, Number, QuadraticGradient, Word, Words
 
 
 @dataclass(slots=True)
@@ -13,61 +19,61 @@ class Gradients:
     `verdict` says how far they may be trusted: a string, or an array of one for each element of a batch.
     """
 
-    P: Any = None
-    q: Any = None
-    G: Any = None
-    h: Any = None
-    A: Any = None
-    b: Any = None
-    lb: Any = None
-    ub: Any = None
-    verdict: Any = None
+    P: QuadraticGradient | None = None
+    q: Array | None = None
+    G: MatrixGradient | None = None
+    h: Array | None = None
+    A: MatrixGradient | None = None
+    b: Array | None = None
+    lb: Array | None = None
+    ub: Array | None = None
+    verdict: Word | None = None
 
 
 @dataclass(slots=True)
 class Tangents:
     """The change of the outputs along a direction of the data, and its `verdict`."""
 
-    x: Any
-    y: Any
-    z: Any
-    z_box: Any
-    objective: Any
-    verdict: Any = None
+    x: Array
+    y: Array
+    z: Array
+    z_box: Array
+    objective: Number
+    verdict: Word | None = None
 
 
 @dataclass(slots=True)
 class ConicGradients:
     """Gradients with respect to the six arguments of a cone program; None where not asked for or absent; `verdict`."""
 
-    P: Any = None
-    q: Any = None
-    A: Any = None
-    b: Any = None
-    lb: Any = None
-    ub: Any = None
-    verdict: Any = None
+    P: QuadraticGradient | None = None
+    q: Array | None = None
+    A: MatrixGradient | None = None
+    b: Array | None = None
+    lb: Array | None = None
+    ub: Array | None = None
+    verdict: Word | None = None
 
 
 @dataclass(slots=True)
 class ConicTangents:
     """The change of the outputs of a cone program along a direction of the data, and its `verdict`."""
 
-    x: Any
-    s: Any
-    y: Any
-    z_box: Any
-    objective: Any
-    verdict: Any = None
+    x: Array
+    s: Array
+    y: Array
+    z_box: Array
+    objective: Number
+    verdict: Word | None = None
 
 
 @dataclass(slots=True)
 class Active:
     """Which inequality rows and bounds are active: boolean arrays of the shapes of `h`, `lb` and `ub`."""
 
-    G: Any
-    lb: Any
-    ub: Any
+    G: npt.NDArray[np.bool_]
+    lb: npt.NDArray[np.bool_]
+    ub: npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -79,10 +85,10 @@ class ConicActive:
     weakly active, `cones` is boolean too.
     """
 
-    rows: Any
-    cones: Any
-    lb: Any
-    ub: Any
+    rows: npt.NDArray[np.bool_]
+    cones: npt.NDArray[np.str_] | npt.NDArray[np.bool_]
+    lb: npt.NDArray[np.bool_]
+    ub: npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -95,11 +101,11 @@ class Diagnostics:
 
     active: Active | ConicActive
     weakly_active: Active | ConicActive
-    residuals: dict[str, Any]
-    condition: Any
-    regularization: Any
-    moved: Any
-    verdict: Any
+    residuals: dict[str, Number]
+    condition: Number
+    regularization: Number
+    moved: Number
+    verdict: Word
 
 
 @dataclass(slots=True)
@@ -109,18 +115,31 @@ class Shift:
     Zeros where none was; see `infeasible` of `bpqp.solve_qp`.
     """
 
-    A: Any
-    G: Any
+    A: Array
+    G: Array
 
 
 @dataclass(slots=True)
 class Info:
     """How a solution was found; lists or arrays for a batch."""
 
-    solver: Any
-    iterations: Any
-    time: Any
-    certificate: Any
+    solver: Words
+    iterations: int | npt.NDArray[np.int_]
+    time: Number
+    certificate: Certificate | Sequence[Certificate | None] | None
+
+
+class CheckedBlock(TypedDict):
+    """One row of a `GradientReport`."""
+
+    block: str
+    entries: int
+    checked: int
+    worst: float
+    at: str
+    analytic: float
+    numeric: float
+    kinks: int
 
 
 @dataclass(slots=True)
@@ -128,7 +147,7 @@ class GradientReport:
     """The analytic gradient against central differences: the worst relative error, and one row per block."""
 
     worst: float
-    table: list[dict[str, Any]]
+    table: list[CheckedBlock]
     text: str = field(repr=False, default="")
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from ._engines import OURS, by_qpsolvers, engine, policy_code
 from ._errors import ArgumentError, DtypeError
 from ._outcome import describe, diagnosed, raise_failures
 from ._results import Active, Diagnostics, Gradients, Shift, Tangents
-from ._types import Array, Matrix, Names, Quadratic, Vector
+from ._types import Array, Matrix, Names, Number, Quadratic, Vector
 from ._verdicts import choice_of, judge, verdict_of
 
 
@@ -30,7 +30,7 @@ class Solution(BaseSolution):
     y: Array
     z: Array
     z_box: Array
-    objective: Any
+    objective: Number
     _solved: _bpqp.Solved
 
     def __init__(
@@ -53,7 +53,7 @@ class Solution(BaseSolution):
             values = tuple(v[0] for v in values)
         self.x, self.y, self.z, self.z_box, self.objective = values
         if problem.batch is None:
-            self.objective = float(self.objective)
+            self.objective = float(values[4])
         if self._policy == 0 and not solved.all_ok():
             raise_failures(solved, self)
 
@@ -198,7 +198,7 @@ class Solution(BaseSolution):
         verdict = verdict_of(codes, self._on_untrusted, self._batch is not None)
         return Tangents(**dict(zip((*OUTPUTS, "objective"), out, strict=True)), verdict=verdict)
 
-    def jacobian(self, of: str = "x", wrt: str = "q") -> Any:
+    def jacobian(self, of: str = "x", wrt: str = "q") -> Array | Factored:
         """The Jacobian of an output with respect to an argument: one factorization, many right-hand sides.
 
         Its shape is (batch,) + the shape of the output + the shape of the argument; for a sparse argument the last axis
@@ -224,7 +224,8 @@ class Solution(BaseSolution):
 
         if isinstance(value, tuple):
             return Factored(*(trim(v) for v in value))
-        found, form = trim(value), self._problem.forms[NAMES.index(wrt)]
+        found: Array = trim(value)
+        form = self._problem.forms[NAMES.index(wrt)]
         if form is not None:
             found = found.sum(-1) if form == "scalar" else found[..., 0, :]
         return found

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict
 
+import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
@@ -37,6 +38,16 @@ class Sparse(Protocol):
 # float64, or float32 where q is
 Array: TypeAlias = npt.NDArray[Any]
 Vector: TypeAlias = npt.ArrayLike
+# of one problem, or one for each element of a batch
+Number: TypeAlias = "float | npt.NDArray[Any]"
+Flag: TypeAlias = "bool | npt.NDArray[np.bool_]"
+Word: TypeAlias = "str | npt.NDArray[np.str_]"
+Words: TypeAlias = "str | list[str]"
+# in the form of the data: dense, sparse, of a batch of sparse ones a list, d and F of a factored one
+MatrixGradient: TypeAlias = "npt.NDArray[Any] | Sparse | list[Sparse]"
+QuadraticGradient: TypeAlias = "MatrixGradient | Factored"
+# a direction in which the objective falls, or multipliers that contradict each other
+Certificate: TypeAlias = "npt.NDArray[Any] | tuple[npt.NDArray[Any], ...]"
 # of a batch of sparse ones, a list
 Matrix: TypeAlias = "npt.ArrayLike | Sparse | Sequence[Sparse]"
 Quadratic: TypeAlias = "Matrix | Factored"
@@ -74,16 +85,23 @@ class GivenSettings(Settings, total=False):
 
 __all__ = [
     "Array",
+    "Certificate",
     "Cone",
     "Cones",
+    "Flag",
     "GivenSettings",
     "Matrix",
+    "MatrixGradient",
     "Names",
+    "Number",
     "OnFailure",
     "Quadratic",
+    "QuadraticGradient",
     "Settings",
     "Sparse",
     "Unpack",
     "Vector",
     "WarmStart",
+    "Word",
+    "Words",
 ]

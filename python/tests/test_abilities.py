@@ -80,6 +80,20 @@ def ends(call: Callable[[], Any], *, endless: bool = True) -> str:
     return "no"
 
 
+def closest(call: Callable[[], Any]) -> str:
+    """ "yes" where constraints that contradict each other by 1 are met halfway, "error" where that is refused."""
+    try:
+        x = np.asarray(call())
+    except bpqp.UnsupportedError:
+        return "error"
+    np.testing.assert_allclose(x.reshape(-1)[0], 0.5, atol=1e-6)
+    return "yes"
+
+
+# x_0 = 0 and x_0 = 1
+CONTRADICTION = (np.eye(1, N).repeat(2, axis=0), np.array([0.0, 1.0]))
+
+
 def long_qp() -> tuple[Any, ...]:
     rng, n = np.random.default_rng(0), 30
     root = rng.normal(size=(n, n))
@@ -162,6 +176,17 @@ class Qp:
 
     def second(self) -> str:
         return refused(lambda: self.solve().second_vjp(x=np.ones(N)))
+
+    def infeasible(self) -> str:
+        return closest(lambda: self.solve(A=CONTRADICTION[0], b=CONTRADICTION[1], lb=-2.0, infeasible="closest").x)
+
+    def one_sided(self) -> str:
+        # every variable weakly at its bound: it follows upwards only
+        sol = bpqp.solve_qp(np.eye(N), np.zeros(N), lb=0)
+        for sign, expected in ((1.0, 0.0), (-1.0, 1.0)):
+            moved = sol.jvp(q=np.full(N, sign), one_sided=True)
+            np.testing.assert_allclose(moved.x, expected, atol=1e-9)
+        return "yes"
 
 
 class Conic(Qp):
@@ -255,6 +280,35 @@ class Conic(Qp):
         np.testing.assert_allclose(found, (moved[0] - moved[1]) / (2 * step), atol=1e-5)
         return "yes"
 
+    def _linear(self) -> list[Any]:
+        """The cones, without the curved one that the zero cone has beside it elsewhere."""
+        return [self.cone]
+
+    def infeasible(self) -> str:
+        cones = [("zero", 2), *self._linear()]
+        rows = sum(map(cone_rows, self._linear()))
+        n = 1 + rows
+        # the first variable is pulled to 0 and to 1, the others are in the cone
+        A = np.zeros((2 + rows, n))
+        A[:2, 0] = 1.0
+        A[2:, 1:] = -np.eye(rows)
+        b = np.r_[0.0, 1.0, np.zeros(rows)]
+        return closest(lambda: bpqp.solve_conic(np.eye(n), np.zeros(n), A, b, cones, infeasible="closest").x)
+
+    def one_sided(self) -> str:
+        cones = self._linear()
+        rows = sum(map(cone_rows, cones))
+        n = 1 + rows
+        A = np.hstack([np.zeros((rows, 1)), -np.eye(rows)])
+        q = np.r_[0.0, -np.asarray(INSIDE[self.cone])] if self.cone[0] != "zero" else np.zeros(n)
+        sol = bpqp.solve_conic(np.eye(n), q, A, np.zeros(rows), cones, lb=np.r_[0.0, np.full(rows, -np.inf)])
+        try:
+            moved = [sol.jvp(q=np.eye(1, n)[0] * sign, one_sided=True).x[0] for sign in (1, -1)]
+        except bpqp.UnsupportedError:
+            return "error"
+        np.testing.assert_allclose(moved, [0.0, 1.0], atol=1e-9)
+        return "yes"
+
 
 class Torch:
     """`bpqp.torch.solve_qp` and `QpLayer`."""
@@ -342,6 +396,13 @@ class Torch:
         assert self.torch.autograd.gradgradcheck(lambda q, P: self.solve(q, P=0.5 * (P + P.T)), (q, P))
         return "yes"
 
+    def infeasible(self) -> str:
+        A, b = map(self.tensor, CONTRADICTION)
+        return closest(lambda: self.solve(A=A, b=b, lb=-2.0, infeasible="closest").detach())
+
+    def one_sided(self) -> str:
+        return refused(lambda: self.solve(one_sided=True))
+
 
 # |x| <= 0.8 and x_0 + x_1 <= 0.6, none of which binds where x is -0.5
 DISK = (
@@ -374,6 +435,16 @@ class TorchConic(Torch):
         *data, cones = long_conic()
         P, q, A, b = map(self.tensor, data)
         return ends(lambda: self.bt.solve_conic(P, q, A, b, cones, on_failure="nan", polish=False), endless=False)
+
+    def infeasible(self) -> str:
+        A, b = map(self.tensor, CONTRADICTION)
+        q, P = self.tensor(Q), self.torch.diag(self.tensor(DIAGONAL))
+        found = [
+            closest(lambda: self.bt.solve_conic(P, q, A, b, [("zero", 2)], infeasible="closest").detach()),
+            closest(lambda: self.solve(infeasible="closest").detach()),
+        ]
+        assert found == ["yes", "error"]
+        return "linear"
 
 
 class Cvxpy(Torch):
@@ -440,6 +511,18 @@ class Cvxpy(Torch):
         assert self.torch.autograd.gradgradcheck(lambda q: self.solve(q), (q,), atol=1e-5)
         return "yes"
 
+    def infeasible(self) -> str:
+        objective = self.cp.Minimize(self.cp.sum_squares(self.w) + self.m @ self.w)
+
+        def call(more: Any) -> Any:
+            problem = self.cp.Problem(objective, [self.w[0] == 0, self.w[0] == 1, *more])
+            layer = self.make(problem, [self.m], [self.w], solver_args={"infeasible": "closest"})
+            return layer(self.value(Q))[0]
+
+        found = [closest(lambda: call([])), closest(lambda: call([self.cp.norm(self.w) <= 9]))]
+        assert found == ["yes", "error"]
+        return "linear"
+
 
 class Jax(Torch):
     """`bpqp.jax.solve_qp`."""
@@ -504,6 +587,10 @@ class Jax(Torch):
         check_grads(lambda q: self.solve(q), (self.jnp.asarray(Q),), order=2, modes=("fwd", "rev"), atol=1e-4, eps=1e-5)
         return "yes"
 
+    def infeasible(self) -> str:
+        A, b = CONTRADICTION
+        return closest(lambda: self.solve(A=A, b=b, lb=-2.0, infeasible="closest"))
+
 
 class JaxConic(Jax):
     """`bpqp.jax.solve_conic`."""
@@ -518,6 +605,16 @@ class JaxConic(Jax):
         found = ends(lambda: self.bj.solve_conic(P, q, A, b, cones, on_failure="nan", polish=False), endless=False)
         return {"yes": "eager"}.get(found, "no")
 
+    def infeasible(self) -> str:
+        A, b = map(self.jnp.asarray, CONTRADICTION)
+        P, q = self.jnp.diag(self.jnp.asarray(DIAGONAL)), self.jnp.asarray(Q)
+        found = [
+            closest(lambda: self.bj.solve_conic(P, q, A, b, [("zero", 2)], infeasible="closest")),
+            closest(lambda: self.solve(infeasible="closest")),
+        ]
+        assert found == ["yes", "error"]
+        return "linear"
+
 
 class JaxCvxpy(Jax):
     """`bpqp.jax.CvxpyLayer`."""
@@ -531,7 +628,7 @@ class JaxCvxpy(Jax):
         self.w, self.m = cp.Variable(N, bounds=[-0.2, None]), cp.Parameter(N)
 
     layer, factored, interrupts_, bounds = Cvxpy.layer, Cvxpy.factored, Cvxpy.interrupts, Cvxpy.bounds
-    objective, index = Cvxpy.objective, Jax.index
+    objective, index, infeasible = Cvxpy.objective, Jax.index, Cvxpy.infeasible
 
     def make(self, *args: Any, **options: Any) -> Any:
         return self.bj.CvxpyLayer(*args, **options)
@@ -575,6 +672,8 @@ PROBES = {
     "`full=True`": "full",
     "`on_failure=`": "on_failure",
     "`on_untrusted=`": "on_untrusted",
+    "`infeasible=`": "infeasible",
+    "`one_sided=`": "one_sided",
 }
 
 

@@ -113,8 +113,8 @@ def test_errors_are_those_of_the_package() -> None:
     calls: list[tuple[Any, str]] = [
         (lambda: bj.solve_qp(eye, q, solver=None), "solver = None"),
         (lambda: bj.solve_qp(eye, q, solver=[]), r"solver = \[\]"),
-        (lambda: bj.solve_qp(jsparse.BCOO.fromdense(eye), q), "P is a BCOO: pass a dense array"),
-        (lambda: bj.solve_qp(sparse.eye(2, format="csc"), q), "P is a csc_matrix"),
+        (lambda: bj.solve_qp(eye, q, lb=jsparse.BCOO.fromdense(q)), "lb is a BCOO: pass a dense array"),
+        (lambda: bj.solve_qp(eye, q, lb=sparse.eye(2, format="csc")), "lb is a csc_matrix"),
         (lambda: bj.solve_qp(eye, jsparse.BCOO.fromdense(q)), "q is a BCOO"),
         (lambda: bj.solve_qp(eye, q, threads=10**9), "threads = 1000000000"),
         (lambda: bj.solve_qp(eye, q, max_iter=[3]), r"settings .*\[3\]"),

@@ -141,10 +141,13 @@ def test_errors_are_those_of_the_package() -> None:
     calls: list[tuple[Any, str]] = [
         (lambda: bt.solve_qp(eye, q, solver=None), "solver = None"),
         (lambda: bt.QpLayer(P=eye, solver=None), "solver = None"),
-        (lambda: bt.QpLayer(P=sparse.eye(2, format="csc")), "P is a csc_matrix: pass a dense tensor"),
+        (
+            lambda: bt.QpLayer(lb=sparse.eye(2, format="csc"))(P=eye, q=q),
+            "lb is a sparse tensor: only P, G and A may be",
+        ),
         (lambda: bt.QpLayer(P=eye, lb=object()), "lb is a object"),
-        (lambda: bt.solve_qp(sparse.eye(2, format="csc"), q), "P is a csc_matrix"),
-        (lambda: bt.solve_qp(eye.to_sparse(), q), "P is a sparse tensor"),
+        (lambda: bt.solve_qp(eye, q, lb=sparse.eye(2, format="csc")), "lb is a csc_matrix"),
+        (lambda: bt.solve_qp(eye, q, eye, q.to_sparse()), "h is a sparse tensor"),
         (lambda: bt.solve_qp(eye, q, threads=10**9), "threads = 1000000000"),
         (lambda: torch.func.vmap(lambda v: bt.solve_qp(eye, v))(none), "0 elements"),
         (lambda: torch.func.vmap(torch.func.grad(lambda v: bt.solve_qp(eye, v).sum()))(none), "0 elements"),

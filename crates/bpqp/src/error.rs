@@ -7,7 +7,7 @@ use crate::Status;
 #[non_exhaustive]
 pub enum Error {
     /// An argument has the wrong shape.
-    #[error("{argument} has shape {found:?}, expected {expected:?}: {advice}")]
+    #[error("{argument} has shape {}, expected {}: {advice}", shape(.argument, *.found), shape(.argument, *.expected))]
     Shape {
         /// Name of the argument.
         argument: &'static str,
@@ -116,10 +116,18 @@ pub enum Error {
     },
 }
 
+fn is_matrix(argument: &str) -> bool {
+    argument.ends_with(['P', 'A', 'G', 'C', 'F']) || argument == "matrix"
+}
+
+/// A shape as NumPy writes it: that of a vector has one number.
+fn shape(argument: &str, (rows, cols): (usize, usize)) -> String {
+    if is_matrix(argument) { format!("({rows}, {cols})") } else { format!("({rows},)") }
+}
+
 /// The second index of an entry; vectors have none.
 fn column(argument: &str, col: usize) -> String {
-    let matrix = argument.ends_with(['P', 'A', 'G', 'F']) || argument == "matrix";
-    if matrix { format!(", {col}") } else { String::new() }
+    if is_matrix(argument) { format!(", {col}") } else { String::new() }
 }
 
 impl Error {

@@ -66,6 +66,12 @@ class BPQP(ConicSolver):
     def cite(self, data: Any) -> str:
         return ""
 
+    def apply(self, problem: Any) -> Any:
+        """The data, with the number of rows that are inequalities under the name that CVXPY's QP solvers give it."""
+        data, inverse_data = super().apply(problem)
+        data["n_ineq"] = data[self.DIMS].nonneg
+        return data, inverse_data
+
     def solve_via_data(
         self, data: Any, warm_start: bool, verbose: bool, solver_opts: dict[str, Any], solver_cache: Any = None
     ) -> Any:

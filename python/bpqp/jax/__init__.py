@@ -9,6 +9,7 @@ Arrays in, arrays out, in the dtype of `q`; the arithmetic is in double precisio
 from .._core import Factored
 from ._conic import ConicSolution, solve_conic
 from ._cvxpy import CvxpyLayer, CvxpySolution
+from ._ffi import export_checks
 from ._nonlinear import NonlinearSolution, solve_nlp
 from ._solve import Solution, solve_qp, status_names, verdict_names
 
@@ -19,6 +20,7 @@ __all__ = [
     "Factored",
     "NonlinearSolution",
     "Solution",
+    "export_checks",
     "solve_conic",
     "solve_nlp",
     "solve_qp",

@@ -11,10 +11,12 @@ from .._arguments import Factored
 from .._conic_data import checked_cones, cone_rows
 from .._conic_operator import RANKS, check_shapes, operator_for
 from .._errors import ArgumentError
+from .._pattern import Pattern
 from .._types import Cones, OnFailure, Settings, Unpack
 from ._operator import OperatorSpec
 from ._primitives import solve_p
 from ._solve import ArrayLike, Quadratic, array_of, dtype_of, split_status
+from ._sparse import apart, sparse
 
 
 class ConicSolution(NamedTuple):
@@ -23,15 +25,15 @@ class ConicSolution(NamedTuple):
     as a number (`verdict_names`).
     """
 
-    x: Any
-    s: Any
-    y: Any
-    z_box: Any
-    objective: Any
-    ok: Any
-    status: Any
-    iterations: Any
-    verdict: Any
+    x: jax.Array
+    s: jax.Array
+    y: jax.Array
+    z_box: jax.Array
+    objective: jax.Array
+    ok: jax.Array
+    status: jax.Array
+    iterations: jax.Array
+    verdict: jax.Array
 
 
 @overload
@@ -90,7 +92,8 @@ def solve_conic(
     cone or a kink of a cone is in the way.
 
     Args:
-        P, q, A, b, cones, lb, ub: as for `bpqp.solve_conic`; dense arrays, in the dtype of `q`.
+        P, q, A, b, cones, lb, ub: as for `bpqp.solve_conic`, in the dtype of `q`; P and A may be BCOO or BCSR arrays
+            with indices that are not traced, or constants of scipy.sparse.
         full: return a `ConicSolution` with slacks, multipliers, the objective, `ok` and `verdict`, for which the
             backward system is looked at.
         solver, on_failure, settings: as for `bpqp.solve_conic`.
@@ -103,16 +106,20 @@ def solve_conic(
     given: dict[str, Any] = {"P.d": P.d, "P.F": P.F} if isinstance(P, Factored) else {"P": P}
     given |= {"q": q, "A": A, "b": b, "lb": lb, "ub": ub}
     values: dict[str, Any] = {}
+    patterns: dict[str, Pattern] = {}
     batch, owner = None, ""
     for name, value in given.items():
         if value is None:
             if name.startswith("P."):
                 raise ArgumentError("a Factored P needs both d and F")
             continue
+        if sparse(value) and name in ("P", "A"):
+            values[name], patterns[name] = apart(name, value, dtype)
+            continue
         rank = RANKS[name]
         array = array_of(name, value, rank, dtype, short=name in ("A", "b", "lb", "ub"))
         if array.ndim < rank:
-            size = 0 if name == "A" else values["A"].shape[-2 if name == "b" else -1]
+            size = 0 if name == "A" else patterns.get("A", values["A"]).shape[-2 if name == "b" else -1]
             array = array[None] if name == "A" else jax.numpy.broadcast_to(array, (size,))
         if array.ndim > rank:
             if batch is None:
@@ -124,9 +131,11 @@ def solve_conic(
         values[name] = array
     if batch == 0:
         raise ArgumentError(f"{owner} has a batch of 0: a batch needs at least one element")
-    shapes = tuple((name, tuple(v.shape[v.ndim - RANKS[name] :])) for name, v in values.items())
+    shapes = tuple(
+        (n, patterns[n].shape if n in patterns else tuple(v.shape[v.ndim - RANKS[n] :])) for n, v in values.items()
+    )
     check_shapes(shapes, sum(map(cone_rows, kinds)))
-    operator = operator_for(shapes, kinds, solver, on_failure, settings)
+    operator = operator_for(shapes, patterns, kinds, solver, on_failure, settings)
     spec = OperatorSpec(operator, batch or 1, np.dtype(dtype), full)
     *outputs, _, codes = solve_p.bind(*values.values(), spec=spec)
     if not full:

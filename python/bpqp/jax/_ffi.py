@@ -38,6 +38,17 @@ def _register() -> str | None:
 unavailable: str | None = _register()
 
 
+def export_checks() -> list[Any]:
+    """What `jax.export.export(f, disabled_checks=...)` needs to store a function that solves.
+
+    JAX asks that for every compiled operation that it does not know. Who loads such a function imports `bpqp.jax`, of
+    the version that stored it.
+    """
+    import jax.export
+
+    return [jax.export.DisabledSafetyCheck.custom_call(TARGET + name) for name in _bpqp.xla_handlers()]
+
+
 def _mask(flags: Any) -> int:
     return sum(1 << k for k, flag in enumerate(flags) if flag)
 

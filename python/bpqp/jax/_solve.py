@@ -8,18 +8,23 @@ from typing import Any, Literal, NamedTuple, TypeAlias, overload
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.sparse import JAXSparse
 
 from .. import _bpqp, _core
 from .._core import Factored
 from .._errors import ArgumentError, DtypeError, Error
-from .._types import OnFailure, Settings, Unpack
+from .._pattern import Pattern
+from .._qp_operator import qp_operator_for
+from .._types import OnFailure, Settings, Sparse, Unpack, Word
 from .._verdicts import names
 from . import _host
+from ._operator import OperatorSpec
 from ._primitives import solve_p
 from ._slots import pack
+from ._sparse import apart, sparse
 from ._spec import SLOTS, Spec
 
-ArrayLike: TypeAlias = "jax.typing.ArrayLike | Sequence[Any]"
+ArrayLike: TypeAlias = "jax.typing.ArrayLike | JAXSparse | Sparse | Sequence[Any]"
 Quadratic: TypeAlias = "ArrayLike | Factored"
 
 
@@ -29,20 +34,21 @@ class Solution(NamedTuple):
     (`verdict_names`).
     """
 
-    x: Any
-    y: Any
-    z: Any
-    z_box: Any
-    objective: Any
-    ok: Any
-    status: Any
-    iterations: Any
-    verdict: Any
+    x: jax.Array
+    y: jax.Array
+    z: jax.Array
+    z_box: jax.Array
+    objective: jax.Array
+    ok: jax.Array
+    status: jax.Array
+    iterations: jax.Array
+    verdict: jax.Array
 
 
-def verdict_names(verdict: Any) -> Any:
+def verdict_names(verdict: jax.typing.ArrayLike) -> Word:
     """The words for the numbers in `Solution.verdict`: an array of strings, or one string. Not inside of jit."""
-    return names(np.asarray(verdict).astype(np.uint8))
+    word: Word = names(np.asarray(verdict).astype(np.uint8))
+    return word
 
 
 def split_status(code: Any) -> tuple[Any, Any]:
@@ -52,7 +58,7 @@ def split_status(code: Any) -> tuple[Any, Any]:
     return status, closest | (status < 2)
 
 
-def status_names(status: Any) -> Any:
+def status_names(status: jax.typing.ArrayLike) -> Word:
     """The words for the numbers in `Solution.status`: an array of strings, or one string. Not inside of jit."""
     names = np.array(_bpqp.STATUSES)[np.asarray(status)]
     return str(names) if names.ndim == 0 else names
@@ -93,11 +99,12 @@ def dtype_of(q: Any) -> Any:
     return dtype
 
 
-def _spread(k: int, array: Any, slots: list[Any]) -> Any:
+def _spread(k: int, array: Any, slots: list[Any], patterns: dict[str, Pattern]) -> Any:
     """The vector that a number stands for, or the matrix that its only row stands for."""
     if k in (3, 5):
         return array[None]
-    like = slots[2].shape[-1] if k > 6 else 1 if slots[k - 1] is None else slots[k - 1].shape[-2]
+    matrix = patterns.get(SLOTS[k - 1], slots[k - 1])
+    like = slots[2].shape[-1] if k > 6 else 1 if matrix is None else matrix.shape[-2]
     return jnp.broadcast_to(array, (like,))
 
 
@@ -159,6 +166,8 @@ def solve_qp(
     JAX with the text of `bpqp.SolveError`.
 
     Args:
+        P, q, G, h, A, b, lb, ub: as for `bpqp.solve_qp`, in the dtype of `q`; P, G and A may be BCOO or BCSR arrays
+            with indices that are not traced, or constants of scipy.sparse.
         full: return a `Solution` with the multipliers, the objective, `ok` and `verdict`, for which the backward system
             is looked at.
         solver, on_failure, settings: as for `bpqp.solve_qp`.
@@ -174,12 +183,16 @@ def solve_qp(
     ranks = (1 if factored else 2, 2, 1, 2, 1, 2, 1, 1, 1)
     slots: list[Any] = [None] * 9
     batch, owner = None, ""
+    patterns: dict[str, Pattern] = {}
     for k, value in enumerate(raw):
         if value is None:
             continue
+        if sparse(value) and SLOTS[k] in ("P", "G", "A") and not (factored and k == 0):
+            slots[k], patterns[SLOTS[k]] = apart(SLOTS[k], value, dtype, symmetric=k == 0)
+            continue
         array = array_of(SLOTS[k] if not factored or k > 1 else ("P.d", "P.F")[k], value, ranks[k], dtype, short=k > 2)
         if array.ndim < ranks[k]:
-            array = _spread(k, array, slots)
+            array = _spread(k, array, slots, patterns)
         if k > 2 and array.size == 0:
             continue
         slots[k] = array
@@ -196,13 +209,26 @@ def solve_qp(
         if (slots[m] is None) != (slots[v] is None):
             given, missing = (SLOTS[m], SLOTS[v]) if slots[v] is None else (SLOTS[v], SLOTS[m])
             raise ArgumentError(f"{missing} is missing: {given} was given, and the two come together")
+    if patterns:
+        kept = {k: v for k, v in settings.items() if v is not None}
+        there = zip(("P.d", "P.F", *SLOTS[2:]) if factored else SLOTS, slots, ranks, strict=True)
+        named = [(name, slot, rank) for name, slot, rank in there if slot is not None]
+        own = tuple((n, patterns[n].shape if n in patterns else tuple(v.shape[v.ndim - r :])) for n, v, r in named)
+        operator = qp_operator_for(own, patterns, solver, on_failure, kept)
+        values = [slot for _, slot, _ in named]
+        return _outputs(values, OperatorSpec(operator, batch or 1, np.dtype(dtype), full), batch, full)
     shapes = tuple(None if s is None else tuple(s.shape[s.ndim - r :]) for s, r in zip(slots, ranks, strict=True))
     _check_shapes(shapes, factored)
     chosen = tuple(sorted((k, v) for k, v in settings.items() if v is not None))
     _refuse_settings(solver, chosen, settings, dtype)
     policy = _core.policy_code(on_failure)
     spec = Spec(batch or 1, factored, shapes, np.dtype(dtype), policy, solver, chosen, full)
-    *outputs, _, codes = solve_p.bind(*pack(slots)[1], spec=spec)
+    return _outputs(pack(slots)[1], spec, batch, full)
+
+
+def _outputs(values: Any, spec: Any, batch: int | None, full: bool) -> jax.Array | Solution:
+    """What the user asked for."""
+    *outputs, _, codes = solve_p.bind(*values, spec=spec)
     if not full:
         x: jax.Array = outputs[0] if batch is not None else outputs[0][0]
         return x

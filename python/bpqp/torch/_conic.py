@@ -11,11 +11,13 @@ from .._arguments import Factored
 from .._conic_data import checked_cones, cone_rows
 from .._conic_operator import RANKS, check_shapes, operator_for
 from .._errors import ArgumentError, DtypeError
+from .._pattern import Pattern
 from .._types import Cones, OnFailure, Settings, Unpack
 from ._functions import Solve, numpy_of
 from ._operator import OperatorCall
 from ._solution import ConicSolution
 from ._solve import cast_up, tensor_of
+from ._sparse import apart, sparse
 from ._types import Quadratic, TensorLike, WarmStart
 
 OUTPUTS = ("x", "s", "y", "z_box")
@@ -80,8 +82,9 @@ def solve_conic(
     kink of a cone is in the way. Under torch.compile the call stays outside of the graph.
 
     Args:
-        P, q, A, b, lb, ub: dense tensors, in the shapes of `bpqp.solve_conic`, on one device; `q`, float32 or float64,
-            decides dtype and device.
+        P, q, A, b, lb, ub: tensors in the shapes of `bpqp.solve_conic`, on one device; `q`, float32 or float64,
+            decides dtype and device. P and A may be sparse, COO, CSR or CSC, and shared by a batch: their gradients
+            live on their entries; or constants of scipy.sparse.
         cones: as for `bpqp.solve_conic`: they take the rows of A in order.
         full: return a `ConicSolution` with slacks, multipliers and the objective, differentiable too, `ok`, `status`
             and `verdict`.
@@ -114,10 +117,12 @@ def _solve(
     settings: Any,
 ) -> Any:
     kinds = checked_cones(cones)
-    values, batch = _collect(P, q, A, b, lb, ub)
-    shapes = tuple((name, tuple(v.shape[v.dim() - RANKS[name] :])) for name, v in values.items())
+    values, batch, patterns = _collect(P, q, A, b, lb, ub)
+    shapes = tuple(
+        (n, patterns[n].shape if n in patterns else tuple(v.shape[v.dim() - RANKS[n] :])) for n, v in values.items()
+    )
     check_shapes(shapes, sum(map(cone_rows, kinds)))
-    operator = operator_for(shapes, kinds, solver, on_failure, settings)
+    operator = operator_for(shapes, patterns, kinds, solver, on_failure, settings)
     warm = None if warm_start is None else _warm(warm_start)
     call = OperatorCall(operator, batch or 1, values["q"].detach(), warm)
     *outputs, state = Solve.apply(call, *values.values())
@@ -146,8 +151,10 @@ def _warm(given: Any) -> Any:
     return tuple(None if v is None else np.atleast_2d(numpy_of(torch.as_tensor(v))) for v in rows)
 
 
-def _collect(P: Any, q: Any, A: Any, b: Any, lb: Any, ub: Any) -> tuple[dict[str, torch.Tensor], int | None]:
-    """The slots that are there, in the dtype and on the device of q, and the size of the batch."""
+def _collect(
+    P: Any, q: Any, A: Any, b: Any, lb: Any, ub: Any
+) -> tuple[dict[str, torch.Tensor], int | None, dict[str, Pattern]]:
+    """The slots that are there, in the dtype and on the device of q, the size of the batch, and sparse patterns."""
     if not isinstance(q, torch.Tensor):
         raise DtypeError(f"q is a {type(q).__name__}: it decides dtype and device, so pass a tensor")
     q = cast_up(q)
@@ -159,11 +166,16 @@ def _collect(P: Any, q: Any, A: Any, b: Any, lb: Any, ub: Any) -> tuple[dict[str
     given = {"P.d": P.d, "P.F": P.F} if isinstance(P, Factored) else {"P": P}
     given |= {"q": q, "A": A, "b": b, "lb": lb, "ub": ub}
     out: dict[str, torch.Tensor] = {}
+    patterns: dict[str, Pattern] = {}
     batch, owner = None, ""
     for name, value in given.items():
         if value is None:
             if name.startswith("P."):
                 raise ArgumentError("a Factored P needs both d and F")
+            continue
+        if sparse(value) and name in ("P", "A"):
+            entries, patterns[name] = apart(name, value, q)
+            out[name] = tensor_of(name, entries, q)
             continue
         tensor, rank = tensor_of(name, value, q), RANKS[name]
         if tensor.device != q.device:
@@ -171,7 +183,7 @@ def _collect(P: Any, q: Any, A: Any, b: Any, lb: Any, ub: Any) -> tuple[dict[str
         if name == "A" and tensor.dim() == 1:
             tensor = tensor.unsqueeze(0)
         elif name in ("b", "lb", "ub") and tensor.dim() == 0:
-            tensor = tensor.expand(out["A"].shape[-2 if name == "b" else -1])
+            tensor = tensor.expand(patterns.get("A", out["A"]).shape[-2 if name == "b" else -1])
         if tensor.dim() not in (rank, rank + 1):
             raise ArgumentError(
                 f"{name} has shape {tuple(tensor.shape)}: "
@@ -186,4 +198,4 @@ def _collect(P: Any, q: Any, A: Any, b: Any, lb: Any, ub: Any) -> tuple[dict[str
         out[name] = tensor
     if batch == 0:
         raise ArgumentError(f"{owner} has a batch of 0: a batch needs at least one element")
-    return out, batch
+    return out, batch, patterns

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 
 from .. import _bpqp, _core
+from .._arguments import is_sparse
 from .._core import Factored
 from .._errors import ArgumentError, DtypeError
 from .._types import OnFailure, Settings, Unpack
 from ._memory import Memory
-from ._solve import collect, compiled, run
+from ._solve import MATRICES, collect, compiled, run, run_sparse
+from ._sparse import kept, sparse
 from ._types import Quadratic, TensorLike
 
 NAMES = _core.NAMES
@@ -59,7 +61,11 @@ class QpLayer(torch.nn.Module):
                 self.register_parameter(f"data_{name}", value)
             else:
                 try:
-                    tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+                    if isinstance(value, torch.Tensor):
+                        tensor = value
+                    else:
+                        tensor = kept(value) if is_sparse(value) else torch.as_tensor(value)
+                        tensor = tensor if tensor.is_floating_point() else tensor.to(torch.float64)
                 except (TypeError, ValueError, RuntimeError) as error:
                     raise DtypeError(f"{name} is a {type(value).__name__}: pass a dense tensor") from error
                 self.register_buffer(f"data_{name}", tensor)
@@ -103,6 +109,16 @@ class QpLayer(torch.nn.Module):
                 self._engines[dtype] = _core.engine("auto" if theirs else self.solver, self.settings, wide)
             return self._engines[dtype]
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _sparse(self, values: Any, index: Any, full: bool) -> Any:
+        data = collect(**values)
+        names = None if index is None else Memory.names(index, data.batch or 1)
+        warm = None if names is None else self._memory.start(names)
+        out, call = run_sparse(data, self.solver, self.on_failure, self.settings, warm, full)
+        if names is not None and call.solved is not None:
+            self._memory.keep(names, call.solved)
+        return out
+
     def forward(
         self,
         P: Quadratic | None = None,
@@ -133,11 +149,13 @@ class QpLayer(torch.nn.Module):
                 continue
             if value is not None:
                 raise ArgumentError(f"{name} was given to the layer at construction: give it in one place only")
-            kept = [getattr(self, f"data_{part}") for part in own]
-            values[name] = Factored(*kept) if self.factored and name == "P" else kept[0]
+            held = [getattr(self, f"data_{part}") for part in own]
+            values[name] = Factored(*held) if self.factored and name == "P" else held[0]
         if values["q"] is None:
             raise ArgumentError("q is missing: give it at construction or with the call")
-        slots, factored, batch = collect(**values)
+        if any(sparse(values[name]) for name in MATRICES):
+            return self._sparse(values, index, full)
+        slots, factored, batch, _ = collect(**values)
         if torch.compiler.is_compiling() and index is None and self.solver in _bpqp.SOLVERS:
             return compiled(slots, factored, batch, self.solver, self.on_failure, self.settings, full)
         engine = self._engine(slots[2].dtype)

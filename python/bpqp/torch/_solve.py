@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -12,12 +12,19 @@ from .. import _bpqp, _core
 from .._core import Factored
 from .._engines import OURS
 from .._errors import ArgumentError, DtypeError
+from .._pattern import Pattern
+from .._qp_operator import RANKS as QP_RANKS
+from .._qp_operator import qp_operator_for
 from .._types import OnFailure, Settings, Unpack
 from . import _eager
 from ._functions import Solve, numpy_of
+from ._operator import OperatorCall
 from ._qp import RANKS, SLOTS, QpCall
 from ._solution import Solution
+from ._sparse import apart, sparse
 from ._types import Quadratic, TensorLike, WarmStart
+
+MATRICES = ("P", "G", "A")
 
 
 def tensor_of(name: str, value: Any, like: torch.Tensor) -> torch.Tensor:
@@ -28,7 +35,7 @@ def tensor_of(name: str, value: Any, like: torch.Tensor) -> torch.Tensor:
         except (TypeError, ValueError, RuntimeError) as error:
             raise DtypeError(f"{name} is a {type(value).__name__}: pass a dense tensor") from error
     if value.layout != torch.strided:
-        raise DtypeError(f"{name} is a sparse tensor: pass a dense one (bpqp.solve_qp takes scipy.sparse)")
+        raise DtypeError(f"{name} is a sparse tensor: only P, G and A may be")
     value = cast_up(value)
     if value.dtype not in (torch.float32, torch.float64):
         raise DtypeError(f"{name} has dtype {value.dtype}: pass float32 or float64, for instance {name}.float()")
@@ -46,18 +53,27 @@ def cast_up(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-def _spread(k: int, tensor: torch.Tensor, slots: list[Any]) -> torch.Tensor:
+def _spread(k: int, tensor: torch.Tensor, slots: list[Any], patterns: dict[str, Pattern]) -> torch.Tensor:
     """The vector that a number stands for, or the matrix that its only row stands for."""
     if k in (3, 5):
         return tensor.unsqueeze(0)
     if k > 6:
         return tensor.expand(slots[2].shape[-1])
-    matrix = slots[k - 1]
+    matrix = patterns.get(SLOTS[k - 1], slots[k - 1])
     return tensor.expand(1 if matrix is None else matrix.shape[-2])
 
 
-def collect(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) -> tuple[list[Any], bool, int | None]:
-    """The nine slots, whether P is factored, and the size of the batch."""
+class Collected(NamedTuple):
+    """The nine slots, whether P is factored, the size of the batch, and the patterns of sparse slots by name."""
+
+    slots: list[Any]
+    factored: bool
+    batch: int | None
+    patterns: dict[str, Pattern]
+
+
+def collect(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) -> Collected:
+    """The data of a call, checked and taken apart."""
     if not isinstance(q, torch.Tensor):
         raise DtypeError(f"q is a {type(q).__name__}: it decides dtype and device, so pass a tensor")
     q = cast_up(q)
@@ -69,8 +85,15 @@ def collect(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
     names = ("P.d", "P.F", *SLOTS[2:]) if factored else SLOTS
     dtype, device = q.dtype, q.device
     batch, owner = None, ""
+    patterns: dict[str, Pattern] = {}
     for k, (value, name, rank) in enumerate(zip(slots, names, RANKS[factored], strict=True)):
         if value is None:
+            continue
+        if sparse(value) and name in MATRICES:
+            values, pattern = apart(name, value, q, symmetric=k == 0)
+            if k == 0 or pattern.shape[0]:
+                patterns[name] = pattern
+            slots[k] = tensor_of(name, values, q) if name in patterns else None
             continue
         tensor = value
         if not (isinstance(value, torch.Tensor) and value.dtype is dtype and value.layout is torch.strided):
@@ -78,7 +101,7 @@ def collect(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
         if tensor.device != device:
             raise ArgumentError(f"{name} is on {tensor.device}, but q is on {device}: move one of them")
         if k > 2 and tensor.dim() == rank - 1:
-            tensor = _spread(k, tensor, slots)
+            tensor = _spread(k, tensor, slots, patterns)
         more = tensor.dim() - rank
         if more not in (0, 1):
             raise ArgumentError(
@@ -103,7 +126,7 @@ def collect(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
         if (slots[m] is None) != (slots[v] is None):
             given, missing = (SLOTS[m], SLOTS[v]) if slots[v] is None else (SLOTS[v], SLOTS[m])
             raise ArgumentError(f"{missing} is missing: {given} was given, and the two come together")
-    return slots, factored, batch
+    return Collected(slots, factored, batch, patterns)
 
 
 def run(
@@ -135,6 +158,29 @@ def run(
         raise ArgumentError(str(error)) from None
     if not full:
         return outputs[0] if batch is not None else outputs[0][0], call
+    return solution_of(outputs, state, call, batch), call
+
+
+def run_sparse(
+    data: Collected, solver: str, on_failure: str, settings: Any, warm: Any = None, full: bool = False
+) -> tuple[Any, OperatorCall]:
+    """Solves where a matrix is sparse."""
+    slots, _, batch, patterns = data
+    names = ("P.d", "P.F", *SLOTS[2:]) if data.factored else SLOTS
+    there = {name: slot for name, slot in zip(names, slots, strict=True) if slot is not None}
+    shapes = tuple(
+        (n, patterns[n].shape if n in patterns else tuple(v.shape[v.dim() - QP_RANKS[n] :])) for n, v in there.items()
+    )
+    operator = qp_operator_for(shapes, patterns, solver, on_failure, settings)
+    call = OperatorCall(operator, batch or 1, slots[2].detach(), warm)
+    *outputs, state = Solve.apply(call, *there.values())
+    if not full:
+        return outputs[0] if batch is not None else outputs[0][0], call
+    return solution_of(outputs, state, call, batch), call
+
+
+def solution_of(outputs: Any, state: Any, call: QpCall | OperatorCall, batch: int | None) -> Solution:
+    """All outputs; status and verdict where the call has them."""
     ok = state[:, -1] != 0
     if batch is None:
         outputs, ok = [v[0] for v in outputs], ok[0]
@@ -144,8 +190,7 @@ def run(
     else:
         status = None
     x, y, z, z_box, objective = outputs
-    known = call.solved if status is not None else None
-    return Solution(x, y, z, z_box, objective, ok, status, known), call
+    return Solution(x, y, z, z_box, objective, ok, status, call.solved if status is not None else None)
 
 
 def compiled(
@@ -223,8 +268,9 @@ def solve_qp(
     mode, and the transforms of torch.func. A CUDA tensor is solved on the CPU and comes back.
 
     Args:
-        P, q, G, h, A, b, lb, ub: dense tensors, in the shapes of `bpqp.solve_qp`, on one device; `q`, float32 or
-            float64, decides dtype and device.
+        P, q, G, h, A, b, lb, ub: tensors in the shapes of `bpqp.solve_qp`, on one device; `q`, float32 or float64,
+            decides dtype and device. P, G and A may be sparse, COO, CSR or CSC, and shared by a batch: their gradients
+            live on their entries; or constants of scipy.sparse.
         full: return a `Solution` with the multipliers and the objective, differentiable too, `ok` and `status`.
         solver, warm_start, on_failure, settings: as for `bpqp.solve_qp`.
 
@@ -240,19 +286,15 @@ def solve_qp(
         out = _eager.solve((P, q, G, h, A, b, lb, ub), solver, settings, on_failure, full)
         if out is not None:
             return out
-    slots, factored, batch = collect(P, q, G, h, A, b, lb, ub)
+    if sparse(P) or sparse(G) or sparse(A):
+        return _outside((P, q, G, h, A, b, lb, ub), full, solver, warm_start, on_failure, settings)
+    slots, factored, batch, _ = collect(P, q, G, h, A, b, lb, ub)
     if torch.compiler.is_compiling() and solver in _bpqp.SOLVERS and warm_start is None:
         return compiled(slots, factored, batch, solver, on_failure, settings, full)
     ours = {k: v for k, v in settings.items() if k in OURS} if theirs else settings
     numbers = (batch or 1) * q.shape[-1] ** 2
     prepared = _core.kept_engine("auto" if theirs else solver, ours, q.dtype == torch.float32, numbers)
-    warm = None
-    if warm_start is not None:
-        given = warm_start if isinstance(warm_start, dict) else {k: getattr(warm_start, k, None) for k in _core.OUTPUTS}
-        for name in _core.OUTPUTS:
-            if given.get(name) is None:
-                raise ArgumentError(f"warm_start has no {name}: pass a solution, or a dict with x, y, z and z_box")
-        warm = tuple(np.atleast_2d(numpy_of(torch.as_tensor(given[name]))) for name in _core.OUTPUTS)
+    warm = start_of(warm_start)
     return run(
         slots,
         factored,
@@ -264,3 +306,32 @@ def solve_qp(
         warm=warm,
         full=full,
     )[0]
+
+
+def start_of(warm_start: Any) -> Any:
+    """Where to start: `(x, y, z, z_box)` with a row for each element."""
+    if warm_start is None:
+        return None
+    given = warm_start if isinstance(warm_start, dict) else {k: getattr(warm_start, k, None) for k in _core.OUTPUTS}
+    for name in _core.OUTPUTS:
+        if given.get(name) is None:
+            raise ArgumentError(f"warm_start has no {name}: pass a solution, or a dict with x, y, z and z_box")
+    return tuple(np.atleast_2d(numpy_of(torch.as_tensor(given[name]))) for name in _core.OUTPUTS)
+
+
+def _with_patterns(values: Any, full: bool, solver: str, warm_start: Any, on_failure: str, settings: Any) -> Any:
+    data = collect(*values)
+    if data.patterns:
+        return run_sparse(data, solver, on_failure, settings, start_of(warm_start), full)[0]
+    # they had no rows
+    P, q, G, h, A, b, lb, ub = values
+    G, h = (None, None) if sparse(G) else (G, h)
+    A, b = (None, None) if sparse(A) else (A, b)
+    again: Any = solve_qp
+    return again(
+        P, q, G, h, A, b, lb, ub, full=full, solver=solver, warm_start=warm_start, on_failure=on_failure, **settings
+    )
+
+
+# sparse tensors stay outside of the graph of torch.compile
+_outside: Any = torch.compiler.disable(_with_patterns)  # type: ignore[no-untyped-call]

@@ -11,9 +11,10 @@ import torch
 if TYPE_CHECKING:
     from .._arguments import Factored
     from .._base import BaseSolution
+    from .._types import Sparse
     from ._solution import ConicSolution, Solution
 
-TensorLike: TypeAlias = "torch.Tensor | npt.ArrayLike"
+TensorLike: TypeAlias = "torch.Tensor | npt.ArrayLike | Sparse"
 Quadratic: TypeAlias = "TensorLike | Factored"
 WarmStart: TypeAlias = "Solution | ConicSolution | BaseSolution | Mapping[str, TensorLike | None]"
 

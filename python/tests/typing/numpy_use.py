@@ -17,6 +17,12 @@ def decide(mu: NDArray[np.float64], F: NDArray[np.float64]) -> NDArray[np.float6
     assert_type(sol.info, bpqp.Info)
     assert_type(sol.diagnostics(), bpqp.Diagnostics)
     assert_type(bpqp.check_gradient(sol).worst, float)
+    assert_type(sol.status, str | NDArray[np.str_])
+    assert_type(sol.ok, bool | NDArray[np.bool_])
+    if grad.q is not None:
+        mu = mu - grad.q
+    for row in bpqp.check_gradient(sol).table:
+        assert_type(row["worst"], float)
     assert_type(bpqp.solvers(), list[str])
     again = bpqp.from_solution(P, -mu, A=np.ones((1, n)), b=np.ones(1), lb=np.zeros(n), x=sol.x, y=None)
     x: NDArray[np.float64] = again.x

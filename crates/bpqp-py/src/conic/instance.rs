@@ -70,9 +70,12 @@ impl Instance {
 
     /// What another solver found.
     pub fn given(conic: &Conic, status: &str, point: [Vec<f64>; POINT], settings: &Settings) -> Result<Self, Error> {
-        let proved = |status: Status, certificate: Certificate, point| match conic.verifies(&certificate) {
-            true => Instance::failed(status, point, Some(certificate)),
-            false => Instance::failed(Status::NumericalFailure, point, None),
+        let proved = |status: Status, certificate: Certificate, point| {
+            let certificate = conic.cleaned(&certificate);
+            match conic.verifies(&certificate) {
+                true => Instance::failed(status, point, Some(certificate)),
+                false => Instance::failed(Status::NumericalFailure, point, None),
+            }
         };
         let finite = point.iter().flatten().all(|v| v.is_finite());
         let [x, _, y, z_box] = &point;

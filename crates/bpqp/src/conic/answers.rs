@@ -1,7 +1,7 @@
 //! The answers of the quadratic program in the rows of the caller: points, proofs, what is weakly active.
 
 use super::Conic;
-use super::form::{Form, Role};
+use super::form::{Bounds, Form, Role};
 use crate::active::{ActiveSet, Side};
 use crate::matrix::norm_inf;
 use crate::{Certificate, Cone, Point};
@@ -93,10 +93,32 @@ impl Form {
         &self.cones
     }
 
+    /// A proof in the rows of the caller without what an iteration left in it, where that proves more.
+    pub fn cleaned(conic: &Conic, certificate: &Certificate) -> Certificate {
+        let clean = || {
+            let rows = Form::new(conic, Bounds::Rows).ok()?;
+            let qp = rows.qp(conic, None).ok()?.ok()?;
+            let own = match certificate {
+                Certificate::PrimalInfeasible(p) => {
+                    let fits = p.y.len() == conic.m() && (p.z_box.is_empty() || p.z_box.len() == rows.n);
+                    let mut own = fits.then(|| rows.point(conic, &vec![0.0; rows.n], &[], &p.y, &p.z_box))?;
+                    own.x.clear();
+                    own.s.clear();
+                    Certificate::PrimalInfeasible(own)
+                }
+                Certificate::DualInfeasible(d) if d.len() == rows.n => certificate.clone(),
+                _ => return None,
+            };
+            Some(rows.certificate(conic, &own.cleaned(&qp)))
+        };
+        let found = clean().filter(|found| Form::violation(conic, found) < Form::violation(conic, certificate));
+        found.unwrap_or_else(|| certificate.clone())
+    }
+
     /// How well a proof in the rows of the caller proves its claim.
     pub fn violation(conic: &Conic, certificate: &Certificate) -> f64 {
         // every row as a row: two bounds of one variable have two multipliers
-        let Ok(rows) = Form::new(conic, false) else { return f64::INFINITY };
+        let Ok(rows) = Form::new(conic, Bounds::Rows) else { return f64::INFINITY };
         let Ok(Ok(qp)) = rows.qp(conic, None) else { return f64::INFINITY };
         match certificate {
             Certificate::PrimalInfeasible(p) => {

@@ -67,7 +67,7 @@ impl Form {
         let own = self.owners.iter().any(|o| o[0].is_some() || o[1].is_some());
         Wrt {
             p: wrt.p,
-            q: wrt.q,
+            q: wrt.q || (wrt.a && !self.zeros.is_empty()),
             a: wrt.a,
             b: wrt.b,
             g: wrt.a,
@@ -88,7 +88,11 @@ impl Form {
         wrt: ConicWrt,
         g: &Gradient,
     ) -> ConicGradient {
-        let mut out = ConicGradient { q: g.q.clone(), p: self.hessian_values(conic, g), ..ConicGradient::default() };
+        let mut out = ConicGradient {
+            q: g.q.clone().filter(|_| wrt.q),
+            p: self.hessian_values(conic, g),
+            ..ConicGradient::default()
+        };
         let of_bound = |role: Role| match role {
             Role::Lower(k, _) => g.lb.as_ref().map_or(0.0, |v| v[k]),
             Role::Upper(k, _) => g.ub.as_ref().map_or(0.0, |v| v[k]),
@@ -116,7 +120,13 @@ impl Form {
                     -(of_bound(role) * bound + entry(cot.y, i) * y[i]) / a - entry(cot.s, i) * x[j]
                 }
             });
-            out.a = Some(values.collect());
+            let mut values: Vec<f64> = values.collect();
+            for &(e, i, j) in &self.zeros {
+                let (Role::Lower(_, entry) | Role::Upper(_, entry)) = self.roles[i] else { continue };
+                let by_q = g.q.as_ref().map_or(0.0, |q| q[j]) - cot.objective * x[j];
+                values[e] = y[i] * by_q - (of_bound(self.roles[i]) / a[entry] + self::entry(cot.s, i)) * x[j];
+            }
+            out.a = Some(values);
         }
         let own = |v: &Option<Vec<f64>>, side: usize| {
             let own = |(k, v): (usize, &f64)| if self.owners[k][side].is_none() { *v } else { 0.0 };
@@ -147,7 +157,8 @@ impl Form {
         Some(values.collect())
     }
 
-    pub fn tangent(&self, conic: &Conic, t: &ConicTangent<'_>) -> Result<Tangent, Error> {
+    /// A direction in the data of the quadratic program, at the solution `x` with multipliers `y`.
+    pub fn tangent(&self, conic: &Conic, (x, y): (&[f64], &[f64]), t: &ConicTangent<'_>) -> Result<Tangent, Error> {
         t.validate(conic)?;
         let mut out = Tangent { q: t.q.map(<[f64]>::to_vec), ..Tangent::default() };
         if let (Some(values), Some(_)) = (t.p, conic.p()) {
@@ -176,6 +187,15 @@ impl Form {
                 let side = if matches!(role, Role::Lower(..)) { &mut lb } else { &mut ub };
                 side[k] = (db - b / a * da) / a;
                 any = true;
+            }
+        }
+        if let (Some(da), false) = (t.a, self.zeros.is_empty()) {
+            let q = out.q.get_or_insert_with(|| vec![0.0; self.n]);
+            for &(e, i, j) in &self.zeros {
+                let (Role::Lower(k, entry) | Role::Upper(k, entry)) = self.roles[i] else { continue };
+                let side = if matches!(self.roles[i], Role::Lower(..)) { &mut lb } else { &mut ub };
+                side[k] -= da[e] * x[j] / conic.a().values()[entry];
+                q[j] += y[i] * da[e];
             }
         }
         if any {
@@ -237,7 +257,10 @@ impl Form {
                 }
             };
         }
-        ConicSolutionTangent { x: out.x.clone(), s, y: dy, z_box, objective: out.objective }
+        // the linear term stands in for zeros of A there
+        let by_zeros = |&(e, i, j): &(usize, usize, usize)| t.a.map_or(0.0, |da| da[e]) * y[i] * x[j];
+        let objective = out.objective - self.zeros.iter().map(by_zeros).sum::<f64>();
+        ConicSolutionTangent { x: out.x.clone(), s, y: dy, z_box, objective }
     }
 
     /// The one-sided change of the outputs, and the verdict on it.
@@ -248,7 +271,7 @@ impl Form {
         y: &[f64],
         t: &ConicTangent<'_>,
     ) -> Result<(ConicSolutionTangent, Verdict), Error> {
-        let (moved, verdict) = solution.jvp_one_sided(&self.tangent(conic, t)?)?;
+        let (moved, verdict) = solution.jvp_one_sided(&self.tangent(conic, (&solution.at.x, y), t)?)?;
         // the multiplier of a weakly active bound starts to grow on its own side
         let parts = |k: usize| match solution.active.weak_bound[k] {
             true if moved.z_box[k] > 0.0 => [0.0, 1.0],
@@ -270,7 +293,7 @@ impl Form {
     ) -> Result<ConicGradient, Error> {
         refuse_cones(&self.cones, &at.solution().active, |k| self.curved[k])?;
         let inner = self.cotangent(conic, at.solution(), cot)?;
-        let direction = self.tangent(conic, t)?;
+        let direction = self.tangent(conic, (&at.solution().at.x, y), t)?;
         let asked = self.wrt(wrt);
         let mut total = at.second_vjp(&inner, &direction, asked)?.clone();
         let moved = at.jvp(&direction)?.clone();
@@ -337,7 +360,8 @@ impl Form {
         (t, along): (&ConicTangent<'_>, &ConicTangent<'_>),
     ) -> Result<ConicSolutionTangent, Error> {
         refuse_cones(&self.cones, &at.solution().active, |k| self.curved[k])?;
-        let directions = [self.tangent(conic, t)?, self.tangent(conic, along)?];
+        let x = &at.solution().at.x;
+        let directions = [self.tangent(conic, (x, y), t)?, self.tangent(conic, (x, y), along)?];
         let [(x_t, y_t), (x_along, y_along)] = {
             let mut first = |t: &ConicTangent<'_>, direction: &Tangent| -> Result<_, Error> {
                 let moved = at.jvp(direction)?.clone();

@@ -7,6 +7,10 @@
 //! y = z_box/a,     dL/db = dL/d(bound)/a,     dL/da = -(dL/d(bound) b/a + dL/dy y)/a
 //! ```
 //!
+//! A stored zero of such a row, in column j, is a parameter too: to first order it moves the bound by `-x_j/a` and the linear
+//! term by `y` in entry j, but not the objective, so its gradient is `y dL/dq_j - dL/db x_j - dL/d(objective) y x_j`. Second
+//! derivatives are taken in a form in which these rows are rows.
+//!
 //! Slacks of linear rows are `s = b - A x`; those of curved cones are outputs of their own.
 //!
 //! Beside curved cones a linear row whose entries are far from 1 is taken times a power of two, its *unit*: with `b` and `A`
@@ -49,9 +53,25 @@ enum Storage {
     Factored,
 }
 
+/// Which rows of half lines are bounds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Bounds {
+    /// None: all of them are rows.
+    Rows,
+    /// Those with one stored entry.
+    Stored,
+    /// Those with one entry that is not zero.
+    Nonzero,
+}
+
 /// Where the rows and entries of a conic program are in the quadratic one.
 #[derive(Debug, Clone)]
 pub(crate) struct Form {
+    bounds: Bounds,
+    /// Per row, the column and the place of its only entry.
+    lone: Vec<Option<(usize, usize)>>,
+    /// Place, row and column of the stored zeros of rows that are bounds.
+    pub(super) zeros: Vec<(usize, usize, usize)>,
     pub(super) n: usize,
     pub(super) roles: Vec<Role>,
     /// Equalities, inequalities, rows of curved cones.
@@ -93,18 +113,19 @@ pub(super) fn is_half_line(cone: &Cone) -> bool {
     matches!(cone, Cone::Nonnegative(_) | Cone::SecondOrder(0 | 1) | Cone::PsdTriangle(0 | 1))
 }
 
-impl Form {
-    /// `bounds`: recognize bounds in rows of one entry.
-    pub fn new(conic: &Conic, bounds: bool) -> Result<Self, Error> {
-        let (n, m) = (conic.n(), conic.m());
-        let mut entries = vec![0; m];
-        let mut single = vec![(0, 0); m];
-        for (k, (i, j, _)) in conic.a().triplets().enumerate() {
-            entries[i] += 1;
-            single[i] = (j, k);
-        }
-        let (mut roles, mut counts, mut stored) = (Vec::with_capacity(m), [0; 3], [0_usize; 3]);
-        let mut owners = vec![[None; 2]; n];
+/// What the rows of a conic program are.
+struct Roles {
+    roles: Vec<Role>,
+    counts: [usize; 3],
+    owners: Vec<[Option<usize>; 2]>,
+    cones: Vec<Cone>,
+    curved: Vec<usize>,
+}
+
+impl Roles {
+    fn new(conic: &Conic, bounds: Bounds, lone: &[Option<(usize, usize)>]) -> Self {
+        let (mut roles, mut counts) = (Vec::with_capacity(conic.m()), [0; 3]);
+        let mut owners = vec![[None; 2]; conic.n()];
         let (mut cones, mut curved) = (Vec::new(), Vec::new());
         for (k, range) in blocks(conic.cones()) {
             let cone = conic.cones()[k];
@@ -114,28 +135,60 @@ impl Form {
             }
             for i in range {
                 let mut next = |block: usize| {
-                    stored[block] += entries[i];
                     counts[block] += 1;
                     counts[block] - 1
                 };
                 roles.push(if matches!(cone, Cone::Zero(_)) {
                     Role::Equality(next(0))
                 } else if is_half_line(&cone) {
-                    let (variable, entry) = single[i];
-                    // a row without entries is of no variable; there may be none at all
-                    let a = if entries[i] == 1 { conic.a().values()[entry] } else { 0.0 };
-                    let side = usize::from(a >= 0.0);
-                    let given = || if side == 0 { conic.lb[variable] } else { conic.ub[variable] };
-                    let free = bounds && a != 0.0 && given().is_infinite() && owners[variable][side].is_none();
-                    if free && (conic.b()[i] / a).is_finite() {
-                        owners[variable][side] = Some(i);
-                        if side == 0 { Role::Lower(variable, entry) } else { Role::Upper(variable, entry) }
-                    } else {
-                        Role::Inequality(next(1))
+                    let bound = |&(variable, entry): &(usize, usize)| {
+                        let a = conic.a().values()[entry];
+                        let side = usize::from(a >= 0.0);
+                        let given = if side == 0 { conic.lb[variable] } else { conic.ub[variable] };
+                        let free = a != 0.0 && given.is_infinite() && owners[variable][side].is_none();
+                        free && (conic.b()[i] / a).is_finite()
+                    };
+                    match lone[i].filter(bound).filter(|_| bounds != Bounds::Rows) {
+                        Some((variable, entry)) => {
+                            let side = usize::from(conic.a().values()[entry] >= 0.0);
+                            owners[variable][side] = Some(i);
+                            if side == 0 { Role::Lower(variable, entry) } else { Role::Upper(variable, entry) }
+                        }
+                        None => Role::Inequality(next(1)),
                     }
                 } else {
                     Role::Cone(next(2))
                 });
+            }
+        }
+        Roles { roles, counts, owners, cones, curved }
+    }
+}
+
+/// Per row, the column and the place of its only entry, if it has one.
+fn lone(conic: &Conic, bounds: Bounds) -> Vec<Option<(usize, usize)>> {
+    let mut out = vec![(0_usize, None); conic.m()];
+    for (k, (i, j, v)) in conic.a().triplets().enumerate() {
+        if v != 0.0 || bounds != Bounds::Nonzero {
+            out[i] = (out[i].0 + 1, Some((j, k)));
+        }
+    }
+    out.into_iter().map(|(count, place)| place.filter(|_| count == 1)).collect()
+}
+
+impl Form {
+    pub fn new(conic: &Conic, bounds: Bounds) -> Result<Self, Error> {
+        let n = conic.n();
+        let lone = lone(conic, bounds);
+        let Roles { roles, counts, owners, cones, curved } = Roles::new(conic, bounds, &lone);
+        let (mut stored, mut zeros) = ([0_usize; 3], Vec::new());
+        for (k, (i, j, _)) in conic.a().triplets().enumerate() {
+            match roles[i] {
+                Role::Equality(_) => stored[0] += 1,
+                Role::Inequality(_) => stored[1] += 1,
+                Role::Cone(_) => stored[2] += 1,
+                Role::Lower(_, entry) | Role::Upper(_, entry) if entry != k => zeros.push((k, i, j)),
+                Role::Lower(..) | Role::Upper(..) => {}
             }
         }
         let full = |stored: usize, rows: usize| stored as f64 >= FULL * (rows * n) as f64;
@@ -157,22 +210,23 @@ impl Form {
                 hessian_at.push(start + column.partition_point(|&r| r < i));
             }
         }
-        let units = if curved.is_empty() { vec![1.0; m] } else { units(conic, &roles) };
-        Ok(Form { n, roles, counts, storage, hessian, owners, cones, curved, hessian_at, units })
+        let units = if curved.is_empty() { vec![1.0; conic.m()] } else { units(conic, &roles) };
+        Ok(Form { bounds, lone, zeros, n, roles, counts, storage, hessian, owners, cones, curved, hessian_at, units })
     }
 
-    /// True if a problem of the same patterns has this form too: no entry that makes a bound changed its sign, and the rows
-    /// keep their units.
-    pub fn fits(&self, conic: &Conic) -> bool {
-        let a = conic.a().values();
-        let bounds = self.roles.iter().zip(conic.b()).all(|(role, b)| match *role {
-            Role::Lower(_, entry) => a[entry] < 0.0 && (b / a[entry]).is_finite(),
-            Role::Upper(_, entry) => a[entry] > 0.0 && (b / a[entry]).is_finite(),
-            _ => true,
-        });
+    /// True if this is the form of a problem of the same patterns too: its rows are the same bounds and keep their units.
+    /// `before` had this form.
+    pub fn fits(&self, conic: &Conic, before: Option<&Conic>) -> bool {
+        let same_a = before.is_some_and(|before| Arc::ptr_eq(&before.a, &conic.a));
+        let same_rows = if same_a {
+            Roles::new(conic, self.bounds, &self.lone).roles == self.roles
+        } else {
+            let lone = lone(conic, self.bounds);
+            let same_units = self.curved.is_empty() || self.units == units(conic, &self.roles);
+            lone == self.lone && Roles::new(conic, self.bounds, &lone).roles == self.roles && same_units
+        };
         let negative = || conic.p().is_some_and(|p| p.values().iter().any(|&v| v < 0.0));
-        let same_units = self.curved.is_empty() || self.units == units(conic, &self.roles);
-        bounds && same_units && !(self.hessian == Storage::Diagonal && negative())
+        same_rows && !(self.hessian == Storage::Diagonal && negative())
     }
 
     /// The quadratic program; blocks that `old` shares with `conic` keep their address.

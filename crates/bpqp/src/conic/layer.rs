@@ -1,6 +1,6 @@
 //! The user's object, in the conic form. Prepared once, then solved and differentiated many times.
 
-use super::form::Form;
+use super::form::{Bounds, Form};
 use super::{Conic, ConicCotangent, ConicGradient, ConicSolution, ConicSolutionTangent, ConicTangent, ConicWrt};
 use crate::backward::Accuracy;
 use crate::error::check_finite;
@@ -36,15 +36,15 @@ pub struct ConicLayer {
 }
 
 /// Rows that may have to be shifted stay rows.
-fn recognizes_bounds(settings: &Settings) -> bool {
-    settings.infeasible == Infeasible::Status
+fn bounds(settings: &Settings) -> Bounds {
+    if settings.infeasible == Infeasible::Status { Bounds::Nonzero } else { Bounds::Rows }
 }
 
 impl ConicLayer {
     /// Prepares for problems of the structure of `conic`: its patterns and cones.
     pub fn new(conic: Conic, settings: Settings) -> Result<Self, Error> {
         settings.validate()?;
-        let form = Arc::new(Form::new(&conic, recognizes_bounds(&settings))?);
+        let form = Arc::new(Form::new(&conic, bounds(&settings))?);
         let solution = ConicSolution::blank(&conic, &form, &settings);
         let mut out = ConicLayer {
             conic,
@@ -61,8 +61,8 @@ impl ConicLayer {
 
     /// Takes the problem at hand into the layer of its form.
     fn load(&mut self, before: Option<&Conic>) -> Result<(), Error> {
-        if !self.form.fits(&self.conic) {
-            self.form = Arc::new(Form::new(&self.conic, recognizes_bounds(&self.settings))?);
+        if !self.form.fits(&self.conic, before) {
+            self.form = Arc::new(Form::new(&self.conic, bounds(&self.settings))?);
             self.layer = None;
         }
         let old = before.and_then(|before| self.layer.as_ref().map(|layer| (before, layer.qp())));
@@ -153,7 +153,12 @@ impl ConicLayer {
     }
 
     /// Someone else's point `x, s, y, z_box` as a solution.
-    pub(super) fn given(conic: &Conic, point: [Vec<f64>; 4], settings: &Settings) -> Result<ConicSolution, Error> {
+    pub(super) fn given(
+        conic: &Conic,
+        point: [Vec<f64>; 4],
+        settings: &Settings,
+        bounds: Bounds,
+    ) -> Result<ConicSolution, Error> {
         let [x, s, y, z_box] = point;
         let (n, m) = (conic.n(), conic.m());
         let advice = "a given solution has the shapes of the problem; only s and z_box may be left out";
@@ -164,7 +169,7 @@ impl ConicLayer {
             }
             check_finite(argument, v)?;
         }
-        let form = Arc::new(Form::new(conic, true)?);
+        let form = Arc::new(Form::new(conic, bounds)?);
         let qp = match form.qp(conic, None)? {
             Ok(qp) => qp,
             Err(crossed) => {
@@ -243,7 +248,8 @@ impl ConicLayer {
     /// The change of the last solution along a direction of the data.
     pub fn jvp(&mut self, tangent: &ConicTangent<'_>) -> Result<ConicSolutionTangent, Error> {
         let (form, conic, solution, layer) = self.inner()?;
-        let inner = layer.jvp(&form.tangent(conic, tangent)?)?.clone();
+        let at = (&solution.at[0][..], &solution.at[2][..]);
+        let inner = layer.jvp(&form.tangent(conic, at, tangent)?)?.clone();
         let out = form.outputs_tangent(conic, layer.solution(), &solution.at[2], tangent, &inner);
         self.verdict = layer.verdict();
         out.finite()
@@ -263,6 +269,12 @@ impl ConicLayer {
         along: &ConicTangent<'_>,
         wrt: ConicWrt,
     ) -> Result<ConicGradient, Error> {
+        if !self.form.zeros.is_empty() {
+            let out = self.solution.in_rows()?;
+            let derivative = out.second_vjp(cotangent, along, wrt)?;
+            self.verdict = out.verdict();
+            return Ok(derivative);
+        }
         let (form, conic, solution, layer) = self.inner()?;
         let mut at = layer.derivatives()?;
         let out = form.second_vjp(conic, &mut at, &solution.at[2], (cotangent, along), wrt)?;
@@ -276,6 +288,12 @@ impl ConicLayer {
         tangent: &ConicTangent<'_>,
         along: &ConicTangent<'_>,
     ) -> Result<ConicSolutionTangent, Error> {
+        if !self.form.zeros.is_empty() {
+            let out = self.solution.in_rows()?;
+            let derivative = out.second_jvp(tangent, along)?;
+            self.verdict = out.verdict();
+            return Ok(derivative);
+        }
         let (form, conic, solution, layer) = self.inner()?;
         let mut at = layer.derivatives()?;
         let out = form.second_jvp(conic, &mut at, &solution.at[2], (tangent, along))?;

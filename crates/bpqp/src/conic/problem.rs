@@ -149,6 +149,10 @@ impl Conic {
     pub fn violation(&self, certificate: &Certificate) -> f64 {
         Form::violation(self, certificate)
     }
+    /// A proof in the rows of this problem without the small entries that an iteration leaves, where it proves more so.
+    pub fn cleaned(&self, certificate: &Certificate) -> Certificate {
+        Form::cleaned(self, certificate)
+    }
     /// True if a proof in the rows of this problem proves its claim.
     pub fn verifies(&self, certificate: &Certificate) -> bool {
         Certificate::accepted(self.violation(certificate))

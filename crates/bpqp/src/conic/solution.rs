@@ -1,6 +1,6 @@
 //! The meeting point: all that the backward pass knows of the forward pass.
 
-use super::form::Form;
+use super::form::{Bounds, Form};
 use super::{
     Conic, ConicActive, ConicCotangent, ConicGradient, ConicLayer, ConicSolutionTangent, ConicTangent, ConicWrt,
 };
@@ -210,7 +210,7 @@ impl ConicSolution {
             let mut verdict = self.verdict();
             let mut out = Vec::with_capacity(tangents.len());
             for t in tangents {
-                let inner = self.form.tangent(&self.conic, t)?;
+                let inner = self.form.tangent(&self.conic, (&self.at[0], &self.at[2]), t)?;
                 let moved = at.jvp(&inner)?.clone();
                 out.push(self.form.outputs_tangent(&self.conic, at.solution(), &self.at[2], t, &moved).finite()?);
                 verdict = verdict.worse(at.verdict());
@@ -244,6 +244,9 @@ impl ConicSolution {
         along: &ConicTangent<'_>,
         wrt: ConicWrt,
     ) -> Result<ConicGradient, Error> {
+        if !self.form.zeros.is_empty() {
+            return self.in_rows()?.second_vjp(cotangent, along, wrt);
+        }
         self.with_derivatives(|at| self.form.second_vjp(&self.conic, at, &self.at[2], (cotangent, along), wrt))
     }
 
@@ -262,6 +265,9 @@ impl ConicSolution {
         tangent: &ConicTangent<'_>,
         along: &ConicTangent<'_>,
     ) -> Result<ConicSolutionTangent, Error> {
+        if !self.form.zeros.is_empty() {
+            return self.in_rows()?.second_jvp(tangent, along);
+        }
         self.with_derivatives(|at| self.form.second_jvp(&self.conic, at, &self.at[2], (tangent, along)))
     }
 
@@ -269,6 +275,12 @@ impl ConicSolution {
     /// it had to be regularized, or is not known), and the verdict on gradients.
     pub fn examine(&self) -> Result<(Accuracy, f64, Verdict), Error> {
         self.with_derivatives(|at| at.examine())
+    }
+
+    /// The same solution in a form in which no row with stored zeros is a bound.
+    pub(super) fn in_rows(&self) -> Result<ConicSolution, Error> {
+        self.check()?;
+        ConicLayer::given(&self.conic, (*self.at).clone(), &self.settings, Bounds::Stored)
     }
 
     pub(crate) fn check(&self) -> Result<&Arc<Solution>, Error> {
@@ -315,6 +327,6 @@ impl Conic {
 
     /// The same with the multipliers of the bounds: `x, s, y, z_box`, of which `s` and `z_box` may be empty.
     pub fn from_point(&self, point: [Vec<f64>; 4], settings: &Settings) -> Result<ConicSolution, Error> {
-        ConicLayer::given(self, point, settings)
+        ConicLayer::given(self, point, settings, Bounds::Nonzero)
     }
 }

@@ -19,8 +19,9 @@
 use super::{ForwardHandle, ForwardSolver, Outcome};
 use crate::cones::blocks;
 use crate::residuals::Point;
-use crate::{Certificate, Cone, Csc, Deadline, Error, Qp, Settings, Status};
+use crate::{Certificate, Cone, Csc, Deadline, Error, Matrix, Qp, Settings, Status};
 use clarabel::algebra::CscMatrix;
+use clarabel::solver::traits::ProblemData;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
 
 /// Tightest tolerance asked of Clarabel at first: below it, it mostly stalls.
@@ -155,9 +156,41 @@ struct Kept {
     rows: Rows,
     solver: DefaultSolver<f64>,
     a: CscMatrix<f64>,
-    /// Place in the values of `a` of each entry, in the order in which they are listed.
-    order: Vec<usize>,
+    /// Row, column and place in the values of `a` of each entry, in the order in which they are listed.
+    order: Vec<(usize, usize, usize)>,
     factors: Vec<f64>,
+}
+
+impl Kept {
+    /// Gives the solver new numbers as if it were set up for them: its analysis and its memory stay, the equilibration is made
+    /// anew. The one of earlier numbers, which Clarabel would keep, makes an answer depend on what was solved before. `None`
+    /// where the pattern is another one.
+    fn renew(&mut self, p: &CscMatrix<f64>, q: &[f64], entries: &[(usize, usize, f64)], rhs: &[f64]) -> Option<()> {
+        let Kept { solver, a, order, .. } = self;
+        if entries.len() != order.len() {
+            return None;
+        }
+        for (&(i, j, v), &(row, column, at)) in entries.iter().zip(&*order) {
+            if (i, j) != (row, column) {
+                return None;
+            }
+            a.nzval[at] = v;
+        }
+        let data = &mut solver.data;
+        if data.P.nzval.len() != p.nzval.len() || data.A.nzval.len() != a.nzval.len() {
+            return None;
+        }
+        data.P.nzval.copy_from_slice(&p.nzval);
+        data.A.nzval.copy_from_slice(&a.nzval);
+        data.q.copy_from_slice(q);
+        data.b.copy_from_slice(rhs);
+        data.equilibration.d.fill(1.0);
+        data.equilibration.e.fill(1.0);
+        data.equilibration.c = 1.0;
+        let settings = solver.settings().clone();
+        solver.data.equilibrate(&solver.cones, &settings);
+        solver.update_data(p, &q.to_vec(), a, &rhs.to_vec()).ok()
+    }
 }
 
 /// The rows that are not `A` or the extension, by the index of their inequality or variable.
@@ -203,7 +236,13 @@ impl Handle {
         q.resize(dim, 0.0);
         let (mut quadratic, mut entries) = (Vec::new(), Vec::new());
         let mut rhs = b.to_vec();
-        a.for_each(|i, j, v| entries.push((i, j, v)));
+        // zeros of a dense matrix are no entries; a pattern keeps its own
+        let kept = |m: &Matrix, v: f64| v != 0.0 || matches!(m, Matrix::Sparse(_));
+        a.for_each(|i, j, v| {
+            if kept(a, v) {
+                entries.push((i, j, v));
+            }
+        });
         p.for_each_extended(n, |i, j, v| {
             if i <= j && j < n {
                 quadratic.push((i, j, v));
@@ -228,7 +267,7 @@ impl Handle {
             rhs.push(h[i]);
         }
         g.for_each(|i, j, v| {
-            if row_of[i] != usize::MAX {
+            if row_of[i] != usize::MAX && kept(g, v) {
                 entries.push((row_of[i], j, v));
             }
         });
@@ -247,7 +286,9 @@ impl Handle {
         }
         c.for_each(|i, j, v| {
             let (to, factor) = self.cone_rows[i];
-            entries.push((linear + to, j, factor * v));
+            if kept(c, v) {
+                entries.push((linear + to, j, factor * v));
+            }
         });
         let factors = self.units(&entries, rhs.len(), linear);
         entries.iter_mut().for_each(|(i, _, v)| *v *= factors[*i]);
@@ -307,27 +348,27 @@ impl Handle {
         let Data { p, q, entries, rhs, factors, equalities, inequalities } = self.data(&rows).ok()?;
         let settings = self.settings(tolerance, deadline);
         if let Some(mut kept) = self.kept.take().filter(|kept| kept.rows == rows) {
-            // the same numbers, to another tolerance
-            for ((_, _, v), &at) in entries.iter().zip(&kept.order) {
-                kept.a.nzval[at] = *v;
-            }
-            let updated = kept.solver.update_data(&p, &q, &kept.a, &rhs).is_ok();
-            if updated && kept.solver.update_settings(settings.clone()).is_ok() {
+            let same = kept.solver.update_settings(settings.clone()).is_ok();
+            if same && kept.renew(&p, &q, &entries, &rhs).is_some() {
                 kept.factors = factors;
                 return Some(kept);
             }
         }
         let numbered: Vec<_> = entries.iter().enumerate().map(|(k, &(i, j, _))| (i, j, k as f64)).collect();
         let mut a = csc(Csc::from_triplets(rhs.len(), p.n, &numbered).ok()?);
-        let mut order = vec![0; entries.len()];
+        let mut order: Vec<_> = entries.iter().map(|&(i, j, _)| (i, j, 0)).collect();
         for (at, v) in a.nzval.iter_mut().enumerate() {
             let k = *v as usize;
-            order[k] = at;
+            order[k].2 = at;
             *v = entries[k].2;
         }
         let mut cones = vec![SupportedConeT::ZeroConeT(equalities), SupportedConeT::NonnegativeConeT(inequalities)];
         cones.extend(self.cones.iter().cloned());
-        let solver = DefaultSolver::new(&p, &q, &a, &rhs, &cones, settings).ok()?;
+        let mut solver = DefaultSolver::new(&p, &q, &a, &rhs, &cones, settings).ok()?;
+        if !self.cones.is_empty() {
+            // as in `renew`, where the scaling is found step by step and applied at once
+            solver.update_data(&p, &q, &a, &rhs).ok()?;
+        }
         Some(Kept { rows, solver, a, order, factors })
     }
 
@@ -405,8 +446,6 @@ fn refill(v: &mut Vec<f64>, n: usize) {
 impl ForwardHandle for Handle {
     fn update(&mut self, qp: &Qp) -> Result<(), Error> {
         self.qp = qp.clone();
-        // a solver keeps the equilibration of its first numbers: an answer would depend on what was solved before
-        self.kept = None;
         Ok(())
     }
 

@@ -47,7 +47,7 @@ fn shapes_are_named_with_what_was_found_and_expected() {
     assert!(matches!(bad, Error::Shape { argument: "P", found: (2, 3), .. }));
     let bad = Qp::new(Mat::<f64>::identity(3, 3), [0.0; 2]).expect_err("two against three");
     assert!(matches!(bad, Error::Shape { argument: "q", found: (2, 1), expected: (3, 1), .. }));
-    says(bad, &["q", "(2, 1)", "(3, 1)"]);
+    says(bad, &["q", "(2,)", "(3,)"]);
     let bad = qp().equality(mat![[1.0, 1.0]], [1.0]).expect_err("two columns");
     assert!(matches!(bad, Error::Shape { argument: "A", found: (1, 2), expected: (1, 3), .. }));
     let bad = qp().inequality(mat![[1.0, 1.0, 1.0]], [1.0, 2.0]).expect_err("two right-hand sides");

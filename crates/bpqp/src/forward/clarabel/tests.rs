@@ -77,3 +77,49 @@ fn limits() {
     let mut handle = Clarabel.prepare(&problems()[0], &settings).unwrap();
     assert_eq!(handle.solve(None, &mut Point::default()).status, Status::IterationLimit);
 }
+
+/// Programs of one structure with every cone, in units from tame to wild; some have no solution.
+fn cone_programs() -> impl Iterator<Item = Qp> {
+    let mut seed = 1_u64;
+    let mut next = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as f64 / f64::from(1_u32 << 30) - 1.0
+    };
+    let cones =
+        [Cone::SecondOrder(6), Cone::Exponential, Cone::Power(0.3), Cone::DualExponential, Cone::SecondOrder(3)];
+    let inside = [4.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 1.0, 2.0, 2.0, 2.0, 0.0, -1.0, 1.0, 2.0, 3.0, 0.0, 0.0];
+    let rows = inside.len();
+    (0..60).map(move |k| {
+        let n = 5;
+        let unit = 10_f64.powi(k % 13 - 6);
+        let f = Mat::from_fn(n, n, |_, _| unit * next());
+        let p = if k % 2 == 0 { &f * f.transpose() } else { Mat::zeros(n, n) };
+        let c: Vec<f64> = (0..rows * n).map(|_| 0.3 * next()).collect();
+        let d: Vec<f64> = inside.iter().map(|v| if k % 3 == 0 { unit * next() } else { v + 0.3 * next() }).collect();
+        Qp::new(Hessian::Dense(p), (0..n).map(|_| next()).collect::<Vec<_>>())
+            .unwrap()
+            .with_cones(cones.to_vec(), Matrix::from_rows(rows, n, &c).unwrap(), d)
+            .unwrap()
+            .bounds(vec![-1.0; n], vec![2.0; n])
+            .unwrap()
+    })
+}
+
+#[test]
+fn a_reused_solver_answers_as_a_fresh_one() {
+    let mut programs = cone_programs();
+    let mut handle = Clarabel.prepare(&programs.next().unwrap(), &Settings::default()).unwrap();
+    let (mut solved, mut failed) = (0, 0);
+    for qp in programs {
+        handle.update(&qp).unwrap();
+        let mut point = Point::default();
+        let outcome = handle.solve(None, &mut point);
+        let (fresh, other) = solve(&qp);
+        assert_eq!((outcome.status, outcome.iterations), (fresh.status, fresh.iterations));
+        let bits =
+            |p: &Point| [&p.x, &p.z_box, &p.s, &p.y_cone].map(|v| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+        assert_eq!(bits(&point), bits(&other));
+        if outcome.status.ok() { solved += 1 } else { failed += 1 }
+    }
+    assert!(solved > 10 && failed > 10, "{solved} solved, {failed} not");
+}
