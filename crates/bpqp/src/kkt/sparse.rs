@@ -182,6 +182,11 @@ impl SparseKkt {
         self.factor_any(deltas)
     }
 
+    /// Factors with the first regularization, or says that the inertia is wrong: for callers that try other diagonals then.
+    pub(crate) fn factor_once(&mut self, dx: &[f64], dc: &[f64]) -> Result<(), Breakdown> {
+        self.factor_within(&DELTAS[..1], dx, dc)
+    }
+
     /// More equations than free variables are dependent, whatever rounding makes of the last pivots.
     fn more_rows_than_variables(&self) -> bool {
         let equations = self.dc.iter().filter(|d| **d == 0.0).count();

@@ -15,6 +15,7 @@
 
 #[cfg(feature = "dual")]
 mod dual;
+mod interior;
 mod judge;
 mod local;
 mod model;

@@ -71,7 +71,7 @@ fn with_rows(h: &Hessian, a: &Matrix, (g, held): (&Matrix, &[bool]), rho: f64) -
     Ok(Hessian::Dense(out))
 }
 
-fn each_entry(h: &Hessian, mut f: impl FnMut(usize, usize, f64)) {
+pub(super) fn each_entry(h: &Hessian, mut f: impl FnMut(usize, usize, f64)) {
     match h {
         Hessian::Sparse(m) => m.triplets().for_each(|(i, j, v)| f(i, j, v)),
         Hessian::Zero(_) => {}
@@ -103,11 +103,14 @@ pub(super) fn size(h: &Hessian) -> f64 {
     largest
 }
 
+/// Hessians of more variables than this are taken for indefinite when a factorization says so, without a search.
+const SEARCHED: usize = 1000;
+
 fn convex(h: &Hessian) -> bool {
     let n = h.n();
     h.is_surely_convex()
         || h.is_positive_definite(&vec![0.0; n])
-        || negative_curvature(&Arc::new(h.clone()), &Arc::new(Matrix::empty(n))).is_none()
+        || (n <= SEARCHED && negative_curvature(&Arc::new(h.clone()), &Arc::new(Matrix::empty(n))).is_none())
 }
 
 /// The weights of what is held, which rows and variables that is, and what was added to the diagonal.
