@@ -185,19 +185,37 @@ pub(super) fn solve(
         _ => large && multipliers.is_none(),
     };
     if !inside {
-        return run(program, Start::new(x0, multipliers), settings, limit, deadline);
+        let first = run(program, Start::new(x0, multipliers), settings, limit, deadline.clone())?;
+        let broken = matches!(first.status, Status::NumericalFailure | Status::IterationLimit);
+        if settings.solver == Solver::ActiveSet || !broken {
+            return Ok(first);
+        }
+        let reached = interior::solve(program, x0, settings, &deadline)?;
+        let found = if reached.converged { ended_inside(program, reached, settings, limit, deadline)? } else { return Ok(first) };
+        return Ok(if found.ok() { found } else { first });
     }
     check(program, x0, settings)?;
     let reached = interior::solve(program, x0, settings, &deadline)?;
-    let left = limit.saturating_sub(reached.steps);
-    let (lb, ub) = program.bounds();
     if reached.converged {
-        let start = Start::from_interior(reached, (lb, ub));
-        return run(program, start, settings, left.max(2 * POLISH), deadline);
+        return ended_inside(program, reached, settings, limit, deadline);
     }
+    let left = limit.saturating_sub(reached.steps);
     // where it did not move x0 is the better name for the place
     let start = Start { steps: reached.steps, ..Start::new(if reached.steps == 0 { x0 } else { &reached.x }, None) };
     let left = if large { left.min(AFTER) } else { left };
+    run(program, start, settings, left, deadline)
+}
+
+/// The last digits of what the interior point found.
+fn ended_inside(
+    program: &mut dyn SmoothProgram,
+    reached: Reached,
+    settings: &Settings,
+    limit: usize,
+    deadline: Deadline,
+) -> Result<LocalSolution, Error> {
+    let left = limit.saturating_sub(reached.steps).max(2 * POLISH);
+    let start = Start::from_interior(reached, program.bounds());
     run(program, start, settings, left, deadline)
 }
 
