@@ -78,6 +78,38 @@ pub(super) fn solve(
     Interior::start(program, x0, goal)?.run(deadline, &mut stop)
 }
 
+/// A point with the multipliers of a similar problem, as if it had been reached; `None` if its rows have other numbers, or are
+/// none.
+pub(super) fn near(
+    program: &mut dyn SmoothProgram,
+    x: &[f64],
+    y: &[f64],
+    z: &[f64],
+) -> Result<Option<Reached>, Error> {
+    let (lb, ub) = program.bounds();
+    let (lb, ub) = (lb.to_vec(), ub.to_vec());
+    let n = lb.len();
+    let x: Vec<f64> = (0..n).map(|j| x[j].max(lb[j]).min(ub[j])).collect();
+    let values = program.values(&x)?;
+    if bad_value(&values).is_some() || values.equality.len() != y.len() || values.inequality.len() != z.len() {
+        return Ok(None);
+    }
+    let at = program.expand(At { x: &x, y, z })?;
+    if bad_expansion(&at).is_some() {
+        return Ok(None);
+    }
+    let mut forces = at.gradient;
+    at.equality.tmul_add(1.0, y, &mut forces);
+    at.inequality.tmul_add(1.0, z, &mut forces);
+    let unit = norm_inf(&forces).max(norm_inf(y)).max(norm_inf(z)).max(f64::MIN_POSITIVE);
+    let row = |i: usize| z[i] / unit > -values.inequality[i] || values.inequality[i] > 0.0;
+    let low = |j: usize| lb[j] < ub[j] && forces[j] / unit > x[j] - lb[j];
+    let high = |j: usize| lb[j] < ub[j] && -forces[j] / unit > ub[j] - x[j];
+    let active = ((0..z.len()).map(row).collect(), (0..n).map(low).collect(), (0..n).map(high).collect());
+    let z_box = forces.iter().map(|f| -f).collect();
+    Ok(Some(Reached { y: y.to_vec(), z: z.to_vec(), z_box, active, steps: 0, converged: true, x }))
+}
+
 struct Goal {
     tolerance: f64,
     limit: usize,

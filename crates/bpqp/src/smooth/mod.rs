@@ -19,6 +19,7 @@ mod interior;
 mod judge;
 mod local;
 mod model;
+mod newton;
 mod sqp;
 
 #[cfg(feature = "dual")]

@@ -114,7 +114,7 @@ fn convex(h: &Hessian) -> bool {
 }
 
 /// The weights of what is held, which rows and variables that is, and what was added to the diagonal.
-type Weights = ((f64, f64), (Vec<bool>, Vec<bool>), f64);
+pub(super) type Weights = ((f64, f64), (Vec<bool>, Vec<bool>), f64);
 
 impl Model {
     /// The model at a point, with the rows held that `set` says (all equalities are) and at least this much added to the
@@ -168,7 +168,7 @@ impl Model {
         Self::with(rows, at, moved, (rho, held, shift))
     }
 
-    fn with(rows: &Rows<'_>, at: &Expansion, p: Hessian, (rho, held, shift): Weights) -> Result<Self, Error> {
+    pub(super) fn with(rows: &Rows<'_>, at: &Expansion, p: Hessian, (rho, held, shift): Weights) -> Result<Self, Error> {
         let mut q = at.gradient.clone();
         // rho F'r, and the change of variables
         if rho.0 > 0.0 {

@@ -10,6 +10,7 @@ use super::interior::{self, Reached};
 use super::judge::{Order, finite, judge};
 use super::local::LocalSolution;
 use super::model::{Left, Model, Rows, size};
+use super::newton;
 use super::{At, Expansion, SmoothProgram, Values};
 use crate::active::{ActiveSet, Side};
 use crate::matrix::{dot, norm_inf};
@@ -38,7 +39,7 @@ const FLAT: f64 = 1e-5;
 /// Steps that Newton's method ends with are far below this.
 const SETTLED: f64 = 1e-7;
 /// Forces below this part of those at the start are none.
-const NOTHING: f64 = 1e-7;
+pub(super) const NOTHING: f64 = 1e-7;
 /// An objective below minus this, relative to where it began, is taken to have no bound.
 const BOTTOM: f64 = 1e12;
 /// Beyond this times the forces, no price on violations helps.
@@ -182,8 +183,19 @@ pub(super) fn solve(
     let inside = match settings.solver {
         Solver::InteriorPoint => true,
         Solver::ActiveSet => false,
-        _ => large && multipliers.is_none(),
+        _ => large,
     };
+    if let (true, Some((y, z))) = (inside, multipliers) {
+        check(program, x0, settings)?;
+        let near = interior::near(program, x0, y, z)?;
+        let found = match near {
+            Some(near) => newton::finish(program, &near, settings, &deadline)?,
+            None => None,
+        };
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
     if !inside {
         let first = run(program, Start::new(x0, multipliers), settings, limit, deadline.clone())?;
         let broken = matches!(first.status, Status::NumericalFailure | Status::IterationLimit);
@@ -214,6 +226,9 @@ fn ended_inside(
     limit: usize,
     deadline: Deadline,
 ) -> Result<LocalSolution, Error> {
+    if let Some(found) = newton::finish(program, &reached, settings, &deadline)? {
+        return Ok(found);
+    }
     let left = limit.saturating_sub(reached.steps).max(2 * POLISH);
     let start = Start::from_interior(reached, program.bounds());
     run(program, start, settings, left, deadline)

@@ -1,0 +1,297 @@
+//! Newton's method on the active set of a sparse program: the last digits of what the interior point found.
+//!
+//! ```text
+//! [ H  F' ] [dx]     [ grad L ]        F: the Jacobians of the equalities and of the active rows,
+//! [ F  0  ] [dy] = - [ values ]        variables at a bound pinned
+//! ```
+//!
+//! This is the system of the backward pass, and needs no convex model: where the point is a strict minimum its inertia is
+//! right. Rows whose multiplier has the wrong sign leave the set, rows that are missed join it. What does not settle in a few
+//! steps is left to the other solver.
+
+use super::interior::Reached;
+use super::judge::{Order, judge};
+use super::local::LocalSolution;
+use super::model::{Left, Model, Rows};
+use super::sqp::{NOTHING, bad_expansion, bad_value};
+use super::{At, Expansion, SmoothProgram};
+use crate::active::{ActiveSet, Side};
+use crate::kkt::{KktData, KktFactor, SparseKkt};
+use crate::matrix::{Hessian, Keep, Matrix, norm_inf};
+use crate::thresholds::WEAK;
+use crate::{Deadline, Error, Point, Settings, Solution, Status};
+use std::sync::{Arc, Mutex};
+
+/// Steps in all, and beyond the tolerance.
+const STEPS: usize = 30;
+const POLISH: usize = 3;
+/// Changes of the set.
+const CHANGES: usize = 8;
+/// A step larger than this, relative to x, is none of a polish.
+const FAR: f64 = 0.1;
+/// Smaller programs have small dense systems, and the solver of those.
+const SMALL: usize = 24;
+
+/// Does the sparse system serve these matrices, here and in the backward pass?
+pub(super) fn suits(at: &Expansion) -> bool {
+    let n = at.gradient.len();
+    let Hessian::Sparse(h) = &at.hessian else { return false };
+    let mut stored = h.nnz();
+    let mut rows = 0;
+    for m in [&at.equality, &at.inequality] {
+        if m.nrows() > 0 && !m.is_sparse() {
+            return false;
+        }
+        m.for_each(|_, _, _| stored += 1);
+        rows += m.nrows();
+    }
+    n > SMALL && n + rows > 2 * SMALL && (n > 400 || 10 * stored <= n * (n + rows))
+}
+
+struct Active {
+    row: Vec<bool>,
+    side: Vec<Side>,
+}
+
+/// The solution with this active set nearby, judged; `None` if the steps do not settle.
+pub(super) fn finish(
+    program: &mut dyn SmoothProgram,
+    reached: &Reached,
+    settings: &Settings,
+    deadline: &Deadline,
+) -> Result<Option<LocalSolution>, Error> {
+    let tolerance = settings.eps_abs.max(settings.eps_rel).max(1e-12);
+    let (lb, ub) = program.bounds();
+    let (lb, ub) = (lb.to_vec(), ub.to_vec());
+    let n = lb.len();
+    let (mut x, mut y, mut z) = (reached.x.clone(), reached.y.clone(), reached.z.clone());
+    let side = |j: usize| match (reached.active.1[j], reached.active.2[j]) {
+        _ if lb[j] == ub[j] => Side::Fixed,
+        (true, _) => Side::Lower,
+        (_, true) => Side::Upper,
+        _ => Side::Free,
+    };
+    let mut set = Active { row: reached.active.0.clone(), side: (0..n).map(side).collect() };
+    let (mut kkt, mut keep): (Option<SparseKkt>, Keep) = (None, Keep::default());
+    let (mut changes, mut beyond, mut step, mut best) = (0, 0, f64::INFINITY, f64::INFINITY);
+    let empty = Arc::new(Matrix::empty(n));
+    for steps in 1..=STEPS {
+        if deadline.passed() {
+            return Ok(None);
+        }
+        for j in 0..n {
+            match set.side[j] {
+                Side::Lower | Side::Fixed => x[j] = lb[j],
+                Side::Upper => x[j] = ub[j],
+                Side::Free => {}
+            }
+        }
+        z.iter_mut().zip(&set.row).for_each(|(z, active)| *z = if *active { *z } else { 0.0 });
+        let values = program.values(&x)?;
+        if bad_value(&values).is_some() {
+            return Ok(None);
+        }
+        let at = program.expand(At { x: &x, y: &y, z: &z })?;
+        if bad_expansion(&at).is_some() || !suits(&at) {
+            return Ok(None);
+        }
+        let mut forces = at.gradient.clone();
+        at.equality.tmul_add(1.0, &y, &mut forces);
+        at.inequality.tmul_add(1.0, &z, &mut forces);
+        let z_box: Vec<f64> = (0..n).map(|j| if set.side[j] == Side::Free { 0.0 } else { -forces[j] }).collect();
+        let rows = Rows { values: &values, x: &x, bounds: (&lb, &ub) };
+        let left = Left::of(&rows, &at, (&y, &z, &z_box), NOTHING * norm_inf(&at.gradient));
+        let sizes = Sizes::of(&at, &x, (&y, &z, &z_box));
+        let settled = left.stationarity <= tolerance && step <= tolerance.sqrt().min(1e-6);
+        if settled && exchange(&mut set, &sizes, (&x, &z, &z_box), &values.inequality, (&lb, &ub), tolerance) {
+            changes += 1;
+            if changes > CHANGES {
+                return Ok(None);
+            }
+            (step, best, beyond) = (f64::INFINITY, f64::INFINITY, 0);
+            continue;
+        }
+        let worst = left.stationarity.max(left.feasibility).max(step);
+        if settled && left.worst() <= tolerance {
+            let stuck = worst > 0.5 * best;
+            beyond += 1;
+            if worst <= 1e-14 || stuck || beyond > POLISH {
+                let weak = sizes.weak(&set, (&x, &z, &z_box), &values.inequality, (&lb, &ub));
+                let steps = reached.steps + steps;
+                let deficient = kkt.as_mut().is_some_and(|kkt| {
+                    let (dx, dc) = diagonals(&set, y.len());
+                    kkt.factor(&dx, &dc).is_err() || kkt.deficient()
+                });
+                let point = Point { x: x.clone(), y: y.clone(), z: z.clone(), z_box, ..Point::default() };
+                let active = ActiveSet::new((set.row, weak.0), (set.side, weak.1));
+                return ended((rows, &at), point, active, (left, steps, deficient), settings).map(Some);
+            }
+        }
+        best = best.min(worst);
+        let (p, a, g) =
+            (Arc::new(at.hessian.clone()), Arc::new(at.equality.clone()), Arc::new(at.inequality.clone()));
+        let data = KktData { p: &p, rows: [&a, &g, &empty], analysis: &keep };
+        if !kkt.as_mut().is_some_and(|kkt| kkt.load(data).is_ok()) {
+            keep = Keep::default();
+            kkt = Some(SparseKkt::new(KktData { p: &p, rows: [&a, &g, &empty], analysis: &keep })?);
+        }
+        let Some(system) = &mut kkt else { return Ok(None) };
+        let (dx, dc) = diagonals(&set, y.len());
+        if system.factor_once(&dx, &dc).is_err() {
+            return Ok(None);
+        }
+        let mut w: Vec<f64> = forces.iter().map(|f| -f).collect();
+        let mut v: Vec<f64> = values.equality.iter().chain(&values.inequality).map(|c| -c).collect();
+        system.solve(&mut w, &mut v);
+        if !w.iter().chain(&v).all(|v| v.is_finite()) {
+            return Ok(None);
+        }
+        step = w.iter().zip(&x).fold(0.0_f64, |m, (d, x)| m.max(d.abs() / x.abs().max(1.0)));
+        if step > FAR {
+            return Ok(None);
+        }
+        x.iter_mut().zip(&w).for_each(|(x, d)| *x += d);
+        let (dy, dz) = v.split_at(y.len());
+        y.iter_mut().zip(dy).for_each(|(y, d)| *y += d);
+        z.iter_mut().zip(dz).for_each(|(z, d)| *z += d);
+    }
+    Ok(None)
+}
+
+fn diagonals(set: &Active, m: usize) -> (Vec<f64>, Vec<f64>) {
+    let pin = |s: &Side| if *s == Side::Free { 0.0 } else { f64::INFINITY };
+    let mut dc = vec![0.0; m];
+    dc.extend(set.row.iter().map(|active| if *active { 0.0 } else { f64::INFINITY }));
+    (set.side.iter().map(pin).collect(), dc)
+}
+
+/// The units in which rows, slacks and multipliers are large or small.
+struct Sizes {
+    /// Of the rows of the inequalities: the terms of their values, and their largest entries.
+    terms: Vec<f64>,
+    entries: Vec<f64>,
+    force: f64,
+}
+
+impl Sizes {
+    fn of(at: &Expansion, x: &[f64], (y, z, z_box): (&[f64], &[f64], &[f64])) -> Self {
+        let magnitudes: Vec<f64> = x.iter().map(|x| x.abs().max(1.0)).collect();
+        let mut terms = vec![0.0; z.len()];
+        at.inequality.magnitudes_add(&magnitudes, &mut terms);
+        let mut entries = vec![0.0_f64; z.len()];
+        at.inequality.for_each(|i, _, v| entries[i] = entries[i].max(v.abs()));
+        let mut force: Vec<f64> = at.gradient.iter().zip(z_box).map(|(g, z)| g.abs() + z.abs()).collect();
+        for (m, v) in [(&at.equality, y), (&at.inequality, z)] {
+            m.transposed_magnitudes_add(&v.iter().map(|v| v.abs()).collect::<Vec<_>>(), &mut force);
+        }
+        Sizes { terms, entries, force: norm_inf(&force).max(f64::MIN_POSITIVE) }
+    }
+
+    fn slack(&self, i: usize, g: f64) -> f64 {
+        -g / self.terms[i].max(f64::MIN_POSITIVE)
+    }
+
+    fn multiplier(&self, i: usize, z: f64) -> f64 {
+        z * self.entries[i] / self.force
+    }
+
+    /// Rows and bounds whose slack and multiplier both vanish.
+    fn weak(
+        &self,
+        set: &Active,
+        (x, z, z_box): (&[f64], &[f64], &[f64]),
+        g: &[f64],
+        (lb, ub): (&[f64], &[f64]),
+    ) -> (Vec<bool>, Vec<bool>) {
+        let row = |i: usize| {
+            if set.row[i] { self.multiplier(i, z[i]) <= WEAK } else { self.slack(i, g[i]) <= WEAK }
+        };
+        let bound = |j: usize| match set.side[j] {
+            Side::Fixed => false,
+            Side::Free => (x[j] - lb[j]).min(ub[j] - x[j]) <= WEAK * x[j].abs().max(1.0),
+            _ => z_box[j].abs() <= WEAK * self.force,
+        };
+        ((0..z.len()).map(row).collect(), (0..x.len()).map(bound).collect())
+    }
+}
+
+/// Takes in what is missed and lets go what pulls; true if something changed.
+fn exchange(
+    set: &mut Active,
+    sizes: &Sizes,
+    (x, z, z_box): (&[f64], &[f64], &[f64]),
+    g: &[f64],
+    (lb, ub): (&[f64], &[f64]),
+    tolerance: f64,
+) -> bool {
+    let mut changed = false;
+    for i in 0..z.len() {
+        let wrong = if set.row[i] { sizes.multiplier(i, z[i]) < -tolerance } else { sizes.slack(i, g[i]) < -tolerance };
+        set.row[i] ^= wrong;
+        changed |= wrong;
+    }
+    for j in 0..x.len() {
+        let unit = tolerance * x[j].abs().max(1.0);
+        let next = match set.side[j] {
+            Side::Lower if z_box[j] > tolerance * sizes.force => Side::Free,
+            Side::Upper if z_box[j] < -tolerance * sizes.force => Side::Free,
+            Side::Free if x[j] < lb[j] - unit => Side::Lower,
+            Side::Free if x[j] > ub[j] + unit => Side::Upper,
+            same => same,
+        };
+        changed |= next != set.side[j];
+        set.side[j] = next;
+    }
+    changed
+}
+
+/// Judges the point, and makes the quadratic program that the smooth one is there.
+fn ended(
+    (rows, at): (Rows<'_>, &Expansion),
+    mut point: Point,
+    active: ActiveSet,
+    (left, iterations, deficient): (Left, usize, bool),
+    settings: &Settings,
+) -> Result<LocalSolution, Error> {
+    // what rounding leaves of the signs
+    point.z.iter_mut().for_each(|z| *z = z.max(0.0));
+    for (z, side) in point.z_box.iter_mut().zip(&active.bound) {
+        *z = match side {
+            Side::Lower => z.min(0.0),
+            Side::Upper => z.max(0.0),
+            _ => *z,
+        };
+    }
+    let n = point.x.len();
+    let held = (vec![false; point.z.len()], vec![false; n]);
+    let mut out = LocalSolution {
+        x: (0..n).map(|j| point.x[j].max(rows.bounds.0[j]).min(rows.bounds.1[j])).collect(),
+        y: point.y.clone(),
+        z: point.z.clone(),
+        z_box: point.z_box.clone(),
+        objective: rows.values.objective,
+        status: Status::Solved,
+        iterations,
+        residual: left.worst(),
+        reason: None,
+        direction: None,
+        order_known: false,
+        inner: None,
+        rho: (0.0, 0.0),
+        held: held.clone(),
+        work: Mutex::new(None),
+    };
+    match judge(at, &active) {
+        Order::NotAMinimum(direction) => {
+            (out.status, out.direction) = (Status::NotAMinimum, Some(direction));
+            return Ok(out);
+        }
+        Order::Minimum => out.order_known = true,
+        Order::Unknown => {}
+    }
+    let model = Model::with(&rows, at, at.hessian.clone(), ((0.0, 0.0), held, 0.0))?;
+    let mut inner = Solution::restore(model.qp, point, active, settings)?;
+    inner.info.dependent_rows = deficient;
+    out.inner = Some(inner);
+    Ok(out)
+}
