@@ -187,6 +187,12 @@ impl SparseKkt {
         self.factor_within(&DELTAS[..1], dx, dc)
     }
 
+    /// Takes the sharp regularization first, until other matrices are loaded: near a solution refinement with the larger one
+    /// creeps along directions of little curvature.
+    pub(crate) fn prefer_sharp(&mut self) {
+        self.sharp = Sharp::Used;
+    }
+
     /// True if the curvature is above the first regularization on the null space of the kept rows, in the units of the
     /// equilibrated matrix: by the pivots of a matrix that this much was taken from. Nothing can be solved after it.
     pub(crate) fn curves_up(&mut self, dx: &[f64], dc: &[f64]) -> bool {

@@ -72,9 +72,8 @@ pub(super) fn finish(
         _ => Side::Free,
     };
     let mut set = Active { row: reached.active.0.clone(), side: (0..n).map(side).collect() };
-    let (mut kkt, mut keep): (Option<SparseKkt>, Keep) = (None, Keep::default());
-    let (mut changes, mut beyond, mut step, mut best) = (0, 0, f64::INFINITY, f64::INFINITY);
-    let empty = Arc::new(Matrix::empty(n));
+    let mut kkt: Option<SparseKkt> = None;
+    let (mut changes, mut beyond, mut missed, mut step, mut best) = (0, 0, 0, f64::INFINITY, f64::INFINITY);
     for steps in 1..=STEPS {
         if deadline.passed() {
             return Ok(None);
@@ -111,31 +110,31 @@ pub(super) fn finish(
             (step, best, beyond) = (f64::INFINITY, f64::INFINITY, 0);
             continue;
         }
+        // rows that contradict each other are missed for ever
+        missed += usize::from(settled && left.feasibility > tolerance);
+        if missed > POLISH {
+            return Ok(None);
+        }
         let worst = left.stationarity.max(left.feasibility).max(step);
         if settled && left.worst() <= tolerance {
-            let stuck = worst > 0.5 * best;
+            let stuck = beyond > 0 && worst > 0.5 * best;
             beyond += 1;
+            best = best.min(worst);
             if worst <= 1e-14 || stuck || beyond > POLISH {
                 let weak = sizes.weak(&set, (&x, &z, &z_box), &values.inequality, (&lb, &ub));
                 let steps = reached.steps + steps;
-                let deficient = kkt.as_mut().is_some_and(|kkt| {
-                    let (dx, dc) = diagonals(&set, y.len());
-                    kkt.factor(&dx, &dc).is_err() || kkt.deficient()
-                });
+                let matrices = Blocks::of(&at);
+                let Some(system) = System::new(&matrices, &mut kkt, &set, y.len()) else { return Ok(None) };
                 let point = Point { x: x.clone(), y: y.clone(), z: z.clone(), z_box, ..Point::default() };
                 let active = ActiveSet::new((set.row, weak.0), (set.side, weak.1));
-                return ended((rows, &at), point, active, (left, steps, deficient), settings).map(Some);
+                return ended((rows, &at), point, active, (left, steps, system), settings).map(Some);
             }
         }
-        best = best.min(worst);
-        let (p, a, g) =
-            (Arc::new(at.hessian.clone()), Arc::new(at.equality.clone()), Arc::new(at.inequality.clone()));
-        let data = KktData { p: &p, rows: [&a, &g, &empty], analysis: &keep };
-        if !kkt.as_mut().is_some_and(|kkt| kkt.load(data).is_ok()) {
-            keep = Keep::default();
-            kkt = Some(SparseKkt::new(KktData { p: &p, rows: [&a, &g, &empty], analysis: &keep })?);
+        if !Blocks::of(&at).load(&mut kkt)? {
+            return Ok(None);
         }
         let Some(system) = &mut kkt else { return Ok(None) };
+        system.prefer_sharp();
         let (dx, dc) = diagonals(&set, y.len());
         if system.factor_once(&dx, &dc).is_err() {
             return Ok(None);
@@ -156,6 +155,144 @@ pub(super) fn finish(
         z.iter_mut().zip(dz).for_each(|(z, d)| *z += d);
     }
     Ok(None)
+}
+
+/// The matrices of an expansion.
+struct Blocks {
+    p: Arc<Hessian>,
+    a: Arc<Matrix>,
+    g: Arc<Matrix>,
+    empty: Arc<Matrix>,
+}
+
+impl Blocks {
+    fn of(at: &Expansion) -> Self {
+        Blocks {
+            p: Arc::new(at.hessian.clone()),
+            a: Arc::new(at.equality.clone()),
+            g: Arc::new(at.inequality.clone()),
+            empty: Arc::new(Matrix::empty(at.gradient.len())),
+        }
+    }
+
+    fn data<'a>(&'a self, keep: &'a Keep) -> KktData<'a> {
+        KktData { p: &self.p, rows: [&self.a, &self.g, &self.empty], analysis: keep }
+    }
+
+    fn load(&self, kkt: &mut Option<SparseKkt>) -> Result<bool, Error> {
+        let keep = Keep::default();
+        if !kkt.as_mut().is_some_and(|kkt| kkt.load(self.data(&keep)).is_ok()) {
+            *kkt = Some(SparseKkt::new(self.data(&keep))?);
+        }
+        Ok(true)
+    }
+}
+
+/// The system of the backward pass at the solution, factored.
+pub(super) struct System {
+    kkt: SparseKkt,
+    blocks: Blocks,
+    pinned: Vec<bool>,
+    row: Vec<bool>,
+    m: usize,
+    deficient: bool,
+}
+
+/// Corrections of a solution by its own residual: where one block is far smaller than the other, solving again for what is left
+/// of it finds it.
+const CORRECTIONS: usize = 3;
+
+impl System {
+    fn new(blocks: &Blocks, kkt: &mut Option<SparseKkt>, set: &Active, m: usize) -> Option<Self> {
+        blocks.load(kkt).ok()?;
+        let mut kkt = kkt.take()?;
+        kkt.prefer_sharp();
+        let (dx, dc) = diagonals(set, m);
+        kkt.factor(&dx, &dc).ok()?;
+        let deficient = kkt.deficient();
+        let pinned = set.side.iter().map(|s| *s != Side::Free).collect();
+        let Blocks { p, a, g, empty } = blocks;
+        let blocks = Blocks { p: p.clone(), a: a.clone(), g: g.clone(), empty: empty.clone() };
+        Some(System { kkt, blocks, pinned, row: set.row.clone(), m, deficient })
+    }
+
+    pub(super) fn deficient(&self) -> bool {
+        self.deficient
+    }
+
+    pub(super) fn pinned(&self, j: usize) -> bool {
+        self.pinned[j]
+    }
+
+    /// `r -= K (w, v)` with all variables, and the magnitudes of the terms.
+    fn residual(&self, w: &[f64], v: &[f64], r: (&mut [f64], &mut [f64]), size: (&mut [f64], &mut [f64])) {
+        let keep = Keep::default();
+        let data = self.blocks.data(&keep);
+        self.blocks.p.mul_add(-1.0, w, r.0, &mut Vec::new());
+        data.tmul_add(-1.0, v, r.0);
+        data.mul_add(-1.0, w, r.1);
+        let abs = |v: &[f64]| v.iter().map(|v| v.abs()).collect::<Vec<f64>>();
+        let (w, v) = (abs(w), abs(v));
+        self.blocks.p.magnitudes_add(&w, size.0, &mut Vec::new());
+        data.transposed_magnitudes_add(&v, size.0);
+        data.magnitudes_add(&w, size.1);
+    }
+
+    /// Solves for these right-hand sides of the forces and of the rows (inactive ones are ignored), and the values that the
+    /// pinned variables have: `w`, the multipliers of the rows, those of the bounds, and the residual relative to its terms.
+    pub(super) fn solve(
+        &mut self,
+        force: &[f64],
+        rows: (&[f64], &[f64]),
+        pins: &[f64],
+    ) -> (Vec<f64>, Vec<f64>, Vec<f64>, Vec<f64>, f64) {
+        let (n, m, k) = (force.len(), self.m, self.m + self.row.len());
+        let entry = |v: &[f64], i: usize| v.get(i).copied().unwrap_or(0.0);
+        let right = |i: usize| if i < m { entry(rows.0, i) } else { entry(rows.1, i - m) };
+        let held: Vec<bool> = (0..k).map(|i| i < m || self.row[i - m]).collect();
+        let mut w: Vec<f64> = (0..n).map(|j| if self.pinned[j] { entry(pins, j) } else { 0.0 }).collect();
+        let mut v = vec![0.0; k];
+        let (mut left, mut best) = ((Vec::new(), Vec::new()), f64::INFINITY);
+        let mut kept = (w.clone(), v.clone());
+        for _ in 0..=CORRECTIONS + 1 {
+            let mut r: (Vec<f64>, Vec<f64>) = (force.to_vec(), (0..k).map(right).collect());
+            let mut size: (Vec<f64>, Vec<f64>) = (
+                force.iter().map(|f| f.abs()).collect(),
+                r.1.iter().map(|r| r.abs()).collect(),
+            );
+            self.residual(&w, &v, (&mut r.0, &mut r.1), (&mut size.0, &mut size.1));
+            let floor = |s: &[f64]| (1e-3 * norm_inf(s)).max(f64::MIN_POSITIVE);
+            let (a, b) = (floor(&size.0), floor(&size.1));
+            let mut worst = 0.0_f64;
+            for j in (0..n).filter(|&j| !self.pinned[j]) {
+                worst = crate::matrix::nan_max(worst, r.0[j].abs() / size.0[j].max(a));
+            }
+            for i in (0..k).filter(|&i| held[i]) {
+                worst = crate::matrix::nan_max(worst, r.1[i].abs() / size.1[i].max(b));
+            }
+            if !(worst < 0.5 * best) {
+                if left.0.is_empty() {
+                    left = (r.0, r.1);
+                }
+                break;
+            }
+            best = worst;
+            kept = (w.clone(), v.clone());
+            left = (r.0.clone(), r.1.clone());
+            if worst <= 4.0 * f64::EPSILON {
+                break;
+            }
+            (0..n).filter(|&j| self.pinned[j]).for_each(|j| r.0[j] = 0.0);
+            (0..k).filter(|&i| !held[i]).for_each(|i| r.1[i] = 0.0);
+            self.kkt.solve(&mut r.0, &mut r.1);
+            w.iter_mut().zip(&r.0).for_each(|(w, d)| *w += d);
+            v.iter_mut().zip(&r.1).for_each(|(v, d)| *v += d);
+        }
+        let (w, mut v) = kept;
+        let bounds = (0..n).map(|j| if self.pinned[j] { left.0[j] } else { 0.0 }).collect();
+        let z = v.split_off(m);
+        (w, v, z, bounds, best)
+    }
 }
 
 fn diagonals(set: &Active, m: usize) -> (Vec<f64>, Vec<f64>) {
@@ -250,7 +387,7 @@ fn ended(
     (rows, at): (Rows<'_>, &Expansion),
     mut point: Point,
     active: ActiveSet,
-    (left, iterations, deficient): (Left, usize, bool),
+    (left, iterations, system): (Left, usize, System),
     settings: &Settings,
 ) -> Result<LocalSolution, Error> {
     // what rounding leaves of the signs
@@ -280,6 +417,7 @@ fn ended(
         rho: (0.0, 0.0),
         held: held.clone(),
         work: Mutex::new(None),
+        system: None,
     };
     match judge(at, &active) {
         Order::NotAMinimum(direction) => {
@@ -291,7 +429,8 @@ fn ended(
     }
     let model = Model::with(&rows, at, at.hessian.clone(), ((0.0, 0.0), held, 0.0))?;
     let mut inner = Solution::restore(model.qp, point, active, settings)?;
-    inner.info.dependent_rows = deficient;
+    inner.info.dependent_rows = system.deficient();
+    out.system = Some(Mutex::new(system));
     out.inner = Some(inner);
     Ok(out)
 }

@@ -611,6 +611,7 @@ impl Sqp<'_> {
             rho: (0.0, 0.0),
             held: (Vec::new(), Vec::new()),
             work: Mutex::new(None),
+            system: None,
         }
     }
 
