@@ -41,7 +41,7 @@ pub(super) struct Rows<'a> {
 }
 
 /// `H + rho F'F` and the like, on the structure of H if it is dense or that of all where sparse.
-fn with_rows(h: &Hessian, a: &Matrix, (g, held): (&Matrix, &[bool]), rho: f64) -> Result<Hessian, Error> {
+pub(super) fn with_rows(h: &Hessian, a: &Matrix, (g, held): (&Matrix, &[bool]), rho: f64) -> Result<Hessian, Error> {
     let sparse =
         !matches!(h, Hessian::Dense(_)) && (a.is_sparse() || a.nrows() == 0) && (g.is_sparse() || g.nrows() == 0);
     let n = h.n();

@@ -12,7 +12,7 @@
 use super::interior::Reached;
 use super::judge::{Order, judge};
 use super::local::LocalSolution;
-use super::model::{Left, Model, Rows};
+use super::model::{Left, Model, Rows, size, with_rows};
 use super::sqp::{NOTHING, bad_expansion, bad_value};
 use super::{At, Expansion, SmoothProgram};
 use crate::active::{ActiveSet, Side};
@@ -123,16 +123,14 @@ pub(super) fn finish(
             if worst <= 1e-14 || stuck || beyond > POLISH {
                 let weak = sizes.weak(&set, (&x, &z, &z_box), &values.inequality, (&lb, &ub));
                 let steps = reached.steps + steps;
-                let matrices = Blocks::of(&at);
-                let Some(system) = System::new(&matrices, &mut kkt, &set, y.len()) else { return Ok(None) };
+                let Some(system) = System::new(Blocks::of(&at, &set.row)?, &mut kkt, &set, y.len()) else { return Ok(None) };
                 let point = Point { x: x.clone(), y: y.clone(), z: z.clone(), z_box, ..Point::default() };
                 let active = ActiveSet::new((set.row, weak.0), (set.side, weak.1));
                 return ended((rows, &at), point, active, (left, steps, system), settings).map(Some);
             }
         }
-        if !Blocks::of(&at).load(&mut kkt)? {
-            return Ok(None);
-        }
+        let blocks = Blocks::of(&at, &set.row)?;
+        blocks.load(&mut kkt)?;
         let Some(system) = &mut kkt else { return Ok(None) };
         system.prefer_sharp();
         let (dx, dc) = diagonals(&set, y.len());
@@ -141,7 +139,10 @@ pub(super) fn finish(
         }
         let mut w: Vec<f64> = forces.iter().map(|f| -f).collect();
         let mut v: Vec<f64> = values.equality.iter().chain(&values.inequality).map(|c| -c).collect();
-        system.solve(&mut w, &mut v);
+        for (v, active) in v[y.len()..].iter_mut().zip(&set.row) {
+            *v = if *active { *v } else { 0.0 };
+        }
+        blocks.solve(system, &mut w, &mut v);
         if !w.iter().chain(&v).all(|v| v.is_finite()) {
             return Ok(None);
         }
@@ -157,34 +158,55 @@ pub(super) fn finish(
     Ok(None)
 }
 
-/// The matrices of an expansion.
+/// The matrices of an expansion, and what is factored: a Hessian without curvature along a variable has no pivot for it, so that
+/// squares of the rows that are held are added, `H + F' R F`. That changes no `w` with `F w = r`, and multipliers by `R r`.
 struct Blocks {
-    p: Arc<Hessian>,
+    h: Arc<Hessian>,
+    augmented: Arc<Hessian>,
     a: Arc<Matrix>,
     g: Arc<Matrix>,
     empty: Arc<Matrix>,
+    weights: Vec<f64>,
 }
 
 impl Blocks {
-    fn of(at: &Expansion) -> Self {
-        Blocks {
-            p: Arc::new(at.hessian.clone()),
+    fn of(at: &Expansion, row: &[bool]) -> Result<Self, Error> {
+        let (m, k) = (at.equality.nrows(), row.len());
+        let mut squares = vec![0.0; m + k];
+        at.equality.for_each(|i, _, v| squares[i] += v * v);
+        at.inequality.for_each(|i, _, v| squares[m + i] += if row[i] { v * v } else { 0.0 });
+        let curvature = size(&at.hessian);
+        let weights: Vec<f64> = squares.iter().map(|s| if *s > 0.0 { curvature / s } else { 0.0 }).collect();
+        let roots: Vec<f64> = weights.iter().map(|w| w.sqrt()).collect();
+        let ones = vec![1.0; at.gradient.len()];
+        let (a, g) = (at.equality.scaled(&roots[..m], &ones), at.inequality.scaled(&roots[m..], &ones));
+        Ok(Blocks {
+            augmented: Arc::new(with_rows(&at.hessian, &a, (&g, row), 1.0)?),
+            h: Arc::new(at.hessian.clone()),
             a: Arc::new(at.equality.clone()),
             g: Arc::new(at.inequality.clone()),
-            empty: Arc::new(Matrix::empty(at.gradient.len())),
-        }
+            empty: Arc::new(Matrix::empty(ones.len())),
+            weights,
+        })
     }
 
     fn data<'a>(&'a self, keep: &'a Keep) -> KktData<'a> {
-        KktData { p: &self.p, rows: [&self.a, &self.g, &self.empty], analysis: keep }
+        KktData { p: &self.augmented, rows: [&self.a, &self.g, &self.empty], analysis: keep }
     }
 
-    fn load(&self, kkt: &mut Option<SparseKkt>) -> Result<bool, Error> {
+    fn load(&self, kkt: &mut Option<SparseKkt>) -> Result<(), Error> {
         let keep = Keep::default();
         if !kkt.as_mut().is_some_and(|kkt| kkt.load(self.data(&keep)).is_ok()) {
             *kkt = Some(SparseKkt::new(self.data(&keep))?);
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Solves with the factors: forces and values in, variables and multipliers of the rows out.
+    fn solve(&self, kkt: &mut SparseKkt, w: &mut [f64], v: &mut [f64]) {
+        let right: Vec<f64> = v.iter().zip(&self.weights).map(|(r, weight)| r * weight).collect();
+        kkt.solve(w, v);
+        v.iter_mut().zip(&right).for_each(|(v, r)| *v += r);
     }
 }
 
@@ -203,16 +225,16 @@ pub(super) struct System {
 const CORRECTIONS: usize = 3;
 
 impl System {
-    fn new(blocks: &Blocks, kkt: &mut Option<SparseKkt>, set: &Active, m: usize) -> Option<Self> {
+    fn new(blocks: Blocks, kkt: &mut Option<SparseKkt>, set: &Active, m: usize) -> Option<Self> {
         blocks.load(kkt).ok()?;
         let mut kkt = kkt.take()?;
         kkt.prefer_sharp();
         let (dx, dc) = diagonals(set, m);
         kkt.factor(&dx, &dc).ok()?;
         let deficient = kkt.deficient();
+        // the search for dependent rows leaves another factorization
+        kkt.factor_once(&dx, &dc).ok()?;
         let pinned = set.side.iter().map(|s| *s != Side::Free).collect();
-        let Blocks { p, a, g, empty } = blocks;
-        let blocks = Blocks { p: p.clone(), a: a.clone(), g: g.clone(), empty: empty.clone() };
         Some(System { kkt, blocks, pinned, row: set.row.clone(), m, deficient })
     }
 
@@ -228,12 +250,12 @@ impl System {
     fn residual(&self, w: &[f64], v: &[f64], r: (&mut [f64], &mut [f64]), size: (&mut [f64], &mut [f64])) {
         let keep = Keep::default();
         let data = self.blocks.data(&keep);
-        self.blocks.p.mul_add(-1.0, w, r.0, &mut Vec::new());
+        self.blocks.h.mul_add(-1.0, w, r.0, &mut Vec::new());
         data.tmul_add(-1.0, v, r.0);
         data.mul_add(-1.0, w, r.1);
         let abs = |v: &[f64]| v.iter().map(|v| v.abs()).collect::<Vec<f64>>();
         let (w, v) = (abs(w), abs(v));
-        self.blocks.p.magnitudes_add(&w, size.0, &mut Vec::new());
+        self.blocks.h.magnitudes_add(&w, size.0, &mut Vec::new());
         data.transposed_magnitudes_add(&v, size.0);
         data.magnitudes_add(&w, size.1);
     }
@@ -284,7 +306,7 @@ impl System {
             }
             (0..n).filter(|&j| self.pinned[j]).for_each(|j| r.0[j] = 0.0);
             (0..k).filter(|&i| !held[i]).for_each(|i| r.1[i] = 0.0);
-            self.kkt.solve(&mut r.0, &mut r.1);
+            self.blocks.solve(&mut self.kkt, &mut r.0, &mut r.1);
             w.iter_mut().zip(&r.0).for_each(|(w, d)| *w += d);
             v.iter_mut().zip(&r.1).for_each(|(v, d)| *v += d);
         }
