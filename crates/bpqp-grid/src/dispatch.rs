@@ -101,6 +101,7 @@ pub struct Dispatch {
     pub flow: Vec<f64>,
     case: Case,
     solved: Solved,
+    derivative: Verdict,
 }
 
 fn at(v: &[f64], k: usize) -> f64 {
@@ -154,6 +155,7 @@ impl Dispatch {
             angle: angle.iter().map(|a| number(a.to_degrees())).collect(),
             case: case.clone(),
             solved: Solved::Dc(Box::new(layer), rows),
+            derivative: Verdict::Exact,
         })
     }
 
@@ -187,12 +189,18 @@ impl Dispatch {
             flow: program.flows(&s.x).iter().map(|f| number(f.0)).collect(),
             case: case.clone(),
             solved: Solved::Ac(Box::new(program), Box::new(s)),
+            derivative: Verdict::Exact,
         })
     }
 
     /// The case.
     pub fn case(&self) -> &Case {
         &self.case
+    }
+
+    /// How far the last derivatives may be trusted: the verdict of the solution, or worse.
+    pub fn derivative_verdict(&self) -> Verdict {
+        self.verdict.worse(self.derivative)
     }
 
     /// True if there is a solution.
@@ -216,7 +224,8 @@ impl Dispatch {
                 let cot = Cotangent { x, y, objective: cotangent.cost, ..Cotangent::default() };
                 let wrt = Wrt { q: true, b: true, h: true, ..Wrt::NONE };
                 let powers = &self.power;
-                let g = layer.vjp(&cot, wrt)?;
+                let g = layer.vjp(&cot, wrt)?.clone();
+                self.derivative = layer.verdict();
                 let mut out = Parameters::zeros(&self.case);
                 let (q, b, h) = (g.q.as_deref(), g.b.as_deref(), g.h.as_deref());
                 out.load = (0..nb).map(|k| b.map_or(0.0, |b| b[k] / base)).collect();
@@ -237,7 +246,9 @@ impl Dispatch {
                 let mut y = scaled(&cotangent.price, nb, 1.0 / base);
                 y.resize(2 * nb, 0.0);
                 let cot = Cotangent { x, y, objective: cotangent.cost, ..Cotangent::default() };
-                let g = s.vjp(&mut **program, &cot)?.parameters;
+                let found = s.vjp(&mut **program, &cot)?;
+                self.derivative = found.verdict;
+                let g = found.parameters;
                 let part = |from: usize, n: usize| g[from..from + n].to_vec();
                 Ok(Parameters {
                     load: part(0, nb),
@@ -272,7 +283,8 @@ impl Dispatch {
                 let mut q: Vec<f64> = (0..ng).map(slope).collect();
                 q.resize(ng + nb, 0.0);
                 let along = Tangent { q: Some(q), b: Some(b), h: Some(h), ..Tangent::default() };
-                let t = layer.jvp(&along)?;
+                let t = layer.jvp(&along)?.clone();
+                self.derivative = layer.verdict();
                 let counted: f64 =
                     (0..ng).map(|k| at(&direction.quadratic, k) * self.power[k] * self.power[k]).sum();
                 Ok(Outputs {
@@ -289,6 +301,7 @@ impl Dispatch {
                 p.extend(scaled(&direction.linear, ng, 1.0));
                 p.resize(2 * nb + nl + 3 * ng, 0.0);
                 let t = s.jvp(&mut **program, &p, (&[], &[]))?;
+                self.derivative = t.verdict;
                 Ok(Outputs {
                     cost: t.objective,
                     power: t.x[2 * nb..2 * nb + ng].iter().map(|p| base * p).collect(),

@@ -48,6 +48,8 @@ const APART: f64 = 1e10;
 const LARGEST_START: f64 = 1e3;
 /// The price on violations in the restoration.
 const PRICE: f64 = 1e3;
+/// Residuals at which a point is one to finish, if no step is accepted any more.
+const ACCEPTABLE: f64 = 1e-5;
 /// Residuals of restoration that count as stationary.
 const RESTORED: f64 = 1e-7;
 /// Short steps in a row after which the barrier gives way: two starts of the method are better than one that creeps.
@@ -534,6 +536,8 @@ impl<'a> Interior<'a> {
             };
             match moved {
                 Some(short) => tiny = if short { tiny + 1 } else { 0 },
+                // what is left is rounding, and Newton's method on the active set is better at that
+                None if self.goal.outer && self.error(0.0) <= ACCEPTABLE => return Ok(self.ended(true)),
                 None if self.goal.outer && self.violation(&self.values, &self.s) > self.goal.tolerance => {
                     if !self.restore(deadline)? {
                         return Ok(self.ended(false));

@@ -230,6 +230,7 @@ fn ended_inside(
         return Ok(found);
     }
     let left = limit.saturating_sub(reached.steps).max(2 * POLISH);
+    let left = if reached.x.len() > LARGE { left.min(2 * POLISH) } else { left };
     let start = Start::from_interior(reached, program.bounds());
     run(program, start, settings, left, deadline)
 }
