@@ -11,7 +11,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = if words.get(1).is_some_and(|w| w == "dc") { Model::Dc } else { Model::Ac };
     let mut names: Vec<String> = std::fs::read_dir(folder)?
         .filter_map(|e| e.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".m") && (words.len() < 3 || words[2..].iter().any(|w| name.contains(w.as_str()))))
+        .filter(|name| {
+            name.ends_with(".m") && (words.len() < 3 || words[2..].iter().any(|w| name.contains(w.as_str())))
+        })
         .collect();
     names.sort();
     println!("case | status | verdict | steps | cost | residual | forward ms | backward ms | price error");

@@ -179,7 +179,15 @@ impl AcProgram {
             (true, true) => 0.5 * (self.lb[j] + self.ub[j]),
             _ => 0.0_f64.max(self.lb[j]).min(self.ub[j]),
         };
-        let of = |j: usize| if j < nb { 0.0 } else if j < 2 * nb { 1.0_f64.max(self.lb[j]).min(self.ub[j]) } else { middle(j) };
+        let of = |j: usize| {
+            if j < nb {
+                0.0
+            } else if j < 2 * nb {
+                1.0_f64.max(self.lb[j]).min(self.ub[j])
+            } else {
+                middle(j)
+            }
+        };
         (0..self.lb.len()).map(of).collect()
     }
 

@@ -131,7 +131,8 @@ impl Case {
     /// What is not in use (buses of type 4, generators and branches that are off) is left out. Costs are polynomials of
     /// degree 2 at most.
     pub fn parse(text: &str) -> Result<Self, GridError> {
-        let text: String = text.lines().map(|line| line.split('%').next().unwrap_or_default().to_owned() + "\n").collect();
+        let text: String =
+            text.lines().map(|line| line.split('%').next().unwrap_or_default().to_owned() + "\n").collect();
         let word = behind(&text, "baseMVA")?.trim_start().split(|c: char| c.is_whitespace() || c == ';').next();
         let base = number(word.unwrap_or_default(), "baseMVA", 0)?;
         if !(base.is_finite() && base > 0.0) {

@@ -279,14 +279,14 @@ impl Dispatch {
                     }
                 }
                 // a change of c2 is one of the slope at the solution
-                let slope = |k: usize| base * (at(&direction.linear, k) + 2.0 * self.power[k] * at(&direction.quadratic, k));
+                let slope =
+                    |k: usize| base * (at(&direction.linear, k) + 2.0 * self.power[k] * at(&direction.quadratic, k));
                 let mut q: Vec<f64> = (0..ng).map(slope).collect();
                 q.resize(ng + nb, 0.0);
                 let along = Tangent { q: Some(q), b: Some(b), h: Some(h), ..Tangent::default() };
                 let t = layer.jvp(&along)?.clone();
                 self.derivative = layer.verdict();
-                let counted: f64 =
-                    (0..ng).map(|k| at(&direction.quadratic, k) * self.power[k] * self.power[k]).sum();
+                let counted: f64 = (0..ng).map(|k| at(&direction.quadratic, k) * self.power[k] * self.power[k]).sum();
                 Ok(Outputs {
                     cost: t.objective - counted,
                     power: t.x[..ng].iter().map(|p| base * p).collect(),

@@ -48,11 +48,8 @@ fn derivatives(name: &str, case: &Case, model: Model, tolerance: f64) {
     }
     let mut rng = Rng::new(7);
     let along = random(case, &mut rng);
-    let cot = Outputs {
-        cost: rng.normal(),
-        power: rng.normals(case.generators.len()),
-        price: rng.normals(case.buses.len()),
-    };
+    let cot =
+        Outputs { cost: rng.normal(), power: rng.normals(case.generators.len()), price: rng.normals(case.buses.len()) };
     let t = found.along(&along).expect("a solution");
     let g = found.gradient(&cot).expect("a solution");
     let forward = cot.cost * t.cost + dot(&cot.power, &t.power) + dot(&cot.price, &t.price);
@@ -86,8 +83,7 @@ fn derivatives(name: &str, case: &Case, model: Model, tolerance: f64) {
     }
 }
 
-const AC: [&str; 8] =
-    ["3_lmbd", "5_pjm", "14_ieee", "30_as", "30_ieee", "57_ieee", "118_ieee", "300_ieee"];
+const AC: [&str; 8] = ["3_lmbd", "5_pjm", "14_ieee", "30_as", "30_ieee", "57_ieee", "118_ieee", "300_ieee"];
 
 #[test]
 fn full_power_flow_has_the_published_costs_and_derivatives() {

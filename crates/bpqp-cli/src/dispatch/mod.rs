@@ -66,10 +66,9 @@ pub fn run(options: &Options) -> Result<(String, ExitCode), Failure> {
     let name = options.case.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let ok = dispatch.ok();
     let results = Results::new(&name, options.ac, dispatch)?;
-    for (file, text) in [
-        (&options.report, ok.then(|| results.page())),
-        (&options.picture, ok.then(|| picture::alone(&results))),
-    ] {
+    for (file, text) in
+        [(&options.report, ok.then(|| results.page())), (&options.picture, ok.then(|| picture::alone(&results)))]
+    {
         if let (Some(file), Some(text)) = (file, text) {
             std::fs::write(file, text).map_err(|e| format!("{}: {e}", file.display()))?;
         }

@@ -196,14 +196,16 @@ impl Results {
 
     fn tables(&self) -> Vec<(String, Vec<&'static str>, Vec<Vec<String>>)> {
         let number = |v: Option<f64>, digits: usize| v.map_or("-".to_owned(), |v| format!("{v:.digits$}"));
-        let signed = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{:+.4}", if v.abs() < 5e-5 { 0.0 } else { v }));
+        let signed =
+            |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{:+.4}", if v.abs() < 5e-5 { 0.0 } else { v }));
         let ac = self.model == "ac";
         let mut columns = vec!["bus", "load MW", "price $/MWh", "with 1 % more load"];
         if ac {
             columns.push("voltage");
         }
         let buses = self.shown().into_iter().map(|b| {
-            let mut row = vec![b.bus.to_string(), format!("{:.2}", b.load), number(b.price, 4), signed(b.price_by_load)];
+            let mut row =
+                vec![b.bus.to_string(), format!("{:.2}", b.load), number(b.price, 4), signed(b.price_by_load)];
             if ac {
                 row.push(number(b.voltage, 4));
             }
@@ -214,7 +216,10 @@ impl Results {
         } else {
             "Buses".to_owned()
         };
-        let running = self.generators.iter().filter(|g| self.generators.len() <= WHOLE || g.power_by_load.is_some_and(|v| v != 0.0));
+        let running = self
+            .generators
+            .iter()
+            .filter(|g| self.generators.len() <= WHOLE || g.power_by_load.is_some_and(|v| v != 0.0));
         let generators = running.map(|g| {
             let [low, high] = g.bounds;
             let bounds = format!("{} to {}", number(low, 1), number(high, 1));

@@ -82,12 +82,7 @@ pub(super) fn solve(
 
 /// A point with the multipliers of a similar problem, as if it had been reached; `None` if its rows have other numbers, or are
 /// none.
-pub(super) fn near(
-    program: &mut dyn SmoothProgram,
-    x: &[f64],
-    y: &[f64],
-    z: &[f64],
-) -> Result<Option<Reached>, Error> {
+pub(super) fn near(program: &mut dyn SmoothProgram, x: &[f64], y: &[f64], z: &[f64]) -> Result<Option<Reached>, Error> {
     let (lb, ub) = program.bounds();
     let (lb, ub) = (lb.to_vec(), ub.to_vec());
     let n = lb.len();
@@ -474,11 +469,8 @@ impl<'a> Interior<'a> {
         self.y.fill(0.0);
         let mut w = self.forces();
         (0..n).for_each(|j| w[j] = if self.fixed[j] { 0.0 } else { -(w[j] - self.zl[j] + self.zu[j]) });
-        let (p, a, empty) = (
-            Arc::new(Hessian::Diagonal(vec![1.0; n])),
-            Arc::new(self.at.equality.clone()),
-            Arc::new(Matrix::empty(n)),
-        );
+        let (p, a, empty) =
+            (Arc::new(Hessian::Diagonal(vec![1.0; n])), Arc::new(self.at.equality.clone()), Arc::new(Matrix::empty(n)));
         let mut kkt = SparseKkt::new(KktData { p: &p, rows: [&a, &empty, &empty], analysis: &Keep::default() })?;
         let pins: Vec<f64> = self.fixed.iter().map(|f| if *f { f64::INFINITY } else { 0.0 }).collect();
         debug_assert_eq!(self.s.len(), mi);
@@ -492,11 +484,7 @@ impl<'a> Interior<'a> {
         Ok(())
     }
 
-    fn run(
-        mut self,
-        deadline: &Deadline,
-        stop: &mut dyn FnMut(&[f64], &Values) -> bool,
-    ) -> Result<Reached, Error> {
+    fn run(mut self, deadline: &Deadline, stop: &mut dyn FnMut(&[f64], &Values) -> bool) -> Result<Reached, Error> {
         if bad_value(&self.values).is_some() || !self.expand()? {
             return Ok(self.ended(false));
         }
@@ -562,7 +550,8 @@ impl<'a> Interior<'a> {
             slope += self.mu * step.x[j] * (1.0 / (self.ub[j] - self.x[j]) - 1.0 / (self.x[j] - self.lb[j]));
         }
         slope -= self.mu * step.s.iter().zip(&self.s).map(|(d, s)| d / s).sum::<f64>();
-        let relative = |d: &[f64], v: &[f64]| d.iter().zip(v).fold(0.0_f64, |m, (d, v)| m.max(d.abs() / (1.0 + v.abs())));
+        let relative =
+            |d: &[f64], v: &[f64]| d.iter().zip(v).fold(0.0_f64, |m, (d, v)| m.max(d.abs() / (1.0 + v.abs())));
         if relative(&step.x, &self.x).max(relative(&step.s, &self.s)) < TINY {
             let to = self.moved(step, longest);
             if let Some(values) = self.look(&to.0)? {
@@ -716,7 +705,8 @@ impl<'a> Interior<'a> {
             })
             .collect();
         let Some(values) = self.look(&x)? else { return Ok(false) };
-        let s: Vec<f64> = values.inequality.iter().zip(&self.s).map(|(g, s)| (-g).max(1e-3 * s.min(1.0)).max(1e-8)).collect();
+        let s: Vec<f64> =
+            values.inequality.iter().zip(&self.s).map(|(g, s)| (-g).max(1e-3 * s.min(1.0)).max(1e-8)).collect();
         let now = self.violation(&values, &s);
         if !reached.converged || now > 0.95 * theta {
             (self.x, self.values, self.s) = (x, values, s);

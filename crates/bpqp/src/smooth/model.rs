@@ -168,7 +168,12 @@ impl Model {
         Self::with(rows, at, moved, (rho, held, shift))
     }
 
-    pub(super) fn with(rows: &Rows<'_>, at: &Expansion, p: Hessian, (rho, held, shift): Weights) -> Result<Self, Error> {
+    pub(super) fn with(
+        rows: &Rows<'_>,
+        at: &Expansion,
+        p: Hessian,
+        (rho, held, shift): Weights,
+    ) -> Result<Self, Error> {
         let mut q = at.gradient.clone();
         // rho F'r, and the change of variables
         if rho.0 > 0.0 {

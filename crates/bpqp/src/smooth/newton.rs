@@ -17,7 +17,7 @@ use super::sqp::{NOTHING, bad_expansion, bad_value};
 use super::{At, Expansion, SmoothProgram};
 use crate::active::{ActiveSet, Side};
 use crate::kkt::{KktData, KktFactor, SparseKkt};
-use crate::matrix::{Hessian, Keep, Matrix, norm_inf};
+use crate::matrix::{Hessian, Keep, Matrix, nan_max, norm_inf};
 use crate::thresholds::WEAK;
 use crate::{Deadline, Error, Point, Settings, Solution, Status};
 use std::sync::{Arc, Mutex};
@@ -29,6 +29,8 @@ const POLISH: usize = 3;
 const CHANGES: usize = 8;
 /// A step larger than this, relative to x, is none of a polish.
 const FAR: f64 = 0.1;
+/// The curvature that keeps steps short along directions that have none, relative to the largest one.
+const NEAR: f64 = 1e-8;
 /// Smaller programs have small dense systems, and the solver of those.
 const SMALL: usize = 24;
 
@@ -73,6 +75,7 @@ pub(super) fn finish(
     };
     let mut set = Active { row: reached.active.0.clone(), side: (0..n).map(side).collect() };
     let mut kkt: Option<SparseKkt> = None;
+    let mut near = 0.0;
     let (mut changes, mut beyond, mut missed, mut step, mut best) = (0, 0, 0, f64::INFINITY, f64::INFINITY);
     for steps in 1..=STEPS {
         if deadline.passed() {
@@ -123,7 +126,9 @@ pub(super) fn finish(
             if worst <= 1e-14 || stuck || beyond > POLISH {
                 let weak = sizes.weak(&set, (&x, &z, &z_box), &values.inequality, (&lb, &ub));
                 let steps = reached.steps + steps;
-                let Some(system) = System::new(Blocks::of(&at, &set.row)?, &mut kkt, &set, y.len()) else { return Ok(None) };
+                let Some(system) = System::new(Blocks::of(&at, &set.row)?, &mut kkt, &set, near) else {
+                    return Ok(None);
+                };
                 let point = Point { x: x.clone(), y: y.clone(), z: z.clone(), z_box, ..Point::default() };
                 let active = ActiveSet::new((set.row, weak.0), (set.side, weak.1));
                 return ended((rows, &at), point, active, (left, steps, system), settings).map(Some);
@@ -133,22 +138,28 @@ pub(super) fn finish(
         blocks.load(&mut kkt)?;
         let Some(system) = &mut kkt else { return Ok(None) };
         system.prefer_sharp();
-        let (dx, dc) = diagonals(&set, y.len());
-        if system.factor_once(&dx, &dc).is_err() {
-            return Ok(None);
-        }
-        let mut w: Vec<f64> = forces.iter().map(|f| -f).collect();
-        let mut v: Vec<f64> = values.equality.iter().chain(&values.inequality).map(|c| -c).collect();
-        for (v, active) in v[y.len()..].iter_mut().zip(&set.row) {
-            *v = if *active { *v } else { 0.0 };
-        }
-        blocks.solve(system, &mut w, &mut v);
-        if !w.iter().chain(&v).all(|v| v.is_finite()) {
-            return Ok(None);
-        }
-        step = w.iter().zip(&x).fold(0.0_f64, |m, (d, x)| m.max(d.abs() / x.abs().max(1.0)));
-        if step > FAR {
-            return Ok(None);
+        let right: Vec<f64> = values.equality.iter().chain(&values.inequality).map(|c| -c).collect();
+        let (mut w, mut v): (Vec<f64>, Vec<f64>);
+        loop {
+            let (dx, dc) = diagonals(&set, y.len(), near);
+            if system.factor_once(&dx, &dc).is_err() {
+                return Ok(None);
+            }
+            w = forces.iter().map(|f| -f).collect();
+            v = right.clone();
+            for (v, active) in v[y.len()..].iter_mut().zip(&set.row) {
+                *v = if *active { *v } else { 0.0 };
+            }
+            blocks.solve(system, &mut w, &mut v);
+            step = w.iter().zip(&x).fold(0.0_f64, |m, (d, x)| nan_max(m, d.abs() / x.abs().max(1.0)));
+            if step <= FAR && v.iter().all(|v| v.is_finite()) {
+                break;
+            }
+            if near > 0.0 {
+                return Ok(None);
+            }
+            // directions without curvature: stay near
+            near = NEAR * size(&at.hessian);
         }
         x.iter_mut().zip(&w).for_each(|(x, d)| *x += d);
         let (dy, dz) = v.split_at(y.len());
@@ -225,11 +236,12 @@ pub(super) struct System {
 const CORRECTIONS: usize = 3;
 
 impl System {
-    fn new(blocks: Blocks, kkt: &mut Option<SparseKkt>, set: &Active, m: usize) -> Option<Self> {
+    fn new(blocks: Blocks, kkt: &mut Option<SparseKkt>, set: &Active, near: f64) -> Option<Self> {
+        let m = blocks.a.nrows();
         blocks.load(kkt).ok()?;
         let mut kkt = kkt.take()?;
         kkt.prefer_sharp();
-        let (dx, dc) = diagonals(set, m);
+        let (dx, dc) = diagonals(set, m, near);
         kkt.factor(&dx, &dc).ok()?;
         let deficient = kkt.deficient();
         // the search for dependent rows leaves another factorization
@@ -278,19 +290,17 @@ impl System {
         let mut kept = (w.clone(), v.clone());
         for _ in 0..=CORRECTIONS + 1 {
             let mut r: (Vec<f64>, Vec<f64>) = (force.to_vec(), (0..k).map(right).collect());
-            let mut size: (Vec<f64>, Vec<f64>) = (
-                force.iter().map(|f| f.abs()).collect(),
-                r.1.iter().map(|r| r.abs()).collect(),
-            );
+            let mut size: (Vec<f64>, Vec<f64>) =
+                (force.iter().map(|f| f.abs()).collect(), r.1.iter().map(|r| r.abs()).collect());
             self.residual(&w, &v, (&mut r.0, &mut r.1), (&mut size.0, &mut size.1));
             let floor = |s: &[f64]| (1e-3 * norm_inf(s)).max(f64::MIN_POSITIVE);
             let (a, b) = (floor(&size.0), floor(&size.1));
             let mut worst = 0.0_f64;
             for j in (0..n).filter(|&j| !self.pinned[j]) {
-                worst = crate::matrix::nan_max(worst, r.0[j].abs() / size.0[j].max(a));
+                worst = nan_max(worst, r.0[j].abs() / size.0[j].max(a));
             }
             for i in (0..k).filter(|&i| held[i]) {
-                worst = crate::matrix::nan_max(worst, r.1[i].abs() / size.1[i].max(b));
+                worst = nan_max(worst, r.1[i].abs() / size.1[i].max(b));
             }
             if !(worst < 0.5 * best) {
                 if left.0.is_empty() {
@@ -317,8 +327,8 @@ impl System {
     }
 }
 
-fn diagonals(set: &Active, m: usize) -> (Vec<f64>, Vec<f64>) {
-    let pin = |s: &Side| if *s == Side::Free { 0.0 } else { f64::INFINITY };
+fn diagonals(set: &Active, m: usize, near: f64) -> (Vec<f64>, Vec<f64>) {
+    let pin = |s: &Side| if *s == Side::Free { near } else { f64::INFINITY };
     let mut dc = vec![0.0; m];
     dc.extend(set.row.iter().map(|active| if *active { 0.0 } else { f64::INFINITY }));
     (set.side.iter().map(pin).collect(), dc)

@@ -203,7 +203,11 @@ pub(super) fn solve(
             return Ok(first);
         }
         let reached = interior::solve(program, x0, settings, &deadline)?;
-        let found = if reached.converged { ended_inside(program, reached, settings, limit, deadline)? } else { return Ok(first) };
+        let found = if reached.converged {
+            ended_inside(program, reached, settings, limit, deadline)?
+        } else {
+            return Ok(first);
+        };
         return Ok(if found.ok() { found } else { first });
     }
     check(program, x0, settings)?;
@@ -516,13 +520,7 @@ impl Sqp<'_> {
     }
 
     fn point(&self) -> Point {
-        Point {
-            x: self.x.clone(),
-            y: self.y.clone(),
-            z: self.z.clone(),
-            z_box: self.z_box.clone(),
-            ..Point::default()
-        }
+        Point { x: self.x.clone(), y: self.y.clone(), z: self.z.clone(), z_box: self.z_box.clone(), ..Point::default() }
     }
 
     fn inside(&self, j: usize, x: f64) -> f64 {
