@@ -61,8 +61,8 @@ pub(super) struct Reached {
     pub y: Vec<f64>,
     pub z: Vec<f64>,
     pub z_box: Vec<f64>,
-    /// Rows and bounds whose multiplier outweighs their slack: lower bounds, then upper ones.
-    pub active: (Vec<bool>, Vec<bool>, Vec<bool>),
+    /// What the multipliers weigh against the slacks, of rows, lower and upper bounds; 0 for fixed variables.
+    pub weight: (Vec<f64>, Vec<f64>, Vec<f64>),
     pub steps: usize,
     /// A stationary point to the tolerance, as far as is known here.
     pub converged: bool,
@@ -99,12 +99,26 @@ pub(super) fn near(program: &mut dyn SmoothProgram, x: &[f64], y: &[f64], z: &[f
     at.equality.tmul_add(1.0, y, &mut forces);
     at.inequality.tmul_add(1.0, z, &mut forces);
     let unit = norm_inf(&forces).max(norm_inf(y)).max(norm_inf(z)).max(f64::MIN_POSITIVE);
-    let row = |i: usize| z[i] / unit > -values.inequality[i] || values.inequality[i] > 0.0;
-    let low = |j: usize| lb[j] < ub[j] && forces[j] / unit > x[j] - lb[j];
-    let high = |j: usize| lb[j] < ub[j] && -forces[j] / unit > ub[j] - x[j];
-    let active = ((0..z.len()).map(row).collect(), (0..n).map(low).collect(), (0..n).map(high).collect());
+    let row =
+        |i: usize| if values.inequality[i] > 0.0 { f64::INFINITY } else { against(z[i] / unit, -values.inequality[i]) };
+    let low = |j: usize| if lb[j] < ub[j] { against(forces[j] / unit, x[j] - lb[j]) } else { 0.0 };
+    let high = |j: usize| if lb[j] < ub[j] { against(-forces[j] / unit, ub[j] - x[j]) } else { 0.0 };
+    let weight = ((0..z.len()).map(row).collect(), (0..n).map(low).collect(), (0..n).map(high).collect());
     let z_box = forces.iter().map(|f| -f).collect();
-    Ok(Some(Reached { y: y.to_vec(), z: z.to_vec(), z_box, active, steps: 0, converged: true, x }))
+    Ok(Some(Reached { y: y.to_vec(), z: z.to_vec(), z_box, weight, steps: 0, converged: true, x }))
+}
+
+impl Reached {
+    /// Rows, lower and upper bounds whose multiplier is more than this many times their slack.
+    pub fn active(&self, times: f64) -> (Vec<bool>, Vec<bool>, Vec<bool>) {
+        let above = |v: &[f64]| v.iter().map(|w| *w > times).collect();
+        (above(&self.weight.0), above(&self.weight.1), above(&self.weight.2))
+    }
+}
+
+/// A multiplier against a slack; infinite without a slack, unless both vanish.
+fn against(z: f64, slack: f64) -> f64 {
+    if z <= 0.0 && slack > 0.0 { 0.0 } else { z.max(f64::MIN_POSITIVE) / slack.max(0.0) }
 }
 
 struct Goal {
@@ -737,9 +751,10 @@ impl<'a> Interior<'a> {
         let n = self.x.len();
         let f = self.scales.f;
         // relative to each other a multiplier and its slack say which is 0
-        let rows: Vec<bool> = self.z.iter().zip(&self.s).map(|(z, s)| z > s).collect();
-        let low: Vec<bool> = (0..n).map(|j| !self.fixed[j] && self.zl[j] > self.x[j] - self.lb[j]).collect();
-        let high: Vec<bool> = (0..n).map(|j| !self.fixed[j] && self.zu[j] > self.ub[j] - self.x[j]).collect();
+        let rows = self.z.iter().zip(&self.s).map(|(z, s)| against(*z, *s)).collect();
+        let of = |j: usize, z: f64, slack: f64| if self.fixed[j] { 0.0 } else { against(z, slack) };
+        let low = (0..n).map(|j| of(j, self.zl[j], self.x[j] - self.lb[j])).collect();
+        let high = (0..n).map(|j| of(j, self.zu[j], self.ub[j] - self.x[j])).collect();
         let (lb, ub) = self.program.bounds();
         let x = (0..n).map(|j| self.x[j].max(lb[j]).min(ub[j])).collect();
         let own = |v: &[f64], s: &[f64]| v.iter().zip(s).map(|(v, s)| v * s / f).collect::<Vec<f64>>();
@@ -748,7 +763,7 @@ impl<'a> Interior<'a> {
             z: own(&self.z, &self.scales.g),
             z_box: (0..n).map(|j| (self.zu[j] - self.zl[j]) / f).collect(),
             x,
-            active: (rows, low, high),
+            weight: (rows, low, high),
             steps: self.steps,
             converged,
         }

@@ -55,10 +55,11 @@ struct Active {
     side: Vec<Side>,
 }
 
-/// The solution with this active set nearby, judged; `None` if the steps do not settle.
+/// The solution nearby, its active set at first what weighs more than `times` its slack, judged; `None` if the steps do not settle.
 pub(super) fn finish(
     program: &mut dyn SmoothProgram,
     reached: &Reached,
+    times: f64,
     settings: &Settings,
     deadline: &Deadline,
 ) -> Result<Option<LocalSolution>, Error> {
@@ -67,13 +68,14 @@ pub(super) fn finish(
     let (lb, ub) = (lb.to_vec(), ub.to_vec());
     let n = lb.len();
     let (mut x, mut y, mut z) = (reached.x.clone(), reached.y.clone(), reached.z.clone());
-    let side = |j: usize| match (reached.active.1[j], reached.active.2[j]) {
+    let active = reached.active(times);
+    let side = |j: usize| match (active.1[j], active.2[j]) {
         _ if lb[j] == ub[j] => Side::Fixed,
         (true, _) => Side::Lower,
         (_, true) => Side::Upper,
         _ => Side::Free,
     };
-    let mut set = Active { row: reached.active.0.clone(), side: (0..n).map(side).collect() };
+    let mut set = Active { row: active.0.clone(), side: (0..n).map(side).collect() };
     let mut kkt: Option<SparseKkt> = None;
     let mut near = 0.0;
     let (mut changes, mut beyond, mut missed, mut step, mut best) = (0, 0, 0, f64::INFINITY, f64::INFINITY);

@@ -21,6 +21,8 @@ use std::sync::Mutex;
 const STEPS: usize = 300;
 /// Programs with more variables begin with the interior point, unless they come with multipliers.
 const LARGE: usize = 300;
+/// How many times its slack a multiplier is for its row to be active, tried in turn.
+const SURE: [f64; 5] = [1.0, 100.0, 0.01, 1e4, 1e-4];
 /// Steps of this solver where the interior point of a large program has failed.
 const AFTER: usize = 60;
 /// Full steps beyond the tolerance, while they improve.
@@ -149,7 +151,7 @@ impl Start {
 
     /// From a solution of the interior point: its active set is that of the first model.
     fn from_interior(reached: Reached, bounds: (&[f64], &[f64])) -> Self {
-        let (rows, low, high) = reached.active;
+        let (rows, low, high) = reached.active(1.0);
         let n = low.len();
         let side = |j: usize| match (low[j], high[j]) {
             _ if bounds.0[j] == bounds.1[j] => Side::Fixed,
@@ -189,7 +191,7 @@ pub(super) fn solve(
         check(program, x0, settings)?;
         let near = interior::near(program, x0, y, z)?;
         let found = match near {
-            Some(near) => newton::finish(program, &near, settings, &deadline)?,
+            Some(near) => newton::finish(program, &near, 1.0, settings, &deadline)?,
             None => None,
         };
         if let Some(found) = found {
@@ -230,8 +232,11 @@ fn ended_inside(
     limit: usize,
     deadline: Deadline,
 ) -> Result<LocalSolution, Error> {
-    if let Some(found) = newton::finish(program, &reached, settings, &deadline)? {
-        return Ok(found);
+    // where multipliers and slacks are of one size the set is a guess
+    for times in SURE {
+        if let Some(found) = newton::finish(program, &reached, times, settings, &deadline)? {
+            return Ok(found);
+        }
     }
     let left = limit.saturating_sub(reached.steps).max(2 * POLISH);
     let left = if reached.x.len() > LARGE { left.min(2 * POLISH) } else { left };
