@@ -164,6 +164,9 @@ struct Interior<'a> {
     steps: usize,
 }
 
+/// Is a point at this length with this violation and barrier function accepted, and as a descent of the latter?
+type Test<'a, T> = dyn Fn(&T, f64, (f64, f64)) -> Option<bool> + 'a;
+
 /// A direction of everything.
 #[derive(Default, Clone)]
 struct Step {
@@ -629,7 +632,7 @@ impl<'a> Interior<'a> {
         (values, s): (&Values, &[f64]),
         length: f64,
         theta: f64,
-        good: &dyn Fn(&Self, f64, (f64, f64)) -> Option<bool>,
+        good: &Test<'_, Self>,
     ) -> Result<bool, Error> {
         let phi = self.barrier(&self.values, &self.x, &self.s);
         let mut c: Vec<f64> = self.values.equality.iter().zip(&values.equality).map(|(a, b)| length * a + b).collect();

@@ -209,7 +209,7 @@ impl Blocks {
 
     fn load(&self, kkt: &mut Option<SparseKkt>) -> Result<(), Error> {
         let keep = Keep::default();
-        if !kkt.as_mut().is_some_and(|kkt| kkt.load(self.data(&keep)).is_ok()) {
+        if kkt.as_mut().is_none_or(|kkt| kkt.load(self.data(&keep)).is_err()) {
             *kkt = Some(SparseKkt::new(self.data(&keep))?);
         }
         Ok(())
@@ -304,7 +304,8 @@ impl System {
             for i in (0..k).filter(|&i| held[i]) {
                 worst = nan_max(worst, r.1[i].abs() / size.1[i].max(b));
             }
-            if !(worst < 0.5 * best) {
+            let better = worst < 0.5 * best;
+            if !better {
                 if left.0.is_empty() {
                     left = (r.0, r.1);
                 }
