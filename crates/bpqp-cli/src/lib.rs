@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod commands;
 pub mod conic_file;
+pub mod dispatch;
 pub mod portfolio;
 pub mod problem_file;
 pub mod qps_file;

@@ -1,6 +1,6 @@
 //! The `bpqp` program.
 
-use bpqp_cli::{bench, commands, portfolio, say, schedule, schema};
+use bpqp_cli::{bench, commands, dispatch, portfolio, say, schedule, schema};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::{ErrorKind, Write as _};
@@ -18,6 +18,7 @@ struct Program {
 enum Command {
     Portfolio(Box<portfolio::options::Options>),
     Schedule(Box<schedule::options::Options>),
+    Dispatch(Box<dispatch::Options>),
     /// Solve a quadratic program
     Solve(commands::FileOptions),
     /// Differentiate its solution
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Schedule(options) => schedule::run(&options).map(|text| (text, ExitCode::SUCCESS)),
+        Command::Dispatch(options) => dispatch::run(&options),
         Command::Solve(options) => commands::solve(&options).map_err(Into::into),
         Command::Grad(options) => commands::grad(&options).map_err(Into::into),
         Command::Check(options) => commands::check(&options).map_err(Into::into),

@@ -41,6 +41,10 @@ pub(crate) const TERM_ROUNDING: f64 = 4.0 * f64::EPSILON;
 /// reaches them only where the condition is above 1e9.
 pub(crate) const CLEARLY: f64 = 1e-6;
 
+/// Slacks and multipliers of a smooth program below this part of their terms are both taken for 0: Newton's method leaves
+/// rounding of either, and a problem so close to a kink has derivatives on one side only for all that can be measured.
+pub(crate) const WEAK: f64 = 1e-8;
+
 /// A contradiction of constraints counts where it exceeds this part of the terms of its combined row, each entry times the
 /// length that its variable may be expected to have: right-hand sides of rounding size are what the making of the data
 /// left of 0.

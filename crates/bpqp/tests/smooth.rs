@@ -2,7 +2,7 @@
 //! that are no solutions.
 
 use bpqp::smooth::{self, Dual, DualNum, DualProgram, Functions, LocalSolution};
-use bpqp::{Cotangent, Error, Settings, Status, Verdict};
+use bpqp::{Cotangent, Error, Settings, Solver, Status, Verdict};
 use bpqp_testkit::Rng;
 use bpqp_testkit::hock_schittkowski::{Problem, problems};
 
@@ -106,6 +106,35 @@ fn problems_of_hock_and_schittkowski_have_their_optima_and_gradients() {
     }
     assert!(failures.is_empty(), "{} of {all}:\n{}", failures.len(), failures.join("\n"));
     assert!(all >= 50 && exact >= 45, "{exact} of {all}");
+}
+
+#[test]
+fn the_interior_point_finds_the_same_optima() {
+    let chosen = Settings::with_solver(Solver::InteriorPoint);
+    let (mut all, mut own, mut failures) = (0, 0, Vec::new());
+    for problem in problems() {
+        all += 1;
+        let name = problem.number;
+        let mut rng = Rng::new(u64::from(name));
+        let mut start = problem.x0.clone();
+        for attempt in 0..20 {
+            let found = smooth::solve(&mut program(&problem, problem.p.clone()), &start, None, &chosen).expect("valid");
+            if attempt == 0 {
+                println!("{name}: {} {} steps, {} {}", found.status, found.iterations, found.objective, problem.best);
+            }
+            if found.ok() && near(found.objective, problem.best, 2e-7) {
+                own += usize::from(attempt == 0);
+                break;
+            }
+            if attempt == 19 {
+                failures.push(format!("{name}: {} {:?}, published {}", found.objective, found.status, problem.best));
+            }
+            start = problem.x0.iter().map(|x| x + rng.normal() * x.abs().max(1.0)).collect();
+        }
+    }
+    println!("{own} of {all} from their own start");
+    assert!(failures.is_empty(), "{} of {all}:\n{}", failures.len(), failures.join("\n"));
+    assert!(own >= 60, "{own} of {all}");
 }
 
 fn settings() -> Settings {

@@ -184,6 +184,35 @@ impl SparseKkt {
         self.factor_any(deltas)
     }
 
+    /// Factors with the first regularization, or says that the inertia is wrong: for callers that try other diagonals then.
+    pub(crate) fn factor_once(&mut self, dx: &[f64], dc: &[f64]) -> Result<(), Breakdown> {
+        self.factor_within(&DELTAS[..1], dx, dc)
+    }
+
+    /// Takes the sharp regularization first, until other matrices are loaded: near a solution refinement with the larger one
+    /// creeps along directions of little curvature.
+    pub(crate) fn prefer_sharp(&mut self) {
+        self.sharp = Sharp::Used;
+    }
+
+    /// True if the curvature is above the first regularization on the null space of the kept rows, in the units of the
+    /// equilibrated matrix: by the pivots of a matrix that this much was taken from. Nothing can be solved after it.
+    pub(crate) fn curves_up(&mut self, dx: &[f64], dc: &[f64]) -> bool {
+        self.dx.copy_from_slice(dx);
+        self.dc.copy_from_slice(dc);
+        self.stage();
+        let values = self.ldl.values_mut();
+        values.copy_from_slice(&self.exact);
+        let delta = DELTAS[0];
+        for i in 0..self.n + self.m {
+            let given = if i < self.n { dx[i] } else { dc[i - self.n] };
+            if given.is_finite() {
+                values[self.analysis.diagonal_at[i]] -= delta;
+            }
+        }
+        matches!(self.ldl.factor(), Ok(pivots) if pivots.positive == self.n)
+    }
+
     /// More equations than free variables are dependent, whatever rounding makes of the last pivots.
     fn more_rows_than_variables(&self) -> bool {
         let equations = self.dc.iter().filter(|d| **d == 0.0).count();

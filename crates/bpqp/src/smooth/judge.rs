@@ -7,17 +7,22 @@
 //! | | anything between | not known from derivatives of second order |
 //!
 //! The null space comes from an orthogonal factorization with pivoting and the signs from all eigenvalues, in units of the
-//! variables in which the Hessian has a diagonal of about 1. Cholesky of a regularized matrix would not show it.
+//! variables in which the Hessian has a diagonal of about 1. Cholesky of a regularized matrix would not show it. For sparse
+//! matrices the pivots of a matrix that is made *less* definite show a minimum first.
 
 use super::Expansion;
 use crate::active::{ActiveSet, Side};
-use crate::matrix::{Hessian, dot};
+use crate::kkt::{KktData, SparseKkt};
+use crate::matrix::{Hessian, Keep, Matrix, dot};
 use faer::{Mat, Side as Triangle};
+use std::sync::Arc;
 
 /// Curvatures within this part of the largest one have no sign.
 const ROUNDING: f64 = 1e-10;
 /// The pivots that count as rank.
 const RANK: f64 = 1e-11;
+/// Programs with fewer variables are judged by eigenvalues alone.
+const DENSE: usize = 60;
 /// Programs with more free variables than this are not judged by eigenvalues.
 const LARGEST: usize = 2500;
 
@@ -36,6 +41,9 @@ pub(super) fn judge(at: &Expansion, set: &ActiveSet) -> Order {
     let pinned = |j: usize| set.bound[j] != Side::Free && !set.weak_bound[j];
     let any = |i: usize| set.g[i] || set.weak_g[i];
     let touched = |j: usize| set.bound[j] != Side::Free || set.weak_bound[j];
+    if shown_by_inertia(at, set) {
+        return Order::Minimum;
+    }
     let Some((least, _, scale)) = smallest(at, &h, &strict, &pinned) else { return Order::Unknown };
     if least > ROUNDING * scale {
         return Order::Minimum;
@@ -47,6 +55,23 @@ pub(super) fn judge(at: &Expansion, set: &ActiveSet) -> Order {
         }
         _ => Order::Unknown,
     }
+}
+
+/// For sparse matrices: true if the curvature on the null space of the strictly active rows F is positive, because
+/// `[H - d, F'; F, -d]` with a small d has as many positive pivots as variables: then `H - d + F'F/d` is positive definite, and
+/// `F w = 0` leaves `w'H w > d w'w`. False says nothing.
+fn shown_by_inertia(at: &Expansion, set: &ActiveSet) -> bool {
+    let n = at.gradient.len();
+    if n <= DENSE || !matches!(at.hessian, Hessian::Sparse(_)) {
+        return false;
+    }
+    let (p, a, g) = (Arc::new(at.hessian.clone()), Arc::new(at.equality.clone()), Arc::new(at.inequality.clone()));
+    let (empty, keep) = (Arc::new(Matrix::empty(n)), Keep::default());
+    let Ok(mut kkt) = SparseKkt::new(KktData { p: &p, rows: [&a, &g, &empty], analysis: &keep }) else { return false };
+    let dx = (0..n).map(|j| if set.bound[j] != Side::Free && !set.weak_bound[j] { f64::INFINITY } else { 0.0 });
+    let mut dc = vec![0.0; at.equality.nrows()];
+    dc.extend((0..at.inequality.nrows()).map(|i| if set.g[i] && !set.weak_g[i] { 0.0 } else { f64::INFINITY }));
+    kkt.curves_up(&dx.collect::<Vec<f64>>(), &dc)
 }
 
 /// The smallest curvature on the null space of the rows, its direction, and the largest magnitude; infinite without one.

@@ -1,13 +1,17 @@
 //! A local solution and its derivatives.
 
-use super::{At, SmoothProgram};
+use super::newton::System;
+use super::{At, Pushed, SmoothProgram};
 use crate::derivatives::Workspace;
 use crate::matrix::dot;
 use crate::{Cotangent, Derivatives, Error, Solution, Status, Tangent, Verdict, Wrt};
+use std::fmt;
 use std::sync::Mutex;
 
+/// Relative residual up to which a backward solve counts as exact.
+const ACCURATE: f64 = 1e-8;
+
 /// A local solution of a smooth program, or why there is none.
-#[derive(Debug)]
 pub struct LocalSolution {
     /// Variables.
     pub x: Vec<f64>,
@@ -35,6 +39,8 @@ pub struct LocalSolution {
     pub(super) rho: (f64, f64),
     pub(super) held: (Vec<bool>, Vec<bool>),
     pub(super) work: Mutex<Option<Workspace>>,
+    /// The backward system of a large sparse program, which needs none of the quadratic program.
+    pub(super) system: Option<Mutex<System>>,
 }
 
 /// The gradient of a loss.
@@ -61,6 +67,18 @@ pub struct SmoothTangent {
     pub objective: f64,
     /// How far it may be trusted.
     pub verdict: Verdict,
+}
+
+impl fmt::Debug for LocalSolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalSolution")
+            .field("x", &self.x)
+            .field("status", &self.status)
+            .field("objective", &self.objective)
+            .field("residual", &self.residual)
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
 }
 
 impl LocalSolution {
@@ -106,6 +124,9 @@ impl LocalSolution {
     /// The gradient by parameters and bounds of a loss with the cotangents of x, y, z, z_box and the objective (empty for
     /// zeros): one solve with the backward system, and [`SmoothProgram::pull`].
     pub fn vjp(&self, program: &mut dyn SmoothProgram, cot: &Cotangent) -> Result<SmoothGradient, Error> {
+        if let Some(system) = &self.system {
+            return self.sparse_vjp(program, cot, system);
+        }
         let wrt = Wrt { q: true, b: true, h: true, lb: true, ub: true, ..Wrt::NONE };
         let own = Cotangent { objective: 0.0, ..cot.clone() };
         let (g, verdict) = self.with(|at| Ok((at.vjp(&own, wrt)?.clone(), at.verdict())))?;
@@ -140,6 +161,9 @@ impl LocalSolution {
         (lb, ub): (&[f64], &[f64]),
     ) -> Result<SmoothTangent, Error> {
         let pushed = program.push(self.at(), parameters)?;
+        if let Some(system) = &self.system {
+            return self.sparse_jvp(&pushed, (lb, ub), system);
+        }
         let minus = |v: &[f64]| v.iter().map(|v| -v).collect::<Vec<f64>>();
         let optional = |v: &[f64]| (!v.is_empty()).then(|| v.to_vec());
         let along = Tangent {
@@ -168,6 +192,68 @@ impl LocalSolution {
             }
         }
         Ok(SmoothTangent { x: t.x, y, z, z_box, objective, verdict: self.worse(verdict) })
+    }
+
+    fn trusted(&self, system: &System, residual: f64) -> Verdict {
+        let own = if system.deficient() { Verdict::OneOfSeveral } else { Verdict::Exact };
+        let own = if residual <= ACCURATE { own } else { Verdict::Regularized };
+        own.worse(self.verdict())
+    }
+
+    fn usable(&self) -> Result<(), Error> {
+        if self.ok() { Ok(()) } else { Err(Error::NoSolution { status: self.status }) }
+    }
+
+    fn sparse_vjp(
+        &self,
+        program: &mut dyn SmoothProgram,
+        cot: &Cotangent,
+        system: &Mutex<System>,
+    ) -> Result<SmoothGradient, Error> {
+        self.usable()?;
+        let n = self.x.len();
+        for (name, found, expected) in [
+            ("x", cot.x.len(), n),
+            ("y", cot.y.len(), self.y.len()),
+            ("z", cot.z.len(), self.z.len()),
+            ("z_box", cot.z_box.len(), n),
+        ] {
+            if found != 0 && found != expected {
+                return Err(Error::length(name, found, expected, "one cotangent for each entry of the output"));
+            }
+        }
+        let minus = |v: &[f64]| v.iter().map(|v| -v).collect::<Vec<f64>>();
+        let mut system = system.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let force = if cot.x.is_empty() { vec![0.0; n] } else { minus(&cot.x) };
+        let (w, uy, uz, bounds, residual) = system.solve(&force, (&minus(&cot.y), &minus(&cot.z)), &minus(&cot.z_box));
+        let t = cot.objective;
+        let (mut lb, mut ub) = (vec![0.0; n], vec![0.0; n]);
+        for j in (0..n).filter(|&j| system.pinned(j)) {
+            let z = self.z_box[j];
+            let own = -bounds[j] - t * z;
+            if z < 0.0 { lb[j] = own } else { ub[j] = own }
+        }
+        let parameters = program.pull(self.at(), &w, (&uy, &uz), t)?;
+        Ok(SmoothGradient { parameters, lb, ub, verdict: self.trusted(&system, residual) })
+    }
+
+    fn sparse_jvp(
+        &self,
+        pushed: &Pushed,
+        (lb, ub): (&[f64], &[f64]),
+        system: &Mutex<System>,
+    ) -> Result<SmoothTangent, Error> {
+        self.usable()?;
+        let n = self.x.len();
+        let entry = |v: &[f64], j: usize| v.get(j).copied().unwrap_or(0.0);
+        let bound: Vec<f64> = (0..n).map(|j| if self.z_box[j] < 0.0 { entry(lb, j) } else { entry(ub, j) }).collect();
+        let minus = |v: &[f64]| v.iter().map(|v| -v).collect::<Vec<f64>>();
+        let mut system = system.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let rows = (minus(&pushed.equality), minus(&pushed.inequality));
+        let (x, y, z, z_box, residual) = system.solve(&minus(&pushed.gradient), (&rows.0, &rows.1), &bound);
+        let objective = pushed.lagrangian - dot(&self.z_box, &bound);
+        let verdict = self.trusted(&system, residual);
+        Ok(SmoothTangent { x, y, z, z_box, objective, verdict })
     }
 
     /// `<cotangent, outputs>`, what central differences are taken of.

@@ -15,9 +15,11 @@
 
 #[cfg(feature = "dual")]
 mod dual;
+mod interior;
 mod judge;
 mod local;
 mod model;
+mod newton;
 mod sqp;
 
 #[cfg(feature = "dual")]

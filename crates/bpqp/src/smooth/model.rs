@@ -41,7 +41,7 @@ pub(super) struct Rows<'a> {
 }
 
 /// `H + rho F'F` and the like, on the structure of H if it is dense or that of all where sparse.
-fn with_rows(h: &Hessian, a: &Matrix, (g, held): (&Matrix, &[bool]), rho: f64) -> Result<Hessian, Error> {
+pub(super) fn with_rows(h: &Hessian, a: &Matrix, (g, held): (&Matrix, &[bool]), rho: f64) -> Result<Hessian, Error> {
     let sparse =
         !matches!(h, Hessian::Dense(_)) && (a.is_sparse() || a.nrows() == 0) && (g.is_sparse() || g.nrows() == 0);
     let n = h.n();
@@ -71,7 +71,7 @@ fn with_rows(h: &Hessian, a: &Matrix, (g, held): (&Matrix, &[bool]), rho: f64) -
     Ok(Hessian::Dense(out))
 }
 
-fn each_entry(h: &Hessian, mut f: impl FnMut(usize, usize, f64)) {
+pub(super) fn each_entry(h: &Hessian, mut f: impl FnMut(usize, usize, f64)) {
     match h {
         Hessian::Sparse(m) => m.triplets().for_each(|(i, j, v)| f(i, j, v)),
         Hessian::Zero(_) => {}
@@ -103,15 +103,18 @@ pub(super) fn size(h: &Hessian) -> f64 {
     largest
 }
 
+/// Hessians of more variables than this are taken for indefinite when a factorization says so, without a search.
+const SEARCHED: usize = 1000;
+
 fn convex(h: &Hessian) -> bool {
     let n = h.n();
     h.is_surely_convex()
         || h.is_positive_definite(&vec![0.0; n])
-        || negative_curvature(&Arc::new(h.clone()), &Arc::new(Matrix::empty(n))).is_none()
+        || (n <= SEARCHED && negative_curvature(&Arc::new(h.clone()), &Arc::new(Matrix::empty(n))).is_none())
 }
 
 /// The weights of what is held, which rows and variables that is, and what was added to the diagonal.
-type Weights = ((f64, f64), (Vec<bool>, Vec<bool>), f64);
+pub(super) type Weights = ((f64, f64), (Vec<bool>, Vec<bool>), f64);
 
 impl Model {
     /// The model at a point, with the rows held that `set` says (all equalities are) and at least this much added to the
@@ -165,7 +168,12 @@ impl Model {
         Self::with(rows, at, moved, (rho, held, shift))
     }
 
-    fn with(rows: &Rows<'_>, at: &Expansion, p: Hessian, (rho, held, shift): Weights) -> Result<Self, Error> {
+    pub(super) fn with(
+        rows: &Rows<'_>,
+        at: &Expansion,
+        p: Hessian,
+        (rho, held, shift): Weights,
+    ) -> Result<Self, Error> {
         let mut q = at.gradient.clone();
         // rho F'r, and the change of variables
         if rho.0 > 0.0 {

@@ -6,17 +6,25 @@
 //! their place; where no price helps the point is a stationary one of the violation. Near the solution full steps go on while
 //! they improve: the last digits are those of Newton's method.
 
+use super::interior::{self, Reached};
 use super::judge::{Order, finite, judge};
 use super::local::LocalSolution;
 use super::model::{Left, Model, Rows, size};
+use super::newton;
 use super::{At, Expansion, SmoothProgram, Values};
-use crate::active::ActiveSet;
+use crate::active::{ActiveSet, Side};
 use crate::matrix::{dot, norm_inf};
-use crate::{Error, Layer, Point, Qp, Settings, Solution, Status};
+use crate::{Deadline, Error, Layer, Point, Qp, Settings, Solution, Solver, Status};
 use std::sync::Mutex;
 
 /// Iterations, where no limit is asked for.
 const STEPS: usize = 300;
+/// Programs with more variables begin with the interior point, unless they come with multipliers.
+const LARGE: usize = 300;
+/// How many times its slack a multiplier is for its row to be active, tried in turn.
+const SURE: [f64; 5] = [1.0, 100.0, 0.01, 1e4, 1e-4];
+/// Steps of this solver where the interior point of a large program has failed.
+const AFTER: usize = 60;
 /// Full steps beyond the tolerance, while they improve.
 const POLISH: usize = 8;
 /// The part of the predicted decrease that a step must give.
@@ -33,7 +41,7 @@ const FLAT: f64 = 1e-5;
 /// Steps that Newton's method ends with are far below this.
 const SETTLED: f64 = 1e-7;
 /// Forces below this part of those at the start are none.
-const NOTHING: f64 = 1e-7;
+pub(super) const NOTHING: f64 = 1e-7;
 /// An objective below minus this, relative to where it began, is taken to have no bound.
 const BOTTOM: f64 = 1e12;
 /// Beyond this times the forces, no price on violations helps.
@@ -52,6 +60,7 @@ struct Sqp<'a> {
     at: Expansion,
     set: Option<ActiveSet>,
     warm: Option<Point>,
+    deadline: Deadline,
     layer: Option<Layer>,
     price: f64,
     /// What is added to the curvature: more after steps that had to be cut, less after full ones.
@@ -61,6 +70,8 @@ struct Sqp<'a> {
     /// The size of the gradient at the start.
     force: f64,
     steps: usize,
+    /// Steps of another solver.
+    before: usize,
 }
 
 /// Why there is no step.
@@ -94,7 +105,7 @@ fn missed_by(sum: f64) -> String {
 }
 
 /// The first entry that is not finite, by function.
-fn bad_value(values: &Values) -> Option<String> {
+pub(super) fn bad_value(values: &Values) -> Option<String> {
     if !values.objective.is_finite() {
         return Some(format!("f is {}", values.objective));
     }
@@ -105,7 +116,7 @@ fn bad_value(values: &Values) -> Option<String> {
     })
 }
 
-fn bad_expansion(at: &Expansion) -> Option<String> {
+pub(super) fn bad_expansion(at: &Expansion) -> Option<String> {
     if let Some(j) = at.gradient.iter().position(|v| !v.is_finite()) {
         return Some(format!("the gradient of f has {} for x[{j}]", at.gradient[j]));
     }
@@ -123,14 +134,114 @@ fn bad_expansion(at: &Expansion) -> Option<String> {
     (!finite(&at.hessian)).then(|| "the Hessian of the Lagrangian has an entry that is not finite".to_owned())
 }
 
+/// Where the iteration begins.
+struct Start {
+    x: Vec<f64>,
+    multipliers: Option<(Vec<f64>, Vec<f64>)>,
+    z_box: Option<Vec<f64>>,
+    set: Option<ActiveSet>,
+    steps: usize,
+}
+
+impl Start {
+    fn new(x: &[f64], multipliers: Option<(&[f64], &[f64])>) -> Self {
+        let multipliers = multipliers.map(|(y, z)| (y.to_vec(), z.to_vec()));
+        Start { x: x.to_vec(), multipliers, z_box: None, set: None, steps: 0 }
+    }
+
+    /// From a solution of the interior point: its active set is that of the first model.
+    fn from_interior(reached: Reached, bounds: (&[f64], &[f64])) -> Self {
+        let (rows, low, high) = reached.active(1.0);
+        let n = low.len();
+        let side = |j: usize| match (low[j], high[j]) {
+            _ if bounds.0[j] == bounds.1[j] => Side::Fixed,
+            (true, _) => Side::Lower,
+            (_, true) => Side::Upper,
+            _ => Side::Free,
+        };
+        let sides: Vec<Side> = (0..n).map(side).collect();
+        let z = reached.z.iter().zip(&rows).map(|(z, active)| if *active { *z } else { 0.0 }).collect();
+        let z_box = (0..n).map(|j| if low[j] || high[j] { reached.z_box[j] } else { 0.0 }).collect();
+        let weak = (vec![false; rows.len()], vec![false; n]);
+        Start {
+            x: reached.x,
+            multipliers: Some((reached.y, z)),
+            z_box: Some(z_box),
+            set: Some(ActiveSet::new((rows, weak.0), (sides, weak.1))),
+            steps: reached.steps,
+        }
+    }
+}
+
 pub(super) fn solve(
     program: &mut dyn SmoothProgram,
     x0: &[f64],
     multipliers: Option<(&[f64], &[f64])>,
     settings: &Settings,
 ) -> Result<LocalSolution, Error> {
+    let deadline = settings.deadline();
     let limit = settings.max_iter.unwrap_or(STEPS);
-    run(program, x0, multipliers, settings, limit)
+    let large = x0.len() > LARGE;
+    let inside = match settings.solver {
+        Solver::InteriorPoint => true,
+        Solver::ActiveSet => false,
+        _ => large,
+    };
+    if let (true, Some((y, z))) = (inside, multipliers) {
+        check(program, x0, settings)?;
+        let near = interior::near(program, x0, y, z)?;
+        let found = match near {
+            Some(near) => newton::finish(program, &near, 1.0, settings, &deadline)?,
+            None => None,
+        };
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
+    if !inside {
+        let first = run(program, Start::new(x0, multipliers), settings, limit, deadline.clone())?;
+        let broken = matches!(first.status, Status::NumericalFailure | Status::IterationLimit);
+        if settings.solver == Solver::ActiveSet || !broken {
+            return Ok(first);
+        }
+        let reached = interior::solve(program, x0, settings, &deadline)?;
+        let found = if reached.converged {
+            ended_inside(program, reached, settings, limit, deadline)?
+        } else {
+            return Ok(first);
+        };
+        return Ok(if found.ok() { found } else { first });
+    }
+    check(program, x0, settings)?;
+    let reached = interior::solve(program, x0, settings, &deadline)?;
+    if reached.converged {
+        return ended_inside(program, reached, settings, limit, deadline);
+    }
+    let left = limit.saturating_sub(reached.steps);
+    // where it did not move x0 is the better name for the place
+    let start = Start { steps: reached.steps, ..Start::new(if reached.steps == 0 { x0 } else { &reached.x }, None) };
+    let left = if large { left.min(AFTER) } else { left };
+    run(program, start, settings, left, deadline)
+}
+
+/// The last digits of what the interior point found.
+fn ended_inside(
+    program: &mut dyn SmoothProgram,
+    reached: Reached,
+    settings: &Settings,
+    limit: usize,
+    deadline: Deadline,
+) -> Result<LocalSolution, Error> {
+    // where multipliers and slacks are of one size the set is a guess
+    for times in SURE {
+        if let Some(found) = newton::finish(program, &reached, times, settings, &deadline)? {
+            return Ok(found);
+        }
+    }
+    let left = limit.saturating_sub(reached.steps).max(2 * POLISH);
+    let left = if reached.x.len() > LARGE { left.min(2 * POLISH) } else { left };
+    let start = Start::from_interior(reached, program.bounds());
+    run(program, start, settings, left, deadline)
 }
 
 /// Full steps from a solution that someone else found.
@@ -142,40 +253,48 @@ pub(super) fn polish(
 ) -> Result<LocalSolution, Error> {
     let loose =
         Settings { eps_abs: settings.eps_abs.max(1e-4), eps_rel: settings.eps_rel.max(1e-4), ..settings.clone() };
-    let out = run(program, x, multipliers, &loose, POLISH)?;
-    Ok(out)
+    run(program, Start::new(x, multipliers), &loose, POLISH, settings.deadline())
 }
 
-fn run(
-    program: &mut dyn SmoothProgram,
-    x0: &[f64],
-    multipliers: Option<(&[f64], &[f64])>,
-    settings: &Settings,
-    limit: usize,
-) -> Result<LocalSolution, Error> {
+/// Refuses what is no start.
+fn check(program: &dyn SmoothProgram, x0: &[f64], settings: &Settings) -> Result<(), Error> {
     settings.validate()?;
     let (lb, ub) = program.bounds();
-    let (lb, ub) = (lb.to_vec(), ub.to_vec());
     let n = lb.len();
     if ub.len() != n || x0.len() != n {
         let (argument, found) = if ub.len() != n { ("ub", ub.len()) } else { ("x0", x0.len()) };
         return Err(Error::length(argument, found, n, "x0, lb and ub have one entry for each variable"));
     }
     crate::error::check_finite("x0", x0)?;
-    if let Some(i) = (0..n).find(|&i| lb[i].is_nan() || ub[i].is_nan() || lb[i] > ub[i]) {
-        return Err(Error::Bounds { index: i, lb: lb[i], ub: ub[i] });
+    match (0..n).find(|&i| lb[i].is_nan() || ub[i].is_nan() || lb[i] > ub[i]) {
+        Some(i) => Err(Error::Bounds { index: i, lb: lb[i], ub: ub[i] }),
+        None => Ok(()),
     }
-    let x: Vec<f64> = (0..n).map(|i| x0[i].max(lb[i]).min(ub[i])).collect();
+}
+
+fn run(
+    program: &mut dyn SmoothProgram,
+    start: Start,
+    settings: &Settings,
+    limit: usize,
+    deadline: Deadline,
+) -> Result<LocalSolution, Error> {
+    check(program, &start.x, settings)?;
+    let (lb, ub) = program.bounds();
+    let (lb, ub) = (lb.to_vec(), ub.to_vec());
+    let n = lb.len();
+    let x: Vec<f64> = (0..n).map(|i| start.x[i].max(lb[i]).min(ub[i])).collect();
     let values = program.values(&x)?;
     let (m, mi) = (values.equality.len(), values.inequality.len());
-    let (y, z) = match multipliers {
+    let known = start.multipliers.is_some();
+    let (y, z) = match start.multipliers {
         Some((y, z)) => {
             for (argument, found, expected) in [("y", y.len(), m), ("z", z.len(), mi)] {
                 if found != expected {
                     return Err(Error::length(argument, found, expected, "one multiplier for each row"));
                 }
             }
-            (y.to_vec(), z.to_vec())
+            (y, z)
         }
         None => (vec![0.0; m], vec![0.0; mi]),
     };
@@ -203,22 +322,24 @@ fn run(
         x,
         y,
         z,
-        z_box: vec![0.0; n],
+        z_box: start.z_box.unwrap_or_else(|| vec![0.0; n]),
         values,
         at: blank,
-        set: None,
+        set: start.set,
         warm: None,
+        deadline,
         layer: None,
         price: 0.0,
         damping: 0.0,
         step: f64::INFINITY,
         force: 0.0,
         steps: 0,
+        before: start.steps,
     };
     let tolerance = settings.eps_abs.max(settings.eps_rel);
     let outcome = match bad_value(&sqp.values) {
         Some(bad) => ended(Status::NumericalFailure, format!("{bad} at x0: start where all functions are defined")),
-        None => sqp.iterate(tolerance, limit, multipliers.is_some()),
+        None => sqp.iterate(tolerance, limit, known),
     };
     match outcome {
         Ok((solution, model, left)) => sqp.finish(solution, &model, left),
@@ -258,9 +379,10 @@ impl Sqp<'_> {
 
     /// The last iterate with its model's solution, where it is a stationary point to the tolerance.
     fn iterate(&mut self, tolerance: f64, limit: usize, known: bool) -> Result<(Solution, Model, Left), Stop> {
-        let deadline = self.settings.deadline();
         let start = self.values.objective;
-        if known {
+        if self.set.is_some() {
+            self.warm = Some(self.point());
+        } else if known {
             // the set of the first model tells more than no set
             self.expand()?;
             let mi = self.z.len();
@@ -271,7 +393,7 @@ impl Sqp<'_> {
         }
         let mut best: Option<(f64, usize)> = None;
         loop {
-            if deadline.passed() {
+            if self.deadline.passed() {
                 return Err(Stop::Ended(Status::TimeLimit, None));
             }
             self.expand()?;
@@ -316,9 +438,9 @@ impl Sqp<'_> {
                 let there = self.program.values(&to)?;
                 if bad_value(&there).is_none() {
                     self.set = Some(solution.active.clone());
-                    // the last digits are found from nothing
-                    self.warm = None;
                     (self.x, self.values) = (to, there);
+                    // the last digits are found from nothing, unless that is long
+                    self.warm = (self.x.len() > LARGE).then(|| self.point());
                     continue;
                 }
                 return Ok((solution, model, left));
@@ -402,6 +524,10 @@ impl Sqp<'_> {
         }
     }
 
+    fn point(&self) -> Point {
+        Point { x: self.x.clone(), y: self.y.clone(), z: self.z.clone(), z_box: self.z_box.clone(), ..Point::default() }
+    }
+
     fn inside(&self, j: usize, x: f64) -> f64 {
         x.max(self.lb[j]).min(self.ub[j])
     }
@@ -410,14 +536,7 @@ impl Sqp<'_> {
         (self.x, self.values) = (x, values);
         let fits = solution.active.bound.len() == self.x.len() && solution.active.g.len() == self.z.len();
         self.set = fits.then(|| solution.active.clone());
-        let point = Point {
-            x: self.x.clone(),
-            y: self.y.clone(),
-            z: self.z.clone(),
-            z_box: self.z_box.clone(),
-            ..Point::default()
-        };
-        self.warm = Some(point);
+        self.warm = Some(self.point());
     }
 
     /// The step that misses the rows of the model least for its price, which grows until it helps.
@@ -487,7 +606,7 @@ impl Sqp<'_> {
             z_box: self.z_box.clone(),
             objective: self.values.objective,
             status,
-            iterations: self.steps,
+            iterations: self.before + self.steps,
             residual: f64::NAN,
             reason: None,
             direction: None,
@@ -496,6 +615,7 @@ impl Sqp<'_> {
             rho: (0.0, 0.0),
             held: (Vec::new(), Vec::new()),
             work: Mutex::new(None),
+            system: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The report as one web page that needs nothing from elsewhere.
 
 mod charts;
-mod svg;
+pub(crate) mod svg;
 
 use super::engine::Method;
 use super::options::Learn;
