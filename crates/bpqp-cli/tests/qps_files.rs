@@ -61,6 +61,10 @@ fn the_schema_and_completions_are_printed() {
     assert_eq!(run(&["completions", "sh"]).0, Some(2));
     let (code, out, err) = run(&["man"]);
     assert!(code == Some(0) && out.starts_with(".ie") && out.contains(".SH CHECK"), "{err}");
+    // the page that wheels install
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/../../python/wheel/data/share/man/man1/bpqp.1");
+    let kept = std::fs::read_to_string(kept).expect("it is in the repository");
+    assert!(kept == out, "the manual page is not current: bpqp man > python/wheel/data/share/man/man1/bpqp.1");
     for option in ["\\-\\-max\\-unpacked", "\\-\\-risk\\-aversion"] {
         assert!(out.contains(option), "{option} is missing");
     }

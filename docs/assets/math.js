@@ -1,0 +1,9 @@
+// formulas between \( \) and \[ \], as arithmatex leaves them; again after each page that loads without a reload
+document$.subscribe(({ body }) => {
+  renderMathInElement(body, {
+    delimiters: [
+      { left: "\\(", right: "\\)", display: false },
+      { left: "\\[", right: "\\]", display: true },
+    ],
+  })
+})
