@@ -6,4 +6,13 @@ document$.subscribe(({ body }) => {
       { left: "\\[", right: "\\]", display: true },
     ],
   })
+  // notebooks keep the dollars
+  body.querySelectorAll(".jupyter-wrapper .jp-RenderedMarkdown").forEach((cell) =>
+    renderMathInElement(cell, {
+      delimiters: [
+        { left: "$$", right: "$$", display: true },
+        { left: "$", right: "$", display: false },
+      ],
+    }),
+  )
 })

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Learned constraints
 #
-# Someone decides under a limit that we do not know. From their decisions alone the limit is recovered, by the gradient through the
-# program that they solve.
+# Someone decides under a limit that we do not know. From their decisions alone the limit is recovered, by the
+# gradient through the program that they solve.
 
 # %%
 import bpqp.torch as bt

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Hyperparameters
 #
-# The lasso is a quadratic program in $(\beta^+, \beta^-)$; its penalty is a parameter. The gradient of the validation error by the penalty
-# replaces the grid.
+# The lasso is a quadratic program in $(\beta^+, \beta^-)$; its penalty is a parameter. The gradient of the
+# validation error by the penalty replaces the grid.
 
 # %%
 import bpqp.torch as bt

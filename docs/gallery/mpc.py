@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Model predictive control
 #
-# A controller solves a program over the next steps and applies the first input. Its weights are usually tuned by hand; here they
-# are tuned by the gradient of the cost of the closed loop, through all the programs in it.
+# A controller solves a program over the next steps and applies the first input. Its weights are usually tuned
+# by hand; here they are tuned by the gradient of the cost of the closed loop, through all the programs in it.
 
 # %%
 import bpqp.torch as bt

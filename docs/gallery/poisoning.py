@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Data poisoning
 #
-# A support vector machine is fitted by a layer whose parameters are the training points themselves. The gradient of the test loss
-# by the points says which way each would have to move to do most harm: only those on the margin pull.
+# A support vector machine is fitted by a layer whose parameters are the training points themselves. The
+# gradient of the test loss by the points says which way each would have to move to do most harm: only those on
+# the margin pull.
 
 # %%
 import cvxpy as cp

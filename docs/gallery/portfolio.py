@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Portfolio
 #
-# Weights of least $\tfrac\gamma2 w^\top\Sigma w - \mu^\top w$ with a budget and a cap, as a function of the forecasts $\mu$. The derivative says how the
-# decision moves with each forecast: a stock at its cap or at zero does not move at all.
+# Weights of least $\tfrac\gamma2 w^\top\Sigma w - \mu^\top w$ with a budget and a cap, as a function of the
+# forecasts $\mu$. The derivative says how the decision moves with each forecast: a stock at its cap or at zero
+# does not move at all.
 
 # %%
 import bpqp.torch as bt
@@ -18,7 +19,9 @@ mu = 0.03 * torch.randn(n)
 
 
 def weights(mu, gamma=5.0):
-    return bt.solve_qp(gamma * sigma, -mu, A=torch.ones(1, n), b=torch.ones(1), lb=torch.zeros(n), ub=torch.full((n,), 0.3))
+    return bt.solve_qp(
+        gamma * sigma, -mu, A=torch.ones(1, n), b=torch.ones(1), lb=torch.zeros(n), ub=torch.full((n,), 0.3)
+    )
 
 
 w, J = weights(mu), torch.func.jacrev(weights)(mu)
@@ -33,8 +36,11 @@ axes[1].set(title="weight (row) by forecast (column)", xlabel="stock")
 plt.show()
 
 # %% [markdown]
-# The multiplier of the budget is the price of money: what one more unit of budget adds to the (minimized) objective.
+# The multiplier of the budget is the price of money: what one more unit of budget adds to the (minimized)
+# objective.
 
 # %%
-s = bt.solve_qp(5 * sigma, -mu, A=torch.ones(1, n), b=torch.ones(1), lb=torch.zeros(n), ub=torch.full((n,), 0.3), full=True)
+s = bt.solve_qp(
+    5 * sigma, -mu, A=torch.ones(1, n), b=torch.ones(1), lb=torch.zeros(n), ub=torch.full((n,), 0.3), full=True
+)
 print("price of the budget", -s.y.item(), "verdict", s.verdict)

@@ -22,7 +22,8 @@ def box(y):
 
 
 # %% [markdown]
-# Projected on the simplex, scores become probabilities as with softmax, but many of them are exactly 0 (*sparsemax*).
+# Projected on the simplex, scores become probabilities as with softmax, but many of them are exactly 0
+# (*sparsemax*).
 
 # %%
 t = torch.linspace(-2, 2, 201)

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # Risk, through the program
 #
-# A model of covariance $\mathrm{diag}(d) + F F^\top$ can be fitted to the returns, or to what it is for: a portfolio that turns out to be
-# calm. Here the stocks' own variances $d$ are learned both ways from the same 60 days.
+# A model of covariance $\mathrm{diag}(d) + F F^\top$ can be fitted to the returns, or to what it is for: a
+# portfolio that turns out to be calm. Here the stocks' own variances $d$ are learned both ways from the same 60
+# days.
 
 # %%
 import bpqp.torch as bt
@@ -14,8 +15,13 @@ torch.manual_seed(2)
 n, days = 30, 60
 F_true = 0.8 * torch.randn(n, 1)
 # tails that a Gaussian fit does not see through
-noise = lambda m: torch.distributions.StudentT(2.5).sample((m, n)) * torch.linspace(0.5, 2.0, n)
-returns = lambda m: torch.randn(m, 1) @ F_true.T + noise(m)
+heavy = torch.distributions.StudentT(2.5)
+
+
+def returns(m):
+    return torch.randn(m, 1) @ F_true.T + heavy.sample((m, n)) * torch.linspace(0.5, 2.0, n)
+
+
 train, test = returns(days), returns(2000)
 
 
@@ -33,7 +39,7 @@ fitted = ((train - train.mean(0)) ** 2).mean(0).sub(F_true[:, 0] ** 2).clamp(min
 log_d = fitted.clone().requires_grad_()
 optimizer = torch.optim.Adam([log_d], lr=0.05)
 curve = []
-for step in range(60):
+for _ in range(60):
     loss = volatility(hold(log_d), train)
     optimizer.zero_grad()
     loss.backward()
@@ -51,5 +57,5 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# The training days improve far more than the others: sixty days are few, and what is trained through a decision overfits as
-# anything else does. [Learning through decisions](../decisions.md) says when it pays.
+# The training days improve far more than the others: sixty days are few, and what is trained through a decision
+# overfits as anything else does. [Learning through decisions](../decisions.md) says when it pays.

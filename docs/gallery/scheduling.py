@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Scheduling with prices
 #
-# Three generators meet a day's demand at least cost, with limits and ramps. The multiplier of "demand is met" is the price of
-# power in that hour, and it is an output that can be differentiated as any other.
+# Three generators meet a day's demand at least cost, with limits and ramps. The multiplier of "demand is met"
+# is the price of power in that hour, and it is an output that can be differentiated as any other.
 
 # %%
 import bpqp
@@ -18,8 +18,14 @@ n = hours * units  # x[hour, unit]
 A = np.kron(np.eye(hours), np.ones((1, units)))
 step = np.kron(np.eye(hours - 1, hours, 1) - np.eye(hours - 1, hours), np.eye(units))
 sol = bpqp.solve_qp(
-    np.diag(np.tile(curve, hours)), np.tile(cost, hours), G=np.vstack([step, -step]), h=np.tile(ramp, 2 * (hours - 1)),
-    A=A, b=demand, lb=np.zeros(n), ub=np.tile(limit, hours),
+    np.diag(np.tile(curve, hours)),
+    np.tile(cost, hours),
+    G=np.vstack([step, -step]),
+    h=np.tile(ramp, 2 * (hours - 1)),
+    A=A,
+    b=demand,
+    lb=np.zeros(n),
+    ub=np.tile(limit, hours),
 )
 x, price = sol.x.reshape(hours, units), -sol.y
 

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Sudoku
 #
-# The layer of OptNet: minimize $\tfrac12 \varepsilon z^\top z - p^\top z$ with $A z = A z_0$, $z \ge 0$, where $p$ is the puzzle and
-# $A$ is learned. It is told no rule of the game. Here a few epochs on 4x4 puzzles; the full study is
-# `python/examples/sudoku.py`.
+# The layer of OptNet: minimize $\tfrac12 \varepsilon z^\top z - p^\top z$ with $A z = A z_0$, $z \ge 0$, where
+# $p$ is the puzzle and $A$ is learned. It is told no rule of the game. Here a few epochs on 4x4 puzzles; the
+# full study is `python/examples/sudoku.py`.
 
 # %%
 import itertools
@@ -50,7 +50,7 @@ log_z0 = torch.nn.Parameter(torch.zeros(64))
 layer = bt.QpLayer(P=0.1 * torch.eye(64), lb=torch.zeros(64))
 optimizer = torch.optim.Adam([A, log_z0], lr=0.03)
 history = []
-for epoch in range(7):
+for _ in range(7):
     for batch in torch.randperm(len(train)).split(32):
         loss = (layer(q=-clues[batch], A=A, b=A @ log_z0.exp()) - one_hot(train[batch])).square().mean()
         optimizer.zero_grad()

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Support vector machine
 #
-# In the dual of a support vector machine every training point has a multiplier, at most $C$. The derivative of the decision at a new
-# point by each label's weight $C_k$ shows which samples the decision rests on.
+# In the dual of a support vector machine every training point has a multiplier, at most $C$. The derivative of
+# the decision at a new point by each label's weight $C_k$ shows which samples the decision rests on.
 
 # %%
 import bpqp

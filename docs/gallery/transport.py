@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Optimal transport
 #
-# The plan that carries one histogram into another at least cost is a linear program. Its solution is a vertex, and its derivative by
-# the costs is zero almost everywhere; `smoothing` gives a useful one, and the multipliers (the *potentials*) give the exact derivative
-# of the distance by the histograms.
+# The plan that carries one histogram into another at least cost is a linear program. Its solution is a vertex,
+# and its derivative by the costs is zero almost everywhere; `smoothing` gives a useful one, and the multipliers
+# (the *potentials*) give the exact derivative of the distance by the histograms.
 
 # %%
 import bpqp
