@@ -39,9 +39,31 @@ if "$python" -c "import jax, torch"; then "$env/bin/mypy"; fi
 old="$PWD/target/python-numpy1"
 [ -x "$old/bin/python" ] || "$python" -m venv "$old"
 "$old/bin/python" -m pip install --quiet --disable-pip-version-check "numpy<2" scipy pytest
-rm -rf target/wheels
-CARGO_TARGET_DIR="$PWD/target" "$env/bin/maturin" build --release --quiet ${CI:+--sdist} --out target/wheels
+rm -rf target/wheels target/sdist
+source="$PWD"
+if [ -n "${CI:-}" ]; then
+    "$env/bin/maturin" sdist --out target/sdist
+    tar -xzf target/sdist/*.tar.gz -C target/sdist --strip-components 1
+    source="$PWD/target/sdist"
+fi
+# the program in the wheel, where the tests of the workspace have built it
+rm -rf "$source/python/wheel/scripts"
+if [ -x target/release/bpqp ] || [ -n "${CI:-}" ]; then
+    mkdir -p "$source/python/wheel/scripts"
+    cp target/release/bpqp "$source/python/wheel/scripts/"
+fi
+(cd "$source" && CARGO_TARGET_DIR="$OLDPWD/target" "$env/bin/maturin" build --release --quiet --out "$OLDPWD/target/wheels")
 "$old/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall target/wheels/*.whl
 echo "with NumPy 1:"
 # what needs more packages runs above
 CI= "$old/bin/python" -m pytest python/tests/test_numpy.py python/tests/test_package.py
+# as a user has it: no source, no Rust, another folder
+cd target/wheels
+env PATH="$old/bin:/usr/bin:/bin" python -m bpqp check
+if [ -x "$old/bin/bpqp" ] || [ -n "${CI:-}" ]; then
+    env PATH=/usr/bin:/bin "$old/bin/python" -m bpqp solve - <<'PROBLEM'
+{"P": [[1, 0], [0, 1]], "q": [-0.5, -2], "lb": [0, 0], "ub": [1, 1]}
+PROBLEM
+    "$old/bin/bpqp" check
+    "$old/bin/bpqp" portfolio --quick
+fi

@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+import sysconfig
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -167,9 +168,10 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments else 2
     if arguments[0] == "check" and all(a == "--json" for a in arguments[1:]):
         return check(len(arguments) > 1)
-    program = shutil.which("bpqp")
+    # of this installation first: its folder need not be on the path
+    program = shutil.which("bpqp", path=sysconfig.get_path("scripts")) or shutil.which("bpqp")
     if program is None:
-        print(f"python -m bpqp {arguments[0]}: the program bpqp is not on the path\n{USAGE}", file=sys.stderr)
+        print(f"python -m bpqp {arguments[0]}: the program bpqp is not installed\n{USAGE}", file=sys.stderr)
         return 2
     return subprocess.run([program, *arguments], check=False).returncode
 

@@ -11,9 +11,11 @@ import pytest
 from conftest import need
 
 ROOT = Path(__file__).parents[2]
+NAMES = "python cvxpy closest nonlinear dpp coming-from start/numpy start/torch start/jax start/cvxpy"
+PAGES = ("README.md", *(f"docs/{name}.md" for name in NAMES.split()))
 BLOCKS = [
     pytest.param(code, id=f"{page}-{k}")
-    for page in ("README.md", "docs/python.md", "docs/cvxpy.md", "docs/closest.md", "docs/nonlinear.md")
+    for page in PAGES
     for k, code in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), flags=re.DOTALL))
 ]
 

@@ -34,6 +34,6 @@ def test_misuse(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", "")
     assert program.main([]) == 2 and program.main(["--help"]) == 0
     assert program.main(["solve", "x.json"]) == 2
-    assert "not on the path" in capsys.readouterr().err
+    assert "not installed" in capsys.readouterr().err
     out = subprocess.run([sys.executable, "-m", "bpqp", "--help"], capture_output=True, text=True, check=True)
     assert out.stdout.startswith("usage")

@@ -1,4 +1,4 @@
-//! `bpqp solve | grad | check FILE`.
+//! `bpqp solve | grad | check FILE`, and `bpqp check` of the program itself.
 
 use crate::conic_file;
 use crate::problem_file::{self, FileError, ProblemFile};
@@ -28,6 +28,24 @@ pub struct FileOptions {
     #[arg(long, value_name = "MB", default_value_t = unpack::MAX_UNPACKED)]
     pub max_unpacked: u64,
 }
+
+/// Compare the gradient of a problem with finite differences; without a file, that of a problem the program brings
+#[derive(Debug, Args)]
+pub struct CheckOptions {
+    /// The problem, as for `bpqp solve`
+    pub file: Option<PathBuf>,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub json: bool,
+    /// What a file packed with gzip may unpack to
+    #[arg(long, value_name = "MB", default_value_t = unpack::MAX_UNPACKED)]
+    pub max_unpacked: u64,
+}
+
+/// With every block there is: dense P, an active row and an active bound, multipliers in the loss.
+const BUILT_IN: &str = r#"{"P": [[4, 1, 0], [1, 2, 0.5], [0, 0.5, 3]], "q": [1, -2, 0.5], "A": [[1, 1, 1]], "b": [1],
+    "G": [[1, -1, 0], [0, 1, 2]], "h": [-0.75, 5], "lb": [-1, null, 0.125], "ub": [1, 2, null],
+    "dx": [1, -0.5, 2], "dy": [0.5], "dz": [0.25, 0], "dz_box": [0, 0, -1], "dobjective": 1}"#;
 
 /// What the user has to change.
 #[derive(Debug, thiserror::Error)]
@@ -118,11 +136,17 @@ pub fn grad(options: &FileOptions) -> Outcome {
 }
 
 /// `bpqp check`.
-pub fn check(options: &FileOptions) -> Outcome {
+pub fn check(options: &CheckOptions) -> Outcome {
+    let file = options.file.clone().unwrap_or_else(|| "the problem that the program brings".into());
+    let own = options.file.is_none();
+    let options = &FileOptions { file, json: options.json, max_unpacked: options.max_unpacked };
     if conic_file::is_conic(&options.file) {
         return conic_file::check(options);
     }
-    let problem = options.problem()?;
+    let problem = match own {
+        true => problem_file::parse(BUILT_IN).map_err(|e| FileError::new(&options.file, e))?,
+        false => options.problem()?,
+    };
     let solution = problem.qp.solve(&problem.settings).map_err(|e| options.library(e))?;
     if !solution.ok() {
         return Ok(options.unsolved(&solution));

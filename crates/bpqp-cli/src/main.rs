@@ -23,8 +23,7 @@ enum Command {
     Solve(commands::FileOptions),
     /// Differentiate its solution
     Grad(commands::FileOptions),
-    /// Compare that gradient with finite differences
-    Check(commands::FileOptions),
+    Check(commands::CheckOptions),
     Bench(bench::BenchOptions),
     /// Print the JSON schema of problem files
     Schema,
@@ -33,6 +32,8 @@ enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Print the manual page: `bpqp man > bpqp.1`
+    Man,
 }
 
 /// A text for standard output with an exit code, or what the user should change.
@@ -42,6 +43,33 @@ fn completions(shell: Shell) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Program::command(), "bpqp", &mut script);
     Ok((String::from_utf8(script)?.trim_end().to_owned(), ExitCode::SUCCESS))
+}
+
+/// One page: the program, then every command with its options.
+fn manual() -> Outcome {
+    let mut page = Vec::new();
+    let mut program = Program::command();
+    // names of commands are those that one types
+    program.build();
+    let man = clap_mangen::Man::new(program.clone());
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    man.render_subcommands_section(&mut page)?;
+    for command in program.get_subcommands().filter(|c| c.get_name() != "help") {
+        writeln!(page, ".SH {}", command.get_name().to_uppercase())?;
+        let man = clap_mangen::Man::new(command.clone());
+        let mut part = Vec::new();
+        man.render_synopsis_section(&mut part)?;
+        man.render_description_section(&mut part)?;
+        man.render_options_section(&mut part)?;
+        // the sections of a command are parts of its own
+        page.extend(String::from_utf8(part)?.replace(".SH ", ".SS ").bytes());
+    }
+    man.render_version_section(&mut page)?;
+    Ok((String::from_utf8(page)?.trim_end().to_owned(), ExitCode::SUCCESS))
 }
 
 /// Exit code of misuse: a bad option, file or value.
@@ -61,6 +89,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options).map_err(Into::into),
         Command::Schema => Ok((schema::SCHEMA.trim_end().to_owned(), ExitCode::SUCCESS)),
         Command::Completions { shell } => completions(shell),
+        Command::Man => manual(),
     };
     match result {
         Ok((text, code)) => match writeln!(std::io::stdout(), "{text}") {

@@ -1,4 +1,4 @@
-//! `bpqp solve | grad | check FILE.qps`, `bpqp schema` and `bpqp completions` as a user runs them.
+//! `bpqp solve | grad | check FILE.qps`, `bpqp schema`, `bpqp completions`, `bpqp man` and `bpqp check` as a user runs them.
 
 use flate2::{Compression, write::GzEncoder};
 use serde_json::Value;
@@ -59,4 +59,21 @@ fn the_schema_and_completions_are_printed() {
         assert!(code == Some(0) && out.contains("portfolio") && out.contains("max-unpacked"), "{shell}: {err}");
     }
     assert_eq!(run(&["completions", "sh"]).0, Some(2));
+    let (code, out, err) = run(&["man"]);
+    assert!(code == Some(0) && out.starts_with(".ie") && out.contains(".SH CHECK"), "{err}");
+    // the page that wheels install
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/../../python/wheel/data/share/man/man1/bpqp.1");
+    let kept = std::fs::read_to_string(kept).expect("it is in the repository");
+    assert!(kept == out, "the manual page is not current: bpqp man > python/wheel/data/share/man/man1/bpqp.1");
+    for option in ["\\-\\-max\\-unpacked", "\\-\\-risk\\-aversion"] {
+        assert!(out.contains(option), "{option} is missing");
+    }
+}
+
+#[test]
+fn the_program_checks_itself() {
+    let (code, out, err) = run(&["check", "--json"]);
+    let found: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out} {err}"));
+    let blocks = found["table"].as_array().expect("a table").len();
+    assert!(code == Some(0) && found["ok"] == true && found["verdict"] == "exact" && blocks == 8, "{out}");
 }

@@ -30,6 +30,8 @@ pub use bpqp_problems::{Family, HessianKind, Instance, Rng, conic, family, paper
 mod documents {
     #[doc = include_str!("../../../CONTRIBUTING.md")]
     pub struct Contributing;
+    #[doc = include_str!("../../../docs/start/rust.md")]
+    pub struct Start;
     #[doc = include_str!("../../../README.md")]
     pub struct Readme;
 }

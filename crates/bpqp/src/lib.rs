@@ -65,6 +65,8 @@ mod one_sided;
 mod problem;
 pub mod qps;
 pub mod residuals;
+#[cfg(feature = "serde")]
+mod serial;
 mod settings;
 pub mod smooth;
 mod solution;
@@ -97,6 +99,10 @@ pub use settings::{Backward, Infeasible, Settings, Solver};
 pub use solution::{Info, Solution};
 pub use status::{Status, Verdict};
 pub use threads::MAX_THREADS;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// Matrices are given as those of this version of faer.
 pub use faer;

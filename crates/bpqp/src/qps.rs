@@ -15,6 +15,7 @@
 
 use crate::{Csc, Error, Hessian, Qp};
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 /// A problem read from a file.
 #[derive(Debug, Clone)]
@@ -632,6 +633,114 @@ impl<'a> File<'a> {
     }
 }
 
+/// The text of a file in free format that [`parse`] reads as the same problem, to the last digit.
+///
+/// Names with blanks, empty or given twice are replaced: columns by `x0, x1, ..`, rows by `r0, ..`, the objective first. A maximum is written as one, with the objective of the file.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] for cones, which the format does not have.
+pub fn write(file: &Qps) -> Result<String, Error> {
+    let qp = &file.qp;
+    if qp.n_cone() > 0 {
+        return Err(Error::Unsupported { what: "cones in an MPS file".to_owned(), advice: "write a CBF file" });
+    }
+    let sign = if file.maximize { -1.0 } else { 1.0 };
+    let columns = names(&file.columns, qp.n(), 'x');
+    let given = [&["objective".to_owned()][..], &file.equalities, &file.inequalities].concat();
+    let rows = names(&given, 1 + qp.n_equality() + qp.n_inequality(), 'r');
+    let (e, i) = (1, 1 + qp.n_equality());
+    let name = file.name.split_whitespace().collect::<Vec<_>>().join("_");
+    let mut out = format!("NAME {name}\n");
+    if file.maximize {
+        out.push_str("OBJSENSE\n MAX\n");
+    }
+    out.push_str("ROWS\n");
+    line(&mut out, &[&"N", &rows[0]]);
+    (0..qp.n_equality()).for_each(|k| line(&mut out, &[&"E", &rows[e + k]]));
+    (0..qp.n_inequality()).for_each(|k| line(&mut out, &[&"L", &rows[i + k]]));
+    out.push_str("COLUMNS\n");
+    let mut entries = vec![Vec::new(); qp.n()];
+    for (matrix, first) in [(qp.a(), e), (qp.g(), i)] {
+        matrix.for_each(|row, col, value| entries[col].push((first + row, value)));
+    }
+    for (j, entries) in entries.iter().enumerate() {
+        // a column is declared by its first line, also where it has no entry
+        line(&mut out, &[&columns[j], &rows[0], &Exact(sign * qp.q()[j])]);
+        entries.iter().for_each(|&(row, value)| line(&mut out, &[&columns[j], &rows[row], &Exact(value)]));
+    }
+    out.push_str("RHS\n");
+    if file.constant != 0.0 {
+        line(&mut out, &[&"RHS", &rows[0], &Exact(-file.constant)]);
+    }
+    for (side, first) in [(qp.b(), e), (qp.h(), i)] {
+        side.iter().enumerate().for_each(|(k, &v)| line(&mut out, &[&"RHS", &rows[first + k], &Exact(v)]));
+    }
+    out.push_str("BOUNDS\n");
+    for (j, (&lower, &upper)) in qp.lb().iter().zip(qp.ub()).enumerate() {
+        match lower.is_finite() {
+            true => line(&mut out, &[&"LO", &"B", &columns[j], &Exact(lower)]),
+            false => line(&mut out, &[&"MI", &"B", &columns[j]]),
+        }
+        if upper.is_finite() {
+            line(&mut out, &[&"UP", &"B", &columns[j], &Exact(upper)]);
+        }
+    }
+    if !qp.p().is_zero() {
+        out.push_str("QUADOBJ\n");
+        for (row, col, value) in lower_triangle(qp.p()) {
+            line(&mut out, &[&columns[col], &columns[row], &Exact(sign * value)]);
+        }
+    }
+    out.push_str("ENDATA\n");
+    Ok(out)
+}
+
+/// A line of data.
+fn line(out: &mut String, words: &[&dyn std::fmt::Display]) {
+    for word in words {
+        let _ = write!(out, " {word}");
+    }
+    out.push('\n');
+}
+
+/// A number in the shortest digits that read back as it.
+struct Exact(f64);
+
+impl std::fmt::Display for Exact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // as the format has it, 1e30 is infinite
+        if self.0.is_infinite() {
+            write!(f, "{}1e30", if self.0 < 0.0 { "-" } else { "" })
+        } else {
+            write!(f, "{:e}", self.0)
+        }
+    }
+}
+
+/// These names where they are as many as needed, one word each, and all different; numbered ones elsewhere.
+fn names(given: &[String], count: usize, letter: char) -> Vec<String> {
+    let one_word = |name: &String| !name.is_empty() && !name.contains(char::is_whitespace) && !name.starts_with('*');
+    let different = given.iter().collect::<std::collections::HashSet<_>>().len() == given.len();
+    if given.len() == count && different && given.iter().all(one_word) {
+        return given.to_vec();
+    }
+    (0..count).map(|k| format!("{letter}{k}")).collect()
+}
+
+/// The entries on and below the diagonal that are not zero.
+fn lower_triangle(p: &Hessian) -> Vec<(usize, usize, f64)> {
+    match p {
+        Hessian::Sparse(m) => m.triplets().filter(|&(i, j, v)| i >= j && v != 0.0).collect(),
+        Hessian::Diagonal(d) => d.iter().enumerate().map(|(i, &v)| (i, i, v)).filter(|e| e.2 != 0.0).collect(),
+        other => {
+            let m = other.to_dense();
+            let all = (0..m.ncols()).flat_map(|j| (j..m.nrows()).map(move |i| (i, j)));
+            all.map(|(i, j)| (i, j, m[(i, j)])).filter(|e| e.2 != 0.0).collect()
+        }
+    }
+}
+
 /// True for a maximum, false for a minimum.
 fn sense(word: &str) -> Option<bool> {
     match word.trim().to_ascii_uppercase().as_str() {
@@ -650,6 +759,29 @@ mod tests {
     const FREE: &str = "* a comment\nNAME small one\nOBJSENSE\n    MAX\nROWS\n N cost\n E e1\n L l1\n G g1\n E e2\n N other\n
 COLUMNS\n x cost 1.0 e1 1\n x l1 2 g1 3\n y cost -2.5 e1 1\n y other 7\n z e2 1\nRHS\n RHS cost -4 e1 1\n RHS l1 5 g1 1\n RHS e2 2\n
 RANGES\n R l1 2 g1 1\n R e2 -3\nBOUNDS\n UP B x -1\n FR B y\n LO B z 1\n UP B z 1e30\nQUADOBJ\n x x -2\n x y 1\n y y -4\nENDATA\n";
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let form = |qp: &Qp| {
+            format!(
+                "{:?}",
+                (qp.q(), qp.b(), qp.h(), qp.lb(), qp.ub(), qp.a().to_dense(), qp.g().to_dense(), qp.p().to_dense())
+            )
+        };
+        let file = parse(FREE).expect("valid");
+        let own = Qp::new(faer::mat![[2.0, 1.0 / 3.0], [1.0 / 3.0, 1e-7]], vec![0.1, -0.0]).expect("valid");
+        let own = own.inequality(faer::mat![[1.0, 0.0], [0.7, -1e300]], vec![f64::INFINITY, -2.5]).expect("valid");
+        let own = own.bounds(vec![-1.0, f64::NEG_INFINITY], vec![f64::INFINITY, -3.0]).expect("valid");
+        let (columns, equalities, inequalities) = (vec![], vec![], vec!["a b".to_owned(), "c".to_owned()]);
+        let bare =
+            Qps { name: String::new(), qp: own, constant: 0.0, maximize: false, columns, equalities, inequalities };
+        for file in [file, bare] {
+            let text = write(&file).expect("no cones");
+            let again = parse(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            assert_eq!(form(&again.qp), form(&file.qp), "{text}");
+            assert_eq!((again.constant, again.maximize), (file.constant, file.maximize));
+        }
+    }
 
     #[test]
     fn reads_every_section() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 /// The forward solver to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Solver {
     /// Chosen from the structure of the problem; falls back when the first choice fails.
@@ -49,6 +50,7 @@ impl Solver {
 
 /// How the backward QP is solved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Backward {
     /// One factorization of its KKT system, refined.
@@ -60,6 +62,7 @@ pub enum Backward {
 
 /// What is returned where constraints contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Infeasible {
     /// The status with its certificate; no solution.
@@ -88,6 +91,7 @@ impl Infeasible {
 
 /// Everything a user may choose; the defaults are meant to be right.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct Settings {
     /// Forward solver.
     pub solver: Solver,
@@ -98,6 +102,7 @@ pub struct Settings {
     /// Iteration limit of the forward solver; `None` is the solver's own.
     pub max_iter: Option<usize>,
     /// Wall-clock limit of the forward solve.
+    #[cfg_attr(feature = "serde", serde(with = "seconds"))]
     pub time_limit: Option<Duration>,
     /// Solve the KKT system of the active set after the forward solver, verify it and repair the set.
     /// Without it the gradient is the *general gradient* at the solver's own iterate, with verdict `Approximate`.
@@ -113,6 +118,7 @@ pub struct Settings {
     /// Keep the factorization of the forward pass in the solution, for a cheaper backward pass.
     pub keep_factor: bool,
     /// Ends a running solve from another thread.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub interrupt: Option<Interrupt>,
 }
 
@@ -181,5 +187,21 @@ impl Settings {
             return bad("max_iter", 0.0, "allow at least one iteration");
         }
         Ok(())
+    }
+}
+
+/// A limit of time as a number of seconds.
+#[cfg(feature = "serde")]
+mod seconds {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+    use std::time::Duration;
+
+    pub(super) fn serialize<S: Serializer>(limit: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        limit.map(|d| d.as_secs_f64()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::<f64>::deserialize(deserializer)?;
+        seconds.map(|s| Duration::try_from_secs_f64(s).map_err(de::Error::custom)).transpose()
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From what everything rests on to what users hold. `active` comes before `forward` because a solver may be an iteration
 /// on active sets.
-const ORDER: [&str; 28] = [
+const ORDER: [&str; 29] = [
     "status",
     "error",
     "interrupt",
@@ -17,6 +17,7 @@ const ORDER: [&str; 28] = [
     "kkt",
     "cones",
     "problem",
+    "serial",
     "residuals",
     "certificate",
     "active",

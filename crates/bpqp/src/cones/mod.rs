@@ -29,6 +29,7 @@ use crate::Error;
 use faer::Mat;
 
 /// A cone, with the rows that it takes of `A x + s = b`, `s in K`. Order and scaling of the rows are those of Clarabel.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Cone {
     /// `s = 0` of that many rows: equalities.
