@@ -65,9 +65,9 @@ def test_jax_stores_functions_that_solve():
     import jax.numpy as jnp
 
     function = jax.jit(jax.grad(lambda q: bj.solve_qp(jnp.eye(3), q, lb=0.0).sum()))
-    shape = jax.ShapeDtypeStruct((3,), jnp.float32)
-    stored = jax.export.export(function, disabled_checks=bj.export_checks())(shape)
     q = jnp.array([1.0, -1.0, -2.0])
+    shape = jax.ShapeDtypeStruct(q.shape, q.dtype)
+    stored = jax.export.export(function, disabled_checks=bj.export_checks())(shape)
     assert (stored.call(q) == function(q)).all()
     pytest.importorskip("flatbuffers")
     again = jax.export.deserialize(stored.serialize())

@@ -213,7 +213,7 @@ def test_failures_stay_with_their_element(policy: str) -> None:
         ({"q": torch.ones(N + 1, dtype=torch.float64)}, bpqp.ArgumentError, "q has"),
         ({"q": torch.ones(1, 2, N)}, bpqp.ArgumentError, "q has shape"),
         ({"h": None}, bpqp.ArgumentError, "h is missing"),
-        ({"P": torch.eye(N).to_sparse()}, bpqp.DtypeError, "sparse"),
+        ({"lb": torch.ones(N).to_sparse()}, bpqp.DtypeError, "sparse"),
         ({"q": torch.ones(3, N), "h": torch.ones(2, 5)}, bpqp.ArgumentError, "h has a batch of 2, but q has one of 3"),
         ({"solver": "nope"}, bpqp.ArgumentError, "solver"),
         ({"on_failure": "nope"}, bpqp.ArgumentError, "on_failure"),
