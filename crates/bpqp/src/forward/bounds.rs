@@ -23,6 +23,12 @@ pub(super) struct Bounded {
     z: Vec<f64>,
 }
 
+fn entries_of_rows(g: &Csc) -> Vec<usize> {
+    let mut entries = vec![0; g.nrows()];
+    g.indices().iter().for_each(|&i| entries[i] += 1);
+    entries
+}
+
 /// The numbers of a vector that nobody else has; of another vector of that length, otherwise.
 fn own(v: &mut Arc<[f64]>, len: usize) -> &mut [f64] {
     if v.len() != len || Arc::get_mut(v).is_none() {
@@ -67,9 +73,16 @@ impl Bounded {
         Some(out)
     }
 
+    /// True if a row has one entry.
+    pub fn any(g: &Matrix) -> bool {
+        match g {
+            Matrix::Sparse(g) => entries_of_rows(g).contains(&1),
+            Matrix::Dense(_) => false,
+        }
+    }
+
     fn apart(qp: &Qp, g: &Csc) -> Option<Self> {
-        let mut entries = vec![0; g.nrows()];
-        g.indices().iter().for_each(|&i| entries[i] += 1);
+        let mut entries = entries_of_rows(g);
         let mut single: Vec<(usize, usize, f64)> =
             g.triplets().filter(|&(i, _, v)| entries[i] == 1 && v != 0.0).collect();
         if single.is_empty() {
@@ -97,17 +110,17 @@ impl Bounded {
         if point.z.len() != self.kept.len() {
             return;
         }
-        self.z.clear();
-        self.z.resize(self.of.nrows(), 0.0);
-        self.kept.iter().zip(&point.z).for_each(|(&i, z)| self.z[i] = *z);
+        self.z.clone_from(&point.z);
+        point.z.clear();
+        point.z.resize(self.of.nrows(), 0.0);
+        self.kept.iter().zip(&self.z).for_each(|(&i, z)| point.z[i] = *z);
         for ((z, lower), upper) in point.z_box.iter_mut().zip(&self.lower).zip(&self.upper) {
             let (row, v) = if *z > 0.0 { *upper } else { *lower };
             if *z != 0.0 && row != NONE {
-                self.z[row] = z.abs() / v;
+                point.z[row] = z.abs() / v;
                 *z = 0.0;
             }
         }
-        std::mem::swap(&mut self.z, &mut point.z);
     }
 
     /// The same of a proof.

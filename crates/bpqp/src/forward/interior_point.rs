@@ -10,7 +10,7 @@ use super::newton::PrimalDual;
 use super::scaling::{INTERIOR_POINT, Scaling};
 use super::{ForwardHandle, ForwardSolver, Outcome, dual::DualHandle};
 use crate::kkt::{self, DenseKkt, KktCore, KktFactor, Matrices};
-use crate::matrix::{dot, norm_inf};
+use crate::matrix::{Matrix, dot, norm_inf};
 use crate::{Certificate, Deadline, Error, Point, Qp, Settings, Status};
 use std::sync::Arc;
 
@@ -47,6 +47,7 @@ impl ForwardSolver for InteriorPoint {
                     settings: settings.clone(),
                     dual: Some(handle),
                     bounded: None,
+                    examined: None,
                     general: None,
                     in_general: false,
                     told: None,
@@ -59,6 +60,7 @@ impl ForwardSolver for InteriorPoint {
             settings: settings.clone(),
             dual: None,
             bounded: None,
+            examined: None,
             general: None,
             in_general: false,
             told: None,
@@ -75,6 +77,8 @@ struct Choice {
     dual: Option<DualHandle>,
     /// The problem that the general form is given, where some of its rows are bounds.
     bounded: Option<Bounded>,
+    /// Is there a bound among these rows?
+    examined: Option<(Arc<Matrix>, bool)>,
     general: Option<General>,
     /// The last solve ended in the general form, which otherwise still holds an earlier problem.
     in_general: bool,
@@ -134,7 +138,12 @@ impl ForwardHandle for Choice {
 impl Choice {
     fn general_solve(&mut self, out: &mut Point) -> Outcome {
         self.in_general = true;
-        self.bounded = Bounded::of(&self.qp, self.bounded.take());
+        let known = self.examined.as_ref().filter(|(g, _)| Arc::ptr_eq(g, &self.qp.g)).map(|(_, found)| *found);
+        let found = known.unwrap_or_else(|| Bounded::any(&self.qp.g));
+        if known.is_none() {
+            self.examined = Some((self.qp.g.clone(), found));
+        }
+        self.bounded = if found { Bounded::of(&self.qp, self.bounded.take()) } else { None };
         let qp = self.bounded.as_ref().map_or(&self.qp, |bounded| &bounded.qp);
         let reuse = self.general.as_mut().is_some_and(|general| general.update(qp));
         if !reuse {
