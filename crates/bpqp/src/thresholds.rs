@@ -53,7 +53,7 @@ pub(crate) const PROOF_ROUNDING: f64 = 1e-13;
 /// A contradiction that is one only for points up to some size counts where that exceeds what bounds and rows ask the
 /// variables to be by this much: multipliers that cancel only nearly leave a combined row of small entries, which points far
 /// enough out satisfy. A solution that is larger than all its data is that of a system of a condition of this size.
-pub(crate) const PROOF_REACH: f64 = 1e8;
+pub(crate) const PROOF_REACH: f64 = 1e6;
 
 /// Curvatures of cones within this factor of 1, in the units of slacks and multipliers, make no system ill-conditioned.
 pub(crate) const EXTREME_CURVATURE: f64 = 1e8;
