@@ -1,9 +1,11 @@
-"""A layer inside DistributedDataParallel: gradients of two processes are those of one, and warm starts follow the sample.
+"""A layer inside DistributedDataParallel: gradients of two processes are those of one, and warm starts follow the
+sample.
 
 torchrun --nproc-per-node 2 python/examples/beyond/ddp.py
 
-Each process solves its share of the samples; `index=` names them, so that a sample starts from its own last solution whichever
-batch it comes in (a process remembers the samples that it has solved; hand a sample to the same process to profit from it).
+Each process solves its share of the samples; `index=` names them, so that a sample starts from its own last
+solution whichever batch it comes in (a process remembers the samples that it has solved; hand a sample to the same
+process to profit from it).
 """
 
 from __future__ import annotations
