@@ -16,9 +16,13 @@ const MORE: f64 = 5.0;
 pub fn prices(results: &Results) -> String {
     let points: Vec<(f64, f64)> =
         results.buses.iter().filter_map(|b| Some((b.price?, b.price? + MORE * b.price_by_load?))).collect();
-    let ends = points.iter().map(|p| p.0);
-    let (low, high) = ends.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(v), h.max(v)));
-    let room = (0.15 * (high - low)).max(0.02 * high.abs()).max(1e-3);
+    let within = |(l, h): (f64, f64), v: f64| (l.min(v), h.max(v));
+    let (low, high) = points.iter().map(|p| p.0).fold((f64::MAX, f64::MIN), within);
+    // room for the lines, but not so much for one of them that the points become a line
+    let span = high - low;
+    let ends = points.iter().map(|p| p.1.clamp(low - span, high + span));
+    let (low, high) = ends.fold((low, high), within);
+    let room = (0.05 * (high - low)).max(0.02 * high.abs()).max(1e-3);
     let (low, high) = if points.is_empty() { (0.0, 1.0) } else { (low - room, high + room) };
     let y = |v: f64| FLOOR - (v - low) / (high - low) * (FLOOR - TOP);
     let count = points.len().max(1) as f64;
