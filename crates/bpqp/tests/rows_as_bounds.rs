@@ -45,7 +45,7 @@ fn rows_that_are_bounds_have_the_multipliers_of_bounds() {
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-10, "width {width}: {a} {b}");
         own.x.iter().zip(&other.x).for_each(|(a, b)| close(*a, *b));
         own.z[..2].iter().zip(&other.z).for_each(|(a, b)| close(*a, *b));
-        let mut force = vec![0.0; 12];
+        let mut force = [0.0; 12];
         single.iter().zip(&own.z[2..]).for_each(|((j, v), z)| force[*j] += v * z);
         force.iter().zip(&other.z_box).for_each(|(a, b)| close(*a, *b));
         assert!(own.z_box.iter().all(|z| *z == 0.0));
@@ -61,8 +61,8 @@ fn rows_that_contradict_each_other_are_proved_to() {
     let settings = Settings::with_solver(Solver::InteriorPoint);
     // x <= -1 and -x <= -1; and a row that no point of the box satisfies
     for (entries, h) in [
-        (vec![(0, 0, 1.0), (1, 0, -1.0), (2, 0, 1.0), (2, 1, 1.0)], vec![-1.0, -1.0, 5.0]),
-        (vec![(0, 0, 1.0), (1, 1, 2.0), (2, 0, -1.0), (2, 1, -1.0)], vec![1.0, 2.0, -3.0]),
+        ([(0, 0, 1.0), (1, 0, -1.0), (2, 0, 1.0), (2, 1, 1.0)], vec![-1.0, -1.0, 5.0]),
+        ([(0, 0, 1.0), (1, 1, 2.0), (2, 0, -1.0), (2, 1, -1.0)], vec![1.0, 2.0, -3.0]),
     ] {
         let g = Csc::from_triplets(3, 2, &entries).expect("in range");
         let qp =

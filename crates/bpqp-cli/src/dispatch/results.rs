@@ -93,6 +93,9 @@ fn finite(v: f64) -> Option<f64> {
     v.is_finite().then_some(v)
 }
 
+/// Its title, its columns, its rows.
+type Listing = (String, Vec<&'static str>, Vec<Vec<String>>);
+
 impl Results {
     /// Of a dispatch, with its derivatives.
     pub fn new(name: &str, ac: bool, mut d: Dispatch) -> Result<Self, GridError> {
@@ -194,7 +197,7 @@ impl Results {
         rows
     }
 
-    fn tables(&self) -> Vec<(String, Vec<&'static str>, Vec<Vec<String>>)> {
+    fn tables(&self) -> Vec<Listing> {
         let number = |v: Option<f64>, digits: usize| v.map_or("-".to_owned(), |v| format!("{v:.digits$}"));
         let signed =
             |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{:+.4}", if v.abs() < 5e-5 { 0.0 } else { v }));
