@@ -18,7 +18,7 @@ if [ ! -f "$env/ready" ]; then
     install numpy scipy pytest maturin ruff mypy matplotlib
     # the CPU build of torch where the platform has one of its own; TORCH names another requirement or wheel
     optional "${TORCH:-torch}"
-    optional "jax[cpu]"
+    optional "jax[cpu]" flatbuffers
     # its own requirements would bring an older NumPy; it runs with the newest
     optional cvxpy cvxpylayers jaxopt
     optional --no-deps qpth
