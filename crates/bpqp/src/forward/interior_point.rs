@@ -27,6 +27,8 @@ const LAST_RESORT: f64 = 1e-6;
 /// The part of the primal residual that the regularization of the rows may leave of a step, and the least regularization.
 const LEFT: f64 = 0.1;
 const LEAST_REGULARIZATION: f64 = 1e-14;
+/// Rows that hold to this part of their terms need no larger steps.
+const EXACT: f64 = 1e-10;
 /// Complementarity that vanished while the residuals did not: the iteration leads nowhere.
 const VANISHED: f64 = 1e-15;
 
@@ -320,8 +322,8 @@ impl General {
             let mu = it.mu();
             let iterations = self.iterations;
             let outcome = |status, certificate| Outcome { status, iterations, certificate };
-            let (feasible, optimal) = reached(qp, it, &self.scaling, mu, eps_rel, eps_abs);
-            if feasible && optimal {
+            let (optimal, exact) = reached(qp, it, &self.scaling, mu, eps_rel, eps_abs);
+            if optimal {
                 self.scaling.unscale(qp, it, &self.qp, out);
                 return outcome(Status::Solved, None);
             }
@@ -368,7 +370,7 @@ impl General {
             // the step leaves `of_rows` times the change of the multipliers of the residual of the rows: where multipliers
             // are so large that it hardly shrinks, they get less regularization
             let (residual, change) = (it.primal_residual(), it.multiplier_step());
-            if !feasible && of_rows * change > LEFT * residual {
+            if !exact && of_rows * change > LEFT * residual {
                 most = (LEFT * residual / change).max(LEAST_REGULARIZATION);
             }
             let (mut primal, mut dual) = it.step_lengths();
@@ -401,18 +403,18 @@ fn failed(iterations: usize) -> Outcome {
     Outcome { status: Status::NumericalFailure, iterations, certificate: None }
 }
 
-/// Residuals in the units of the problem, relative to the sizes of the terms that cancel in them: are the rows met, and
-/// are stationarity and the gap?
+/// Residuals in the units of the problem, relative to the sizes of the terms that cancel in them: are all small enough, and
+/// do the rows hold far beyond what is asked for?
 fn reached(qp: &Qp, it: &PrimalDual, scaling: &Scaling, mu: f64, eps_rel: f64, eps_abs: f64) -> (bool, bool) {
     let (primal, primal_scale) = scaling.primal(it, qp);
     let (dual, dual_scale) = scaling.dual(it, qp);
     let quadratic = dot(&it.x, &it.px);
     let objective = (0.5 * quadratic + dot(&it.x, &qp.q)).abs() / scaling.cost;
     let gap = mu * it.pairs() as f64 / scaling.cost;
-    (
-        primal <= eps_abs + eps_rel * primal_scale,
-        dual <= eps_abs + eps_rel * dual_scale && gap <= eps_abs + eps_rel * objective,
-    )
+    let optimal = primal <= eps_abs + eps_rel * primal_scale
+        && dual <= eps_abs + eps_rel * dual_scale
+        && gap <= eps_abs + eps_rel * objective;
+    (optimal, primal <= EXACT * primal_scale)
 }
 
 /// A certificate among the directions in which a diverging iterate points.
