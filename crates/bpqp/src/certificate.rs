@@ -29,6 +29,9 @@ impl Certificate {
     /// claim relative to its terms. Below about 1e-6 it is accepted; infinite if it proves nothing. The constraints that a
     /// direction of negative curvature must not leave are measured against its length, in the units of the problem.
     pub fn violation(&self, qp: &Qp) -> f64 {
+        if !self.fits(qp) {
+            return f64::INFINITY;
+        }
         match self {
             Certificate::PrimalInfeasible(p) => primal_violation(qp, p),
             Certificate::DualInfeasible(d) => dual_violation(qp, d),
@@ -36,10 +39,24 @@ impl Certificate {
         }
     }
 
+    /// True if it has the shapes of `qp`.
+    fn fits(&self, qp: &Qp) -> bool {
+        match self {
+            Certificate::PrimalInfeasible(p) => {
+                let lengths = (p.y.len(), p.z.len(), p.z_box.len(), p.y_cone.len());
+                lengths == (qp.n_equality(), qp.n_inequality(), qp.n(), qp.n_cone())
+            }
+            Certificate::DualInfeasible(d) | Certificate::NonConvex(d) => d.len() == qp.n(),
+        }
+    }
+
     /// The certificate without what cannot be part of a proof, and with entries that are small against the largest one
     /// set to zero, as they are and in equilibrated units, where that proves more: what an iteration leaves of an inactive
     /// multiplier is not zero.
     pub(crate) fn cleaned(mut self, qp: &Qp) -> Self {
+        if !self.fits(qp) {
+            return self;
+        }
         self.clip(qp);
         let mut best = (self.violation(qp), self);
         let mut units = Units::default();
@@ -191,10 +208,6 @@ fn magnitudes(v: &[f64]) -> Vec<f64> {
 /// row.
 fn primal_violation(qp: &Qp, p: &Point) -> f64 {
     let n = qp.n();
-    let lengths = (p.y.len(), p.z.len(), p.z_box.len(), p.y_cone.len());
-    if lengths != (qp.n_equality(), qp.n_inequality(), n, qp.n_cone()) {
-        return f64::INFINITY;
-    }
     let z: Vec<f64> = p.z.iter().zip(qp.h.iter()).map(|(&z, &h)| multiplier(z, h)).collect();
     let mut r: Vec<f64> = (0..n).map(|i| box_multiplier(p.z_box[i], qp.lb[i], qp.ub[i])).collect();
     let (mut value, mut terms) = (0.0, 0.0);
@@ -276,9 +289,6 @@ fn asked_lengths(qp: &Qp) -> Vec<f64> {
 /// Along an approximate direction the objective falls until a row or the curvature stops it; that is as far out in the units
 /// of each as its terms are larger than their sum.
 fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
-    if d.len() != qp.n() {
-        return f64::INFINITY;
-    }
     let d: Vec<f64> = d.iter().enumerate().map(|(i, &d)| inside(d, qp.lb[i], qp.ub[i])).collect();
     let length = magnitudes(&d);
     let zeros = |n: usize| vec![0.0; n];
@@ -333,9 +343,6 @@ fn astray(cone: &Cone, s: &[f64], terms: &[f64]) -> f64 {
 }
 
 fn curvature_violation(qp: &Qp, d: &[f64]) -> f64 {
-    if d.len() != qp.n() {
-        return f64::INFINITY;
-    }
     let mut pd = vec![0.0; d.len()];
     qp.p.mul_add(1.0, d, &mut pd, &mut Vec::new());
     let mut ad = vec![0.0; qp.n_equality()];

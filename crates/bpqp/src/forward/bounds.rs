@@ -93,6 +93,19 @@ impl Bounded {
         Some(Bounded { of, single, kept, lower, upper, qp, spare, z: Vec::new() })
     }
 
+    /// Takes the rows out of a point that has them all: their multipliers are those of bounds.
+    pub fn reduce(&mut self, point: &mut Point) {
+        if point.z.len() != self.of.nrows() || point.z_box.len() != self.qp.n() {
+            return;
+        }
+        for &(i, j, v) in &self.single {
+            point.z_box[j] += v * point.z[i];
+        }
+        self.z.clear();
+        self.z.extend(self.kept.iter().map(|&i| point.z[i]));
+        std::mem::swap(&mut point.z, &mut self.z);
+    }
+
     /// Gives a point the rows that were taken out of the problem.
     pub fn restore(&mut self, point: &mut Point) {
         // a solver that failed may have written nothing

@@ -124,12 +124,16 @@ impl ForwardHandle for Choice {
     fn tighten(&mut self, out: &mut Point) -> Option<Outcome> {
         match (&mut self.dual, &mut self.general) {
             (_, Some(general)) if self.in_general => {
-                let mut outcome = general.tighten(&self.settings, &self.deadline, out)?;
+                if let Some(bounded) = &mut self.bounded {
+                    // an iteration that breaks down at once leaves the point as it is
+                    bounded.reduce(out);
+                }
+                let mut outcome = general.tighten(&self.settings, &self.deadline, out);
                 if let Some(bounded) = &mut self.bounded {
                     bounded.restore(out);
-                    bounded.restore_proof(&mut outcome.certificate);
+                    outcome.iter_mut().for_each(|outcome| bounded.restore_proof(&mut outcome.certificate));
                 }
-                Some(outcome)
+                outcome
             }
             (Some(dual), _) => dual.tighten(&self.qp, out).or_else(|| Some(self.general_solve(out))),
             (None, _) => None,
