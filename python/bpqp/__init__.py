@@ -32,7 +32,7 @@ from ._errors import (
     SolveError,
     UnsupportedError,
 )
-from ._files import ProblemFile, read_cbf, read_qps
+from ._files import ProblemFile, read_cbf, read_json, read_qps, write_json
 from ._nonlinear import (
     Derivatives,
     LocalSolution,
@@ -78,9 +78,11 @@ __all__ = [
     "from_local_solution",
     "from_solution",
     "read_cbf",
+    "read_json",
     "read_qps",
     "solve_conic",
     "solve_nlp",
     "solve_qp",
     "solvers",
+    "write_json",
 ]
