@@ -22,6 +22,8 @@ if [ ! -f "$env/ready" ]; then
     # its own requirements would bring an older NumPy; it runs with the newest
     optional cvxpy cvxpylayers jaxopt
     optional --no-deps qpth
+    # one example spreads a batch over its workers
+    optional ray
     optional qpsolvers clarabel osqp proxsuite piqp daqp quadprog highspy
     touch "$env/ready"
 fi

@@ -59,3 +59,10 @@ def test_what_python_trained_rust_serves_with_the_same_numbers(precision: str, t
     x = np.array(decided)
     assert (x < 1e-9).any() and (x > 0.3 - 1e-6).any()
     assert bad == {"error": "2 numbers, expected 5"}
+
+
+def test_a_batch_over_workers_of_ray_survives_the_death_of_one() -> None:
+    need("ray")
+    out = run(str(FOLDER / "ray_batch.py"), "--programs", "4000", "--chunk", "250")
+    assert "2 workers, at most 4 chunks under way, one worker killed: True" in out
+    assert "4000 programs in 16 chunks, none lost, every number that of one process" in out
