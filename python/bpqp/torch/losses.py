@@ -16,8 +16,8 @@ layer, the predicted and the true costs, shapes (n,) or (batch, n), and gives a 
 
 `layer` is a `QpLayer` that gets the costs as `q`, or a callable that takes costs and gives decisions (a tensor, or a
 tuple with one, as of a `CvxpyLayer`). Other data of a `QpLayer` are keywords of the loss. The objective is `c'x` and
-the quadratic term of a `QpLayer`; `objective=f` says it otherwise, `f(x, c)` with a number for each pair. Decisions by the
-true costs that are known (they are the same in every epoch) are given as `best=`, which saves one evaluation.
+the quadratic term of a `QpLayer`; `objective=f` says it otherwise, `f(x, c)` with a number for each pair. Decisions by
+the true costs that are known (they are the same in every epoch) are given as `best=`, which saves one evaluation.
 """
 
 from __future__ import annotations
