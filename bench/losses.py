@@ -9,9 +9,9 @@ PyEPO and a free solver go into an environment of their own, which looks into th
     target/pyepo/bin/pip install pyepo ortools
     target/pyepo/bin/python bench/losses.py
 
-Linear networks predict the costs of shortest paths on a 5 x 5 grid (degree 4) and the values of a knapsack with two limits
-(degree 4; its linear relaxation, on both sides). The same start, batches, steps and step sizes for every loss; the regret
-is `pyepo.metric.regret` on 500 samples that no loss has seen, in percent of the best objective.
+Linear networks predict the costs of shortest paths on a 5 x 5 grid (degree 4) and the values of a knapsack with two
+limits (degree 4; its linear relaxation, on both sides). The same start, batches, steps and step sizes for every loss;
+the regret is `pyepo.metric.regret` on 500 samples that no loss has seen, in percent of the best objective.
 """
 
 from __future__ import annotations
@@ -58,6 +58,23 @@ def knapsack(count: int, seed: int) -> tuple[Any, bt.QpLayer, bt.QpLayer, float,
     return model, bt.QpLayer(**data), bt.QpLayer(P=torch.eye(items), **data), -1.0, x, c
 
 
+def steps_of(model: Any, layer: bt.QpLayer, ridge: bt.QpLayer, sign: float) -> dict[str, Step]:
+    """Losses of the predicted costs, the true ones, and the decisions and objectives by these."""
+    spo = pyepo.func.SPOPlus(model, processes=1)
+    fenchel_young = pyepo.func.perturbedFenchelYoung(model, n_samples=SAMPLES, sigma=1.0, processes=1)
+    noise = {"sigma": 1.0, "samples": SAMPLES, "generator": torch.Generator().manual_seed(135)}
+    return {
+        "two-stage: squared error": lambda p, c, w, z: (p - c).square().mean(),
+        "PyEPO SPO+": spo,
+        "bpqp spo_plus": lambda p, c, w, z: losses.spo_plus(layer, sign * p, sign * c, best=w),
+        "PyEPO perturbed Fenchel-Young, 8": lambda p, c, w, z: fenchel_young(p, w),
+        "bpqp fenchel_young, 8": lambda p, c, w, z: losses.fenchel_young(layer, sign * p, sign * c, best=w, **noise),
+        "bpqp smoothed, mu = 0.1": lambda p, c, w, z: losses.smoothed(layer, sign * p, sign * c, mu=0.1, best=w),
+        "bpqp regret, P = I": lambda p, c, w, z: losses.regret(ridge, sign * p, sign * c),
+        "bpqp squared_decision, P = I": lambda p, c, w, z: losses.squared_decision(ridge, sign * p, sign * c),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=15)
@@ -72,23 +89,7 @@ def main() -> None:
             model, layer, ridge, sign, x, c = problem(options.train + test, 135 + seed)
             train_set = pyepo.data.dataset.optDataset(model, x[: options.train], c[: options.train])
             tests = pyepo.data.dataset.optDataset(model, x[options.train :], c[options.train :])
-            theirs = {
-                "SPO+": pyepo.func.SPOPlus(model, processes=1),
-                "FY": pyepo.func.perturbedFenchelYoung(model, n_samples=SAMPLES, sigma=1.0, processes=1),
-            }
-            noise = torch.Generator().manual_seed(135)
-            steps: dict[str, Step] = {
-                "two-stage: squared error": lambda p, c, w, z: (p - c).square().mean(),
-                "PyEPO SPO+": lambda p, c, w, z, f=theirs["SPO+"]: f(p, c, w, z),
-                "bpqp spo_plus": lambda p, c, w, z: losses.spo_plus(layer, sign * p, sign * c),
-                "PyEPO perturbed Fenchel-Young, 8": lambda p, c, w, z, f=theirs["FY"]: f(p, w),
-                "bpqp fenchel_young, 8": lambda p, c, w, z: losses.fenchel_young(
-                    layer, sign * p, sign * c, sigma=1.0, samples=SAMPLES, generator=noise
-                ),
-                "bpqp smoothed, mu = 0.1": lambda p, c, w, z: losses.smoothed(layer, sign * p, sign * c, mu=0.1),
-                "bpqp regret, P = I": lambda p, c, w, z: losses.regret(ridge, sign * p, sign * c),
-                "bpqp squared_decision, P = I": lambda p, c, w, z: losses.squared_decision(ridge, sign * p, sign * c),
-            }
+            steps = steps_of(model, layer, ridge, sign)
             for label, loss in steps.items():
                 torch.manual_seed(seed)
                 network = torch.nn.Linear(FEATURES, c.shape[1])
@@ -107,9 +108,8 @@ def main() -> None:
         print("| loss | regret, % | seconds per epoch |\n| --- | --- | --- |")
         for label, values in found.items():
             regrets, seconds = np.array(values).T
-            print(
-                f"| {label} | {regrets.mean():.1f} +- {regrets.std(ddof=min(1, len(regrets) - 1)):.1f} | {seconds.min():.2f} |"
-            )
+            spread = regrets.std(ddof=min(1, len(regrets) - 1))
+            print(f"| {label} | {regrets.mean():.1f} +- {spread:.1f} | {seconds.min():.2f} |")
 
 
 if __name__ == "__main__":
