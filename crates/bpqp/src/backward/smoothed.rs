@@ -11,6 +11,9 @@ const FAR: f64 = 1.0;
 /// Each step aims at this part of the mu that it starts with.
 const CENTERED: f64 = 0.2;
 
+/// An error that no longer falls is rounding if it is below this.
+const ROUNDING: f64 = 1e-8;
+
 const UNBOUNDED: &str = "it has no solution (the set of optimal points is unbounded)";
 
 /// The barrier solution, and the curvature that it gives to the backward system.
@@ -81,12 +84,19 @@ fn nearest(qp: &Qp, start: &Point, mu: f64) -> PrimalDual {
     it
 }
 
-/// Newton steps to `mu`, each towards `shrink` of the mu at hand at the least.
+/// Newton steps to `mu`, each towards `shrink` of the mu at hand at the least. They have converged where every pair is on the path
+/// in its own units: `x` may stand still, or be large elsewhere, while small pairs are far from it.
 fn follow(qp: &Qp, kkt: &mut dyn KktFactor, mut it: PrimalDual, mu: f64, shrink: f64) -> Result<PrimalDual, String> {
-    let mut last = f64::INFINITY;
+    let (mut change, mut last) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..MAX_ITER {
         it.residuals(qp);
         it.factor(qp, kkt, 0.0, 0.0).map_err(|why| why.to_string())?;
+        let error = it.off_path(mu).max(change);
+        // quadratic convergence ends where rounding begins
+        if error <= 1e-15 || (error <= ROUNDING && error >= 0.25 * last) {
+            return Ok(it);
+        }
+        last = error;
         let target = mu.max(shrink * it.mu());
         it.direction(qp, kkt, target, false);
         let (primal, dual) = it.step_lengths();
@@ -95,14 +105,7 @@ fn follow(qp: &Qp, kkt: &mut dyn KktFactor, mut it: PrimalDual, mu: f64, shrink:
         if !it.advance(step, step) {
             return Err("a number overflowed".to_owned());
         }
-        let change = it.relative_step();
-        // quadratic convergence ends where rounding begins
-        if target == mu && step == 1.0 && (change <= 1e-15 || (change <= 1e-9 && change >= 0.25 * last)) {
-            it.residuals(qp);
-            it.factor(qp, kkt, 0.0, 0.0).map_err(|why| why.to_string())?;
-            return Ok(it);
-        }
-        last = change;
+        change = if step == 1.0 { it.relative_step() } else { f64::INFINITY };
         if norm_inf(&it.x) > 1e12 {
             return Err(UNBOUNDED.to_owned());
         }
