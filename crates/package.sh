@@ -2,11 +2,11 @@
 # Packs the crates that are published and builds a crate that depends on the packed files, as a user of the registry would.
 #
 #   crates/package.sh          the core, its problems and its grids
-#   crates/package.sh all      the layer for burn and the program too (burn takes minutes)
+#   crates/package.sh all      the layers for burn and candle and the program too (burn takes minutes)
 set -eu
 cd "$(dirname "$0")/.."
 names="bpqp bpqp-problems bpqp-grid"
-[ "${1:-}" != all ] || names="$names bpqp-burn bpqp-cli"
+[ "${1:-}" != all ] || names="$names bpqp-burn bpqp-candle bpqp-cli"
 # shellcheck disable=SC2046
 cargo package --locked --no-verify $(for name in $names; do echo "-p $name"; done)
 user="$PWD/target/package-user"

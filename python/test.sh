@@ -17,11 +17,13 @@ optional() {
 if [ ! -f "$env/ready" ]; then
     install numpy scipy pytest maturin ruff mypy matplotlib
     # the CPU build of torch where the platform has one of its own; TORCH names another requirement or wheel
-    optional "${TORCH:-torch}"
+    optional "${TORCH:-torch}" safetensors
     optional "jax[cpu]" flatbuffers
     # its own requirements would bring an older NumPy; it runs with the newest
     optional cvxpy cvxpylayers jaxopt
     optional --no-deps qpth
+    # one example spreads a batch over its workers
+    optional ray
     optional qpsolvers clarabel osqp proxsuite piqp daqp quadprog highspy
     touch "$env/ready"
 fi

@@ -7,6 +7,8 @@
 `bpqp.torch` and `bpqp.jax` are the same for those frameworks, and are imported only when asked for.
 """
 
+import logging as _logging
+
 from ._bpqp import __version__
 from ._conic import ConicSolution, solve_conic
 from ._core import (
@@ -32,7 +34,7 @@ from ._errors import (
     SolveError,
     UnsupportedError,
 )
-from ._files import ProblemFile, read_cbf, read_qps
+from ._files import ProblemFile, read_cbf, read_json, read_qps, write_json
 from ._nonlinear import (
     Derivatives,
     LocalSolution,
@@ -44,6 +46,9 @@ from ._nonlinear import (
 )
 from ._prepared import QpSolver
 from ._results import ConicActive, ConicGradients, ConicTangents, Shift
+
+# what the core says is heard where the application listens, and nowhere else
+_logging.getLogger("bpqp").addHandler(_logging.NullHandler())
 
 __all__ = [
     "Active",
@@ -78,9 +83,11 @@ __all__ = [
     "from_local_solution",
     "from_solution",
     "read_cbf",
+    "read_json",
     "read_qps",
     "solve_conic",
     "solve_nlp",
     "solve_qp",
     "solvers",
+    "write_json",
 ]

@@ -1,13 +1,18 @@
-"""Problem files: MPS and QPS as the arguments of `solve_qp`, CBF as those of `solve_conic`."""
+"""Problem files: JSON, MPS and QPS as the arguments of `solve_qp`, CBF as those of `solve_conic`."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from typing import Any
 
+import numpy as np
+
 from . import _bpqp
+from ._arguments import NAMES, Factored, prepare
 from ._errors import ArgumentError, Error, UnsupportedError
+from ._types import Matrix, Quadratic, Vector
 
 _MAX_UNPACKED = 512
 
@@ -123,4 +128,117 @@ def read_cbf(path: str | os.PathLike[str], *, max_unpacked: int = _MAX_UNPACKED)
     out = _read(_bpqp.read_cbf, path, max_unpacked, ("q", "A", "b", "cones"))
     # the format has no quadratic terms, solve_conic has their place
     out["P"] = None
+    return out
+
+
+def _form(value: Any) -> Any:
+    """A block as JSON has it; an infinite number is None."""
+    if value is None:
+        return None
+    if isinstance(value, np.ndarray):
+        # what is infinite is a side or a bound, so a vector
+        return value.tolist() if np.isfinite(value).all() else [v if np.isfinite(v) else None for v in value.tolist()]
+    if len(value) == 2:
+        return {"d": value[0].tolist(), "F": value[1].tolist()}
+    indptr, indices, values, shape = value
+    column = np.repeat(np.arange(shape[1]), np.diff(indptr))
+    return {"shape": list(shape), "row": indices.tolist(), "col": column.tolist(), "value": values.tolist()}
+
+
+def write_json(
+    path: str | os.PathLike[str],
+    P: Quadratic | None = None,
+    q: Vector | None = None,
+    G: Matrix | None = None,
+    h: Vector | None = None,
+    A: Matrix | None = None,
+    b: Vector | None = None,
+    lb: Vector | None = None,
+    ub: Vector | None = None,
+) -> None:
+    """Writes one problem, to the last bit, as the program `bpqp` reads it, and the crate with its feature `serde`.
+
+        bpqp.write_json("program.json", P, q, G, h)
+        problem = bpqp.read_json("program.json")
+
+    In Rust it is `let qp: Qp = serde_json::from_str(&text)?`. Dense matrices are lists of rows, sparse ones triplets, a
+    factored `P` is `{"d": .., "F": ..}`; an infinite bound is `null`.
+
+    Raises:
+        ArgumentError: a batch, a number that is not finite, a side or bound that leaves nothing, or shapes that
+            `solve_qp` would refuse.
+    """
+    found = prepare(P, q, G, h, A, b, lb, ub)
+    if found.batch is not None:
+        raise ArgumentError(f"a batch of {found.batch} problems: a file holds one")
+    for name, value in zip(NAMES, found.data, strict=True):
+        arrays = value if isinstance(value, tuple) and len(value) == 2 else (value,)
+        for array in arrays:
+            numbers = array[2] if isinstance(array, tuple) else array
+            if numbers is None:
+                continue
+            infinite = {"h": np.inf, "ub": np.inf, "lb": -np.inf}.get(name)
+            bad = ~np.isfinite(numbers) & (numbers != infinite if infinite else True)
+            if bad.any():
+                raise ArgumentError(f"{name} has the entry {numbers[bad][0]}: a file holds finite numbers there")
+    data = {name: _form(value) for name, value in zip(NAMES, found.data, strict=True) if value is not None}
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(data, file, allow_nan=False)
+        file.write("\n")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        raise ArgumentError(f"a field occurs twice among {', '.join(name for name, _ in pairs)}")
+    return out
+
+
+def _block(name: str, value: Any) -> Any:
+    if isinstance(value, dict) and "d" in value and name == "P":
+        d = np.asarray(value["d"], dtype=np.float64)
+        F = np.asarray(value["F"] if "F" in value else np.zeros((len(d), 0)), dtype=np.float64)
+        return Factored(d, F.reshape(len(d), -1) if F.size == 0 else F)
+    if isinstance(value, dict):
+        try:
+            from scipy import sparse
+        except ImportError:
+            raise UnsupportedError(f"{name} is sparse: install scipy") from None
+        at = (np.asarray(value["row"], dtype=np.int64), np.asarray(value["col"], dtype=np.int64))
+        numbers = np.asarray(value["value"], dtype=np.float64)
+        return sparse.coo_matrix((numbers, at), shape=tuple(value["shape"])).tocsc()
+    infinite = {"h": np.inf, "ub": np.inf, "lb": -np.inf}.get(name)
+    if infinite and isinstance(value, list):
+        value = [infinite if entry is None else entry for entry in value]
+    array = np.asarray(value, dtype=np.float64)
+    if array.size and np.isnan(array).any():
+        raise ValueError("null is an infinite entry of h, lb or ub only")
+    return array
+
+
+def read_json(path: str | os.PathLike[str], *, max_unpacked: int = _MAX_UNPACKED) -> ProblemFile:
+    """The problem of a JSON file as the arguments of `solve_qp`: what `write_json` and Rust (feature `serde`) write.
+
+    Args:
+        path: the file; packed with gzip if its name ends in .gz.
+        max_unpacked: megabytes that a packed file may unpack to.
+
+    Raises:
+        ArgumentError: what the file says is refused. Settings and cotangents, which the program `bpqp` also takes, are.
+        OSError: the file cannot be read.
+    """
+    name = os.fspath(path)
+    out = ProblemFile()
+    out.constant, out.maximize = 0.0, False
+    try:
+        found = json.loads(_text(path, max_unpacked), object_pairs_hook=_unique)
+        if not isinstance(found, dict) or "q" not in found:
+            raise ValueError('a problem is an object such as {"q": [..]}')
+        if unknown := [key for key in found if key not in NAMES]:
+            raise ValueError(f"{unknown[0]!r} is no argument of solve_qp: they are {', '.join(NAMES)}")
+        for key in NAMES:
+            value = found.get(key)
+            out[key] = None if value is None else _block(key, value)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ArgumentError(f"{name}: {error}") from None
     return out

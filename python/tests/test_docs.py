@@ -48,3 +48,17 @@ def test_the_api_pages_are_current() -> None:
         assert committed[name] == page, f"docs/api/{name} is not current: run python docs/api.py"
         # a heading is followed by a text
         assert not re.search(r"^#.*\n\n(\n|#|Made)", page, flags=re.MULTILINE), name
+
+
+def test_every_answer_has_the_test_that_it_names() -> None:
+    page = (ROOT / "docs" / "answers.md").read_text("utf-8")
+    rows = [line.split("|") for line in page.split("## Declined")[0].splitlines() if line.startswith("| ")][2:]
+    assert len(rows) > 20
+    for row in rows:
+        names = re.findall(r"`([^`]+)`", row[3])
+        assert names, row
+        for name in names:
+            path, _, test = name.partition("::")
+            file = ROOT / path if "/" in path else ROOT / "python" / "tests" / path
+            assert file.is_file(), name
+            assert not test or f"def {test}(" in file.read_text("utf-8"), name

@@ -159,3 +159,31 @@ def test_shortest_paths_are_learned(loss: Callable[..., torch.Tensor]) -> None:
             loss(layer, model(features[rows]), costs[rows]).backward()
             optimizer.step()
     assert regret() < 0.4 * before
+
+
+def test_known_decisions_are_not_made_again() -> None:
+    c_hat, c = normal(7, 5).requires_grad_(), normal(7, 5, seed=1)
+    layer, ridge = simplex(5), simplex(5, P=torch.eye(5, dtype=DTYPE))
+    calls: list[int] = []
+    for module in (layer, ridge):
+        module.register_forward_hook(lambda *_: calls.append(1))
+    generator = [torch.Generator().manual_seed(2) for _ in range(2)]
+    cases: list[tuple[Any, bt.QpLayer, list[dict[str, Any]]]] = [
+        (losses.regret, ridge, [{}, {}]),
+        (losses.squared_decision, ridge, [{}, {}]),
+        (losses.spo_plus, layer, [{}, {}]),
+        (losses.fenchel_young, layer, [{"sigma": 1.0, "generator": g} for g in generator]),
+    ]
+    for loss, module, (first, second) in cases:
+        best = module(q=c)
+        calls.clear()
+        plain = loss(module, c_hat, c, **first)
+        own = len(calls)
+        known = loss(module, c_hat, c, best=best, **second)
+        assert len(calls) == 2 * own - 1
+        torch.testing.assert_close(known, plain)
+        torch.testing.assert_close(torch.autograd.grad(known, c_hat), torch.autograd.grad(plain, c_hat))
+    smooth = losses.smoothed(layer, c_hat, c, mu=0.1, best=layer(q=c))
+    torch.testing.assert_close(smooth, losses.smoothed(layer, c_hat, c, mu=0.1))
+    with pytest.raises(bpqp.ArgumentError, match="best has shape"):
+        losses.spo_plus(layer, c_hat, c, best=c[0])

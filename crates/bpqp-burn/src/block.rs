@@ -1,64 +1,8 @@
-//! The blocks of a quadratic program and the tensors that may replace them.
+//! The tensors that may replace blocks of a quadratic program.
 
+use bpqp::adapter::{Array, Arrays, BLOCKS, Block};
 use burn::backend::DispatchTensor;
 use burn::tensor::{DType, Device, Tensor};
-use std::fmt;
-
-/// A block of the problem `min 1/2 x'Px + q'x, A x = b, G x <= h, lb <= x <= ub`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Block {
-    /// The Hessian, n x n.
-    P,
-    /// The linear term, n.
-    Q,
-    /// The equality matrix, m x n.
-    A,
-    /// The right-hand side of the equalities, m.
-    B,
-    /// The inequality matrix, p x n.
-    G,
-    /// The right-hand side of the inequalities, p.
-    H,
-    /// Lower bounds, n.
-    Lb,
-    /// Upper bounds, n.
-    Ub,
-    /// The diagonal of a factored Hessian `P = diag(d) + F F'`, n.
-    D,
-    /// Its factor, n x r.
-    F,
-}
-
-/// How many blocks there are.
-pub(crate) const BLOCKS: usize = 10;
-
-impl Block {
-    /// Every block, in the order in which the operation takes them.
-    pub const ALL: [Block; BLOCKS] =
-        [Block::P, Block::Q, Block::A, Block::B, Block::G, Block::H, Block::Lb, Block::Ub, Block::D, Block::F];
-
-    /// The name as the API prints it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Block::P => "P",
-            Block::Q => "q",
-            Block::A => "A",
-            Block::B => "b",
-            Block::G => "G",
-            Block::H => "h",
-            Block::Lb => "lb",
-            Block::Ub => "ub",
-            Block::D => "d",
-            Block::F => "F",
-        }
-    }
-}
-
-impl fmt::Display for Block {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// A tensor of rank 1, 2 or 3: the rank says whether it has a batch dimension.
 #[derive(Debug, Clone)]
@@ -217,6 +161,14 @@ impl Arguments {
     fn set(mut self, block: Block, tensor: AnyTensor) -> Self {
         self.tensors[block as usize] = Some(tensor);
         self
+    }
+
+    /// The numbers of all of them.
+    pub(crate) fn arrays(&self) -> Arrays {
+        self.tensors.each_ref().map(|tensor| {
+            let tensor = tensor.as_ref()?;
+            Some(Array { shape: tensor.shape(), values: tensor.to_f64(), tracked: tensor.is_tracked() })
+        })
     }
 
     pub(crate) fn get(&self, block: Block) -> Option<&AnyTensor> {

@@ -42,10 +42,9 @@
 #![deny(missing_docs)]
 
 mod block;
-mod error;
 mod layer;
 mod op;
 
-pub use block::{Arguments, Block, MatrixArgument, VectorArgument};
-pub use error::LayerError;
-pub use layer::{Multipliers, OnFailure, Output, QpLayer, Timing};
+pub use block::{Arguments, MatrixArgument, VectorArgument};
+pub use bpqp::adapter::{Block, LayerError, OnFailure, Timing};
+pub use layer::{Multipliers, Output, QpLayer};

@@ -1,13 +1,16 @@
 //! `bpqp solve | grad | check FILE`, and `bpqp check` of the program itself.
 
 use crate::conic_file;
+use crate::forms::{
+    CertificateForm, CheckForm, CheckMore, CheckRowForm, GradientForm, InfoForm, ShiftForm, SolutionForm, value,
+};
 use crate::problem_file::{self, FileError, ProblemFile};
 use crate::qps_file;
 use crate::unpack;
-use bpqp::{Certificate, Gradient, Hessian, Layer, Matrix, Solution, Wrt, check_gradient};
+use bpqp::check::BlockCheck;
+use bpqp::{Layer, Solution, Wrt, check_gradient};
 use clap::Args;
-use faer::Mat;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -122,14 +125,13 @@ pub fn grad(options: &FileOptions) -> Outcome {
     }
     let gradient = layer.vjp(&problem.cotangent, Wrt::ALL).map_err(|e| options.library(e))?.clone();
     let verdict = layer.verdict().name();
-    let Value::Object(mut fields) = gradient_json(&gradient) else { unreachable!("a gradient is an object") };
+    let mut form = GradientForm::from(&gradient);
     if options.json {
-        fields.insert("verdict".into(), json!(verdict));
-        fields.insert("status".into(), json!(layer.solution().status.name()));
-        return Ok((pretty(&Value::Object(fields)), ExitCode::SUCCESS));
+        (form.verdict, form.status) = (Some(verdict), Some(layer.solution().status.name()));
+        return Ok((pretty(&value(&form)), ExitCode::SUCCESS));
     }
     let mut text = format!("verdict    {verdict}");
-    for (name, value) in fields {
+    for (name, value) in value(&form).as_object().into_iter().flatten() {
         let _ = write!(text, "\nd{name:<9} {value}");
     }
     Ok((text, ExitCode::SUCCESS))
@@ -156,17 +158,21 @@ pub fn check(options: &CheckOptions) -> Outcome {
         check.table.iter().filter(|r| r.worst.is_nan() || r.worst > AGREEMENT).map(|r| r.block).collect();
     let code = if wrong.is_empty() { ExitCode::SUCCESS } else { failure() };
     if options.json {
-        let rows: Vec<Value> = check
-            .table
-            .iter()
-            .map(|r| {
-                json!({"block": r.block, "entries": r.entries, "checked": r.checked, "worst": r.worst, "at": r.at.to_string(),
-                       "analytic": r.analytic, "numeric": r.numeric, "kinks": r.kinks})
-            })
-            .collect();
-        let value = json!({"worst": check.worst, "ok": wrong.is_empty(), "disagreeing": wrong, "table": rows,
-                           "verdict": solution.verdict().name()});
-        return Ok((pretty(&value), code));
+        let row = |r: &BlockCheck| CheckRowForm {
+            block: r.block,
+            worst: r.worst,
+            analytic: r.analytic,
+            numeric: r.numeric,
+            more: Some(CheckMore { entries: r.entries, checked: r.checked, at: r.at.to_string(), kinks: r.kinks }),
+        };
+        let form = CheckForm {
+            worst: check.worst,
+            ok: wrong.is_empty(),
+            disagreeing: &wrong,
+            table: check.table.iter().map(row).collect(),
+            verdict: solution.verdict().name(),
+        };
+        return Ok((pretty(&value(&form)), code));
     }
     let mut text = check.to_string();
     let kinks: usize = check.table.iter().map(|r| r.kinks).sum();
@@ -181,34 +187,31 @@ pub fn check(options: &CheckOptions) -> Outcome {
 }
 
 fn solution_json(s: &Solution, objective: f64) -> Value {
-    let r = &s.residuals;
-    let mut out = json!({
-        "status": s.status.name(), "ok": s.ok(), "objective": objective,
-        "x": s.x, "y": s.y, "z": s.z, "z_box": s.z_box,
-        "verdict": s.verdict().name(),
-        "residuals": {"primal": r.primal, "dual": r.dual, "complementarity": r.complementarity, "gap": r.gap},
-        "info": {"solver": s.info.solver, "iterations": s.info.iterations, "time": s.info.time.as_secs_f64()},
-    });
-    if let Some(certificate) = &s.info.certificate {
-        out["info"]["certificate"] = certificate_json(certificate);
-    }
-    if let Some((a, g)) = s.shift() {
-        out["shift"] = json!({"A": a, "G": g});
-    }
-    out
-}
-
-fn certificate_json(certificate: &Certificate) -> Value {
-    match certificate {
-        Certificate::PrimalInfeasible(p) => json!({"y": p.y, "z": p.z, "z_box": p.z_box}),
-        Certificate::DualInfeasible(d) | Certificate::NonConvex(d) => json!({"direction": d}),
-    }
+    value(&SolutionForm {
+        status: s.status.name(),
+        ok: s.ok(),
+        objective,
+        x: &s.x,
+        y: &s.y,
+        s: None,
+        z: Some(&s.z),
+        z_box: Some(&s.z_box),
+        verdict: s.verdict().name(),
+        residuals: (&s.residuals).into(),
+        info: InfoForm {
+            solver: s.info.solver,
+            iterations: s.info.iterations,
+            time: s.info.time,
+            certificate: s.info.certificate.as_ref().map(CertificateForm::new),
+        },
+        shift: s.shift().map(|(a, g)| ShiftForm { a, g }),
+    })
 }
 
 fn solution_text(s: &Solution, objective: f64) -> String {
     let mut text = format!("status     {}\nsolver     {}, {} iterations", s.status, s.info.solver, s.info.iterations);
     if let Some(certificate) = &s.info.certificate {
-        let _ = write!(text, "\nproof      {}", certificate_json(certificate));
+        let _ = write!(text, "\nproof      {}", value(&CertificateForm::new(certificate)));
     }
     if s.ok() {
         let r = &s.residuals;
@@ -225,45 +228,4 @@ fn solution_text(s: &Solution, objective: f64) -> String {
         }
     }
     text
-}
-
-fn rows_json(m: &Mat<f64>) -> Value {
-    (0..m.nrows()).map(|i| (0..m.ncols()).map(|j| m[(i, j)]).collect::<Vec<f64>>()).map(|row| json!(row)).collect()
-}
-
-pub(crate) fn sparse_json(m: &bpqp::Csc) -> Value {
-    let (mut row, mut col, mut value) = (Vec::new(), Vec::new(), Vec::new());
-    for (i, j, v) in m.triplets() {
-        row.push(i);
-        col.push(j);
-        value.push(v);
-    }
-    json!({"shape": [m.nrows(), m.ncols()], "row": row, "col": col, "value": value})
-}
-
-/// The blocks by the names of the API; what the problem lacks is left out.
-fn gradient_json(g: &Gradient) -> Value {
-    let mut out = Map::new();
-    match &g.p {
-        None | Some(Hessian::Zero(_)) => {}
-        Some(Hessian::Dense(m)) => drop(out.insert("P".into(), rows_json(m))),
-        Some(Hessian::Sparse(m)) => drop(out.insert("P".into(), sparse_json(m))),
-        Some(Hessian::Diagonal(d)) => drop(out.insert("P".into(), json!({"d": d}))),
-        Some(Hessian::LowRank { d, f }) => drop(out.insert("P".into(), json!({"d": d, "F": rows_json(f)}))),
-        // other structures have no form of their own in files
-        Some(other) => drop(out.insert("P".into(), rows_json(&other.to_dense()))),
-    }
-    for (name, v) in [("q", &g.q), ("h", &g.h), ("b", &g.b), ("lb", &g.lb), ("ub", &g.ub)] {
-        if let Some(v) = v.as_ref().filter(|v| !v.is_empty()) {
-            out.insert(name.into(), json!(v));
-        }
-    }
-    for (name, m) in [("G", &g.g), ("A", &g.a)] {
-        match m {
-            Some(Matrix::Dense(m)) if m.nrows() > 0 => drop(out.insert(name.into(), rows_json(m))),
-            Some(Matrix::Sparse(m)) if m.nrows() > 0 => drop(out.insert(name.into(), sparse_json(m))),
-            _ => {}
-        }
-    }
-    Value::Object(out)
 }

@@ -1,12 +1,13 @@
 //! `bpqp solve | grad | check FILE.cbf`: conic programs in the Conic Benchmark Format. The loss of `grad` and `check` is the
 //! sum of the variables.
 
-use crate::commands::{AGREEMENT, FileOptions, Outcome, failure, pretty, sparse_json};
+use crate::commands::{AGREEMENT, FileOptions, Outcome, failure, pretty};
+use crate::forms::{CertificateForm, CheckForm, CheckRowForm, ConicGradientForm, InfoForm, SolutionForm, value};
 use crate::problem_file::FileError;
 use crate::unpack;
 use bpqp::cbf::{self, Cbf};
-use bpqp::{Certificate, ConicCotangent, ConicSolution, ConicWrt, Settings, check_conic_gradient};
-use serde_json::{Value, json};
+use bpqp::{ConicCheckRow, ConicCotangent, ConicSolution, ConicWrt, Settings, check_conic_gradient};
+use serde_json::json;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -46,8 +47,13 @@ pub(crate) fn grad(options: &FileOptions) -> Outcome {
     let gradient = &gradients[0];
     let mut a = problem.conic.a().clone();
     a.values_mut().copy_from_slice(gradient.a.as_deref().unwrap_or_default());
-    let value = json!({"verdict": verdict.name(), "status": solution.status.name(), "q": gradient.q,
-                       "A": sparse_json(&a), "b": gradient.b});
+    let value = value(&ConicGradientForm {
+        verdict: verdict.name(),
+        status: solution.status.name(),
+        q: gradient.q.as_deref(),
+        a: &a,
+        b: gradient.b.as_deref(),
+    });
     if options.json {
         return Ok((pretty(&value), ExitCode::SUCCESS));
     }
@@ -72,14 +78,21 @@ pub(crate) fn check(options: &FileOptions) -> Outcome {
         check.table.iter().filter(|r| r.worst.is_nan() || r.worst > AGREEMENT).map(|r| r.block).collect();
     let code = if wrong.is_empty() { ExitCode::SUCCESS } else { failure() };
     if options.json {
-        let rows: Vec<Value> = check
-            .table
-            .iter()
-            .map(|r| json!({"block": r.block, "worst": r.worst, "analytic": r.analytic, "numeric": r.numeric}))
-            .collect();
-        let value = json!({"worst": check.worst, "ok": wrong.is_empty(), "disagreeing": wrong, "table": rows,
-                           "verdict": verdict.name()});
-        return Ok((pretty(&value), code));
+        let row = |r: &ConicCheckRow| CheckRowForm {
+            block: r.block,
+            worst: r.worst,
+            analytic: r.analytic,
+            numeric: r.numeric,
+            more: None,
+        };
+        let form = CheckForm {
+            worst: check.worst,
+            ok: wrong.is_empty(),
+            disagreeing: &wrong,
+            table: check.table.iter().map(row).collect(),
+            verdict: verdict.name(),
+        };
+        return Ok((pretty(&value(&form)), code));
     }
     let mut text = format!("{check}\nverdict {verdict}");
     let _ = match wrong.is_empty() {
@@ -93,25 +106,27 @@ fn report(options: &FileOptions, problem: &Cbf, s: &ConicSolution) -> (String, E
     let code = if s.ok() { ExitCode::SUCCESS } else { failure() };
     let r = &s.residuals;
     let objective = problem.objective(s.objective);
-    let certificate = s.info.certificate.as_ref().map(|c| match c {
-        Certificate::PrimalInfeasible(p) => json!({"y": p.y}),
-        Certificate::DualInfeasible(d) | Certificate::NonConvex(d) => json!({"direction": d}),
-    });
+    let certificate = s.info.certificate.as_ref().map(CertificateForm::of_cones);
     if options.json {
-        let mut out = json!({
-            "status": s.status.name(), "ok": s.ok(), "objective": objective, "x": s.x, "s": s.s, "y": s.y,
-            "verdict": s.verdict().name(),
-            "residuals": {"primal": r.primal, "dual": r.dual, "complementarity": r.complementarity, "gap": r.gap},
-            "info": {"solver": s.info.solver, "iterations": s.info.iterations, "time": s.info.time.as_secs_f64()},
-        });
-        if let Some(certificate) = certificate {
-            out["info"]["certificate"] = certificate;
-        }
-        return (pretty(&out), code);
+        let form = SolutionForm {
+            status: s.status.name(),
+            ok: s.ok(),
+            objective,
+            x: &s.x,
+            y: &s.y,
+            s: Some(&s.s),
+            z: None,
+            z_box: None,
+            verdict: s.verdict().name(),
+            residuals: (&s.residuals).into(),
+            info: InfoForm { solver: s.info.solver, iterations: s.info.iterations, time: s.info.time, certificate },
+            shift: None,
+        };
+        return (pretty(&value(&form)), code);
     }
     let mut text = format!("status     {}\nsolver     {}, {} iterations", s.status, s.info.solver, s.info.iterations);
     if let Some(certificate) = certificate {
-        let _ = write!(text, "\nproof      {certificate}");
+        let _ = write!(text, "\nproof      {}", value(&certificate));
     }
     if s.ok() {
         let _ = write!(text, "\nobjective  {objective}");

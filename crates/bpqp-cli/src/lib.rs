@@ -5,6 +5,8 @@ pub mod bench;
 pub mod commands;
 pub mod conic_file;
 pub mod dispatch;
+mod forms;
+pub mod logging;
 pub mod portfolio;
 pub mod problem_file;
 pub mod qps_file;

@@ -1,5 +1,6 @@
 //! The `bpqp` program.
 
+use bpqp_cli::logging::{self, Level};
 use bpqp_cli::{bench, commands, dispatch, portfolio, say, schedule, schema};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -12,6 +13,9 @@ use std::process::ExitCode;
 struct Program {
     #[command(subcommand)]
     command: Command,
+    /// Tell on standard error what the library does
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log: Option<Level>,
 }
 
 #[derive(Subcommand)]
@@ -76,7 +80,11 @@ fn manual() -> Outcome {
 const MISUSE: u8 = 2;
 
 fn main() -> ExitCode {
-    let result: Outcome = match Program::parse().command {
+    let program = Program::parse();
+    if let Some(level) = program.log {
+        logging::listen(level);
+    }
+    let result: Outcome = match program.command {
         Command::Portfolio(options) => match portfolio::run(&options) {
             Ok(text) => Ok((text, ExitCode::SUCCESS)),
             Err(error) => Err(error),

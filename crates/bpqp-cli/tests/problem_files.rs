@@ -194,3 +194,15 @@ fn misuse_exits_with_2_and_names_file_field_index_and_value() {
     let (code, ..) = run(&["solve"], "");
     assert_eq!(code, 2);
 }
+
+#[test]
+fn what_the_library_does_is_told_where_it_is_asked_for() {
+    let problem = r#"{"P": [[1, 0], [0, 1]], "q": [-0.5, -2], "lb": [0, 0], "ub": [1, 1], "solver": "interior_point"}"#;
+    let (_, silent, said) = run(&["solve", "-"], problem);
+    assert_eq!(said, "");
+    let (code, out, said) = run(&["solve", "-", "--log", "debug"], problem);
+    assert_eq!((code, out.lines().count()), (0, silent.lines().count()));
+    assert!(said.starts_with("debug bpqp::layer: solved by interior_point in ") && said.lines().count() == 1, "{said}");
+    let (_, _, said) = run(&["--log", "trace", "solve", "-"], problem);
+    assert!(said.lines().filter(|line| line.starts_with("trace bpqp::forward::")).count() > 2, "{said}");
+}

@@ -11,6 +11,7 @@ mod engine;
 mod errors;
 mod files;
 mod gather;
+mod logging;
 mod pieces;
 mod prepared;
 mod smooth;
@@ -101,6 +102,7 @@ impl PyEngine {
     /// Solves the problems of `data = (P, q, G, h, A, b, lb, ub)`; `warm` starts them at `(x, y, z, z_box)`.
     #[pyo3(signature = (data, warm = None))]
     fn solve(&self, py: Python<'_>, data: &Bound<'_, PyTuple>, warm: Option<&Bound<'_, PyTuple>>) -> PyResult<Solved> {
+        logging::listen(py)?;
         let args = Args::new(data)?;
         let data = args.data()?;
         let mut start = Vec::new();
@@ -115,6 +117,7 @@ impl PyEngine {
 
     /// Solutions from elsewhere, ready to be differentiated; missing multipliers are recovered.
     fn given(&self, py: Python<'_>, data: &Bound<'_, PyTuple>, given: &Bound<'_, PyTuple>) -> PyResult<Solved> {
+        logging::listen(py)?;
         let args = Args::new(data)?;
         let data = args.data()?;
         let mut solutions = self.0.given(py, &data, points(given.iter())?)?;
@@ -135,6 +138,7 @@ impl PyEngine {
 /// The extension module.
 #[pymodule]
 fn _bpqp(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    logging::install(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("SOLVERS", Solver::ALL.map(Solver::name).to_vec())?;
     module.add("SOLVED_ALL_THE_SAME", solutions::SOLVED_ALL_THE_SAME)?;

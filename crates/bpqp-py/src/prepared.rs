@@ -169,6 +169,8 @@ impl Prepared {
         outputs: [Py<PyArray1<f64>>; 4],
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
+        // a solver of microseconds looks only here
+        crate::logging::listen(data.py())?;
         let args = Args::new(data)?;
         let data = args.data()?;
         let Some(problems) = data.problems(None, false, None)? else { return Err(misuse("the batch is empty")) };

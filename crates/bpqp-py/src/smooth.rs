@@ -302,6 +302,7 @@ pub fn solve_smooth<'py>(
     options: Option<&Bound<'py, PyDict>>,
     given: bool,
 ) -> PyResult<Local> {
+    crate::logging::listen(calls.py())?;
     let settings = settings(options)?;
     let x0 = x0.to_vec()?;
     let start = match multipliers {

@@ -110,6 +110,7 @@ impl<'a> Derivatives<'a> {
             Ask::SecondJvp(t, along) => differentiator.second_jvp(at, t, along, tangent)?,
         };
         self.work.verdict = lower(self.solution.verdict(), accuracy);
+        tell(self.work.verdict);
         Ok(())
     }
 
@@ -128,6 +129,15 @@ impl<'a> Derivatives<'a> {
     /// How far the last derivative may be trusted.
     pub fn verdict(&self) -> Verdict {
         self.work.verdict
+    }
+}
+
+/// A record of each derivative that promises less than exactness.
+fn tell(verdict: Verdict) {
+    match verdict {
+        Verdict::Exact => {}
+        Verdict::Regularized | Verdict::Untrusted => log::warn!("a derivative is {verdict}"),
+        weaker => log::debug!("a derivative is {weaker}"),
     }
 }
 
@@ -168,6 +178,7 @@ fn derive_closest(
         }
     };
     out.verdict = nearest.verdict(at.verdict(), matrices);
+    tell(out.verdict);
     Ok(())
 }
 

@@ -155,7 +155,28 @@ impl Layer {
             self.find_closest(start)?;
         }
         self.solution.info.time = start.elapsed();
+        self.tell();
         Ok(&self.solution)
+    }
+
+    /// One record for each solve; nothing is computed for it that nobody hears.
+    fn tell(&self) {
+        let Solution { qp, status, info, residuals: r, .. } = &self.solution;
+        let (solver, iterations) = (info.solver, info.iterations);
+        if status.ok() {
+            let how = if info.polished { "verified" } else { "not verified" };
+            log::debug!(
+                "{status} by {solver} in {iterations} iterations, {how}: primal {:.1e}, dual {:.1e}, gap {:.1e}; {} variables, {} rows",
+                r.primal,
+                r.dual,
+                r.gap,
+                qp.n(),
+                qp.n_equality() + qp.n_inequality() + qp.n_cone()
+            );
+        } else {
+            let proof = if info.certificate.is_some() { ", with a certificate" } else { "" };
+            log::debug!("no solution: {status} by {solver} in {iterations} iterations{proof}");
+        }
     }
 
     /// Solves the closest feasible program, its two levels one after the other. Where one of them is not solved there is no
@@ -359,6 +380,11 @@ impl Layer {
                 break;
             }
             if k + 1 < self.chain.len() {
+                let (status, next) = (self.solution.status, self.chain[k + 1].0.name());
+                log::debug!(
+                    "{name} ends with {status} after {} iterations: on to {next}",
+                    self.solution.info.iterations
+                );
                 best = Some(self.solution.clone());
             }
         }
@@ -415,6 +441,7 @@ impl Layer {
         self.trial.clone_from(warm);
         self.polish_trial(WARM_ROUNDS)?;
         if !self.solution.info.polished {
+            log::debug!("the warm start leads nowhere: solved from the beginning");
             return Ok(false);
         }
         self.solution.info.solver = Solver::ActiveSet.name();

@@ -44,6 +44,7 @@
 #![deny(missing_docs)]
 
 mod active;
+pub mod adapter;
 mod backward;
 mod batch;
 pub mod cbf;

@@ -25,7 +25,7 @@ struct Triplets {
 #[serde(deny_unknown_fields)]
 struct Factored {
     d: Vec<f64>,
-    #[serde(rename = "F", default)]
+    #[serde(rename = "F", default, skip_serializing_if = "Vec::is_empty")]
     f: Rows,
 }
 
@@ -169,6 +169,26 @@ fn sides(values: &[f64]) -> Option<Sides> {
 
 fn infinite(sides: Option<Sides>, infinity: f64) -> Vec<f64> {
     sides.into_iter().flatten().map(|v| v.unwrap_or(infinity)).collect()
+}
+
+impl Serialize for Csc {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Triplets::from(self).serialize(serializer)
+    }
+}
+
+/// `null` without rows.
+impl Serialize for Matrix {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        MatrixForm::new(self).serialize(serializer)
+    }
+}
+
+/// `null` for zero.
+impl Serialize for Hessian {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        HessianForm::new(self).serialize(serializer)
+    }
 }
 
 impl Serialize for Qp {

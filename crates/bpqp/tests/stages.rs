@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From what everything rests on to what users hold. `active` comes before `forward` because a solver may be an iteration
 /// on active sets.
-const ORDER: [&str; 29] = [
+const ORDER: [&str; 30] = [
     "status",
     "error",
     "interrupt",
@@ -31,6 +31,7 @@ const ORDER: [&str; 29] = [
     "one_sided",
     "smooth",
     "batch",
+    "adapter",
     "given",
     "conic",
     "cbf",

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
 import numpy as np
 import torch
 
-from .. import _bpqp, _core
+from .. import _bpqp, _core, _files
 from .._arguments import is_sparse
 from .._core import Factored
 from .._errors import ArgumentError, DtypeError
 from .._types import OnFailure, Settings, Unpack
 from ._memory import Memory
 from ._solve import MATRICES, collect, compiled, run, run_sparse
-from ._sparse import kept, sparse
+from ._sparse import as_scipy, kept, sparse
 from ._types import Quadratic, TensorLike
 
 NAMES = _core.NAMES
@@ -100,6 +101,30 @@ class QpLayer(torch.nn.Module):
     def forget(self) -> None:
         """Forgets the warm starts."""
         self._memory.clear()
+
+    def write_json(self, path: str | os.PathLike[str], **data: Any) -> None:
+        """Writes the program of this layer as `bpqp.write_json` does, to be solved without Python.
+
+        `data` are those that a call would give, unbatched; `q` is zero where it is missing, and whoever reads the file
+        replaces it (in Rust `qp.with_q(..)`). Learned data are written as they are now.
+
+        Raises:
+            ArgumentError: data given twice, or what `bpqp.write_json` refuses.
+        """
+        values: dict[str, Any] = {}
+        for name in self.fixed:
+            tensor = getattr(self, f"data_{name}").detach().cpu()
+            values[name] = as_scipy(tensor) if sparse(tensor) else tensor.numpy()
+        if self.factored:
+            values["P"] = Factored(values.pop("d"), values.pop("F"))
+        for name, value in data.items():
+            if name not in NAMES or name in values:
+                raise ArgumentError(f"{name} is no argument that this layer lacks: it has {', '.join(values)}")
+            values[name] = value.numpy(force=True) if isinstance(value, torch.Tensor) else value
+        if "q" not in values:
+            of_all = [values["P"].d if self.factored else v for name, v in values.items() if name not in ("h", "b")]
+            values["q"] = np.zeros(max((np.shape(v)[-1] for v in of_all if np.ndim(v)), default=0))
+        _files.write_json(path, **values)
 
     def _engine(self, dtype: torch.dtype) -> Any:
         with self._lock:

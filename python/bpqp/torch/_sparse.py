@@ -62,3 +62,11 @@ def kept(value: Any) -> torch.Tensor:
     own = value.tocoo()
     index = torch.from_numpy(np.stack([own.row, own.col]).astype(np.int64))
     return torch.sparse_coo_tensor(index, torch.as_tensor(own.data), own.shape, check_invariants=True).coalesce()
+
+
+def as_scipy(value: torch.Tensor) -> Any:
+    """A sparse tensor as a matrix of scipy.sparse."""
+    from scipy import sparse as matrices
+
+    whole = value.detach().coalesce() if value.layout == torch.sparse_coo else value.detach()
+    return matrices.coo_matrix((whole.values().numpy(force=True), _places(value)), shape=tuple(value.shape)).tocsc()

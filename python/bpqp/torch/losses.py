@@ -16,7 +16,8 @@ layer, the predicted and the true costs, shapes (n,) or (batch, n), and gives a 
 
 `layer` is a `QpLayer` that gets the costs as `q`, or a callable that takes costs and gives decisions (a tensor, or a
 tuple with one, as of a `CvxpyLayer`). Other data of a `QpLayer` are keywords of the loss. The objective is `c'x` and
-the quadratic term of a `QpLayer`; `objective=f` says it otherwise, `f(x, c)` with a number for each pair.
+the quadratic term of a `QpLayer`; `objective=f` says it otherwise, `f(x, c)` with a number for each pair. Decisions by
+the true costs that are known (they are the same in every epoch) are given as `best=`, which saves one evaluation.
 """
 
 from __future__ import annotations
@@ -66,6 +67,16 @@ def _fixed(layer: Layer, c: torch.Tensor, data: dict[str, Any]) -> torch.Tensor:
         return _decide(layer, c.detach(), data)
 
 
+def _best(layer: Layer, c_true: torch.Tensor, best: torch.Tensor | None, data: dict[str, Any]) -> torch.Tensor:
+    """The decision by the true costs."""
+    if best is None:
+        return _fixed(layer, c_true, data)
+    if not isinstance(best, torch.Tensor) or best.shape != c_true.shape:
+        shape = tuple(best.shape) if isinstance(best, torch.Tensor) else type(best).__name__
+        raise ArgumentError(f"best has shape {shape}, c_true {tuple(c_true.shape)}: they must agree")
+    return best.detach()
+
+
 def _objective(layer: Layer, objective: Objective | None, data: dict[str, Any]) -> Objective:
     if objective is not None:
         return objective
@@ -107,6 +118,7 @@ def regret(
     *,
     objective: Objective | None = None,
     reduction: Reduction = "mean",
+    best: torch.Tensor | None = None,
     **data: Any,
 ) -> torch.Tensor:
     """What deciding by `c_hat` costs beyond the best decision: `f(x(c_hat), c_true) - f(x(c_true), c_true) >= 0`.
@@ -120,7 +132,7 @@ def regret(
     """
     c_hat, c_true = _costs(c_hat, c_true)
     f = _objective(layer, objective, data)
-    best = _fixed(layer, c_true, data)
+    best = _best(layer, c_true, best, data)
     return _reduce(f(_decide(layer, c_hat, data), c_true) - f(best, c_true), reduction)
 
 
@@ -131,6 +143,7 @@ def spo_plus(
     *,
     objective: Objective | None = None,
     reduction: Reduction = "mean",
+    best: torch.Tensor | None = None,
     **data: Any,
 ) -> torch.Tensor:
     """The convex upper bound of the regret by Elmachtoub and Grigas (2022), with `d = 2 c_hat - c_true`:
@@ -146,7 +159,7 @@ def spo_plus(
     c_hat, c_true = _costs(c_hat, c_true)
     f = _objective(layer, objective, data)
     d = 2 * c_hat - c_true
-    best, own = _fixed(layer, c_true, data), _fixed(layer, d, data)
+    best, own = _best(layer, c_true, best, data), _fixed(layer, d, data)
     return _reduce(f(best, d) - f(own, d), reduction)
 
 
@@ -158,6 +171,7 @@ def smoothed(
     mu: float,
     objective: Objective | None = None,
     reduction: Reduction = "mean",
+    best: torch.Tensor | None = None,
     **data: Any,
 ) -> torch.Tensor:
     """The regret, with the gradient of the barrier problem with parameter `mu` in place of that of the decision.
@@ -184,7 +198,13 @@ def smoothed(
     # the same tensors, wherever the layer has moved to
     twin._buffers, twin._parameters = layer._buffers, layer._parameters
     return regret(
-        twin, c_hat, c_true, objective=objective or _objective(layer, None, data), reduction=reduction, **data
+        twin,
+        c_hat,
+        c_true,
+        objective=objective or _objective(layer, None, data),
+        reduction=reduction,
+        best=best,
+        **data,
     )
 
 
@@ -198,6 +218,7 @@ def fenchel_young(
     generator: torch.Generator | None = None,
     objective: Objective | None = None,
     reduction: Reduction = "mean",
+    best: torch.Tensor | None = None,
     **data: Any,
 ) -> torch.Tensor:
     """The perturbed Fenchel-Young loss of Berthet et al. (2020), of the true decision under normal noise `Z` on the
@@ -224,7 +245,7 @@ def fenchel_young(
         raise ArgumentError(f"sigma = {sigma!r}: pass a positive number")
     c_hat, c_true = _costs(c_hat, c_true)
     f = _objective(layer, objective, data)
-    best = _fixed(layer, c_true, data)
+    best = _best(layer, c_true, best, data)
     shape = (samples // 2, *c_hat.shape)
     # drawn where the generator is
     device = c_hat.device if generator is None else generator.device
@@ -251,6 +272,7 @@ def squared_decision(
     c_true: torch.Tensor,
     *,
     reduction: Reduction = "mean",
+    best: torch.Tensor | None = None,
     **data: Any,
 ) -> torch.Tensor:
     """The squared distance of the decisions: `|x(c_hat) - x(c_true)|^2`, for quadratic programs (see `regret`).
@@ -259,5 +281,5 @@ def squared_decision(
         ArgumentError, DtypeError, SolveError: as `regret`.
     """
     c_hat, c_true = _costs(c_hat, c_true)
-    best = _fixed(layer, c_true, data)
+    best = _best(layer, c_true, best, data)
     return _reduce((_decide(layer, c_hat, data) - best).square().sum(-1), reduction)

@@ -71,6 +71,7 @@ impl ConicEngine {
         size: usize,
         warm: Option<&Bound<'_, PyTuple>>,
     ) -> PyResult<ConicSolved> {
+        crate::logging::listen(py)?;
         let data = Borrowed::new(data)?;
         let values = data.values(&self.structure, size)?;
         let rows = warm.map(|warm| Rows::new(warm, &self.structure, size)).transpose()?;
@@ -110,6 +111,7 @@ impl ConicEngine {
         iterations: Vec<usize>,
         seconds: Vec<f64>,
     ) -> PyResult<ConicSolved> {
+        crate::logging::listen(py)?;
         let size = status.len();
         let data = Borrowed::new(data)?;
         let values = data.values(&self.structure, size)?;

@@ -106,6 +106,7 @@ impl Polisher {
             };
             let (first, mut residuals, mut objective) = self.correct(qp, kkt, false);
             accuracy = first;
+            log::trace!("round {round}: primal {:.1e}, dual {:.1e}", residuals.primal, residuals.dual);
             if !objective.is_finite() {
                 return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
             }

@@ -383,6 +383,7 @@ impl ForwardHandle for Handle {
                 return end(Status::NumericalFailure, k, None);
             }
             let (r, _) = residuals(&self.qp, out, &mut self.work);
+            log::trace!("{k}: primal {:.1e}, dual {:.1e}, gap {:.1e}, rho {:.1e}", r.primal, r.dual, r.gap, self.rho);
             if r.within(self.settings.eps_abs, self.settings.eps_rel, 1.0) {
                 return end(Status::Solved, k, None);
             }

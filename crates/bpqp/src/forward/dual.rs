@@ -238,6 +238,7 @@ impl DualHandle {
             if !mu.is_finite() {
                 return Status::NumericalFailure;
             }
+            log::trace!("{}: dual residual {:.1e}, mu {mu:.1e}", self.iterations, norm_inf(&self.r));
             let size = norm_inf(&self.s).max(self.scale);
             if norm_inf(&self.r) <= self.target * size && mu * n <= self.target * value {
                 return Status::Solved;

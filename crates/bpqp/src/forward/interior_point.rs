@@ -326,6 +326,12 @@ impl General {
             it.residuals(qp);
             let mu = it.mu();
             let iterations = self.iterations;
+            // residuals of the scaled problem, computed only where somebody listens
+            log::trace!(
+                "{iterations}: primal {:.1e}, dual {:.1e}, mu {mu:.1e}",
+                it.primal_residual(),
+                norm_inf(&it.rd)
+            );
             let outcome = |status, certificate| Outcome { status, iterations, certificate };
             let (optimal, exact) = reached(qp, it, &self.scaling, mu, eps_rel, eps_abs);
             if optimal {

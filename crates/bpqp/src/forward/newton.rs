@@ -265,6 +265,12 @@ impl PrimalDual {
         norm_inf(&self.w) / norm_inf(&self.x).max(f64::MIN_POSITIVE)
     }
 
+    /// How far the pairs are from the central path at `mu`, each relative to itself: its product, and the definition of its slack.
+    pub fn off_path(&self, mu: f64) -> f64 {
+        let pairs = self.families().into_iter().flat_map(|f| f.s.iter().zip(&f.z).zip(&f.r));
+        pairs.fold(0.0, |m: f64, ((s, z), r)| m.max((s * z / mu - 1.0).abs()).max(r.abs() / s))
+    }
+
     /// Writes the iterate as a point.
     pub fn write(&self, qp: &Qp, out: &mut Point) {
         out.x.clone_from(&self.x);

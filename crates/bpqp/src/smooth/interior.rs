@@ -517,6 +517,13 @@ impl<'a> Interior<'a> {
             if !self.expand()? {
                 return Ok(self.ended(false));
             }
+            log::trace!(
+                "{}: objective {:e}, error {:.1e}, mu {:.1e}",
+                self.steps,
+                self.values.objective,
+                self.error(0.0),
+                self.mu
+            );
             if self.error(0.0) <= self.goal.tolerance {
                 return Ok(self.ended(true));
             }

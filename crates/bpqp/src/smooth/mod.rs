@@ -104,7 +104,9 @@ pub fn solve(
     multipliers: Option<(&[f64], &[f64])>,
     settings: &Settings,
 ) -> Result<LocalSolution, Error> {
-    sqp::solve(program, x0, multipliers, settings)
+    let found = sqp::solve(program, x0, multipliers, settings)?;
+    log::debug!("smooth program of {} variables: {}", x0.len(), found.status);
+    Ok(found)
 }
 
 /// A local solution that someone else found: Newton steps on its active set to full digits, the verdict, and derivatives.

@@ -421,6 +421,12 @@ impl Sqp<'_> {
             let left = self.left();
             let step = d.iter().zip(&self.x).fold(0.0_f64, |m, (d, x)| m.max(d.abs() / x.abs().max(1.0)));
             self.step = step;
+            log::trace!(
+                "{}: objective {:e}, left {:.1e}, step {step:.1e}",
+                self.steps,
+                self.values.objective,
+                left.worst()
+            );
             let done = missed == 0.0 && left.worst() <= tolerance && step <= tolerance.max(1e-6).sqrt();
             if done {
                 // full steps while they improve; the set must have settled too

@@ -1,7 +1,7 @@
 //! The explicit modes: gradients at an unconverged iterate, and of the barrier solution.
 
 use super::{FORWARD, attempt, report, solved, undefined};
-use bpqp::{Backward, Error, Matrix, Point, Qp, Settings, Side, Solution, Solver, Verdict, Wrt};
+use bpqp::{Backward, Cotangent, Error, Matrix, Point, Qp, Settings, Side, Solution, Solver, Verdict, Wrt};
 use bpqp_testkit::differences::{
     against_differences, distance, gradient_error, pair_data, pair_outputs, random_cotangent, random_tangent,
     reference_outputs,
@@ -198,4 +198,37 @@ fn smoothing_with_the_first_order_backward_solver_is_refused_by_name() {
     let cotangent = bpqp::Cotangent::x(&[1.0; 8]);
     let outcome = instance.qp.solve(&settings).and_then(|solution| solution.vjp(&cotangent, Wrt::Q));
     assert!(matches!(outcome, Err(Error::Unsupported { .. } | Error::Setting { .. })), "{outcome:?}");
+}
+
+/// Transport between histograms with bins of almost no mass: x(mu) is as far from the solution as there is room, and Newton's
+/// method from the solution gets stuck. Along the central path it does not. With costs that are all 0 the barrier solution is
+/// in closed form: every row of `1'x = mass` is spread evenly, and `mu dx / x^2 + dy = -dc`.
+#[test]
+fn smoothing_where_the_constraints_leave_little_room() {
+    let n = 6;
+    for mass in [1.0, 1e-3, 1e-6, 1e-9, 1e-12] {
+        for mu in [1e-6, 1e-3, 0.1, 1.0] {
+            let masses = [1.0, mass, mass];
+            let rows = Matrix::from_rows(3, 3 * n, &{
+                let mut a = vec![0.0; 9 * n];
+                (0..3).for_each(|i| a[i * 3 * n + i * n..][..n].fill(1.0));
+                a
+            });
+            let qp = Qp::linear(vec![0.0; 3 * n])
+                .and_then(|qp| qp.equality(rows?, masses.to_vec()))
+                .and_then(|qp| qp.bounds(vec![0.0; 3 * n], vec![]))
+                .expect("valid");
+            let solution = qp.solve(&Settings { smoothing: Some(mu), ..Settings::default() }).expect("valid");
+            let cotangent: Vec<f64> = (0..3 * n).map(|k| f64::from(k as u32 % 5) - 1.0).collect();
+            let gradient =
+                solution.vjp(&Cotangent::x(&cotangent), Wrt::Q).unwrap_or_else(|e| panic!("{mass} {mu}: {e}"));
+            for (k, g) in gradient.q.expect("asked for").iter().enumerate() {
+                let (row, x) = (k / n, masses[k / n] / n as f64);
+                let mean = cotangent[row * n..(row + 1) * n].iter().sum::<f64>() / n as f64;
+                let expected = -x * x / mu * (cotangent[k] - mean);
+                let error = (g - expected).abs();
+                assert!(error <= 1e-8 * x * x / mu, "mass {mass}, mu {mu}, {k}: {g:e}, not {expected:e}");
+            }
+        }
+    }
 }

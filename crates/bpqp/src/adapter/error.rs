@@ -1,7 +1,7 @@
 //! What a layer refuses, and which instances failed.
 
-use crate::Block;
-use bpqp::Status;
+use super::Block;
+use crate::{Error, Status};
 
 /// Why a forward pass gave no tensor.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -60,7 +60,7 @@ pub enum LayerError {
         /// Which instance of the layer.
         index: usize,
         /// What was wrong.
-        source: bpqp::Error,
+        source: Error,
     },
     /// Some instances have no solution.
     #[error("{} of {batch} instances have no solution: {}; choose OnFailure::Nan or OnFailure::ZeroGradient to go on without them", failed.len(), list(failed))]
