@@ -15,6 +15,10 @@ use crate::matrix::{dot, nan_max};
 /// Part of the way to the boundary.
 const TO_BOUNDARY: f64 = 0.99;
 
+/// What complementarity may be off by relative to its scaled variables, and at least.
+const CENTRALITY: f64 = 1e-4;
+const EXACT: f64 = 1e-12;
+
 /// A point of the embedding.
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
@@ -76,12 +80,13 @@ pub(super) struct Iterate {
     products: (f64, f64, f64),
     r_tau: f64,
     pub mu: f64,
+    /// What complementarity may be off by, in scaled units.
+    accuracy: f64,
     /// The solution for the constant right-hand side.
     cx: Vec<f64>,
     cy: Vec<f64>,
     cz: Vec<f64>,
     ds: Vec<f64>,
-    work: Vec<f64>,
 }
 
 impl Iterate {
@@ -101,11 +106,11 @@ impl Iterate {
             products: (0.0, 0.0, 0.0),
             r_tau: 0.0,
             mu: 0.0,
+            accuracy: EXACT,
             cx: v(n),
             cy: v(m),
             cz: v(p),
             ds: v(p),
-            work: v(n),
         }
     }
 
@@ -115,12 +120,13 @@ impl Iterate {
         if !system.factor(program, scaling) {
             return false;
         }
+        self.accuracy = EXACT;
         let State { x, y, z, s, tau, kappa } = &mut self.at;
         let linear = program.p.is_zero();
         x.iter_mut().zip(&program.q).for_each(|(x, q)| *x = if linear { 0.0 } else { -q });
         y.copy_from_slice(&program.b);
         z.copy_from_slice(&program.h);
-        if !system.solve(program, scaling, [x, y, z]) {
+        if !system.solve(program, scaling, self.accuracy, [x, y, z]) {
             return false;
         }
         s.iter_mut().zip(&*z).for_each(|(s, z)| *s = -z);
@@ -128,7 +134,7 @@ impl Iterate {
             self.cx.iter_mut().zip(&program.q).for_each(|(x, q)| *x = -q);
             y.fill(0.0);
             z.fill(0.0);
-            if !system.solve(program, scaling, [&mut self.cx, y, z]) {
+            if !system.solve(program, scaling, self.accuracy, [&mut self.cx, y, z]) {
                 return false;
             }
         }
@@ -223,7 +229,7 @@ impl Iterate {
         x.iter_mut().zip(&self.rx).for_each(|(x, r)| *x = -part * r);
         y.iter_mut().zip(&self.ry).for_each(|(y, r)| *y = -part * r);
         z.iter_mut().zip(self.rz.iter().zip(&self.ds)).for_each(|(z, (r, ds))| *z = ds - part * r);
-        if !system.solve(program, scaling, [x, y, z]) {
+        if !system.solve(program, scaling, self.accuracy, [x, y, z]) {
             return false;
         }
         // (q + 2 P x/tau)'v, without P where it is zero
@@ -243,8 +249,9 @@ impl Iterate {
         x.iter_mut().zip(&self.cx).for_each(|(x, c)| *x += by * c);
         y.iter_mut().zip(&self.cy).for_each(|(y, c)| *y += by * c);
         z.iter_mut().zip(&self.cz).for_each(|(z, c)| *z += by * c);
-        scaling.mul(z, s);
-        s.iter_mut().zip(&self.ds).for_each(|(s, ds)| *s = -ds - *s);
+        // from the rows rather than as `-ds - H z`, whose rounding grows with H and would stay in the residuals
+        s.iter_mut().zip(self.rz.iter().zip(&program.h)).for_each(|(s, (r, h))| *s = by * h - part * r);
+        program.r_mul_add(-1.0, x, s);
         *d_kappa = -(of_tau + kappa * by) / tau;
         true
     }
@@ -268,10 +275,11 @@ impl Iterate {
         if !scaling.update(&self.at.s, &self.at.z) || !system.factor(program, scaling) {
             return None;
         }
+        self.accuracy = (CENTRALITY * self.mu.sqrt()).max(EXACT);
         self.cx.iter_mut().zip(&program.q).for_each(|(c, q)| *c = -q);
         self.cy.copy_from_slice(&program.b);
         self.cz.copy_from_slice(&program.h);
-        if !system.solve(program, scaling, [&mut self.cx, &mut self.cy, &mut self.cz]) {
+        if !system.solve(program, scaling, self.accuracy, [&mut self.cx, &mut self.cy, &mut self.cz]) {
             return None;
         }
         let (tau, kappa) = (self.at.tau, self.at.kappa);

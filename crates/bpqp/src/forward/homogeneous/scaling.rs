@@ -129,8 +129,23 @@ impl Scaling {
             let rows = block.rows.clone();
             let v = &mut v[rows.clone()];
             match &mut block.kind {
-                Kind::SecondOrder(own) => own.divide(&self.w[rows], v),
+                Kind::SecondOrder(own) => own.divide(&self.w[rows.clone()], v, &mut self.left[rows]),
                 Kind::Semidefinite(own) => own.divide(v),
+            }
+        }
+    }
+
+    /// `v = W^-1 v`.
+    pub fn unscale(&mut self, v: &mut [f64]) {
+        for i in 0..self.linear {
+            v[i] /= self.w[i].sqrt();
+        }
+        for block in &mut self.blocks {
+            let rows = block.rows.clone();
+            let v = &mut v[rows.clone()];
+            match &mut block.kind {
+                Kind::SecondOrder(own) => own.unscale(&self.w[rows.clone()], v, &mut self.left[rows]),
+                Kind::Semidefinite(own) => own.unscale(v),
             }
         }
     }

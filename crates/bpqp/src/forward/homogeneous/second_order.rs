@@ -35,6 +35,9 @@ pub(super) fn step(v: &[f64], d: &[f64]) -> f64 {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SecondOrder {
     pub eta: f64,
+    /// `|w1|`, and the larger eigenvalue `w0 + |w1|` of `W/eta`; the smaller one is its reciprocal.
+    length: f64,
+    rho: f64,
     pub d: f64,
     pub u: [f64; 2],
     pub v: f64,
@@ -73,36 +76,47 @@ impl SecondOrder {
     }
 
     fn split(&mut self, w: &[f64]) {
-        let square = w[0] * w[0] + dot(&w[1..], &w[1..]);
+        self.length = norm(&w[1..]);
+        self.rho = w[0] + self.length;
+        let square = w[0] * w[0] + self.length * self.length;
         self.d = 0.5 / square;
         let u0 = (square - self.d).sqrt();
         self.u = [u0, 2.0 * w[0] / u0];
         self.v = (2.0 * (2.0 + 1.0 / square) / (2.0 * square - 1.0 / square)).sqrt();
     }
 
+    /// `out = size (E + by e e' + 1/by f f') x` with the unit vectors `e, f = (1, +-w1/|w1|)/sqrt 2` and the projection E off
+    /// both: each eigenvalue to its own last digits.
+    fn apply(&self, (size, by): (f64, f64), w: &[f64], x: &[f64], out: &mut [f64]) {
+        let over = if self.length > 0.0 { 1.0 / self.length } else { 0.0 };
+        let along = over * dot(&w[1..], &x[1..]);
+        let (e, f) = (0.5 * by * (x[0] + along), 0.5 / by * (x[0] - along));
+        let of_w = over * (e - f - along);
+        out.iter_mut().zip(w.iter().zip(x)).for_each(|(o, (w, x))| *o = size * (x + of_w * w));
+        out[0] = size * (e + f);
+    }
+
+    /// `out = H z`.
     pub fn mul(&self, w: &[f64], z: &[f64], out: &mut [f64]) {
-        let (square, along) = (self.eta * self.eta, 2.0 * dot(w, z));
-        out.iter_mut().zip(w.iter().zip(z)).for_each(|(o, (w, z))| *o = square * (along * w + z));
-        out[0] = square * (along * w[0] - z[0]);
+        self.apply((self.eta * self.eta, self.rho * self.rho), w, z, out);
     }
 
-    pub fn divide(&self, w: &[f64], v: &mut [f64]) {
-        let over = 1.0 / (self.eta * self.eta);
-        let along = 2.0 * (w[0] * v[0] - dot(&w[1..], &v[1..]));
-        let first = over * (along * w[0] - v[0]);
-        v.iter_mut().zip(w).for_each(|(v, w)| *v = over * (*v - along * w));
-        v[0] = first;
+    /// `v = H^-1 v`, by way of `work`.
+    pub fn divide(&self, w: &[f64], v: &mut [f64], work: &mut [f64]) {
+        work.copy_from_slice(v);
+        self.apply((1.0 / (self.eta * self.eta), 1.0 / (self.rho * self.rho)), w, work, v);
     }
 
-    /// `out = eta^sign (w, .., signed) x`: `W x` for a sign of 1, `W^-1 x` for -1.
+    /// `v = W^-1 v`, by way of `work`.
+    pub fn unscale(&self, w: &[f64], v: &mut [f64], work: &mut [f64]) {
+        work.copy_from_slice(v);
+        self.root(-1.0, w, work, v);
+    }
+
+    /// `out = W x` for a sign of 1, `W^-1 x` for -1.
     fn root(&self, sign: f64, w: &[f64], x: &[f64], out: &mut [f64]) {
-        let size = if sign > 0.0 { self.eta } else { 1.0 / self.eta };
-        let along = dot(&w[1..], &x[1..]);
-        let by = sign * x[0] + along / (1.0 + w[0]);
-        for i in 1..x.len() {
-            out[i] = size * (x[i] + by * w[i]);
-        }
-        out[0] = size * (w[0] * x[0] + sign * along);
+        let factors = if sign > 0.0 { (self.eta, self.rho) } else { (1.0 / self.eta, 1.0 / self.rho) };
+        self.apply(factors, w, x, out);
     }
 
     /// `out = W (lambda \ (part (W^-1 ds) o (W dz) - target e))`.

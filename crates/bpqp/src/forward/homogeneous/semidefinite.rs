@@ -59,6 +59,10 @@ impl Semidefinite {
         svec(&(&self.over * smat(self.n, v) * &self.over), v);
     }
 
+    pub fn unscale(&mut self, v: &mut [f64]) {
+        svec(&(&self.inverse * smat(self.n, v) * self.inverse.transpose()), v);
+    }
+
     fn scaled(&self, ds: &[f64], dz: &[f64]) -> (Mat<f64>, Mat<f64>) {
         let of_s = &self.inverse * smat(self.n, ds) * self.inverse.transpose();
         (of_s, self.r.transpose() * smat(self.n, dz) * &self.r)

@@ -10,7 +10,7 @@
 
 use super::dense::Dense;
 use super::program::Program;
-use super::scaling::{Kind, Scaling};
+use super::scaling::Scaling;
 use super::sparse::Sparse;
 use crate::Error;
 use crate::matrix::{Csc, Matrix, nan_max, norm_inf};
@@ -129,8 +129,8 @@ impl System {
         }
     }
 
-    /// Solves in place; false if the solution is no number.
-    pub fn solve(&mut self, program: &mut Program, scaling: &mut Scaling, parts: Parts<'_>) -> bool {
+    /// Solves in place, the rows of the cones to this accuracy in scaled units; false if the solution is no number.
+    pub fn solve(&mut self, program: &mut Program, scaling: &mut Scaling, accuracy: f64, parts: Parts<'_>) -> bool {
         let mut size = 0.0_f64;
         for ((rhs, left), part) in self.rhs.iter_mut().zip(&mut self.left).zip(&parts) {
             rhs.copy_from_slice(part);
@@ -149,7 +149,8 @@ impl System {
                 best.copy_from_slice(part);
                 part.iter_mut().zip(step).for_each(|(part, step)| *part += step);
             }
-            let error = self.residual(program, scaling, (x, y, z));
+            let error = self.residual(program, scaling, enough / accuracy, (x, y, z));
+            if std::env::var("HOM2").is_ok() { eprintln!("   solve {size:.1e} error {error:.1e}"); }
             if !error.is_finite() || error > last {
                 // the step made it worse
                 if last.is_infinite() {
@@ -169,7 +170,7 @@ impl System {
     }
 
     /// What is left of the right-hand side, into `left`.
-    fn residual(&mut self, program: &mut Program, scaling: &mut Scaling, (x, y, z): (&[f64], &[f64], &[f64])) -> f64 {
+    fn residual(&mut self, program: &mut Program, scaling: &mut Scaling, weight: f64, (x, y, z): (&[f64], &[f64], &[f64])) -> f64 {
         let [f, g, k] = &mut self.left;
         f.copy_from_slice(&self.rhs[0]);
         g.copy_from_slice(&self.rhs[1]);
@@ -181,11 +182,8 @@ impl System {
         program.r_mul_add(-1.0, x, k);
         scaling.mul(z, &mut self.hz);
         k.iter_mut().zip(&self.hz).for_each(|(k, hz)| *k += hz);
-        nan_max(nan_max(norm_inf(f), norm_inf(g)), norm_inf(k))
+        self.hz.copy_from_slice(k);
+        scaling.unscale(&mut self.hz);
+        nan_max(nan_max(norm_inf(f), norm_inf(g)), weight * norm_inf(&self.hz))
     }
-}
-
-/// `true` for the rows of second-order cones.
-pub(super) fn is_second_order(kind: &Kind) -> bool {
-    matches!(kind, Kind::SecondOrder(_))
 }
