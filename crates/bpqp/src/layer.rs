@@ -4,7 +4,7 @@ use crate::active::{ActiveSet, RowCheck, Tolerance, identify, merit};
 use crate::backward::{Accuracy, Differentiator};
 use crate::closest::{self, Closest};
 use crate::derivatives::{Derivatives, Workspace};
-use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet, rays};
+use crate::forward::{self, Clarabel, ForwardHandle, ForwardSolver, Homogeneous, Outcome, PrimalDualActiveSet, rays};
 use crate::interrupt::Watch;
 use crate::kkt::negative_curvature;
 use crate::residuals::{Point, ResidualWork, residuals, total_complementarity};
@@ -600,7 +600,10 @@ fn chain(qp: &Qp, settings: &Settings) -> Vec<Arc<dyn ForwardSolver>> {
         return vec![forward::solver(Solver::ActiveSet)];
     }
     if !qp.cones.is_empty() && settings.solver == Solver::Auto {
-        return vec![forward::solver(Solver::Clarabel)];
+        // Clarabel has the other cones, and a second opinion on these
+        let own = Homogeneous::takes(&qp.cones).then_some(Solver::Homogeneous);
+        let other = (own.is_none() || Clarabel::takes(&qp.cones)).then_some(Solver::Clarabel);
+        return own.into_iter().chain(other).map(forward::solver).collect();
     }
     if settings.solver != Solver::Auto {
         return vec![forward::solver(settings.solver)];
@@ -623,7 +626,7 @@ fn check_cones(solvers: &[Arc<dyn ForwardSolver>], settings: &Settings) -> Resul
         return Err(Error::Setting {
             name: "solver",
             value: solver.name().to_owned(),
-            advice: "for cones beyond linear constraints name auto or clarabel",
+            advice: "for cones beyond linear constraints name auto, homogeneous or clarabel",
         });
     }
     if settings.smoothing.is_some() {

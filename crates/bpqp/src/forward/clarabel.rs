@@ -49,6 +49,13 @@ struct Tolerance {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Clarabel;
 
+impl Clarabel {
+    /// True if this build solves problems with these cones.
+    pub(crate) fn takes(cones: &[Cone]) -> bool {
+        cones.iter().all(|&cone| supported(cone).is_ok())
+    }
+}
+
 impl ForwardSolver for Clarabel {
     fn name(&self) -> &'static str {
         "clarabel"

@@ -20,7 +20,7 @@ use crate::residuals::Point;
 use crate::{Certificate, Cone, Deadline, Error, Qp, Settings, Status};
 
 /// Tolerances of gap and residuals, from those of the settings: the layer measures in absolute units too.
-const PART: f64 = 0.01;
+const PART: f64 = 0.1;
 const TIGHTEST: f64 = 1e-10;
 const LOOSEST: f64 = 1e-9;
 /// Those of a run that is to end where it stalls, at its last digits.
@@ -163,6 +163,7 @@ impl Core {
                 self.succeeded = true;
                 return Outcome { status: Status::Solved, iterations: self.iterations, certificate: None };
             }
+            #[cfg(feature = "dual")]
             if std::env::var("HOM").is_ok() { eprintln!("{} mu {:.1e} p {:.1e} d {:.1e} g {:.1e} kt {:.1e} pp {:.1e} dp {:.1e}", self.iterations, self.it.mu, now.primal, now.dual, now.gap.min(now.relative_gap), now.kappa_tau, now.primal_proof, now.dual_proof); }
             let broken = !now.worst().is_finite() || !self.it.mu.is_finite();
             if !broken && now.worst() < best.worst() {
@@ -258,3 +259,6 @@ impl ForwardHandle for Handle {
         Some(self.core.run(limit, LAST_DIGITS, &deadline, out))
     }
 }
+
+#[cfg(test)]
+mod tests;

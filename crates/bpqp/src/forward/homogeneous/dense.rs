@@ -126,7 +126,6 @@ impl Dense {
     }
 
     pub fn load(&mut self, program: &Program, scaling: &Scaling, rows: bool) {
-        self.augmented = false;
         if rows {
             (self.csc, self.supports) = columns(&program.c, scaling);
             self.load_rows(program, scaling);
@@ -144,6 +143,11 @@ impl Dense {
         program.a.for_each(|i, j, v| self.e[(j, i)] += v);
         let m = program.a.nrows();
         program.rows.fixed.iter().enumerate().for_each(|(k, &i)| self.e[(i, m + k)] = 1.0);
+    }
+
+    /// What an earlier problem taught is forgotten.
+    pub fn start(&mut self) {
+        self.augmented = false;
     }
 
     /// `M` with this much on its diagonal.

@@ -117,6 +117,7 @@ impl Iterate {
     /// The point nearest to the equations, moved inside.
     pub fn start(&mut self, program: &mut Program, scaling: &mut Scaling, system: &mut System) -> bool {
         scaling.unit();
+        system.start();
         if !system.factor(program, scaling) {
             return false;
         }

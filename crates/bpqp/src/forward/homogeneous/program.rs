@@ -40,6 +40,8 @@ pub(super) struct Program {
     pub e: Vec<f64>,
     pub r: Vec<f64>,
     pub cost: f64,
+    /// The largest entry of a column of `D P D`.
+    curvature: f64,
     /// Of all rows of A, G and C, as they were found.
     factors: Vec<f64>,
     wide: Vec<f64>,
@@ -80,6 +82,7 @@ impl Program {
             e: vec![1.0; m],
             r: vec![1.0; p],
             cost: 1.0,
+            curvature: 0.0,
             factors: Vec::new(),
             wide: vec![0.0; qp.n_inequality()],
             work: Vec::new(),
@@ -181,17 +184,17 @@ impl Program {
         let bounds = lower.iter().chain(upper).map(|&i| 1.0 / self.d[i]);
         let all = linear.chain(bounds).chain(factors[n + m + k..].iter().copied());
         self.r.iter_mut().zip(all).for_each(|(r, factor)| *r = factor);
+        let columns = &mut largest[..n];
+        columns.fill(0.0);
+        qp.p.raise_columns(&self.d, columns);
+        self.curvature = columns.iter().fold(0.0_f64, |m, v| m.max(*v));
         (self.factors, self.work) = (factors, largest);
     }
 
     /// The factor that brings the objective near 1 where it is far from it.
-    fn cost_of(&mut self, qp: &Qp) -> f64 {
-        let columns = &mut self.work;
-        columns.clear();
-        columns.resize(qp.n(), 0.0);
-        qp.p.raise_columns(&self.d, columns);
+    fn cost_of(&self, qp: &Qp) -> f64 {
         let linear = qp.q.iter().zip(&self.d).fold(0.0_f64, |m, (q, d)| m.max((q * d).abs()));
-        let size = linear.max(columns.iter().fold(0.0_f64, |m, v| m.max(*v)));
+        let size = linear.max(self.curvature);
         let plain = size <= 0.0 || (1.0 / WELL_SCALED..=WELL_SCALED).contains(&size);
         if plain { 1.0 } else { power_of_two(1.0 / size, COST_LIMIT) }
     }

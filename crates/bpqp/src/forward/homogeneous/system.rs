@@ -113,6 +113,13 @@ impl System {
         }
     }
 
+    /// Begins a solve as if it were the first one.
+    pub fn start(&mut self) {
+        if let Factor::Dense(own) = &mut self.factor {
+            own.start();
+        }
+    }
+
     /// Factors at this scaling.
     pub fn factor(&mut self, program: &mut Program, scaling: &mut Scaling) -> bool {
         match &mut self.factor {
@@ -150,7 +157,6 @@ impl System {
                 part.iter_mut().zip(step).for_each(|(part, step)| *part += step);
             }
             let error = self.residual(program, scaling, enough / accuracy, (x, y, z));
-            if std::env::var("HOM2").is_ok() { eprintln!("   solve {size:.1e} error {error:.1e}"); }
             if !error.is_finite() || error > last {
                 // the step made it worse
                 if last.is_infinite() {
