@@ -3,6 +3,7 @@
 
 use super::program::Program;
 use super::scaling::{Kind, Scaling};
+use super::semidefinite::product;
 use super::system::{Parts, Support, columns};
 use crate::forward::clarabel::Rows;
 use crate::kkt::{CholeskyScratch, solve_lower, solve_lower_transposed};
@@ -229,26 +230,8 @@ impl Dense {
                 Kind::Semidefinite(own) => {
                     let whole = &mut self.inverses[inverse];
                     own.inverse(whole);
-                    let k = whole.ncols();
-                    for j in 0..k {
-                        for i in 0..j {
-                            whole[(i, j)] = whole[(j, i)];
-                        }
-                    }
-                    for (at, (j, range)) in support.iter().enumerate() {
-                        let column = &mut self.column[..k];
-                        column.fill(0.0);
-                        let entries = self.csc.indices()[range.clone()].iter().zip(&self.csc.values()[range.clone()]);
-                        for (&i, v) in entries {
-                            let source = whole.col_as_slice(i - offset);
-                            column.iter_mut().zip(source).for_each(|(c, s)| *c += v * s);
-                        }
-                        for (i, range) in &support[at..] {
-                            let entries =
-                                self.csc.indices()[range.clone()].iter().zip(&self.csc.values()[range.clone()]);
-                            self.m[(*i, *j)] += entries.map(|(&r, v)| v * column[r - offset]).sum::<f64>();
-                        }
-                    }
+                    let m = &mut self.m;
+                    product((&self.csc, support, offset), whole, &mut self.column, |i, j, v| m[(i, j)] += v);
                     inverse += 1;
                 }
             }

@@ -1,18 +1,21 @@
 //! The scaling of a positive semidefinite cone: `R` with `R'Z R = R^-1 S R^-T = diag(lambda)`, so that `W z = R'Z R` and
 //! `H z = R R'Z R R'`.
 
+use super::system::Support;
 use crate::cones::psd::{smat, svec};
+use crate::matrix::Csc;
 use faer::{Mat, Side};
 use std::f64::consts::SQRT_2;
+use std::ops::Range;
 
 pub(super) struct Semidefinite {
     n: usize,
     r: Mat<f64>,
     inverse: Mat<f64>,
     lambda: Vec<f64>,
-    /// `R R'` and its inverse.
-    outer: Mat<f64>,
-    pub over: Mat<f64>,
+    /// The singular vectors of R on the left, and its singular values.
+    q: Mat<f64>,
+    sigma: Vec<f64>,
 }
 
 /// `a + a'` over 2.
@@ -23,7 +26,7 @@ fn symmetric(a: &Mat<f64>) -> Mat<f64> {
 impl Semidefinite {
     pub fn new(n: usize) -> Self {
         let one = || Mat::identity(n, n);
-        Semidefinite { n, r: one(), inverse: one(), lambda: vec![1.0; n], outer: one(), over: one() }
+        Semidefinite { n, r: one(), inverse: one(), lambda: vec![1.0; n], q: one(), sigma: vec![1.0; n] }
     }
 
     pub fn unit(&mut self) {
@@ -43,20 +46,34 @@ impl Semidefinite {
         }
         let roots: Vec<f64> = self.lambda.iter().map(|l| 1.0 / l.sqrt()).collect();
         let v = Mat::from_fn(n, n, |i, j| svd.V()[(i, j)] * roots[j]);
-        let u = Mat::from_fn(n, n, |i, j| roots[i] * svd.U()[(j, i)]);
         self.r = &left * &v;
-        self.inverse = &u * right.transpose();
-        self.outer = &self.r * self.r.transpose();
-        self.over = self.inverse.transpose() * &self.inverse;
+        // the inverse by the same singular vectors, so that one undoes the other to the last digits
+        let Ok(svd) = self.r.svd() else { return false };
+        let values = svd.S().column_vector();
+        self.sigma.iter_mut().enumerate().for_each(|(i, s)| *s = values[i]);
+        if self.sigma.iter().any(|s| !(*s > 0.0 && s.is_finite())) {
+            return false;
+        }
+        self.q.copy_from(svd.U());
+        let over = Mat::from_fn(n, n, |i, j| svd.V()[(i, j)] / self.sigma[j]);
+        self.inverse = over * self.q.transpose();
         true
     }
 
+    /// `Q ((Q'M Q)_ij f(sigma_i sigma_j)) Q'`.
+    fn apply(&self, m: &[f64], f: impl Fn(f64) -> f64) -> Mat<f64> {
+        let inner = self.q.transpose() * smat(self.n, m) * &self.q;
+        let s = &self.sigma;
+        let inner = Mat::from_fn(self.n, self.n, |i, j| inner[(i, j)] * f(s[i] * s[j]));
+        &self.q * inner * self.q.transpose()
+    }
+
     pub fn mul(&mut self, z: &[f64], out: &mut [f64]) {
-        svec(&(&self.outer * smat(self.n, z) * &self.outer), out);
+        svec(&self.apply(z, |s| s * s), out);
     }
 
     pub fn divide(&mut self, v: &mut [f64]) {
-        svec(&(&self.over * smat(self.n, v) * &self.over), v);
+        svec(&self.apply(v, |s| 1.0 / (s * s)), v);
     }
 
     pub fn unscale(&mut self, v: &mut [f64]) {
@@ -104,8 +121,8 @@ impl Semidefinite {
     }
 }
 
-/// `H^-1` (from `over`) or `H` (from `outer`) as a matrix on triangles: column `(k, l)`, lower part of the matrix.
-pub(super) fn kronecker(b: &Mat<f64>, out: &mut Mat<f64>) {
+/// The matrix of `V -> B V B` on triangles.
+fn kronecker(b: &Mat<f64>, out: &mut Mat<f64>) {
     let n = b.ncols();
     let mut column = 0;
     for l in 0..n {
@@ -132,13 +149,35 @@ pub(super) fn kronecker(b: &Mat<f64>, out: &mut Mat<f64>) {
 }
 
 impl Semidefinite {
-    /// `H` as a matrix, lower part.
-    pub fn matrix(&self, out: &mut Mat<f64>) {
-        kronecker(&self.outer, out);
-    }
-
-    /// `H^-1` as a matrix, lower part.
+    /// `H^-1` as a matrix.
     pub fn inverse(&self, out: &mut Mat<f64>) {
-        kronecker(&self.over, out);
+        let over = Mat::from_fn(self.n, self.n, |i, j| self.q[(i, j)] / (self.sigma[j] * self.sigma[j]));
+        kronecker(&(over * self.q.transpose()), out);
+        for j in 0..out.ncols() {
+            for i in 0..j {
+                out[(i, j)] = out[(j, i)];
+            }
+        }
+    }
+}
+
+/// Calls `add(i, j, value)` for the entries `C_i'H^-1 C_j`, `i >= j`, of the columns of this support; `offset` is the first row
+/// of the cone, `whole` its `H^-1`.
+pub(super) fn product(
+    (csc, support, offset): (&Csc, &Support, usize),
+    whole: &Mat<f64>,
+    column: &mut [f64],
+    mut add: impl FnMut(usize, usize, f64),
+) {
+    let column = &mut column[..whole.ncols()];
+    let entries = |range: &Range<usize>| csc.indices()[range.clone()].iter().zip(&csc.values()[range.clone()]);
+    for (at, (j, range)) in support.iter().enumerate() {
+        column.fill(0.0);
+        for (&row, v) in entries(range) {
+            column.iter_mut().zip(whole.col_as_slice(row - offset)).for_each(|(c, s)| *c += v * s);
+        }
+        for (i, range) in &support[at..] {
+            add(*i, *j, entries(range).map(|(&row, v)| v * column[row - offset]).sum());
+        }
     }
 }

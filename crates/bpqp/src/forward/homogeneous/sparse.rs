@@ -1,12 +1,11 @@
-//! The system of sparse data, by one quasi-definite `L D L'`. Bounds are diagonals. A second-order cone is, by its rows,
-//!
-//! - *condensed*, where they have few entries: `C1'C1/eta^2` in the block of the variables, of constant pattern, and three
-//!   unknowns for the rows `c0`, `C'u` and `C'v` (see `second_order.rs`);
-//! - *full*, where it has few rows: `-H` in the block of its multipliers, as for semidefinite cones;
-//! - *expanded* otherwise: `-eta^2 D` there, and two unknowns for `u` and `v`.
+//! The system of sparse data, by one quasi-definite `L D L'`. Bounds are diagonals, and cones are condensed: of a second-order
+//! cone `C1'C1/eta^2` is in the block of the variables, in a constant pattern, and three unknowns stand for the rows `c0`, `C'u`
+//! and `C'v` (see `second_order.rs`); of a semidefinite cone all of `C'H^-1 C` is there. Entries of `H` are nowhere: its small
+//! eigenvalues would be lost among the large ones.
 
 use super::program::Program;
 use super::scaling::{Kind, Scaling};
+use super::semidefinite::product;
 use super::system::{Parts, Support, columns};
 use crate::Error;
 use crate::kkt::{Ldl, LdlPattern, sort_by_column, too_large};
@@ -17,19 +16,13 @@ use std::sync::Arc;
 /// Regularizations tried in turn, and what the rounding of the largest entry asks beside them.
 const DELTAS: [f64; 4] = [1e-9, 1e-8, 1e-7, 1e-6];
 const ROUNDING: f64 = f64::EPSILON * f64::EPSILON;
-/// Up to that many rows a cone is full.
-const SMALL: usize = 4;
-/// A cone is condensed where that gives at most this many entries for each of its own.
-const FILL: usize = 3;
-
 /// Where a cone has its numbers in the values of the matrix.
 enum Slots {
-    /// Places and values of `C1'C1`; of `c0` with the entry of C; of `C'u`, `C'v` by the columns of the support.
-    Condensed { gram: Vec<usize>, values: Vec<f64>, first: Vec<(usize, usize)>, u: Vec<usize>, v: Vec<usize> },
-    /// The upper triangle, by columns.
-    Full(Vec<usize>),
-    /// Places of the diagonal, of u and of v.
-    Expanded { diagonal: Vec<usize>, u: Vec<usize>, v: Vec<usize> },
+    /// Places and values of `C1'C1`, row by row or for all pairs of columns of the support; of `c0` with the entry of C; of
+    /// `C'u`, `C'v` by the columns of the support.
+    SecondOrder { pairs: bool, gram: Vec<usize>, values: Vec<f64>, first: Vec<(usize, usize)>, u: Vec<usize>, v: Vec<usize> },
+    /// All pairs of columns of the support.
+    Semidefinite(Vec<usize>),
 }
 
 pub(super) struct Sparse {
@@ -37,7 +30,7 @@ pub(super) struct Sparse {
     csc: Csc,
     supports: Vec<Support>,
     ldl: Ldl,
-    /// Places of P, of E, of the rows of G, and of C where it stands in the matrix, in the order in which they are listed.
+    /// Places of P, of E and of the rows of G, in the order in which they are listed.
     at: Vec<usize>,
     /// The numbers that stay, and all of them, before they are regularized.
     base: Vec<f64>,
@@ -46,12 +39,11 @@ pub(super) struct Sparse {
     /// The unknowns that are variables rather than multipliers.
     positive: Vec<bool>,
     slots: Vec<Slots>,
-    /// First unknown of the rows of R that stand in the matrix, by block; `None` where they are condensed.
-    of_block: Vec<Option<usize>>,
     /// First unknowns of the equations and of the rows of G.
     starts: (usize, usize),
     inequalities: usize,
     matrices: Vec<Mat<f64>>,
+    column: Vec<f64>,
     rhs: Vec<f64>,
     hk: Vec<f64>,
 }
@@ -59,17 +51,9 @@ pub(super) struct Sparse {
 /// Position of entries that are not stored.
 const SKIP: usize = usize::MAX;
 
-/// Calls `f` with the unknown and the column of each entry of P, E, G and the cones that are not condensed.
-fn for_each_fixed(
-    program: &Program,
-    csc: &Csc,
-    supports: &[Support],
-    (starts, linear): ((usize, usize), usize),
-    blocks: &[(Option<usize>, usize)],
-    mut f: impl FnMut(usize, usize, f64),
-) {
-    let n = program.n();
-    program.p.for_each_extended(n, &mut f);
+/// Calls `f` with the unknown and the column of each entry of P, E and G.
+fn for_each_fixed(program: &Program, starts: (usize, usize), mut f: impl FnMut(usize, usize, f64)) {
+    program.p.for_each_extended(program.n(), &mut f);
     program.a.for_each(|i, j, v| f(j, starts.0 + i, v));
     let m = program.a.nrows();
     program.rows.fixed.iter().enumerate().for_each(|(k, &i)| f(i, starts.0 + m + k, 1.0));
@@ -80,15 +64,17 @@ fn for_each_fixed(
             f(j, starts.1 + k, v);
         }
     });
-    for ((own, start), support) in blocks.iter().zip(supports) {
-        if let Some(first) = own {
-            for (j, range) in support {
-                for k in range.clone() {
-                    f(*j, first + csc.indices()[k] - (start - linear), csc.values()[k]);
-                }
-            }
-        }
-    }
+}
+
+/// Entries of the rows of a cone behind its first one, by columns and rows.
+fn row<'a>(t: &'a Csc, i: usize) -> (&'a [usize], &'a [f64]) {
+    let range = t.indptr()[i]..t.indptr()[i + 1];
+    (&t.indices()[range.clone()], &t.values()[range])
+}
+
+/// Place of the pair of two positions in a support, the first one not behind.
+fn pair(i: usize, j: usize) -> usize {
+    j * (j + 1) / 2 + i
 }
 
 impl Sparse {
@@ -107,59 +93,54 @@ impl Sparse {
             rows.len() - 1
         };
         // first the entries whose places depend on the cones
-        let (mut slots, mut of_block) = (Vec::new(), Vec::new());
+        let mut slots = Vec::new();
         for (block, support) in scaling.blocks.iter().zip(&supports) {
-            let (start, count) = (block.rows.start - scaling.linear, block.rows.len());
-            let counts = |i: usize| transposed.indptr()[i + 1] - transposed.indptr()[i];
-            let stored: usize = (start + 1..start + count).map(counts).sum();
-            let squares: usize = (start + 1..start + count).map(|i| counts(i).pow(2)).sum();
+            if matches!(block.kind, Kind::Semidefinite(_)) {
+                let mut places = Vec::new();
+                for (k, (j, _)) in support.iter().enumerate() {
+                    places.extend(support[k..].iter().map(|(i, _)| push(*j, *i)));
+                }
+                slots.push(Slots::Semidefinite(places));
+                continue;
+            }
+            let start = block.rows.start - scaling.linear;
+            let behind = start + 1..start + block.rows.len();
             let first = positive.len();
-            if !matches!(block.kind, Kind::SecondOrder(_)) || count <= SMALL {
-                positive.resize(first + count, false);
-                let entries = (0..count).flat_map(|j| (0..=j).map(move |i| (i, j)));
-                slots.push(Slots::Full(entries.map(|(i, j)| push(first + i, first + j)).collect()));
-                of_block.push(Some(first));
-            } else if squares <= FILL * stored {
-                positive.extend([false, false, true]);
-                let mut gram = Vec::new();
-                for i in start + 1..start + count {
-                    let own = &transposed.indices()[transposed.indptr()[i]..transposed.indptr()[i + 1]];
+            positive.extend([false, false, true]);
+            let by_row: usize = behind.clone().map(|i| row(&transposed, i).0.len()).map(|n| n * (n + 1) / 2).sum();
+            let pairs = by_row > support.len() * (support.len() + 1) / 2;
+            let mut gram = Vec::new();
+            if pairs {
+                for (k, (j, _)) in support.iter().enumerate() {
+                    gram.extend(support[..=k].iter().map(|(i, _)| push(*i, *j)));
+                }
+            } else {
+                for i in behind {
+                    let own = row(&transposed, i).0;
                     for (k, &j) in own.iter().enumerate() {
                         gram.extend(own[..=k].iter().map(|&other| push(other, j)));
                     }
                 }
-                let entry = |(j, range): &(usize, std::ops::Range<usize>)| {
-                    (csc.indices()[range.start] == start).then_some((*j, range.start))
-                };
-                let c0 = support.iter().filter_map(entry).map(|(j, k)| (push(j, first), k)).collect();
-                let u = support.iter().map(|(j, _)| push(*j, first + 1)).collect();
-                let v = support.iter().map(|(j, _)| push(*j, first + 2)).collect();
-                let values = vec![0.0; gram.len()];
-                slots.push(Slots::Condensed { gram, values, first: c0, u, v });
-                of_block.push(None);
-            } else {
-                positive.resize(first + count, false);
-                positive.extend([true, false]);
-                let diagonal = (0..count).map(|i| push(first + i, first + i)).collect();
-                let u = (0..count).map(|i| push(first + i, first + count)).collect();
-                let v = (1..count).map(|i| push(first + i, first + count + 1)).collect();
-                slots.push(Slots::Expanded { diagonal, u, v });
-                of_block.push(Some(first));
             }
+            let entry = |(j, range): &(usize, std::ops::Range<usize>)| {
+                (csc.indices()[range.start] == start).then_some((*j, range.start))
+            };
+            let c0 = support.iter().filter_map(entry).map(|(j, k)| (push(j, first), k)).collect();
+            let u = support.iter().map(|(j, _)| push(*j, first + 1)).collect();
+            let v = support.iter().map(|(j, _)| push(*j, first + 2)).collect();
+            let values = vec![0.0; gram.len()];
+            slots.push(Slots::SecondOrder { pairs, gram, values, first: c0, u, v });
         }
         let dim = positive.len();
         let diagonal: Vec<usize> = (0..dim).map(|i| push(i, i)).collect();
-        let behind = rows.len();
-        let blocks: Vec<_> = of_block.iter().copied().zip(scaling.blocks.iter().map(|b| b.rows.start)).collect();
         let mut at = Vec::new();
-        for_each_fixed(program, &csc, &supports, (starts, scaling.linear), &blocks, |i, j, _| {
+        for_each_fixed(program, starts, |i, j, _| {
             at.push(if i <= j { rows.len() } else { SKIP });
             if i <= j {
                 rows.push(i);
                 cols.push(j);
             }
         });
-        debug_assert!(behind <= rows.len());
         // one stored entry for all sources of a place
         let order = sort_by_column(dim, &rows, &cols);
         let (mut col_ptr, mut row_idx) = (vec![0; dim + 1], Vec::with_capacity(order.len()));
@@ -186,12 +167,11 @@ impl Sparse {
         diagonal.iter_mut().for_each(find);
         for slots in &mut slots {
             match slots {
-                Slots::Condensed { gram, first, u, v, .. } => {
+                Slots::SecondOrder { gram, first, u, v, .. } => {
                     gram.iter_mut().chain(u).chain(v).for_each(find);
                     first.iter_mut().for_each(|(k, _)| find(k));
                 }
-                Slots::Full(places) => places.iter_mut().for_each(find),
-                Slots::Expanded { diagonal, u, v } => diagonal.iter_mut().chain(u).chain(v).for_each(find),
+                Slots::Semidefinite(places) => places.iter_mut().for_each(find),
             }
         }
         let pattern = Arc::new(pattern);
@@ -200,6 +180,8 @@ impl Sparse {
             Kind::Semidefinite(_) => Mat::zeros(block.rows.len(), block.rows.len()),
             Kind::SecondOrder(_) => Mat::zeros(0, 0),
         });
+        let matrices: Vec<_> = matrices.collect();
+        let largest = matrices.iter().map(Mat::ncols).max().unwrap_or(0);
         let stored = pattern.stored();
         let mut out = Sparse {
             n,
@@ -212,10 +194,10 @@ impl Sparse {
             diagonal,
             positive,
             slots,
-            of_block,
             starts,
             inequalities,
-            matrices: matrices.collect(),
+            matrices,
+            column: vec![0.0; largest],
             rhs: vec![0.0; dim],
             hk: vec![0.0; program.h.len()],
         };
@@ -232,25 +214,30 @@ impl Sparse {
 
     /// Writes the numbers that do not depend on the scaling.
     fn write(&mut self, program: &Program, scaling: &Scaling, transposed: &Csc) {
-        let Sparse { base, at, csc, supports, slots, of_block, .. } = self;
+        let Sparse { base, at, supports, slots, .. } = self;
         base.fill(0.0);
-        let blocks: Vec<_> = of_block.iter().copied().zip(scaling.blocks.iter().map(|b| b.rows.start)).collect();
         let mut at = at.iter();
-        for_each_fixed(program, csc, supports, (self.starts, scaling.linear), &blocks, |_, _, v| {
+        for_each_fixed(program, self.starts, |_, _, v| {
             if let Some(&k) = at.next()
                 && k != SKIP
             {
                 base[k] += v;
             }
         });
-        for (block, slots) in scaling.blocks.iter().zip(slots) {
-            if let Slots::Condensed { values, .. } = slots {
-                let start = block.rows.start - scaling.linear;
-                let mut next = values.iter_mut();
-                for i in start + 1..start + block.rows.len() {
-                    let own = &transposed.values()[transposed.indptr()[i]..transposed.indptr()[i + 1]];
-                    for (k, v) in own.iter().enumerate() {
-                        own[..=k].iter().zip(&mut next).for_each(|(other, to)| *to = v * other);
+        let mut position = vec![0; self.n];
+        for ((block, slots), support) in scaling.blocks.iter().zip(slots).zip(supports) {
+            let Slots::SecondOrder { pairs, values, .. } = slots else { continue };
+            let start = block.rows.start - scaling.linear;
+            support.iter().enumerate().for_each(|(k, (j, _))| position[*j] = k);
+            values.fill(0.0);
+            let mut next = 0;
+            for i in start + 1..start + block.rows.len() {
+                let (columns, own) = row(transposed, i);
+                for (k, v) in own.iter().enumerate() {
+                    for (other, column) in own[..=k].iter().zip(columns) {
+                        let at = if *pairs { pair(position[*column], position[columns[k]]) } else { next };
+                        values[at] += v * other;
+                        next += 1;
                     }
                 }
             }
@@ -270,9 +257,9 @@ impl Sparse {
         // unknowns of a condensed cone follow each other
         let mut unknown = self.starts.1 + self.inequalities;
         for (k, block) in scaling.blocks.iter().enumerate() {
-            let (count, w) = (block.rows.len(), &h[block.rows.clone()]);
+            let w = &h[block.rows.clone()];
             match (&self.slots[k], &block.kind) {
-                (Slots::Condensed { gram, values: squares, first, u, v }, Kind::SecondOrder(own)) => {
+                (Slots::SecondOrder { gram, values: squares, first, u, v, .. }, Kind::SecondOrder(own)) => {
                     let over = 1.0 / own.eta;
                     gram.iter().zip(squares).for_each(|(&k, square)| values[k] += over * over * square);
                     let c0 = over * own.d.sqrt();
@@ -292,46 +279,18 @@ impl Sparse {
                     values[self.diagonal[unknown + 2]] += 1.0;
                     unknown += 3;
                 }
-                (Slots::Full(places), Kind::SecondOrder(own)) => {
-                    let square = own.eta * own.eta;
-                    let mut places = places.iter();
-                    for j in 0..count {
-                        for i in 0..=j {
-                            let sign = if i != j { 0.0 } else if i == 0 { -1.0 } else { 1.0 };
-                            if let Some(&k) = places.next() {
-                                values[k] -= square * (2.0 * w[i] * w[j] + sign);
-                            }
-                        }
-                    }
-                    unknown += count;
-                }
-                (Slots::Full(places), Kind::Semidefinite(own)) => {
+                (Slots::Semidefinite(places), Kind::Semidefinite(own)) => {
                     let whole = &mut self.matrices[k];
-                    own.matrix(whole);
+                    own.inverse(whole);
                     let mut places = places.iter();
-                    for j in 0..count {
-                        for i in 0..=j {
-                            if let Some(&k) = places.next() {
-                                values[k] -= whole[(j, i)];
-                            }
+                    let rows = (&self.csc, &self.supports[k], block.rows.start - scaling.linear);
+                    product(rows, whole, &mut self.column, |_, _, v| {
+                        if let Some(&k) = places.next() {
+                            values[k] += v;
                         }
-                    }
-                    unknown += count;
+                    });
                 }
-                (Slots::Expanded { diagonal, u, v }, Kind::SecondOrder(own)) => {
-                    let (eta, square) = (own.eta, own.eta * own.eta);
-                    for (i, &k) in diagonal.iter().enumerate() {
-                        values[k] -= square * if i == 0 { own.d } else { 1.0 };
-                    }
-                    for (i, &k) in u.iter().enumerate() {
-                        values[k] += eta * if i == 0 { own.u[0] } else { own.u[1] * w[i] };
-                    }
-                    v.iter().zip(&w[1..]).for_each(|(&k, w)| values[k] += eta * own.v * w);
-                    values[self.diagonal[unknown + count]] += 1.0;
-                    values[self.diagonal[unknown + count + 1]] -= 1.0;
-                    unknown += count + 2;
-                }
-                (Slots::Condensed { .. } | Slots::Expanded { .. }, Kind::Semidefinite(_)) => {}
+                (Slots::SecondOrder { .. }, Kind::Semidefinite(_)) | (Slots::Semidefinite(_), Kind::SecondOrder(_)) => {}
             }
         }
     }
@@ -354,60 +313,24 @@ impl Sparse {
         false
     }
 
-    /// Rows that do not stand in the matrix: bounds and condensed cones.
-    fn keep_condensed(&mut self, scaling: &Scaling) {
-        self.hk[..self.inequalities].fill(0.0);
-        for (block, first) in scaling.blocks.iter().zip(&self.of_block) {
-            if first.is_some() {
-                self.hk[block.rows.clone()].fill(0.0);
-            }
-        }
-    }
-
     pub fn solve(&mut self, program: &mut Program, scaling: &mut Scaling, [x, y, z]: Parts<'_>) {
-        let n = self.n;
+        let inequalities = self.inequalities;
         self.hk.copy_from_slice(z);
-        self.keep_condensed(scaling);
+        self.hk[..inequalities].fill(0.0);
         scaling.divide(&mut self.hk);
         program.r_tmul_add(1.0, &self.hk, x);
         self.rhs.fill(0.0);
-        let place = self.ldl.place();
-        for (i, x) in x.iter().enumerate() {
-            self.rhs[place[i]] = *x;
-        }
-        y.iter().enumerate().for_each(|(i, y)| self.rhs[place[self.starts.0 + i]] = *y);
-        z[..self.inequalities].iter().enumerate().for_each(|(i, z)| self.rhs[place[self.starts.1 + i]] = *z);
-        for (block, first) in scaling.blocks.iter().zip(&self.of_block) {
-            if let Some(first) = first {
-                for (i, z) in z[block.rows.clone()].iter().enumerate() {
-                    self.rhs[place[first + i]] = *z;
-                }
-            }
-        }
+        let (place, rhs) = (self.ldl.place(), &mut self.rhs);
+        x.iter().zip(place).for_each(|(v, &p)| rhs[p] = *v);
+        y.iter().zip(&place[self.starts.0..]).for_each(|(v, &p)| rhs[p] = *v);
+        z[..inequalities].iter().zip(&place[self.starts.1..]).for_each(|(v, &p)| rhs[p] = *v);
         self.ldl.solve(&mut self.rhs);
-        let place = self.ldl.place();
-        for (i, x) in x[..n].iter_mut().enumerate() {
-            *x = self.rhs[place[i]];
-        }
-        y.iter_mut().enumerate().for_each(|(i, y)| *y = self.rhs[place[self.starts.0 + i]]);
-        self.hk.iter_mut().zip(&*z).for_each(|(k, z)| *k = -z);
-        program.r_mul_add(1.0, x, &mut self.hk);
-        let place = self.ldl.place();
-        self.hk[..self.inequalities].fill(0.0);
-        for (block, first) in scaling.blocks.iter().zip(&self.of_block) {
-            if first.is_some() {
-                self.hk[block.rows.clone()].fill(0.0);
-            }
-        }
-        scaling.divide(&mut self.hk);
-        z.copy_from_slice(&self.hk);
-        z[..self.inequalities].iter_mut().enumerate().for_each(|(i, z)| *z = self.rhs[place[self.starts.1 + i]]);
-        for (block, first) in scaling.blocks.iter().zip(&self.of_block) {
-            if let Some(first) = first {
-                for (i, z) in z[block.rows.clone()].iter_mut().enumerate() {
-                    *z = self.rhs[place[first + i]];
-                }
-            }
-        }
+        let (place, rhs) = (self.ldl.place(), &self.rhs);
+        x.iter_mut().zip(place).for_each(|(v, &p)| *v = rhs[p]);
+        y.iter_mut().zip(&place[self.starts.0..]).for_each(|(v, &p)| *v = rhs[p]);
+        z.iter_mut().for_each(|z| *z = -*z);
+        program.r_mul_add(1.0, x, z);
+        scaling.divide(z);
+        z[..inequalities].iter_mut().zip(&place[self.starts.1..]).for_each(|(v, &p)| *v = rhs[p]);
     }
 }

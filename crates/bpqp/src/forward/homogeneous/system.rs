@@ -31,6 +31,9 @@ pub(super) enum Factor {
 /// The largest number of entries of the dense matrices that are kept for the cones.
 const TABLES: usize = 4_000_000;
 
+/// The largest order of a dense matrix that is taken for sparse data.
+const LARGE: usize = 2000;
+
 /// True if dense factors are the cheaper ones.
 fn is_dense(program: &Program) -> bool {
     let qp = program.qp();
@@ -47,8 +50,12 @@ fn is_dense(program: &Program) -> bool {
         return true;
     }
     let mut stored = qp.p().stored();
-    data.for_each_row_entry(|_, _, v| stored += usize::from(v != 0.0));
-    n <= 400 && 10 * stored > n * (n + rows)
+    let mut in_row = vec![0_usize; data.m()];
+    data.for_each_row_entry(|i, _, v| in_row[i] += usize::from(v != 0.0));
+    stored += in_row.iter().sum::<usize>();
+    // rows of cones are condensed: full ones fill the matrix of the variables
+    let filled = in_row[data.m() - qp.n_cone()..].iter().filter(|count| 2 * **count > n).count();
+    (n <= 400 && 10 * stored > n * (n + rows)) || (n <= LARGE && filled > n.min(8 * curved + 8))
 }
 
 /// Where the entries of the rows of one cone are: column, and its range in the values.
@@ -190,6 +197,8 @@ impl System {
         k.iter_mut().zip(&self.hz).for_each(|(k, hz)| *k += hz);
         self.hz.copy_from_slice(k);
         scaling.unscale(&mut self.hz);
+        #[cfg(feature = "dual")]
+        if std::env::var("HOM2").is_ok() { eprintln!("     f {:.1e} g {:.1e} k {:.1e} scaled {:.1e} weight {weight:.1e} |x| {:.1e} |z| {:.1e}", norm_inf(f), norm_inf(g), norm_inf(k), norm_inf(&self.hz), norm_inf(x), norm_inf(z)); }
         nan_max(nan_max(norm_inf(f), norm_inf(g)), weight * norm_inf(&self.hz))
     }
 }
