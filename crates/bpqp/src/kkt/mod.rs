@@ -30,6 +30,7 @@ mod probe;
 mod range_space;
 mod rank;
 mod refine;
+mod singles;
 mod solver;
 mod sparse;
 mod structured;
@@ -50,6 +51,7 @@ pub(crate) use probe::probe;
 pub(crate) use range_space::RangeSpace;
 pub(crate) use rank::independent_variables;
 pub(crate) use refine::{Refiner, add_magnitudes};
+use singles::SinglesKkt;
 pub(crate) use solver::KktSolver;
 pub(crate) use structured::StructuredKkt;
 
@@ -146,6 +148,13 @@ pub fn prepare(data: KktData<'_>) -> Result<Box<dyn KktFactor>, Error> {
     // rows pass through a dense Schur complement: worth it while they are few, or dense themselves
     if p.separable().is_some() && (k <= 64 || (!sparse_rows && k <= n / 2)) {
         return Ok(Box::new(StructuredKkt::new(data)));
+    }
+    // rows with one entry do not count: they are part of the diagonal
+    if p.separable().is_some() {
+        let rest = singles::other_rows(data);
+        if rest < k && (rest <= 64 || (!sparse_rows && rest <= n / 2)) {
+            return Ok(Box::new(SinglesKkt::new(data)?));
+        }
     }
     let dense = if p.as_dense().is_some() && !(sparse_rows && n + k > 400) {
         true
