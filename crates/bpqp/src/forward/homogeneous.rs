@@ -163,8 +163,6 @@ impl Core {
                 self.succeeded = true;
                 return Outcome { status: Status::Solved, iterations: self.iterations, certificate: None };
             }
-            #[cfg(feature = "dual")]
-            if std::env::var("HOM").is_ok() { eprintln!("{} mu {:.1e} p {:.1e} d {:.1e} g {:.1e} kt {:.1e} pp {:.1e} dp {:.1e}", self.iterations, self.it.mu, now.primal, now.dual, now.gap.min(now.relative_gap), now.kappa_tau, now.primal_proof, now.dual_proof); }
             let broken = !now.worst().is_finite() || !self.it.mu.is_finite();
             if !broken && now.worst() < best.worst() {
                 (best, since) = (now, 0);

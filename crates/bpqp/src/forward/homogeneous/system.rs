@@ -197,8 +197,6 @@ impl System {
         k.iter_mut().zip(&self.hz).for_each(|(k, hz)| *k += hz);
         self.hz.copy_from_slice(k);
         scaling.unscale(&mut self.hz);
-        #[cfg(feature = "dual")]
-        if std::env::var("HOM2").is_ok() { eprintln!("     f {:.1e} g {:.1e} k {:.1e} scaled {:.1e} weight {weight:.1e} |x| {:.1e} |z| {:.1e}", norm_inf(f), norm_inf(g), norm_inf(k), norm_inf(&self.hz), norm_inf(x), norm_inf(z)); }
         nan_max(nan_max(norm_inf(f), norm_inf(g)), weight * norm_inf(&self.hz))
     }
 }
