@@ -1,5 +1,5 @@
-use bpqp_testkit::{Rng, cone_judge::PlantedCones};
 use bpqp::*;
+use bpqp_testkit::{Rng, cone_judge::PlantedCones};
 fn main() {
     for a in std::env::args().skip(1) {
         let seed: u64 = a.parse().unwrap();
@@ -7,6 +7,15 @@ fn main() {
         let p = PlantedCones::new(&mut Rng::new(seed), spread).unwrap();
         let s = p.problem.solve(&Settings::default()).unwrap();
         println!("{seed} {:?} places {:?}", s.status, p.places);
-        println!("x {:?}\nright {:?}\ns {:?}\ny {:?}\nactive {:?}\nres {:?}\n info {:?}", s.x, p.x, s.s, s.y, s.active(), s.residuals, s.info);
+        println!(
+            "x {:?}\nright {:?}\ns {:?}\ny {:?}\nactive {:?}\nres {:?}\n info {:?}",
+            s.x,
+            p.x,
+            s.s,
+            s.y,
+            s.active(),
+            s.residuals,
+            s.info
+        );
     }
 }

@@ -56,7 +56,9 @@ fn higher_differences() {
         let at = |i: usize| i as f64 / (n - 1) as f64;
         (0..n).map(|i| (12.0 * at(i)).sin() + at(i) + 0.1 * ((i + 1) as f64).sin()).collect()
     };
-    for (n, k, value) in [(200, 4, 30.261404459881), (500, 3, 62.975453824485), (100, 4, 15.261374311052), (200, 3, 25.3517245995337)] {
+    for (n, k, value) in
+        [(200, 4, 30.261404459881), (500, 3, 62.975453824485), (100, 4, 15.261374311052), (200, 3, 25.3517245995337)]
+    {
         let found = distance(&format!("{k}-th differences of {n} points"), isotone(&data(n), k).expect("valid"));
         assert!((found - value).abs() <= 1e-6 * f64::abs(value), "{n} points, {k}-th differences: {found}, {value}");
     }

@@ -355,7 +355,9 @@ impl Layer {
             if late {
                 break;
             }
-            if self.solution.status.ok() && (self.solution.info.polished || plain(&self.solution) <= PLAIN) {
+            // on curved boundaries residuals do not tell: there nothing but the polish settles it
+            let plainly = !self.curved() && plain(&self.solution) <= PLAIN;
+            if self.solution.status.ok() && (self.solution.info.polished || plainly) {
                 break;
             }
             if k + 1 < self.chain.len() {
@@ -580,6 +582,10 @@ fn plain(solution: &Solution) -> f64 {
 /// True if `a` is the one to keep.
 fn better(a: &Solution, b: &Solution) -> bool {
     match (a.status.ok(), b.status.ok()) {
+        // of two points on curved boundaries that nothing verifies the second opinion counts
+        (true, true) if !a.qp.cones.is_empty() => {
+            !b.info.polished && a.status == Status::Solved && b.status != Status::Solved
+        }
         (true, true) => !b.info.polished && plain(a) <= plain(b),
         (a, b) => a || !b,
     }

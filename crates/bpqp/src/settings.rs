@@ -26,14 +26,8 @@ pub enum Solver {
 
 impl Solver {
     /// Every solver that can be named, `Auto` first.
-    pub const ALL: [Solver; 6] = [
-        Solver::Auto,
-        Solver::InteriorPoint,
-        Solver::ActiveSet,
-        Solver::Admm,
-        Solver::Homogeneous,
-        Solver::Clarabel,
-    ];
+    pub const ALL: [Solver; 6] =
+        [Solver::Auto, Solver::InteriorPoint, Solver::ActiveSet, Solver::Admm, Solver::Homogeneous, Solver::Clarabel];
 
     /// The name as the API prints it.
     pub fn name(self) -> &'static str {

@@ -1,10 +1,8 @@
 //! Rows with one entry are solved as bounds, and answers are those of rows: against the same problem with bounds, for every
 //! order of problems in one layer.
 
-use bpqp::{
-    Certificate, Cotangent, Csc, Hessian, Layer, Matrix, Qp, Settings, Solver, Status, Verdict, Wrt,
-};
 use bpqp::faer::Mat;
+use bpqp::{Certificate, Cotangent, Csc, Hessian, Layer, Matrix, Qp, Settings, Solver, Status, Verdict, Wrt};
 use bpqp_testkit::Rng;
 
 /// `min 1/2 sum d x^2 + q'x` over two general rows and a box of `n` variables, which is written as rows (several for some

@@ -74,7 +74,13 @@ impl ForwardSolver for Homogeneous {
                 advice: "name auto or clarabel",
             });
         }
-        Ok(Box::new(Handle { settings: settings.clone(), qp: qp.clone(), core: Core::new(qp)?, told: None, deadline: None }))
+        Ok(Box::new(Handle {
+            settings: settings.clone(),
+            qp: qp.clone(),
+            core: Core::new(qp)?,
+            told: None,
+            deadline: None,
+        }))
     }
 }
 

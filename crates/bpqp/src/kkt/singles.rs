@@ -47,8 +47,11 @@ impl Apart {
             }
             let own: Vec<usize> = (0..rows).filter(|&i| entry[i].0 != 1).collect();
             single.extend(
-                (entry.iter().enumerate().filter(|(_, e)| e.0 == 1))
-                    .map(|(i, &(_, column, entry))| Single { row: first + i, column, entry }),
+                (entry.iter().enumerate().filter(|(_, e)| e.0 == 1)).map(|(i, &(_, column, entry))| Single {
+                    row: first + i,
+                    column,
+                    entry,
+                }),
             );
             if own.len() < rows {
                 rest[k] = Arc::new(block.select_rows(&own));

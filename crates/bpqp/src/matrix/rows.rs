@@ -120,7 +120,8 @@ impl Matrix {
                 rows.iter().enumerate().for_each(|(at, &i)| place[i] = at);
                 let kept: Vec<_> =
                     m.triplets().map(|(i, j, v)| (place[i], j, v)).filter(|(i, _, _)| *i != usize::MAX).collect();
-                Csc::from_triplets(rows.len(), m.ncols(), &kept).map_or_else(|_| Matrix::empty(m.ncols()), Matrix::Sparse)
+                Csc::from_triplets(rows.len(), m.ncols(), &kept)
+                    .map_or_else(|_| Matrix::empty(m.ncols()), Matrix::Sparse)
             }
         }
     }

@@ -235,11 +235,9 @@ impl Iterate {
         }
         // (q + 2 P x/tau)'v, without P where it is zero
         let along = |v: &[f64], px: &[f64]| dot(&program.q, v) + 2.0 * dot(px, v) / tau;
-        let numerator = part * self.r_tau - of_tau / tau
-            + along(x, &self.px)
-            + dot(&program.b, y)
-            + dot(&program.h, z);
-        let mut denominator = kappa / tau - dot(&program.q, &self.cx) - dot(&program.b, &self.cy) - dot(&program.h, &self.cz);
+        let numerator = part * self.r_tau - of_tau / tau + along(x, &self.px) + dot(&program.b, y) + dot(&program.h, z);
+        let mut denominator =
+            kappa / tau - dot(&program.q, &self.cx) - dot(&program.b, &self.cy) - dot(&program.h, &self.cz);
         // |c - x/tau|^2 - |c|^2 in the norm of P
         denominator += (self.products.2 / tau - 2.0 * dot(&self.px, &self.cx)) / tau;
         *d_tau = numerator / denominator;

@@ -152,7 +152,14 @@ impl Scaling {
 
     /// The right-hand side of complementarity for products `target` that takes the second order of the step `(ds, dz)` into
     /// account, to this part: `s + W'(lambda \ (part (W^-1 ds) o (W dz) - target e))`.
-    pub fn corrected(&mut self, (s, z): (&[f64], &[f64]), (ds, dz): (&[f64], &[f64]), part: f64, target: f64, out: &mut [f64]) {
+    pub fn corrected(
+        &mut self,
+        (s, z): (&[f64], &[f64]),
+        (ds, dz): (&[f64], &[f64]),
+        part: f64,
+        target: f64,
+        out: &mut [f64],
+    ) {
         for i in 0..self.linear {
             out[i] = s[i] + (part * ds[i] * dz[i] - target) / z[i];
         }

@@ -20,7 +20,14 @@ const ROUNDING: f64 = f64::EPSILON * f64::EPSILON;
 enum Slots {
     /// Places and values of `C1'C1`, row by row or for all pairs of columns of the support; of `c0` with the entry of C; of
     /// `C'u`, `C'v` by the columns of the support.
-    SecondOrder { pairs: bool, gram: Vec<usize>, values: Vec<f64>, first: Vec<(usize, usize)>, u: Vec<usize>, v: Vec<usize> },
+    SecondOrder {
+        pairs: bool,
+        gram: Vec<usize>,
+        values: Vec<f64>,
+        first: Vec<(usize, usize)>,
+        u: Vec<usize>,
+        v: Vec<usize>,
+    },
     /// All pairs of columns of the support.
     Semidefinite(Vec<usize>),
 }
@@ -290,7 +297,8 @@ impl Sparse {
                         }
                     });
                 }
-                (Slots::SecondOrder { .. }, Kind::Semidefinite(_)) | (Slots::Semidefinite(_), Kind::SecondOrder(_)) => {}
+                (Slots::SecondOrder { .. }, Kind::Semidefinite(_)) | (Slots::Semidefinite(_), Kind::SecondOrder(_)) => {
+                }
             }
         }
     }

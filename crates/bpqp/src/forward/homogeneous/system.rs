@@ -183,7 +183,13 @@ impl System {
     }
 
     /// What is left of the right-hand side, into `left`.
-    fn residual(&mut self, program: &mut Program, scaling: &mut Scaling, weight: f64, (x, y, z): (&[f64], &[f64], &[f64])) -> f64 {
+    fn residual(
+        &mut self,
+        program: &mut Program,
+        scaling: &mut Scaling,
+        weight: f64,
+        (x, y, z): (&[f64], &[f64], &[f64]),
+    ) -> f64 {
         let [f, g, k] = &mut self.left;
         f.copy_from_slice(&self.rhs[0]);
         g.copy_from_slice(&self.rhs[1]);
