@@ -84,23 +84,25 @@ fn random(seed: u64, n: usize, form: (bool, f64), cones: &[Cone]) -> Qp {
 #[test]
 fn agrees_with_clarabel_in_every_form() {
     let cones = [Cone::SecondOrder(6), Cone::SecondOrder(3), Cone::SecondOrder(1), Cone::SecondOrder(12)];
-    let mut whole = 0;
+    let (mut whole, mut compared) = (0, 0);
     for seed in 0..60 {
         for (form, n) in FORMS.into_iter().zip([9, 14, 40]) {
             let qp = random(seed, n, form, &cones);
             let (outcome, point) = solve(&qp);
             let (other, theirs) = solve_with(&Clarabel, &qp);
-            assert!(outcome.status.ok() && other.status.ok(), "seed {seed}, {form:?}: {:?}", outcome.status);
+            assert!(outcome.status.ok(), "seed {seed}, {form:?}: {:?}", outcome.status);
             whole += usize::from(outcome.status == Status::Solved);
             let error = relative(&qp, &point);
             assert!(error < 1e-7, "seed {seed}, {form:?}: {error:.1e}");
-            let (value, clarabel) = (qp.objective(&point.x), qp.objective(&theirs.x));
-            assert!(
-                (value - clarabel).abs() < 1e-7 * clarabel.abs().max(1.0),
-                "seed {seed}, {form:?}: {value} {clarabel}"
-            );
+            if other.status.ok() {
+                let (value, clarabel) = (qp.objective(&point.x), qp.objective(&theirs.x));
+                let error = (value - clarabel).abs() / clarabel.abs().max(1.0);
+                assert!(error < 1e-7, "seed {seed}, {form:?}: {value} {clarabel}");
+                compared += 1;
+            }
         }
     }
+    assert!(compared >= 170, "{compared}");
     assert!(whole >= 160, "{whole} of 180 to the whole tolerance");
 }
 
