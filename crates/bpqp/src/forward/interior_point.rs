@@ -9,7 +9,7 @@ use super::bounds::Bounded;
 use super::newton::PrimalDual;
 use super::scaling::{INTERIOR_POINT, Scaling};
 use super::{ForwardHandle, ForwardSolver, Outcome, dual::DualHandle};
-use crate::kkt::{self, DenseKkt, KktCore, KktFactor, Matrices};
+use crate::kkt::{self, DenseKkt, KktCore, KktFactor, Matrices, many_singles};
 use crate::matrix::{Matrix, dot, norm_inf};
 use crate::{Certificate, Deadline, Error, Point, Qp, Settings, Status};
 use std::sync::Arc;
@@ -43,7 +43,8 @@ impl ForwardSolver for InteriorPoint {
 
     fn prepare(&self, qp: &Qp, settings: &Settings) -> Result<Box<dyn ForwardHandle>, Error> {
         let dense = qp.p.as_dense().is_some();
-        if dense && !qp.has_bounds() && qp.n_equality() <= qp.n() && qp.n_inequality() <= 2 * qp.n() {
+        let few = qp.n_equality() <= qp.n() && qp.n_inequality() <= 2 * qp.n();
+        if dense && !qp.has_bounds() && few && !many_singles(qp.kkt()) {
             let mut kkt = DenseKkt::new(Matrices::of(qp.kkt()));
             if let Some(core) = kkt.range_space()
                 && let Some(handle) = DualHandle::new(qp, core.clone(), settings)

@@ -156,6 +156,9 @@ pub fn prepare(data: KktData<'_>) -> Result<Box<dyn KktFactor>, Error> {
             return Ok(Box::new(SinglesKkt::new(data)?));
         }
     }
+    if many_singles(data) {
+        return Ok(Box::new(SinglesKkt::new(data)?));
+    }
     let dense = if p.as_dense().is_some() && !(sparse_rows && n + k > 400) {
         true
     } else {
@@ -163,6 +166,18 @@ pub fn prepare(data: KktData<'_>) -> Result<Box<dyn KktFactor>, Error> {
     };
     Ok(if dense { Box::new(DenseKkt::new(Matrices::of(data))) } else { Box::new(SparseKkt::new(data)?) })
 }
+
+/// True if a dense Hessian has so many rows with one entry that the space of all rows costs more than that of the variables.
+pub(crate) fn many_singles(data: KktData<'_>) -> bool {
+    let (n, k) = (data.n(), data.m());
+    n >= MANY && k >= n / 2 && data.p.as_dense().is_some() && !data.has_sparse_rows() && {
+        let singles = k - singles::other_rows(data);
+        singles >= n / 2
+    }
+}
+
+/// Variables from which on rows with one entry are looked for beside a dense Hessian.
+const MANY: usize = 64;
 
 /// True if at most a tenth of the entries are stored.
 fn is_sparse(data: KktData<'_>) -> bool {
