@@ -12,8 +12,8 @@ use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matm
 use faer::{Accum, Mat, MatRef, Par};
 
 /// Regularization relative to the largest diagonal entry of P, or to 1, tried in turn, and of the Schur complement of the
-/// equations relative to each of its diagonal entries. Without any, where that is enough, solves need no refinement.
-const RHO: [f64; 4] = [0.0, 1e-10, 1e-8, 1e-6];
+/// equations relative to each of its diagonal entries.
+const RHO: [f64; 3] = [1e-10, 1e-8, 1e-6];
 const DELTA: f64 = 1e-13;
 /// Multiples of `E'E` are added where a pivot of M keeps less than this of its diagonal entry.
 const SINGULAR: f64 = 1e-11;
@@ -254,15 +254,14 @@ impl Dense {
         let mut ok = false;
         for rho in RHO {
             self.fill(program, scaling, rho);
-            let strict = rho == 0.0 || (equations > 0 && !self.augmented);
-            ok = self.factor_m(if strict { SINGULAR } else { 0.0 });
+            ok = self.factor_m(if equations > 0 && !self.augmented { SINGULAR } else { 0.0 });
             if !ok && equations > 0 && !self.augmented {
                 self.augmented = true;
                 let size = self.diagonal.iter().fold(0.0_f64, |m, v| m.max(*v));
                 let rows = (0..equations).flat_map(|j| self.e.col_as_slice(j)).fold(0.0_f64, |m, v| m.max(v.abs()));
                 self.weight = if rows > 0.0 { size.clamp(1.0, 1e6) / (rows * rows) } else { 0.0 };
                 self.fill(program, scaling, rho);
-                ok = self.factor_m(if rho == 0.0 { SINGULAR } else { 0.0 });
+                ok = self.factor_m(0.0);
             }
             if ok {
                 break;
