@@ -1,7 +1,8 @@
-//! Conic forward and backward passes, in milliseconds, one thread: Clarabel alone, with the polish, the backward pass with and
-//! without its factorization. With `--features bpqp/sdp` also a semidefinite program. `cargo run --release -p bpqp-testkit --example conic_speed`
+//! Conic forward and backward passes, in milliseconds, one thread: the solver alone (`auto`, then Clarabel), with the polish, the
+//! backward pass with and without its factorization. With `--features bpqp/sdp` Clarabel takes the semidefinite program too.
+//! `cargo run --release -p bpqp-testkit --example conic_speed`
 
-use bpqp::{Cone, Conic, ConicBatch, ConicCotangent, ConicLayer, ConicWrt, Settings};
+use bpqp::{Cone, Conic, ConicBatch, ConicCotangent, ConicLayer, ConicWrt, Settings, Solver};
 use bpqp_testkit::{Rng, conic};
 use std::time::Instant;
 
@@ -19,7 +20,17 @@ fn time(mut f: impl FnMut()) -> f64 {
 }
 
 fn row(name: &str, problem: &Conic) {
-    let settings = |polish| Settings { polish, threads: 1, ..Settings::default() };
+    for solver in [Solver::Auto, Solver::Clarabel] {
+        if let Err(e) = problem.solve(&Settings::with_solver(solver)) {
+            println!("{name}, {}: {e}", solver.name());
+            continue;
+        }
+        row_of(name, problem, solver);
+    }
+}
+
+fn row_of(name: &str, problem: &Conic, solver: Solver) {
+    let settings = |polish| Settings { polish, threads: 1, solver, ..Settings::default() };
     let raw = time(|| {
         assert!(problem.solve(&settings(false)).expect("valid").status.name() != "primal_infeasible");
     });
@@ -40,7 +51,8 @@ fn row(name: &str, problem: &Conic) {
     let q = ConicWrt { q: true, ..ConicWrt::NONE };
     let only_q = time(|| drop(layer.vjp(&cotangent, q).expect("smooth")));
     println!(
-        "{name:<22} {raw:>9.3} {cold:>9.3} {warm:>9.3} {both:>9.3} {:>9.3} {again:>9.3} {only_q:>9.3}",
+        "{name:<22} {:<8} {raw:>9.3} {cold:>9.3} {warm:>9.3} {both:>9.3} {:>9.3} {again:>9.3} {only_q:>9.3}",
+        solver.name(),
         both - warm
     );
 }
@@ -63,21 +75,17 @@ fn mixed() -> Conic {
 
 fn main() {
     println!(
-        "{:<22} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-        "problem", "clarabel", "cold", "layer", "+ vjp", "backward", "again", "only q"
+        "{:<22} {:<8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "problem", "solver", "alone", "cold", "layer", "+ vjp", "backward", "again", "only q"
     );
     for n in [10, 50, 100, 500] {
         row(&format!("robust lp, n = {n}"), &conic::robust(n, 2, 1));
     }
     row("robust lp, 20 cones", &conic::robust(30, 20, 1));
     row("every cone but PSD", &mixed());
-    let correlation = conic::correlation(20, 1);
-    match correlation.solve(&Settings::default()) {
-        Ok(_) => row("correlation, 20 x 20", &correlation),
-        Err(e) => println!("correlation, 20 x 20: {e}"),
-    }
-    for threads in [1, 2] {
-        let settings = Settings { threads, ..Settings::default() };
+    row("correlation, 20 x 20", &conic::correlation(20, 1));
+    for (threads, solver) in [(1, Solver::Auto), (2, Solver::Auto), (1, Solver::Clarabel)] {
+        let settings = Settings { threads, solver, ..Settings::default() };
         let problem = conic::robust(10, 2, 1);
         let mut batch = ConicBatch::new(vec![problem; 64], settings).expect("one structure");
         let q = Rng::new(4).normals(640);
@@ -90,6 +98,9 @@ fn main() {
         let references: Vec<_> = solutions.iter().collect();
         let cotangents = vec![ConicCotangent::x(&g); 64];
         let backward = time(|| drop(batch.vjp(&references, &cotangents, ConicWrt::ALL).expect("threads")));
-        println!("64 robust lps, n = 10, {threads} threads: solve {solve:.3}, backward (factored) {backward:.3}");
+        println!(
+            "64 robust lps, n = 10, {}, {threads} threads: solve {solve:.3}, backward (factored) {backward:.3}",
+            solver.name()
+        );
     }
 }

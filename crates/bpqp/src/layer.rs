@@ -4,7 +4,7 @@ use crate::active::{ActiveSet, RowCheck, Tolerance, identify, merit};
 use crate::backward::{Accuracy, Differentiator};
 use crate::closest::{self, Closest};
 use crate::derivatives::{Derivatives, Workspace};
-use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, PrimalDualActiveSet, rays};
+use crate::forward::{self, Clarabel, ForwardHandle, ForwardSolver, Homogeneous, Outcome, PrimalDualActiveSet, rays};
 use crate::interrupt::Watch;
 use crate::kkt::{many_singles, negative_curvature};
 use crate::residuals::{Point, ResidualWork, priced, residuals, total_complementarity};
@@ -376,7 +376,9 @@ impl Layer {
             if late {
                 break;
             }
-            if self.solution.status.ok() && (self.solution.info.polished || plain(&self.solution) <= PLAIN) {
+            // on curved boundaries residuals do not tell: there nothing but the polish settles it
+            let plainly = !self.curved() && plain(&self.solution) <= PLAIN;
+            if self.solution.status.ok() && (self.solution.info.polished || plainly) {
                 break;
             }
             if k + 1 < self.chain.len() {
@@ -607,6 +609,10 @@ fn plain(solution: &Solution) -> f64 {
 /// True if `a` is the one to keep.
 fn better(a: &Solution, b: &Solution) -> bool {
     match (a.status.ok(), b.status.ok()) {
+        // of two points on curved boundaries that nothing verifies the second opinion counts
+        (true, true) if !a.qp.cones.is_empty() => {
+            !b.info.polished && a.status == Status::Solved && b.status != Status::Solved
+        }
         (true, true) => !b.info.polished && plain(a) <= plain(b),
         (a, b) => a || !b,
     }
@@ -634,7 +640,10 @@ fn chain(qp: &Qp, settings: &Settings) -> Vec<Arc<dyn ForwardSolver>> {
         return vec![forward::solver(Solver::ActiveSet)];
     }
     if !qp.cones.is_empty() && settings.solver == Solver::Auto {
-        return vec![forward::solver(Solver::Clarabel)];
+        // Clarabel has the other cones, and a second opinion on these
+        let own = Homogeneous::takes(&qp.cones).then_some(Solver::Homogeneous);
+        let other = (own.is_none() || Clarabel::takes(&qp.cones)).then_some(Solver::Clarabel);
+        return own.into_iter().chain(other).map(forward::solver).collect();
     }
     if settings.solver != Solver::Auto {
         return vec![forward::solver(settings.solver)];
@@ -658,7 +667,7 @@ fn check_cones(solvers: &[Arc<dyn ForwardSolver>], settings: &Settings) -> Resul
         return Err(Error::Setting {
             name: "solver",
             value: solver.name().to_owned(),
-            advice: "for cones beyond linear constraints name auto or clarabel",
+            advice: "for cones beyond linear constraints name auto, homogeneous or clarabel",
         });
     }
     if settings.smoothing.is_some() {

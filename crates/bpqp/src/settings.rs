@@ -18,14 +18,16 @@ pub enum Solver {
     ActiveSet,
     /// Native operator splitting (the algorithm of OSQP).
     Admm,
+    /// Native homogeneous interior point for products of symmetric cones.
+    Homogeneous,
     /// The Clarabel interior point.
     Clarabel,
 }
 
 impl Solver {
     /// Every solver that can be named, `Auto` first.
-    pub const ALL: [Solver; 5] =
-        [Solver::Auto, Solver::InteriorPoint, Solver::ActiveSet, Solver::Admm, Solver::Clarabel];
+    pub const ALL: [Solver; 6] =
+        [Solver::Auto, Solver::InteriorPoint, Solver::ActiveSet, Solver::Admm, Solver::Homogeneous, Solver::Clarabel];
 
     /// The name as the API prints it.
     pub fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Solver {
             Solver::InteriorPoint => "interior_point",
             Solver::ActiveSet => "active_set",
             Solver::Admm => "admm",
+            Solver::Homogeneous => "homogeneous",
             Solver::Clarabel => "clarabel",
         }
     }
@@ -43,7 +46,7 @@ impl Solver {
         Self::ALL.into_iter().find(|s| s.name() == name).ok_or_else(|| Error::Setting {
             name: "solver",
             value: name.to_owned(),
-            advice: "name one of auto, interior_point, active_set, admm, clarabel",
+            advice: "name one of auto, interior_point, active_set, admm, homogeneous, clarabel",
         })
     }
 }

@@ -1,7 +1,9 @@
 //! After `prepare` the hot path allocates nothing: update, solve, vjp and jvp of a layer, on problems of one structure.
 #![allow(unsafe_code)]
 
-use bpqp::{Layer, Qp, Settings, Wrt};
+use bpqp::faer::Mat;
+use bpqp::forward::{ForwardSolver, Homogeneous};
+use bpqp::{Cone, Csc, Hessian, Layer, Matrix, Point, Qp, Settings, Wrt};
 use bpqp_testkit::differences::{random_cotangent, random_tangent};
 use bpqp_testkit::{Family, HessianKind, Rng, paper};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -95,4 +97,30 @@ fn a_prepared_layer_allocates_nothing() {
         }
     }
     assert!(failures.is_empty(), "{} structures allocate\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Cones do without it in the polish, which makes their bases anew; their solver keeps to the law.
+#[test]
+fn a_prepared_solver_of_cones_allocates_nothing() {
+    for sparse in [false, true] {
+        let (n, mut rng) = (if sparse { 40 } else { 9 }, Rng::new(3));
+        let mut c = Mat::from_fn(2 * n + 2, n, |i, j| f64::from(i % (n + 1) == j + 1));
+        (0..n).for_each(|j| (c[(0, j)], c[(n + 1, j)]) = (0.1 * rng.normal(), 0.1 * rng.normal()));
+        let mut d = vec![0.0; 2 * n + 2];
+        (d[0], d[n + 1]) = (1.0, 2.0);
+        let c = if sparse { Matrix::Sparse(Csc::from_dense(&c)) } else { Matrix::Dense(c) };
+        let qp = Qp::new(Hessian::Diagonal(vec![1e-3; n]), rng.normals(n)).expect("valid");
+        let qp = qp.bounds(vec![-0.5; n], vec![]).expect("valid");
+        let qp = qp.with_cones(vec![Cone::SecondOrder(n + 1); 2], c, d).expect("valid");
+        let mut handle = Homogeneous.prepare(&qp, &Settings::default()).expect("symmetric cones");
+        let mut out = Point::default();
+        for (round, qp) in with_other_q(&qp).iter().enumerate() {
+            let mut solve = || {
+                handle.update(qp).expect("the same structure");
+                assert!(handle.solve(None, &mut out).status.ok());
+            };
+            let most = count(&mut solve);
+            assert!(round == 0 || most == 0, "sparse: {sparse}, {most} allocations");
+        }
+    }
 }

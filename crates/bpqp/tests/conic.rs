@@ -523,8 +523,12 @@ fn misuse_is_refused_with_the_argument() {
         assert!(text.contains(argument), "{text}");
     }
     let psd = Conic::new(None, vec![1.0], a(), vec![1.0, 0.0, 1.0], vec![Cone::PsdTriangle(2)]).expect("valid");
+    assert!((solved(&psd).x[0] + 1.0).abs() < 1e-12);
     if !cfg!(feature = "sdp") {
-        let text = psd.solve(&Settings::default()).expect_err("no LAPACK").to_string();
+        let (a, b) = (Csc::from_triplets(6, 1, &[(0, 0, -1.0)]).expect("in range"), [1.0, 0.0, 1.0, 0.0, 1.0, 2.0]);
+        let cones = vec![Cone::PsdTriangle(2), Cone::Exponential];
+        let mixed = Conic::new(None, vec![1.0], a, b.to_vec(), cones).expect("valid");
+        let text = mixed.solve(&Settings::default()).expect_err("no LAPACK").to_string();
         assert!(text.contains("sdp"), "{text}");
     }
     let smooth = Settings { smoothing: Some(1e-3), ..Settings::default() };
@@ -533,6 +537,32 @@ fn misuse_is_refused_with_the_argument() {
     let wide = Csc::from_triplets(1, 2, &[]).expect("in range");
     let refused = Conic::new(Some(asymmetric), vec![0.0; 2], wide, vec![0.0], vec![Cone::Zero(1)]);
     assert!(matches!(refused, Err(Error::Asymmetric { .. })));
+}
+
+#[test]
+fn problems_with_symmetric_cones_are_solved_without_a_lapack() {
+    let all = [Place::Inside, Place::Boundary, Place::Apex];
+    let mut unique = 0;
+    for seed in 0..60 {
+        let mut rng = Rng::new(5000 + seed);
+        let kinds = [
+            Cone::Zero(2),
+            Cone::Nonnegative(4),
+            Cone::SecondOrder(2 + rng.below(6)),
+            Cone::PsdTriangle(1 + rng.below(5)),
+            Cone::PsdTriangle(3),
+        ];
+        let places = kinds.iter().map(|_| all[rng.below(3)]).collect();
+        let rows: usize = kinds.iter().map(Cone::rows).sum();
+        let n = rows / 2 + rng.below(rows);
+        let instance = instance(kinds.to_vec(), places, n, seed.is_multiple_of(2), &mut rng);
+        let solution = solved(&instance.problem);
+        assert_eq!(solution.info.solver, Solver::Homogeneous.name(), "seed {seed}");
+        let error = solution.x.iter().zip(&instance.x).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
+        assert!(error <= 1e-8, "seed {seed}: {error:.1e}");
+        unique += usize::from(solution.verdict() == Verdict::Exact);
+    }
+    assert!(unique > 40, "{unique}");
 }
 
 #[cfg(feature = "sdp")]

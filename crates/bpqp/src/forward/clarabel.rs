@@ -49,6 +49,13 @@ struct Tolerance {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Clarabel;
 
+impl Clarabel {
+    /// True if this build solves problems with these cones.
+    pub(crate) fn takes(cones: &[Cone]) -> bool {
+        cones.iter().all(|&cone| supported(cone).is_ok())
+    }
+}
+
 impl ForwardSolver for Clarabel {
     fn name(&self) -> &'static str {
         "clarabel"
@@ -195,15 +202,15 @@ impl Kept {
 
 /// The rows that are not `A` or the extension, by the index of their inequality or variable.
 #[derive(Debug, Default, PartialEq)]
-struct Rows {
-    fixed: Vec<usize>,
-    inequality: Vec<usize>,
-    upper: Vec<usize>,
-    lower: Vec<usize>,
+pub(super) struct Rows {
+    pub fixed: Vec<usize>,
+    pub inequality: Vec<usize>,
+    pub upper: Vec<usize>,
+    pub lower: Vec<usize>,
 }
 
 impl Rows {
-    fn new(qp: &Qp) -> Self {
+    pub fn new(qp: &Qp) -> Self {
         let mut rows =
             Rows { inequality: (0..qp.h.len()).filter(|&i| qp.h[i].is_finite()).collect(), ..Rows::default() };
         for i in 0..qp.n() {

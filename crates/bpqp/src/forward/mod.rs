@@ -5,6 +5,7 @@ mod admm;
 mod bounds;
 mod clarabel;
 mod dual;
+mod homogeneous;
 mod interior_point;
 pub(crate) mod newton;
 pub(crate) mod rays;
@@ -13,6 +14,7 @@ mod scaling;
 pub use active_set::PrimalDualActiveSet;
 pub use admm::Admm;
 pub use clarabel::Clarabel;
+pub use homogeneous::Homogeneous;
 pub use interior_point::InteriorPoint;
 pub(crate) use scaling::{POLISH, Scaling};
 
@@ -78,6 +80,7 @@ pub fn solver(which: Solver) -> Arc<dyn ForwardSolver> {
         Solver::Auto | Solver::InteriorPoint => Arc::new(InteriorPoint),
         Solver::ActiveSet => Arc::new(PrimalDualActiveSet::default()),
         Solver::Admm => Arc::new(Admm),
+        Solver::Homogeneous => Arc::new(Homogeneous),
         Solver::Clarabel => Arc::new(Clarabel),
     }
 }

@@ -10,9 +10,9 @@ use crate::{Point, Qp};
 use std::sync::Arc;
 
 /// Spread of row and column norms up to which a problem counts as well scaled.
-const WELL_SCALED: f64 = 1e3;
+pub(super) const WELL_SCALED: f64 = 1e3;
 /// Largest exponent of the factor of the objective.
-const COST_LIMIT: f64 = 40.0;
+pub(super) const COST_LIMIT: f64 = 40.0;
 
 /// How a solver wants its problems scaled.
 pub(crate) struct Rule {

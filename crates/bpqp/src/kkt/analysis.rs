@@ -85,7 +85,7 @@ impl Matrices {
     }
 }
 
-pub(super) fn too_large(dim: usize, reason: &'static str) -> Error {
+pub(crate) fn too_large(dim: usize, reason: &'static str) -> Error {
     Error::Unsupported {
         what: format!("a KKT system of {dim} rows: {reason}"),
         advice: "use a smaller or sparser problem",

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// Why a numeric factorization failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PivotError {
+pub(crate) enum PivotError {
     /// A pivot is exactly zero.
     Zero,
     /// A pivot is NaN or infinite.
@@ -25,7 +25,7 @@ pub(super) enum PivotError {
 }
 
 /// What the pattern of a symmetric matrix decides: the order of elimination, and the fill.
-pub(super) struct LdlPattern {
+pub(crate) struct LdlPattern {
     symbolic: SymbolicCholesky<usize>,
     /// The permuted triangle that faer reads: the upper one for the simplicial, the lower one for the supernodal code.
     triangle: SymbolicSparseColMat<usize>,
@@ -35,7 +35,7 @@ pub(super) struct LdlPattern {
 }
 
 /// The factorization of one triangle of a permuted symmetric matrix.
-pub(super) struct Ldl {
+pub(crate) struct Ldl {
     pattern: Arc<LdlPattern>,
     matrix: SparseColMat<usize, f64>,
     factor: Vec<f64>,
@@ -100,7 +100,7 @@ fn schur_order(n: usize, dim: usize, col_ptr: &[usize], row_idx: &[usize]) -> Op
 
 /// What the pivots tell.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pivots {
+pub(crate) struct Pivots {
     /// Number of positive ones, which is that of positive eigenvalues (Sylvester).
     pub positive: usize,
     /// Smallest magnitude of a negative one.
@@ -108,7 +108,7 @@ pub(super) struct Pivots {
 }
 
 /// The entries `0..rows.len()` in the order of their columns, those of a column in the order of their rows. Linear time.
-pub(super) fn sort_by_column(dim: usize, rows: &[usize], cols: &[usize]) -> Vec<usize> {
+pub(crate) fn sort_by_column(dim: usize, rows: &[usize], cols: &[usize]) -> Vec<usize> {
     let by = |keys: &[usize], entries: &mut dyn Iterator<Item = usize>| {
         let mut start = vec![0; dim + 1];
         keys.iter().for_each(|&k| start[k + 1] += 1);

@@ -39,12 +39,14 @@ pub use convexity::negative_curvature;
 pub use data::KktData;
 pub use sparse::SparseKkt;
 
+pub(crate) use analysis::too_large;
 pub(crate) use cholesky::{CholeskyScratch, pivot_ratio};
 pub(crate) use data::Matrices;
 pub(crate) use dense::DenseKkt;
-pub(crate) use equilibrate::{Units, power_of_two, raise_rows, ruiz};
+pub(crate) use equilibrate::{APART, Units, power_of_two, raise_rows, ruiz};
 pub(crate) use flat::{FlatSolver, factor_flat};
 pub(crate) use kernels::{solve_lower, solve_lower_transposed};
+pub(crate) use ldl::{Ldl, LdlPattern, sort_by_column};
 pub(crate) use probe::probe;
 pub(crate) use range_space::RangeSpace;
 pub(crate) use rank::independent_variables;
