@@ -4,7 +4,7 @@ use super::newton::System;
 use super::{At, Pushed, SmoothProgram};
 use crate::derivatives::Workspace;
 use crate::matrix::dot;
-use crate::{Cotangent, Derivatives, Error, Solution, Status, Tangent, Verdict, Wrt};
+use crate::{Cotangent, Derivatives, Error, Point, Solution, Status, Tangent, Verdict, Wrt};
 use std::fmt;
 use std::sync::Mutex;
 
@@ -82,6 +82,28 @@ impl fmt::Debug for LocalSolution {
 }
 
 impl LocalSolution {
+    /// A point with its multipliers, of which nothing else is known.
+    pub(super) fn at_point(point: &Point, objective: f64, status: Status, iterations: usize) -> Self {
+        LocalSolution {
+            x: point.x.clone(),
+            y: point.y.clone(),
+            z: point.z.clone(),
+            z_box: point.z_box.clone(),
+            objective,
+            status,
+            iterations,
+            residual: f64::NAN,
+            reason: None,
+            direction: None,
+            order_known: false,
+            inner: None,
+            rho: (0.0, 0.0),
+            held: (Vec::new(), Vec::new()),
+            work: Mutex::new(None),
+            system: None,
+        }
+    }
+
     /// True if there is a local solution that may be used.
     pub fn ok(&self) -> bool {
         self.status.ok()

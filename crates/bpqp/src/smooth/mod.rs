@@ -20,6 +20,8 @@ mod judge;
 mod local;
 mod model;
 mod newton;
+mod numbers;
+mod solve;
 mod sqp;
 
 #[cfg(feature = "dual")]
@@ -104,7 +106,7 @@ pub fn solve(
     multipliers: Option<(&[f64], &[f64])>,
     settings: &Settings,
 ) -> Result<LocalSolution, Error> {
-    sqp::solve(program, x0, multipliers, settings)
+    solve::solve(program, x0, multipliers, settings)
 }
 
 /// A local solution that someone else found: Newton steps on its active set to full digits, the verdict, and derivatives.
@@ -115,5 +117,5 @@ pub fn from_local_solution(
     multipliers: Option<(&[f64], &[f64])>,
     settings: &Settings,
 ) -> Result<LocalSolution, Error> {
-    sqp::polish(program, x, multipliers, settings)
+    solve::polish(program, x, multipliers, settings)
 }
