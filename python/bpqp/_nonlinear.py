@@ -17,7 +17,7 @@ from ._verdicts import VERDICTS, check_choice, judge
 
 Function = Callable[..., Any]
 
-SETTINGS = ("eps_abs", "eps_rel", "max_iter", "time_limit")
+SETTINGS = ("solver", "eps_abs", "eps_rel", "max_iter", "time_limit")
 
 
 class Calls(Protocol):

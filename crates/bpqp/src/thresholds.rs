@@ -68,6 +68,9 @@ pub(crate) mod sqp {
     /// Programs with more variables begin with the interior point, unless they come with multipliers: from there on its sparse
     /// steps cost less than quadratic programs.
     pub(crate) const LARGE: usize = 300;
+    /// The same where the matrices are sparse: a control problem of 200 variables took quadratic programming half a minute from
+    /// a poor start, and the interior point a tenth of a second.
+    pub(crate) const SPARSE: usize = 60;
     /// How many times its slack a multiplier is for its row to be active, tried in turn. After the interior point has settled
     /// the first one is right; the others are for what did not.
     pub(crate) const SURE: [f64; 5] = [1.0, 100.0, 0.01, 1e4, 1e-4];
@@ -104,6 +107,9 @@ pub(crate) mod interior {
     pub(crate) const STEPS: usize = 500;
     /// The first barrier.
     pub(crate) const FIRST_MU: f64 = 0.1;
+    /// The first barrier from the solution of a similar program, and iterations until that is given up.
+    pub(crate) const WARM_MU: f64 = 1e-4;
+    pub(crate) const WARM_STEPS: usize = 50;
     /// Gradients are scaled down to this at the start.
     pub(crate) const LARGEST_GRADIENT: f64 = 100.0;
     /// Bounds and rows are relaxed by this: equal bounds in disguise would leave no interior. The polish takes it back.
@@ -140,7 +146,7 @@ pub(crate) mod interior {
     /// the product 1e-14, so that one of them is below 1e-7: an active set is read from their ratio. On a grid of 1354 buses
     /// none of 14,000 ratios is then between 0.01 and 1000, where at the tolerance 100 are.
     pub(crate) const SETTLING: usize = 12;
-    pub(crate) const SETTLE: f64 = 0.05;
+    pub(crate) const SETTLE: f64 = 0.01;
     pub(crate) const LEAST_MU: f64 = 1e-14;
     /// What such a step may multiply the residuals by.
     pub(crate) const WORSE: f64 = 10.0;
@@ -151,12 +157,16 @@ pub(crate) mod newton {
     /// Steps in all, and beyond the tolerance.
     pub(crate) const STEPS: usize = 30;
     pub(crate) const POLISH: usize = 3;
+    /// Residuals relative to their terms that are rounding, some terms having been summed.
+    pub(crate) const ROUNDED: f64 = 1e-14;
     /// Changes of the set: more have only been seen where it goes in circles.
     pub(crate) const CHANGES: usize = 8;
     /// A step larger than this, relative to x, is none of a polish.
     pub(crate) const FAR: f64 = 0.1;
     /// The curvature that keeps steps short along directions that have none, relative to the largest one.
     pub(crate) const NEAR: f64 = 1e-8;
+    /// Variables with less curvature than this part of the largest one need the rows that hold them to have pivots.
+    pub(crate) const OWN_CURVATURE: f64 = 1e-8;
     /// Steps in a row that are almost as long as the last: the set is another one.
     pub(crate) const CREEPS: usize = 5;
     pub(crate) const CREEP: f64 = 0.9;

@@ -18,6 +18,8 @@ from .._types import Array, OnFailure
 from .._verdicts import check_choice, judge
 
 Function = Callable[..., torch.Tensor]
+# matrices of fewer variables are dense
+_DENSE = 64
 
 
 class _Calls:
@@ -28,6 +30,7 @@ class _Calls:
         self.params = tuple(p.detach().double() for p in params)
         self.device = params[0].device if params else torch.device("cpu")
         self.c, self.g = layer.c, layer.g
+        self.patterns = layer._patterns
 
     def _tensor(self, v: Array) -> torch.Tensor:
         return torch.from_numpy(np.array(v)).to(self.device)
@@ -49,7 +52,7 @@ class _Calls:
             c, g = (self._array(self._rows(rows, at, *self.params)) for rows in (self.c, self.g))
             return float(self.f(at, *self.params)), c, g
 
-    def expand(self, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array, Array]:
+    def expand(self, x: Array, y: Array, z: Array) -> tuple[Array, Any, Any, Any]:
         at, ys, zs = map(self._tensor, (x, y, z))
         gradient = grad(lambda v: self.f(v, *self.params).reshape(()))(at)
         blocks = []
@@ -60,8 +63,25 @@ class _Calls:
                 if none
                 else self._array(jacrev(lambda v, r=rows: self._rows(r, v, *self.params))(at))
             )
-        curvature = hessian(lambda v: self._lagrangian(v, ys, zs, *self.params))(at)
-        return self._array(gradient), blocks[0], blocks[1], self._array(curvature)
+        curvature = self._array(hessian(lambda v: self._lagrangian(v, ys, zs, *self.params))(at))
+        return self._array(gradient), *self._sparse([*blocks, curvature])
+
+    def _sparse(self, matrices: list[Array]) -> list[Any]:
+        """The same by columns, on the entries that were ever not 0, where these are few."""
+        n = matrices[-1].shape[0]
+        known = self.patterns.get(n)
+        if known is None or [m.shape for m in known] != [m.shape for m in matrices]:
+            known = [np.eye(*m.shape, dtype=bool) if k == 2 else m != 0 for k, m in enumerate(matrices)]
+        known = [old | (m != 0) for old, m in zip(known, matrices, strict=True)]
+        self.patterns[n] = known
+        if n <= _DENSE or 10 * sum(m.sum() for m in known) > sum(m.size for m in known):
+            return list(matrices)
+        out = []
+        for mask, m in zip(known, matrices, strict=True):
+            columns, rows = np.nonzero(mask.T)
+            starts = np.searchsorted(columns, np.arange(n + 1))
+            out.append((starts.astype(np.int64), rows.astype(np.int64), m[rows, columns], m.shape))
+        return out
 
     def pull(self, x: Array, y: Array, z: Array, w: Array, u_y: Array, u_z: Array, t: float) -> Array:
         at, ys, zs, ws, uy, uz = map(self._tensor, (x, y, z, w, u_y, u_z))
@@ -203,6 +223,7 @@ class NonlinearLayer(torch.nn.Module):
         self._policy, self._on_untrusted = policy_code(on_failure), check_choice(on_untrusted)
         self._settings = checked_settings(settings)
         self._memory: dict[Hashable, tuple[Array, Array, Array]] = {}
+        self._patterns: dict[int, list[Any]] = {}
 
     def forward(
         self,

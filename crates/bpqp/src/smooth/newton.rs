@@ -12,7 +12,7 @@
 use super::interior::Reached;
 use super::judge::{Order, judge};
 use super::local::LocalSolution;
-use super::model::{Left, Model, Rows, size, with_rows};
+use super::model::{Left, Model, Places, Rows, size, with_rows};
 use super::numbers::{bad_expansion, bad_value};
 use super::{At, Expansion, SmoothProgram};
 use crate::active::{ActiveSet, Side};
@@ -61,6 +61,7 @@ pub(super) fn finish(
     let mut set = Active { row, side };
     let mut kkt: Option<SparseKkt> = None;
     let mut near = 0.0;
+    let (mut augment, mut places) = (false, Places::default());
     let (mut changes, mut beyond, mut missed, mut creeps) = (0, 0, 0, 0);
     let (mut step, mut best) = (f64::INFINITY, f64::INFINITY);
     for steps in 1..=STEPS {
@@ -83,6 +84,7 @@ pub(super) fn finish(
         if bad_expansion(&at).is_some() || !suits(&at) {
             return Ok(None);
         }
+        augment = augment || !curved(&at, &set.side);
         let mut forces = at.gradient.clone();
         at.equality.tmul_add(1.0, &y, &mut forces);
         at.inequality.tmul_add(1.0, &z, &mut forces);
@@ -109,10 +111,13 @@ pub(super) fn finish(
             let stuck = beyond > 0 && worst > 0.5 * best;
             beyond += 1;
             best = best.min(worst);
-            if worst <= 1e-14 || stuck || beyond > POLISH {
+            // the error after a step of Newton's method is that step's square
+            let rounded = left.worst() <= ROUNDED && step <= ROUNDED.sqrt();
+            if rounded || stuck || beyond > POLISH {
                 let weak = sizes.weak(&set, (&x, &z, &z_box), &values.inequality, (&lb, &ub));
                 let steps = reached.steps + steps;
-                let Some(system) = System::new(Blocks::of(&at, &set.row)?, &mut kkt, &set, near) else {
+                let blocks = Blocks::of(&at, &set.row, augment.then_some(&mut places))?;
+                let Some(system) = System::new(blocks, &mut kkt, &set, near) else {
                     return Ok(None);
                 };
                 let point = Point { x: x.clone(), y: y.clone(), z: z.clone(), z_box, ..Point::default() };
@@ -120,16 +125,22 @@ pub(super) fn finish(
                 return ended((rows, &at), point, active, (left, steps, system), settings).map(Some);
             }
         }
-        let blocks = Blocks::of(&at, &set.row)?;
+        let mut blocks = Blocks::of(&at, &set.row, augment.then_some(&mut places))?;
         blocks.load(&mut kkt)?;
-        let Some(system) = &mut kkt else { return Ok(None) };
-        system.prefer_sharp();
         let right: Vec<f64> = values.equality.iter().chain(&values.inequality).map(|c| -c).collect();
         let (mut w, mut v): (Vec<f64>, Vec<f64>);
         loop {
             let (dx, dc) = diagonals(&set, y.len(), near);
+            let Some(system) = &mut kkt else { return Ok(None) };
+            system.prefer_sharp();
             if system.factor_once(&dx, &dc).is_err() {
-                return Ok(None);
+                if augment {
+                    return Ok(None);
+                }
+                augment = true;
+                blocks = Blocks::of(&at, &set.row, augment.then_some(&mut places))?;
+                blocks.load(&mut kkt)?;
+                continue;
             }
             w = forces.iter().map(|f| -f).collect();
             v = right.clone();
@@ -158,8 +169,15 @@ pub(super) fn finish(
     Ok(None)
 }
 
+/// Has every variable that is free curvature of its own? Then the Hessian needs none of the rows to have pivots, most often.
+fn curved(at: &Expansion, side: &[Side]) -> bool {
+    let diagonal = at.hessian.diagonal();
+    let least = OWN_CURVATURE * size(&at.hessian);
+    diagonal.iter().zip(side).all(|(d, side)| *side != Side::Free || *d > least)
+}
+
 /// The matrices of an expansion, and what is factored: a Hessian without curvature along a variable has no pivot for it, so that
-/// squares of the rows that are held are added, `H + F' R F`. That changes no `w` with `F w = r`, and multipliers by `R r`.
+/// squares of the rows that are held are then added, `H + F' R F`. That changes no `w` with `F w = r`, and multipliers by `R r`.
 struct Blocks {
     h: Arc<Hessian>,
     augmented: Arc<Hessian>,
@@ -170,8 +188,14 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn of(at: &Expansion, row: &[bool]) -> Result<Self, Error> {
+    fn of(at: &Expansion, row: &[bool], augment: Option<&mut Places>) -> Result<Self, Error> {
         let (m, k) = (at.equality.nrows(), row.len());
+        let h = Arc::new(at.hessian.clone());
+        let (a, g) = (Arc::new(at.equality.clone()), Arc::new(at.inequality.clone()));
+        let empty = Arc::new(Matrix::empty(at.gradient.len()));
+        let Some(places) = augment else {
+            return Ok(Blocks { augmented: h.clone(), h, a, g, empty, weights: vec![0.0; m + k] });
+        };
         let mut squares = vec![0.0; m + k];
         at.equality.for_each(|i, _, v| squares[i] += v * v);
         at.inequality.for_each(|i, _, v| squares[m + i] += if row[i] { v * v } else { 0.0 });
@@ -179,15 +203,9 @@ impl Blocks {
         let weights: Vec<f64> = squares.iter().map(|s| if *s > 0.0 { curvature / s } else { 0.0 }).collect();
         let roots: Vec<f64> = weights.iter().map(|w| w.sqrt()).collect();
         let ones = vec![1.0; at.gradient.len()];
-        let (a, g) = (at.equality.scaled(&roots[..m], &ones), at.inequality.scaled(&roots[m..], &ones));
-        Ok(Blocks {
-            augmented: Arc::new(with_rows(&at.hessian, &a, (&g, row), 1.0)?),
-            h: Arc::new(at.hessian.clone()),
-            a: Arc::new(at.equality.clone()),
-            g: Arc::new(at.inequality.clone()),
-            empty: Arc::new(Matrix::empty(ones.len())),
-            weights,
-        })
+        let scaled = (a.scaled(&roots[..m], &ones), g.scaled(&roots[m..], &ones));
+        let augmented = Arc::new(with_rows(&h, &scaled.0, (&scaled.1, row), 1.0, places)?);
+        Ok(Blocks { augmented, h, a, g, empty, weights })
     }
 
     fn data<'a>(&'a self, keep: &'a Keep) -> KktData<'a> {

@@ -2,7 +2,8 @@
 
 use super::interior::{self, Reached};
 use super::local::LocalSolution;
-use super::{SmoothProgram, newton, sqp};
+use super::numbers::bad_value;
+use super::{At, SmoothProgram, newton, sqp};
 use crate::thresholds::sqp::*;
 use crate::{Deadline, Error, Settings, Solver, Status};
 use sqp::Start;
@@ -15,20 +16,24 @@ pub(super) fn solve(
 ) -> Result<LocalSolution, Error> {
     let deadline = settings.deadline();
     let limit = settings.max_iter.unwrap_or(STEPS);
+    check(program, x0, settings)?;
     let large = x0.len() > LARGE;
     let inside = match settings.solver {
         Solver::InteriorPoint => true,
         Solver::ActiveSet => false,
-        _ => large,
+        _ => large || (x0.len() > SPARSE && is_sparse(program, x0)?),
     };
-    if let (true, Some((y, z))) = (inside, multipliers) {
-        check(program, x0, settings)?;
-        let near = interior::near(program, x0, y, z)?;
-        let found = match near {
-            Some(near) => newton::finish(program, &near, 1.0, settings, &deadline)?,
-            None => None,
-        };
-        if let Some(found) = found {
+    if let (true, Some((y, z))) = (inside, multipliers)
+        && let Some(near) = interior::near(program, x0, y, z)?
+    {
+        if let Some(found) = newton::finish(program, &near, 1.0, settings, &deadline)? {
+            return Ok(found);
+        }
+        // other constraints are active
+        let reached = interior::solve(program, x0, Some(&near), settings, &deadline)?;
+        if reached.converged
+            && let Some(found) = newton::finish(program, &reached, 1.0, settings, &deadline)?
+        {
             return Ok(found);
         }
     }
@@ -38,7 +43,7 @@ pub(super) fn solve(
         if settings.solver == Solver::ActiveSet || !broken {
             return Ok(first);
         }
-        let reached = interior::solve(program, x0, settings, &deadline)?;
+        let reached = interior::solve(program, x0, None, settings, &deadline)?;
         let found = if reached.converged {
             ended_inside(program, reached, settings, limit, deadline)?
         } else {
@@ -46,8 +51,7 @@ pub(super) fn solve(
         };
         return Ok(if found.ok() { found } else { first });
     }
-    check(program, x0, settings)?;
-    let reached = interior::solve(program, x0, settings, &deadline)?;
+    let reached = interior::solve(program, x0, None, settings, &deadline)?;
     if reached.converged {
         return ended_inside(program, reached, settings, limit, deadline);
     }
@@ -56,6 +60,15 @@ pub(super) fn solve(
     let start = Start { steps: reached.steps, ..Start::new(if reached.steps == 0 { x0 } else { &reached.x }, None) };
     let left = if large { left.min(AFTER) } else { left };
     iterate(program, start, settings, left, deadline)
+}
+
+/// Are the matrices at a start, or the bounds nearest to it, sparse ones? False where they are no numbers.
+fn is_sparse(program: &mut dyn SmoothProgram, x0: &[f64]) -> Result<bool, Error> {
+    let (lb, ub) = program.bounds();
+    let x: Vec<f64> = (0..x0.len()).map(|j| x0[j].max(lb[j]).min(ub[j])).collect();
+    let values = program.values(&x)?;
+    let (y, z) = (vec![0.0; values.equality.len()], vec![0.0; values.inequality.len()]);
+    Ok(bad_value(&values).is_none() && newton::suits(&program.expand(At { x: &x, y: &y, z: &z })?))
 }
 
 /// The last digits of what the interior point found.

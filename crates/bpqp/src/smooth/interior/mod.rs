@@ -29,16 +29,23 @@ use crate::{Deadline, Error, Settings};
 use reached::against;
 pub(super) use reached::{Reached, near};
 
+/// From `x0`, or the solution of a similar program.
 pub(super) fn solve(
     program: &mut dyn SmoothProgram,
     x0: &[f64],
+    near: Option<&Reached>,
     settings: &Settings,
     deadline: &Deadline,
 ) -> Result<Reached, Error> {
     let mut stop = |_: &[f64], _: &Values| false;
     let limit = settings.max_iter.unwrap_or(STEPS);
-    let goal = Goal { tolerance: settings.eps_abs.max(settings.eps_rel), limit, mu: FIRST_MU, outer: true };
-    Interior::start(program, x0, goal)?.run(deadline, &mut stop)
+    let (limit, mu) = if near.is_some() { (limit.min(WARM_STEPS), WARM_MU) } else { (limit, FIRST_MU) };
+    let goal = Goal { tolerance: settings.eps_abs.max(settings.eps_rel), limit, mu, outer: true };
+    let mut start = Interior::start(program, x0, goal)?;
+    if let Some(near) = near {
+        start.known = start.warm(near)?;
+    }
+    start.run(deadline, &mut stop)
 }
 
 struct Goal {
@@ -82,6 +89,8 @@ struct Interior<'a> {
     theta_max: f64,
     theta_min: f64,
     steps: usize,
+    /// Are there multipliers?
+    known: bool,
 }
 
 impl Interior<'_> {
@@ -89,7 +98,9 @@ impl Interior<'_> {
         if bad_value(&self.values).is_some() || !self.expand()? {
             return Ok(self.ended(false));
         }
-        self.estimate()?;
+        if !self.known {
+            self.estimate()?;
+        }
         let theta = self.violation(&self.values, &self.s);
         self.theta_max = 1e4 * theta.max(1.0);
         self.theta_min = 1e-4 * theta.max(1.0);

@@ -2,7 +2,7 @@
 
 use super::super::{At, SmoothProgram, Values};
 use super::point::largest_in_rows;
-use super::{Goal, Interior, Scales};
+use super::{Goal, Interior, Reached, Scales};
 use crate::Error;
 use crate::matrix::{Keep, norm_inf};
 use crate::thresholds::interior::*;
@@ -66,11 +66,42 @@ impl<'a> Interior<'a> {
             theta_max: f64::INFINITY,
             theta_min: 0.0,
             steps: 0,
+            known: false,
             x,
         };
         out.values = out.scaled(values);
         out.s = out.values.inequality.iter().map(|g| (-g).max(PUSH)).collect();
         out.z = out.s.iter().map(|s| (mu / s).clamp(1e-8, 1.0).max(mu)).collect();
         Ok(out)
+    }
+}
+
+impl Interior<'_> {
+    /// Takes the multipliers of a similar program, and its point as near to the bounds as they say: a slack is the barrier by its
+    /// multiplier, where it was less. False where the functions are no numbers.
+    pub(super) fn warm(&mut self, near: &Reached) -> Result<bool, Error> {
+        let (n, mu, f) = (self.x.len(), self.mu, self.scales.f);
+        let off = |z: f64| mu / z.max(mu.sqrt());
+        for j in (0..n).filter(|&j| !self.fixed[j]) {
+            let (low, high) = (f * (-near.z_box[j]).max(0.0), f * near.z_box[j].max(0.0));
+            let half = 0.5 * (self.ub[j] - self.lb[j]);
+            self.x[j] = near.x[j].max(self.lb[j] + off(low).min(half)).min(self.ub[j] - off(high).min(half));
+            if self.lb[j].is_finite() {
+                self.zl[j] = low.max(mu / (self.x[j] - self.lb[j]));
+            }
+            if self.ub[j].is_finite() {
+                self.zu[j] = high.max(mu / (self.ub[j] - self.x[j]));
+            }
+        }
+        let x = self.x.clone();
+        let Some(values) = self.look(&x)? else { return Ok(false) };
+        self.values = values;
+        self.y = near.y.iter().zip(&self.scales.c).map(|(y, scale)| y * f / scale).collect();
+        for i in 0..self.z.len() {
+            let z = f * near.z[i].max(0.0) / self.scales.g[i];
+            self.s[i] = (-self.values.inequality[i]).max(off(z));
+            self.z[i] = z.max(mu / self.s[i]);
+        }
+        Ok(true)
     }
 }
