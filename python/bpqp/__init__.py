@@ -7,6 +7,7 @@
 `bpqp.torch` and `bpqp.jax` are the same for those frameworks, and are imported only when asked for.
 """
 
+from . import grid
 from ._bpqp import __version__
 from ._conic import ConicSolution, solve_conic
 from ._core import (
@@ -77,6 +78,7 @@ __all__ = [
     "check_gradient",
     "from_local_solution",
     "from_solution",
+    "grid",
     "read_cbf",
     "read_qps",
     "solve_conic",

@@ -11,6 +11,7 @@ mod engine;
 mod errors;
 mod files;
 mod gather;
+mod grid;
 mod pieces;
 mod prepared;
 mod smooth;
@@ -148,6 +149,8 @@ fn _bpqp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<conic::ConicEngine>()?;
     module.add_class::<conic::ConicSolved>()?;
     module.add_class::<Solved>()?;
+    module.add_class::<grid::Grid>()?;
+    module.add_class::<grid::Dispatched>()?;
     module.add_class::<smooth::Local>()?;
     module.add_function(wrap_pyfunction!(smooth::solve_smooth, module)?)?;
     Ok(())

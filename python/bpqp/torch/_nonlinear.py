@@ -22,7 +22,7 @@ Function = Callable[..., torch.Tensor]
 _DENSE = 64
 
 
-class _Calls:
+class Calls:
     """The functions at given parameters, as the extension calls them."""
 
     def __init__(self, layer: NonlinearLayer, params: Sequence[torch.Tensor], lb: Array, ub: Array) -> None:
@@ -135,7 +135,7 @@ class NonlinearSolution:
 class _Call:
     """One call of a layer: what the forward pass leaves for the backward pass."""
 
-    calls: list[_Calls]
+    calls: list[Calls]
     batched: tuple[bool, ...]
     policy: int
     on_untrusted: str
@@ -206,6 +206,8 @@ class NonlinearLayer(torch.nn.Module):
         settings: eps_abs, eps_rel (1e-8), max_iter, time_limit (seconds).
     """
 
+    _calls_of: Any = Calls
+
     def __init__(
         self,
         f: Function,
@@ -267,7 +269,7 @@ class NonlinearLayer(torch.nn.Module):
         for k in range(size):
             own = [p[k] if b else p for p, b in zip(params, batched, strict=True)]
             bounds = bounds_of(n, *(v[k] if v is not None and np.ndim(v) == 2 else v for v in rows))
-            calls = _Calls(self, own, *bounds)
+            calls = self._calls_of(self, own, *bounds)
             known = self._memory.get(index[k]) if index is not None else None
             x, multipliers = (starts[k], None) if known is None else (known[0], known[1:])
             local = _bpqp.solve_smooth(calls, x, multipliers, self._settings)
