@@ -54,7 +54,7 @@ ramp = torch.linspace(1, 0, 41)[1:, None] * state
 start = torch.cat([torch.zeros(40, 1), ramp], 1).reshape(-1)
 path, forces = [state], []
 for _ in range(70):
-    u, s = controller(state, weights, x0=start, index=["cart"])
+    u, s = controller(state, weights, x0=start, index=["cart"], shift=True)
     state = step(state, u[0])
     path.append(state)
     forces.append(u[0, 0])
@@ -74,7 +74,7 @@ with torch.no_grad():
 learned = weights.clone().requires_grad_()
 optimizer = torch.optim.Adam([learned], lr=0.3)
 losses, courses = [], []
-for _ in range(30):
+for _ in range(25):
     optimizer.zero_grad()
     u, _ = controller(states, learned, index=names)
     loss = ((u[:, 0] - shown) ** 2).mean()

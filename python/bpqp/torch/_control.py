@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.func import grad, hessian, jacrev, vmap
+from torch.func import vmap
 
 from .._errors import ArgumentError
 from .._types import Array
@@ -31,6 +31,14 @@ def _places(blocks: list[tuple[int, int, int, int]]) -> tuple[Array, Array]:
     return np.concatenate(rows), np.concatenate(columns)
 
 
+def _grad(value: torch.Tensor, by: torch.Tensor, again: bool = False) -> torch.Tensor:
+    """A gradient; 0 where the value does not depend. `again`: to be differentiated once more."""
+    if not value.requires_grad:
+        return torch.zeros_like(by)
+    (out,) = torch.autograd.grad(value, by, create_graph=again, retain_graph=True, materialize_grads=True)
+    return out
+
+
 class _ControlCalls(Calls):
     """Derivatives of all stages at once."""
 
@@ -44,21 +52,26 @@ class _ControlCalls(Calls):
         before, control, after = own.parts(self._tensor(x), self.params[0])
         given = self.params[1:]
         prices = self._tensor(y).reshape(horizon, nx)
-        at = torch.cat([before, control], 1)
-        step = lambda w: own.dynamics(w[:nx], w[nx:], *given).reshape(nx)  # noqa: E731
-        cost = lambda w: own.stage(w[:nx], w[nx:], *given).reshape(())  # noqa: E731
-        last = lambda s: own.last(s, *given).reshape(()) if own.last else 0.0 * s.sum()  # noqa: E731
-        slopes = vmap(grad(cost))(at)
-        jacobians = vmap(jacrev(step))(at)
-        curvatures = vmap(hessian(lambda w, p: cost(w) + p @ step(w)))(at, prices)
+        # all stages in one graph: a pass over it for every entry of a stage
+        with torch.enable_grad():
+            at = torch.cat([before, control], 1).detach().requires_grad_()
+            end = after[-1].detach().requires_grad_()
+            moved = vmap(lambda s, u: own.dynamics(s, u, *given).reshape(nx))(at[:, :nx], at[:, nx:])
+            cost = vmap(lambda s, u: own.stage(s, u, *given).reshape(()))(at[:, :nx], at[:, nx:]).sum()
+            slopes = _grad(cost, at, True)
+            jacobians = torch.stack([_grad(moved[:, k].sum(), at) for k in range(nx)], 1)
+            forces = slopes + _grad((prices * moved).sum(), at, True)
+            curvatures = torch.stack([_grad(forces[:, k].sum(), at) for k in range(nx + nu)], 1)
+            last = own.last(end, *given).reshape(()) if own.last else 0.0 * end.sum()
+            last_slope = _grad(last, end, True)
+            last_curvature = torch.stack([_grad(last_slope[k], end) for k in range(nx)])
         gradient = torch.zeros(horizon, nu + nx, dtype=at.dtype, device=at.device)
-        gradient[:, :nu] = slopes[:, nx:]
-        gradient[:-1, nu:] = slopes[1:, :nx]
-        gradient[-1, nu:] = grad(last)(after[-1])
+        gradient[:, :nu] = slopes[:, nx:].detach()
+        gradient[:-1, nu:] = slopes[1:, :nx].detach()
+        gradient[-1, nu:] = last_slope.detach()
         a, h = self._array(jacobians), self._array(curvatures)
         rows = np.concatenate([a[0, :, nx:].reshape(-1), a[1:].reshape(-1), np.full(horizon * nx, -1.0)])
-        end = self._array(hessian(last)(after[-1]))
-        block = np.concatenate([h[0, nx:, nx:].reshape(-1), h[1:].reshape(-1), end.reshape(-1)])
+        block = np.concatenate([h[0, nx:, nx:].reshape(-1), h[1:].reshape(-1), self._array(last_curvature).reshape(-1)])
         made = []
         for numbers, (order, starts, places, shape) in ((rows, own.row_places), (block, own.curvature_places)):
             made.append((starts, places, numbers[order], shape))
@@ -142,6 +155,7 @@ class ControlLayer(NonlinearLayer):
         *params: torch.Tensor,
         x0: Any = None,
         index: Sequence[Hashable] | None = None,
+        shift: bool = False,
         full: bool = False,
         **more: Any,
     ) -> Any:
@@ -150,20 +164,23 @@ class ControlLayer(NonlinearLayer):
         Args:
             state: where the system is, (states,) or (batch, states).
             params: what the functions take; shared, or with a batch dimension.
-            x0: a plan to start from, (..., horizon * (controls + states)): the last one, `shifted`. Without one the
-                state stays and controls are 0, within the bounds.
+            x0: a plan to start from, (..., horizon * (controls + states)). Without one the state stays and controls are
+                0, within the bounds.
+            shift: plans that are remembered (`index`) are those of the step before: they start a step later, with their
+                end repeated.
             index, full: as in `NonlinearLayer`; with `full` the solution, whose `x` is the plan.
         """
         if x0 is None:
             still = torch.cat([state.new_zeros(*state.shape[:-1], self.controls), state.detach()], -1)
             x0 = still.repeat(*[1] * (state.ndim - 1), self.horizon)
+        for name in (index or ()) if shift else ():
+            if name in self._memory:
+                plan, y, z = self._memory[name]
+                w = self.states + self.controls
+                later = (np.concatenate([v[k:], v[-k:]]) for v, k in ((plan, w), (y, self.states)))
+                self._memory[name] = (*later, z)
         solution = super().forward(state, *params, x0=x0, index=index, full=True, **more)
         if full:
             return solution
         steps = solution.x.reshape(*solution.x.shape[:-1], self.horizon, self.controls + self.states)
         return steps[..., : self.controls], steps[..., self.controls :]
-
-    def shifted(self, controls: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        """The plan a step later, its end repeated: where the next one starts."""
-        steps = torch.cat([controls, states], -1).detach()
-        return torch.cat([steps[..., 1:, :], steps[..., -1:, :]], -2).flatten(-2)

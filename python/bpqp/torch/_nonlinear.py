@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,8 @@ from torch.func import grad, hessian, jacrev, jvp
 from .. import _bpqp
 from .._engines import POLICIES, policy_code
 from .._errors import ArgumentError, DtypeError, SolveError
-from .._nonlinear import bounds_of, checked_settings, code_of, described, split
+from .._nonlinear import bounds_of, check_local, checked_settings, code_of, described, split, start_of, wrapped
+from .._results import GradientReport
 from .._types import Array, OnFailure
 from .._verdicts import check_choice, judge
 
@@ -31,6 +33,14 @@ class Calls:
         self.device = params[0].device if params else torch.device("cpu")
         self.c, self.g = layer.c, layer.g
         self.patterns = layer._patterns
+
+    def moved(self, k: int, at: int, step: float) -> Calls:
+        """The same with one number of a parameter moved."""
+        other = copy(self)
+        params = [p.clone() for p in self.params]
+        params[k].view(-1)[at] += step
+        other.params = tuple(params)
+        return other
 
     def _tensor(self, v: Array) -> torch.Tensor:
         return torch.from_numpy(np.array(v)).to(self.device)
@@ -88,13 +98,16 @@ class Calls:
         if not self.params:
             return np.zeros(0)
 
-        def scalar(*params: torch.Tensor) -> torch.Tensor:
-            slope = grad(lambda v: self._lagrangian(v, ys, zs, *params))(at)
+        with torch.enable_grad():
+            at = at.requires_grad_()
+            params = [p.detach().requires_grad_() for p in self.params]
+            lagrangian = self._lagrangian(at, ys, zs, *params)
+            (slope,) = torch.autograd.grad(lagrangian, at, create_graph=True, materialize_grads=True)
             rows = self._rows(self.c, at, *params) @ uy + self._rows(self.g, at, *params) @ uz
-            total: torch.Tensor = ws @ slope + rows + t * self._lagrangian(at, ys, zs, *params)
-            return total
-
-        found = grad(scalar, argnums=tuple(range(len(self.params))))(*self.params)
+            total = ws @ slope + rows + t * lagrangian
+            if not total.requires_grad:
+                return np.zeros(sum(p.numel() for p in params))
+            found = torch.autograd.grad(total, params, materialize_grads=True)
         return np.concatenate([self._array(v).reshape(-1) for v in found])
 
     def push(self, x: Array, y: Array, z: Array, direction: Array) -> tuple[Array, Array, Array, float]:
@@ -309,6 +322,18 @@ class NonlinearLayer(torch.nn.Module):
             _each(verdict, single),
             _each(steps, single),
         )
+
+    def check_gradient(self, *params: torch.Tensor, x0: Any, **cotangents: Any) -> GradientReport:
+        """Central differences of re-solves against the gradient by every number of the parameters, for one element.
+
+        `cotangents` are the derivatives of the loss by x, y, z, z_box, objective; ones for x if none is given.
+        """
+        start = start_of(torch.as_tensor(x0).detach().cpu().double().numpy())
+        box = (v.detach().cpu().double().numpy() if isinstance(v, torch.Tensor) else v for v in (self.lb, self.ub))
+        calls = self._calls_of(self, params, *bounds_of(start.size, *box))
+        local = _bpqp.solve_smooth(calls, start, None, self._settings)
+        shapes = [tuple(p.shape) for p in params]
+        return check_local(wrapped(local, calls, shapes, "raise", self._on_untrusted), cotangents)
 
 
 @dataclass
