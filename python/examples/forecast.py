@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import bpqp.grid
@@ -47,6 +49,29 @@ mpc.branch = [
 """
 
 
+def table_of(text: str, name: str, change: Callable[[list[float]], list[float]]) -> str:
+    """The case with every row of a table changed."""
+    head, body, tail = re.split(rf"(?s)(?<=mpc\.{name} = \[)(.*?)(?=\];)", text, maxsplit=1)
+    lines = (line.split("%")[0].strip().rstrip(";").split() for line in body.splitlines())
+    rows = [" ".join(repr(v) for v in change([float(w) for w in line])) + ";" for line in lines if line]
+    return head + "\n" + "\n".join(rows) + "\n" + tail
+
+
+def parabola(row: list[float]) -> list[float]:
+    """Costs that are given at points as a convex parabola through them, as near as can be."""
+    if row[0] != 1:
+        return row
+    p, cost = np.array(row[4 : 4 + 2 * int(row[3])]).reshape(-1, 2).T
+    fits = (np.polyfit(p, cost, d) for d in (min(2, len(set(p)) - 1), min(1, len(set(p)) - 1)))
+    c = next(c for c in (np.r_[np.zeros(3 - len(c)), c] for c in fits) if c[0] >= 0)
+    return [2.0, *row[1:3], 3.0, *(float(v) for v in c)]
+
+
+def off_at_will(row: list[float]) -> list[float]:
+    """A generator without a least power: this is no commitment."""
+    return [*row[:9], min(0.0, row[9]), *row[10:]]
+
+
 def load_data() -> tuple[bpqp.grid.Case, np.ndarray, np.ndarray]:
     """The grid, the area of each bus, and the load of each day at the hour, by area."""
     if not (FOLDER / "RTS_GMLC.m").is_file():
@@ -54,7 +79,8 @@ def load_data() -> tuple[bpqp.grid.Case, np.ndarray, np.ndarray]:
         season = 1 + 0.2 * np.cos(2 * np.pi * days / 366) + 0.05 * np.cos(2 * np.pi * days / 7)
         noise = np.random.default_rng(0).normal(1, 0.04, (366, 3))
         return bpqp.grid.case(SMALL), np.arange(3), season * noise * [40.0, 60.0, 50.0]
-    grid = bpqp.grid.read_case(FOLDER / "RTS_GMLC.m")
+    text = (FOLDER / "RTS_GMLC.m").read_text("utf-8")
+    grid = bpqp.grid.case(table_of(table_of(text, "gencost", parabola), "gen", off_at_will))
     with gzip.open(FOLDER / "DAY_AHEAD_regional_Load.csv.gz", "rt") as file:
         rows = [row for row in csv.DictReader(file) if int(row["Period"]) == HOUR]
     loads = np.array([[float(row[k]) for k in "123"] for row in rows])
@@ -78,14 +104,14 @@ class Market:
         return found.cost + (MISSING * off.relu() - SALVAGE * price * (-off).relu())[:, 0]
 
 
-def train(model: torch.nn.Linear, x: Tensor, y: Tensor, loss: object, steps: int, rate: float) -> list[float]:
+def train(model: torch.nn.Linear, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor], steps: int, rate: float) -> list[float]:
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     generator = torch.Generator().manual_seed(0)
     course = []
     for _ in range(steps):
         batch = torch.randperm(len(x), generator=generator)[:24]
         optimizer.zero_grad()
-        value = loss(model(x[batch]), y[batch])  # type: ignore[operator]
+        value = loss(model(x[batch]), y[batch])
         value.backward()
         optimizer.step()
         course.append(float(value))

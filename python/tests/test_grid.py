@@ -51,7 +51,7 @@ def test_what_is_refused():
     with pytest.raises(bpqp.SolveError):
         bpqp.grid.dispatch(grid, load=100 * grid.load)
     assert np.isnan(bpqp.grid.dispatch(grid, load=100 * grid.load, on_failure="nan").cost)
-    with pytest.raises(bpqp.Error, match="bus"):
+    with pytest.raises(bpqp.Error, match="baseMVA"):
         bpqp.grid.case("function mpc = nothing")
     with pytest.raises(bpqp.Error, match="no parameter"):
         bpqp.grid.dispatch(grid).jvp(voltage=1.0)
