@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Nonlinear control
 #
-# A cart swings a pole up. Every step it plans the next two seconds, a smooth program that is not convex, and applies the
-# first force; the next plan starts from the last one. Then the weights of the plan are learned from the forces
+# A cart swings a pole up. Every step it plans the next two seconds, a smooth program that is not convex, and applies
+# the first force; the next plan starts from the last one. Then the weights of the plan are learned from the forces
 # of another controller, by the gradient through the plans.
 
 # %%
@@ -48,10 +48,16 @@ controller = bt.ControlLayer(
 )
 weights = torch.tensor([1.0, 5.0, 0.005]).log()
 
+
 # %%
+def guess(state):
+    """No force, and the state on a line to 0."""
+    line = torch.linspace(1, 0, 41)[1:, None] * state[..., None, :]
+    return torch.cat([torch.zeros(*line.shape[:-1], 1), line], -1).flatten(-2)
+
+
 state = torch.tensor([0.0, torch.pi, 0.0, 0.0])
-ramp = torch.linspace(1, 0, 41)[1:, None] * state
-start = torch.cat([torch.zeros(40, 1), ramp], 1).reshape(-1)
+start = guess(state)
 path, forces = [state], []
 for _ in range(70):
     u, s = controller(state, weights, x0=start, index=["cart"], shift=True)
@@ -67,16 +73,16 @@ print(f"angle at the end {path[-1, 1].item():.1e}")
 # %%
 torch.manual_seed(0)
 wanted = torch.tensor([3.0, 2.0, 0.02]).log()
-states = torch.randn(4, 4) * torch.tensor([0.5, 0.4, 0.5, 0.5])
+states = torch.randn(4, 4) * torch.tensor([0.4, 0.3, 0.4, 0.4])
 names = list(range(4))
 with torch.no_grad():
-    shown = controller(states, wanted)[0][:, 0]
+    shown = controller(states, wanted, x0=guess(states))[0][:, 0]
 learned = weights.clone().requires_grad_()
 optimizer = torch.optim.Adam([learned], lr=0.3)
 losses, courses = [], []
-for _ in range(25):
+for _ in range(30):
     optimizer.zero_grad()
-    u, _ = controller(states, learned, index=names)
+    u, _ = controller(states, learned, x0=guess(states), index=names)
     loss = ((u[:, 0] - shown) ** 2).mean()
     loss.backward()
     losses.append(loss.item())

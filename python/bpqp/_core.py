@@ -222,7 +222,7 @@ def check_gradient(
     """Central differences against the analytic gradient of a loss with these cotangents (ones for x if none is given).
 
     A quadratic program is solved again for every entry of the data moved both ways; a cone program is followed along
-    random directions of each argument; a smooth program is solved again from its solution for every number of its parameters.
+    random directions of each argument; a smooth program is solved again for every number of its parameters.
     `element` chooses one of a batch, `s` are slacks of a cone program.
 
     Raises:

@@ -275,18 +275,31 @@ class LocalSolution:
         x, y, z, z_box = moved
         return NonlinearTangents(x, y, z, z_box, float(objective[0]), verdict)
 
-
     def __reduce__(self) -> Any:
         # the derivatives are found again: by Newton's method, from the solution itself
         own = (self.x, self.y, self.z, self.z_box, self.objective, self.status, self.ok, self.verdict, self.iterations)
-        return _put_together, (*own, self.residual, self.reason, self.direction, self._calls, self._shapes, self._on_untrusted)
+        return _put_together, (
+            *own,
+            self.residual,
+            self.reason,
+            self.direction,
+            self._calls,
+            self._shapes,
+            self._on_untrusted,
+        )
 
 
 def _put_together(*parts: Any) -> LocalSolution:
     *own, calls, shapes, on_untrusted = parts
     x, y, z = (np.ascontiguousarray(v) for v in own[:3])
-    local = _bpqp.solve_smooth(calls, x, (y, z), {}, True) if own[6] else _bpqp.solve_smooth(calls, x, None, {"max_iter": 1})
-    return LocalSolution(*own, local, calls, shapes, on_untrusted)
+    local = (
+        _bpqp.solve_smooth(calls, x, (y, z), {}, True)
+        if own[6]
+        else _bpqp.solve_smooth(calls, x, None, {"max_iter": 1})
+    )
+    x, y, z, z_box, objective, status, ok, verdict, iterations, residual, reason, direction = own
+    tail = (residual, reason, direction, local, calls, shapes, on_untrusted)
+    return LocalSolution(x, y, z, z_box, objective, status, ok, verdict, iterations, *tail)
 
 
 def check_local(sol: LocalSolution, cotangents: dict[str, Any]) -> GradientReport:
@@ -333,7 +346,9 @@ def check_local(sol: LocalSolution, cotangents: dict[str, Any]) -> GradientRepor
                 "kinks": kinks,
             }
         )
-    text = "\n".join(f"{r['block']}: {r['checked']} of {r['entries']}, worst {r['worst']:.1e} at {r['at']}" for r in table)
+    text = "\n".join(
+        f"{r['block']}: {r['checked']} of {r['entries']}, worst {r['worst']:.1e} at {r['at']}" for r in table
+    )
     return GradientReport(max((r["worst"] for r in table), default=0.0), table, text)
 
 

@@ -5,8 +5,8 @@
     found.cost, found.price                                # $/h, and $/MWh at every bus
     found.vjp(price=weights).load                          # a gradient by the loads of all buses
 
-The linear power flow is a convex program, the full one (`ac=True`) a smooth one, whose solution is a local one. For PyTorch:
-`bpqp.torch.DispatchLayer`.
+The linear power flow is a convex program, the full one (`ac=True`) a smooth one, whose solution is a local one. For
+PyTorch: `bpqp.torch.DispatchLayer`.
 """
 
 from __future__ import annotations
@@ -26,15 +26,17 @@ from ._types import Array, OnFailure
 from ._verdicts import check_choice, judge
 
 PARAMETERS = ("load", "reactive", "limit", "quadratic", "linear")
+NUMBERS = (*PARAMETERS, "least", "most")
+OUTPUTS = ("power", "reactive", "price", "voltage", "angle", "flow")
 
 
 @dataclass(frozen=True)
 class Case:
     """A grid, in the units of its file.
 
-    `load` and `reactive` (MW, MVAr) and the numbers `bus` are those of the buses; `limit` (MVA, infinite without one) and `ends`
-    (indices of two buses) of the branches; `quadratic` and `linear` (coefficients of P^2 and P, $/h with P in MW), the powers
-    `least` and `most` and the index `generator_bus` of the generators that run.
+    `load` and `reactive` (MW, MVAr) and the numbers `bus` are those of the buses; `limit` (MVA, infinite without one)
+    and `ends` (indices of two buses) of the branches; `quadratic` and `linear` (coefficients of P^2 and P, $/h with P
+    in MW), the powers `least` and `most` and the index `generator_bus` of the generators that run.
     """
 
     bus: npt.NDArray[np.int64]
@@ -58,8 +60,9 @@ def case(text: str) -> Case:
     """The grid of a text in MATPOWER's format, as those of PGLib."""
     grid = _bpqp.Grid(text)
     ids, generators, ends = grid.places()
-    places = (np.array(v, np.int64) for v in (ids, generators, np.reshape(ends, (-1, 2))))
-    return Case(*places, *grid.numbers(), text, grid)
+    numbers = dict(zip(NUMBERS, grid.numbers(), strict=True))
+    bus, own, pairs = (np.array(v, np.int64) for v in (ids, generators, np.reshape(ends, (-1, 2))))
+    return Case(bus=bus, generator_bus=own, ends=pairs, **numbers, text=text, _grid=grid)
 
 
 def read_case(path: str | PathLike[str]) -> Case:
@@ -92,8 +95,10 @@ class DispatchTangents:
 
 @dataclass(frozen=True)
 class Dispatch:
-    """A solved grid: `cost` ($/h), `power` of the generators (MW), `price` at every bus ($/MWh), `angle` (degrees) and `flow` of
-    power into every branch (MW); with the full power flow also `reactive` (MVAr) and `voltage`. NaN without a solution.
+    """A solved grid: `cost` ($/h), `power` of the generators (MW), `price` at every bus ($/MWh), `angle` (degrees).
+
+    And the `flow` of power into every branch (MW); with the full power flow also `reactive` (MVAr) and `voltage`. NaN
+    without a solution.
     """
 
     cost: float
@@ -114,14 +119,14 @@ class Dispatch:
     _on_untrusted: str = field(repr=False, default="warn")
 
     def vjp(self, cost: float = 0.0, power: Any = None, price: Any = None) -> DispatchGradients:
-        """The gradient of a loss by loads, limits and costs, from its derivatives by cost, powers and prices; None is 0."""
+        """Gradients by loads, limits and costs, from derivatives by cost, powers and prices; None is 0."""
         rows = [_vector(n, v, self.case) for n, v in (("power", power), ("price", price))]
         parts, verdict = self._solved.vjp(float(cost), *rows)
         judge(np.array([code_of(verdict)], np.uint8), self._on_untrusted)
-        return DispatchGradients(*parts, verdict)
+        return DispatchGradients(**dict(zip(PARAMETERS, parts, strict=True)), verdict=verdict)
 
     def jvp(self, **along: Any) -> DispatchTangents:
-        """The change of the outputs along a direction of load, reactive, limit, quadratic, linear; what is missing stays."""
+        """The change along a direction of load, reactive, limit, quadratic, linear; what is missing stays."""
         unknown = [name for name in along if name not in PARAMETERS]
         if unknown:
             raise ArgumentError(f"there is no parameter {unknown[0]!r}: choose from {', '.join(PARAMETERS)}")
@@ -177,5 +182,17 @@ def dispatch(
     status, ok, verdict, iterations, residual, cost, reason = found.outcome()
     if not ok and POLICIES[on_failure] == 0:
         raise SolveError(f"no schedule was found, status {status}" + (f": {reason}" if reason else ""), [(0, status)])
-    outputs = found.outputs()
-    return Dispatch(cost, *outputs, status, ok, verdict, iterations, residual, reason, case, found, on_untrusted)
+    outputs = dict(zip(OUTPUTS, found.outputs(), strict=True))
+    return Dispatch(
+        cost=cost,
+        **outputs,
+        status=status,
+        ok=ok,
+        verdict=verdict,
+        iterations=iterations,
+        residual=residual,
+        reason=reason,
+        case=case,
+        _solved=found,
+        _on_untrusted=on_untrusted,
+    )

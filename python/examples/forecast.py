@@ -1,11 +1,11 @@
 """Load forecasts of three areas, trained to be near, and the same ones trained through the dispatch they are for.
 
-A day ahead the 96 generators of the RTS-GMLC grid are scheduled for the forecast load of an hour, spread over the buses as in
-the case. What is missing then is bought at 150 $/MWh, and of what is too much only a tenth of its price is got back. The loss
-is the cost of the schedule, a convex program whose gradient by the load is the price at every bus, and what the
-deviation costs. A linear forecast of the evening peak from the day and week before; the first eight months train, the rest are
-reported. Needs the folder of RTS-GMLC (`RTS_GMLC.m`, `DAY_AHEAD_regional_Load.csv.gz`); `--short` without it
-makes a year of loads on a grid of three buses.
+A day ahead the generators of the RTS-GMLC grid are scheduled for the forecast load of an hour, spread over the buses as
+in the case. What is missing then is bought at 150 $/MWh, and of what is too much only a tenth of its price is got back.
+The loss is the cost of the schedule, a convex program whose gradient by the load is the price at every bus, and what
+the deviation costs. A linear forecast of the evening peak from the day and week before; the first eight months train,
+the rest are reported. Without the folder of RTS-GMLC (`RTS_GMLC.m`, `DAY_AHEAD_regional_Load.csv.gz`) it makes a year$
+of loads on a grid of three buses.
 """
 
 from __future__ import annotations

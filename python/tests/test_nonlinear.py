@@ -222,7 +222,10 @@ def test_torch_layers_are_pickled_and_checked():
     import bpqp.torch as bt
 
     a = torch.tensor([-1.0, 1.0], dtype=torch.float64)
-    for layer in (bt.NonlinearLayer(torch_distance, lb=0.0), pickle.loads(pickle.dumps(bt.NonlinearLayer(torch_distance, lb=0.0)))):
+    for layer in (
+        bt.NonlinearLayer(torch_distance, lb=0.0),
+        pickle.loads(pickle.dumps(bt.NonlinearLayer(torch_distance, lb=0.0))),
+    ):
         np.testing.assert_allclose(layer(a, x0=[0.5, 0.5]), [0.0, 1.0], atol=1e-9)
         assert layer.check_gradient(a, x0=[0.5, 0.5]).worst < 1e-6
 
@@ -233,7 +236,14 @@ def test_plans_are_those_of_the_layer_without_stages():
 
     torch.manual_seed(0)
     layer = bt.ControlLayer(
-        torch_step, torch_stage, horizon=15, states=2, controls=2, control_bounds=(-0.7, 0.7), eps_abs=1e-9, eps_rel=1e-9
+        torch_step,
+        torch_stage,
+        horizon=15,
+        states=2,
+        controls=2,
+        control_bounds=(-0.7, 0.7),
+        eps_abs=1e-9,
+        eps_rel=1e-9,
     )
     plain = bt.NonlinearLayer(layer.f, c=layer.c, lb=layer.lb, ub=layer.ub, eps_abs=1e-9, eps_rel=1e-9)
     state = torch.tensor([[2.0, -1.0], [0.5, 1.0]], dtype=torch.float64, requires_grad=True)

@@ -14,7 +14,7 @@ IMPACT = 0.05 * (1 + rng.random(N))
 
 
 def with_impact(held, **settings):
-    """min 1/2 w'R w - r'w + sum k |w - held|^1.5 over w >= 0, sum w = 1: (t, 1, w - held) in a cone of t^(2/3) >= |w - held|."""
+    """min 1/2 w'R w - r'w + sum k |w - held|^1.5 over w >= 0, sum w = 1, by cones t^(2/3) >= |w - held|."""
     P = np.zeros((2 * N, 2 * N))
     P[:N, :N] = RISK
     rows = [np.concatenate([np.ones(N), np.zeros(N)])]
@@ -26,7 +26,9 @@ def with_impact(held, **settings):
         b += [0.0, 1.0, -held[i]]
     cones = [("zero", 1), *[("pow", 2 / 3)] * N]
     lb = np.concatenate([np.zeros(N), np.full(N, -np.inf)])
-    return bpqp.solve_conic(P, np.concatenate([-RETURNS, IMPACT]), np.array(rows), np.array(b), cones, lb=lb, **settings)
+    return bpqp.solve_conic(
+        P, np.concatenate([-RETURNS, IMPACT]), np.array(rows), np.array(b), cones, lb=lb, **settings
+    )
 
 
 def test_market_impact_is_a_power_cone():

@@ -177,8 +177,8 @@ class ControlLayer(NonlinearLayer):
             if name in self._memory:
                 plan, y, z = self._memory[name]
                 w = self.states + self.controls
-                later = (np.concatenate([v[k:], v[-k:]]) for v, k in ((plan, w), (y, self.states)))
-                self._memory[name] = (*later, z)
+                start, prices = (np.concatenate([v[k:], v[-k:]]) for v, k in ((plan, w), (y, self.states)))
+                self._memory[name] = (start, prices, z)
         solution = super().forward(state, *params, x0=x0, index=index, full=True, **more)
         if full:
             return solution

@@ -62,10 +62,10 @@ class _Dispatch(torch.autograd.Function):
 
 
 class DispatchLayer(torch.nn.Module):
-    """The cheapest schedule of a grid as a function of loads, limits and costs: cost, powers and the price at every bus.
+    """The cheapest schedule of a grid as a function of loads, limits and costs: cost, powers, prices at all buses.
 
-    The linear power flow is a convex layer, the full one (`ac=True`) a smooth one. The derivative of prices is a second one of the
-    cost: 0 at a vertex of a program with linear costs.
+    The linear power flow is a convex layer, the full one (`ac=True`) a smooth one. The derivative of prices is a second
+    one of the cost: 0 at a vertex of a program with linear costs.
 
     Args:
         case: a grid, `bpqp.grid.read_case(..)`.
