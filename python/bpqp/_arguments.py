@@ -184,6 +184,38 @@ def _pairs(data: list[Any]) -> None:
             raise ArgumentError(f"{missing} is missing: {given} was given, and the two come together")
 
 
+def _same_batch(batch: int | None, owner: str, name: str, array: np.ndarray[Any, Any]) -> tuple[int, str]:
+    """The size of the batch and the argument that it is of."""
+    size = array.shape[0]
+    if batch is None:
+        return size, name
+    if batch != size:
+        raise ArgumentError(f"{name} has a batch of {size}, but {owner} has one of {batch}: batches must agree")
+    return batch, owner
+
+
+def _structured(k: int, value: Any) -> tuple[Any, Any, list[tuple[str, np.ndarray[Any, Any], int]], int]:
+    """An argument that is no plain array: as the extension takes it, its template, its dense parts with their names and
+    ranks, and the number of entries that it stores besides."""
+    name, rank = NAMES[k], RANKS[k]
+    if isinstance(value, Factored):
+        if k != 0:
+            raise ArgumentError(f"{name} is Factored: only P may be")
+        d, F = as_array("P.d", value.d, 1), as_array("P.F", value.F, 2)
+        return (d, F), Factored, [("P.d", d, 1), ("P.F", F, 2)], 0
+    if is_sparse(value):
+        if rank != 2:
+            raise DtypeError(f"{name} is a sparse matrix: pass a dense vector")
+        if k != 0 and value.shape[0] == 0:
+            return None, None, [], value.nnz
+        matrix, template = _as_csc(name, value)
+        return matrix, template, [], value.nnz
+    array = as_array(name, value, rank)
+    if array.size == 0 and k >= 2:
+        return None, None, [], 0
+    return array, None, [(name, array, rank)], 0
+
+
 def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) -> Problem:
     """Checks the arguments and brings them into the form that the extension takes."""
     if q is None:
@@ -193,11 +225,24 @@ def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
     templates: list[Any] = [None] * 8
     shared = [True] * 8
     forms: list[str | None] = [None] * 8
-    batch, owner, numbers = None, "", 0
+    batch: int | None = None
+    owner, numbers = "", 0
     for k, value in enumerate(raw):
         if value is None:
             continue
         name, rank = NAMES[k], RANKS[k]
+        if type(value) is np.ndarray and value.ndim >= rank:
+            # by far the most common, and the shortest way
+            array = as_array(name, value, rank)
+            size = array.size
+            if size == 0 and k >= 2:
+                continue
+            data[k] = array
+            numbers += size
+            if array.ndim > rank:
+                shared[k] = False
+                batch, owner = _same_batch(batch, owner, name, array)
+            continue
         if k >= 2 and not isinstance(value, (np.ndarray, Factored)) and not is_sparse(value):
             value = numbers_of(name, value)  # noqa: PLW2901
         if k >= 2 and np.ndim(value) == rank - 1:
@@ -205,36 +250,13 @@ def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
             forms[k] = "scalar" if rank == 1 else "row"
             data[k] = value
             continue
-        if isinstance(value, Factored):
-            if k != 0:
-                raise ArgumentError(f"{name} is Factored: only P may be")
-            d, F = as_array("P.d", value.d, 1), as_array("P.F", value.F, 2)
-            data[0], templates[0] = (d, F), Factored
-            found = [("P.d", d, 1), ("P.F", F, 2)]
-        elif is_sparse(value):
-            if rank != 2:
-                raise DtypeError(f"{name} is a sparse matrix: pass a dense vector")
-            data[k], templates[k] = _as_csc(name, value)
-            found = []
-            numbers += value.nnz
-            if k != 0 and value.shape[0] == 0:
-                data[k] = templates[k] = None
-        else:
-            array = as_array(name, value, rank)
-            if array.size == 0 and k >= 2:
-                continue
-            data[k] = array
-            found = [(name, array, rank)]
-        for name, array, rank in found:
+        data[k], templates[k], found, stored = _structured(k, value)
+        numbers += stored
+        for part, array, own in found:
             numbers += array.size
-            if array.ndim > rank:
+            if array.ndim > own:
                 shared[k] = False
-                if batch is None:
-                    batch, owner = array.shape[0], name
-                elif batch != array.shape[0]:
-                    raise ArgumentError(
-                        f"{name} has a batch of {array.shape[0]}, but {owner} has one of {batch}: batches must agree"
-                    )
+                batch, owner = _same_batch(batch, owner, part, array)
     _fill(data, forms)
     _pairs(data)
     if batch == 0:

@@ -75,8 +75,6 @@ class BaseSolution:
 
     def _rows(self, name: str, value: Any) -> Any:
         """The cotangent of an output as the extension takes it: a row for each element."""
-        if value is None:
-            return None
         array = numbers_of(f"the cotangent of {name}", value)
         shape = np.shape(getattr(self, name))
         if array.dtype.kind not in "iuf":
@@ -89,10 +87,15 @@ class BaseSolution:
     def _cotangents(self, **given: Any) -> tuple[Any, ...]:
         """Cotangents by name as the extension takes them, in the order of the outputs."""
         names = (*self.OUTPUTS, "objective")
+        rows: list[Any] = [None] * len(names)
+        found = False
         for name, value in given.items():
-            if name not in names and value is not None:
+            if value is None:
+                continue
+            if name not in names:
                 raise ArgumentError(f"a cotangent of {name} was given: this solution has {', '.join(names)}")
-        rows = tuple(self._rows(name, given.get(name)) for name in names)
-        if all(r is None for r in rows):
+            rows[names.index(name)] = self._rows(name, value)
+            found = True
+        if not found:
             raise ArgumentError(f"no cotangent was given: pass {', '.join(f'{name}=' for name in names)}")
-        return rows
+        return tuple(rows)

@@ -50,10 +50,10 @@ class Solution(BaseSolution):
         if single:
             values = tuple(v.astype(np.float32) for v in values)
         if problem.batch is None:
-            values = tuple(v[0] for v in values)
-        self.x, self.y, self.z, self.z_box, self.objective = values
-        if problem.batch is None:
-            self.objective = float(values[4])
+            x, y, z, z_box, objective = values
+            self.x, self.y, self.z, self.z_box, self.objective = x[0], y[0], z[0], z_box[0], objective.item()
+        else:
+            self.x, self.y, self.z, self.z_box, self.objective = values
         if self._policy == 0 and not solved.all_ok():
             raise_failures(solved, self)
 
@@ -77,14 +77,16 @@ class Solution(BaseSolution):
         self._solved = kept.back(lambda rows: prepared.restore(self._problem.data, rows))
 
     def _ask(self, wrt: Names | None) -> list[bool]:
+        data = self._problem.data
         if wrt is None:
-            return [d is not None for d in self._problem.data]
-        names = names_of(wrt, NAMES)
-        return [n in names and d is not None for n, d in zip(NAMES, self._problem.data, strict=True)]
+            return [d is not None for d in data]
+        ask = [False] * len(data)
+        for name in names_of(wrt, NAMES):
+            k = NAMES.index(name)
+            ask[k] = data[k] is not None
+        return ask
 
     def _shape_gradient(self, k: int, value: Any) -> Any:
-        if value is None:
-            return None
         if isinstance(value, tuple):
             # d and F may be batched apart; the one that is shared gets its sum
             own = zip(value, self._problem.data[0], strict=True)
@@ -135,7 +137,8 @@ class Solution(BaseSolution):
         shared = self._problem.shared
         *grads, codes = self._solved.vjp(rows, self._ask(wrt), (shared[0], *shared), self._policy)
         verdict = verdict_of(codes, self._on_untrusted, self._batch is not None)
-        return Gradients(**{NAMES[k]: self._shape_gradient(k, g) for k, g in enumerate(grads)}, verdict=verdict)
+        P, q, G, h, A, b, lb, ub = [None if g is None else self._shape_gradient(k, g) for k, g in enumerate(grads)]
+        return Gradients(P, q, G, h, A, b, lb, ub, verdict)
 
     def _direction(self, k: int, value: Any) -> Any:
         name, rank, data = NAMES[k], RANKS[k], self._problem.data[k]

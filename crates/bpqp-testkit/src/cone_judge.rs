@@ -24,9 +24,6 @@ enum Place {
     KinkOfMultiplier,
 }
 
-/// What is wrong where a gradient at a kink is called the only one.
-pub const MISSED_KINK: &str = "exact where it is one of several";
-
 /// A program and its optimum.
 pub struct PlantedCones {
     problem: Conic,
@@ -170,7 +167,7 @@ impl PlantedCones {
             return (said, self.regular, None);
         }
         if !self.regular {
-            return (said, false, Some(MISSED_KINK.into()));
+            return (said, false, Some("exact where it is one of several".into()));
         }
         let off = (0..n).map(|j| (solution.x[j] - self.x[j]).abs() / self.unit[j]).fold(0.0, f64::max);
         if off > 1e-5 {

@@ -1,7 +1,7 @@
 //! Proofs that a problem has no solution; checked from the data, whoever found them.
 
 use crate::Qp;
-use crate::cones::blocks;
+use crate::cones::{Cone, blocks};
 use crate::kkt::Units;
 use crate::matrix::{dot, nan_max, norm_inf};
 use crate::residuals::Point;
@@ -309,11 +309,27 @@ fn dual_violation(qp: &Qp, d: &[f64]) -> f64 {
     qp.c.magnitudes_add(&length, &mut size);
     for (k, rows) in blocks(&qp.cones) {
         // what a direction is off by sideways a curved boundary costs its square
-        let off = share(qp.cones[k].distance(&cd[rows.clone()]), norm_inf(&size[rows]));
+        let off = share(qp.cones[k].distance(&cd[rows.clone()]), norm_inf(&size[rows.clone()]));
         violation = nan_max(violation, if qp.cones[k].is_polyhedral() { off } else { off.sqrt() });
+        violation = nan_max(violation, astray(&qp.cones[k], &cd[rows.clone()], &size[rows]));
     }
     let terms = qp.q.iter().zip(&length).map(|(q, d)| q.abs() * d).sum();
     over(violation, -dot(&qp.q, &d), terms)
+}
+
+/// The part of the terms of each row by which a direction has to be moved to lie in its cone, to a factor of ten.
+fn astray(cone: &Cone, s: &[f64], terms: &[f64]) -> f64 {
+    let mut within = vec![0.0; s.len()];
+    let mut part = f64::EPSILON;
+    // what is not accepted anyway need not be measured
+    while part < 1e-3 {
+        within.iter_mut().zip(terms).for_each(|(w, t)| *w = part * t);
+        if cone.reaches(s, &within) {
+            return part;
+        }
+        part *= 10.0;
+    }
+    1.0
 }
 
 fn curvature_violation(qp: &Qp, d: &[f64]) -> f64 {

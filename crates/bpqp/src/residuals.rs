@@ -228,6 +228,18 @@ pub(crate) fn total_complementarity(qp: &Qp, point: &Point, work: &ResidualWork)
     rows.sum::<f64>() + bounds.sum::<f64>() + dot(&point.s, &point.y_cone).abs()
 }
 
+/// What is left of the equations of a point, whose residual vectors are in `work`, priced: a change of the rows by their
+/// residuals moves the optimal value by `sum |y r|`, one of the costs by `sum |x r|`. Rows of large terms can hide in a small
+/// relative residual that an objective of small terms consists of it.
+pub(crate) fn priced(point: &Point, work: &ResidualWork) -> f64 {
+    let products = |a: &[f64], b: &[f64]| a.iter().zip(b).fold(0.0, |sum, (a, b)| sum + (a * b).abs());
+    let violated = point.z.iter().zip(&work.slack).map(|(z, s)| z * (-s).max(0.0)).sum::<f64>();
+    products(&point.y, &work.equality)
+        + products(&point.y_cone, &work.cone)
+        + products(&point.x, &work.stationarity)
+        + violated
+}
+
 impl Residuals {
     /// Of no point.
     pub const UNKNOWN: Residuals = Residuals {

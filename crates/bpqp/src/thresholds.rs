@@ -61,6 +61,10 @@ pub(crate) const EXTREME_CURVATURE: f64 = 1e8;
 /// optimum that is not attained, for one, beyond which the equations vanish.
 pub(crate) const LOST: f64 = 1e-3;
 
+/// A boundary that no variable crosses by more than this part of its column cannot be told from one that all are tangent to:
+/// an error sideways costs its square, so that the direction of a boundary is known to the root of the rounding unit.
+pub(crate) const TANGENT: f64 = 1e-7;
+
 /// Of sequential quadratic programming.
 pub(crate) mod sqp {
     /// Iterations, where no limit is asked for.

@@ -9,11 +9,11 @@
 //! s and y have units of their own, so `v = s - unit y` with the ratio of the sizes of s and y as the unit.
 
 use super::{ActiveSet, PolishReport, Rotation, Side};
-use crate::cones::{Tolerance, blocks};
+use crate::cones::{Basis, Tolerance, blocks};
 use crate::kkt::KktSolver;
 use crate::matrix::{nan_max, norm_inf};
 use crate::residuals::{ResidualWork, equations};
-use crate::thresholds::{EXTREME_CURVATURE, LOST};
+use crate::thresholds::{EXTREME_CURVATURE, LOST, TANGENT};
 use crate::{Point, Qp, Residuals};
 
 /// Steps at most.
@@ -136,6 +136,7 @@ impl Newton {
             }
             _ => false,
         };
+        self.mark_tangents(qp);
         point.clone_from(&self.best);
         active.clone_from(&self.best_set);
         let Value { residuals, objective, merit } = best;
@@ -149,6 +150,46 @@ impl Newton {
             objective,
             // of the step before
             factored: false,
+        }
+    }
+
+    /// Second-order cones whose boundary no variable is known to cross are as good as on a kink: whether their row holds anything
+    /// is decided by rounding.
+    fn mark_tangents(&mut self, qp: &Qp) {
+        let faces = &mut self.best_set.faces;
+        if !faces.bases.iter().any(|basis| matches!(basis, Basis::SecondOrder(_))) {
+            return;
+        }
+        self.scratch.clear();
+        self.scratch.resize(faces.bases.len(), 0.0);
+        let (crossing, mut cones) = (&mut self.scratch, blocks(&qp.cones));
+        let mut at = (usize::MAX, 0, 0..0);
+        let (mut normal, mut length) = (0.0_f64, 0.0_f64);
+        // entries come by column, so those of a cone are together
+        qp.c.for_each(|row, column, v| {
+            if column != at.0 || !at.2.contains(&row) {
+                if length > 0.0 {
+                    crossing[at.1] = crossing[at.1].max(normal.abs() / length.sqrt());
+                }
+                (normal, length) = (0.0, 0.0);
+                if column != at.0 {
+                    cones = blocks(&qp.cones);
+                }
+                if let Some((cone, rows)) = cones.find(|(_, rows)| rows.contains(&row)) {
+                    at = (column, cone, rows);
+                }
+            }
+            if let Basis::SecondOrder(direction) = &faces.bases[at.1] {
+                let i = row - at.2.start;
+                normal += v * if i == 0 { 1.0 } else { -direction[i - 1] };
+                length += v * v;
+            }
+        });
+        if length > 0.0 {
+            crossing[at.1] = crossing[at.1].max(normal.abs() / length.sqrt());
+        }
+        for ((weak, basis), crossing) in faces.weak.iter_mut().zip(&faces.bases).zip(crossing) {
+            *weak |= matches!(basis, Basis::SecondOrder(_)) && *crossing <= TANGENT;
         }
     }
 

@@ -91,3 +91,17 @@ pub(super) fn split(v: &[f64], tol: Tolerance, block: Block<'_>) -> Split {
 pub(super) fn curvature_change(s: &[f64], y: &[f64], t: &[f64; 3], d: f64) -> f64 {
     d * (t[2] / s[2] - 4.0 * t[1] / s[1]) - 3.0 * (1.0 - d) * t[2] / y[2]
 }
+
+/// `y exp(x / y) <= z` for some y of an interval, or its closure `x <= 0 <= z` at y = 0.
+pub(super) fn reaches(x: f64, (low, high): (f64, f64), z: f64) -> bool {
+    let low = low.max(0.0);
+    if high < 0.0 || z < 0.0 {
+        return false;
+    }
+    if low == 0.0 && x <= 0.0 {
+        return true;
+    }
+    // the left-hand side falls in y up to x, and rises from there
+    let y = x.max(low).min(high);
+    y > 0.0 && y * (x / y).exp() <= z
+}

@@ -171,6 +171,26 @@ impl Cone {
         s.iter().zip(v).map(|(s, v)| (s - v).powi(2)).sum::<f64>().sqrt()
     }
 
+    /// True if a point of the cone is within these distances of `s`, each in its own row: the geometry of the cone decides, and
+    /// not the largest of its entries. Semidefinite cones have no such rows, and are not judged.
+    pub(crate) fn reaches(&self, s: &[f64], within: &[f64]) -> bool {
+        let low = |i: usize| (s[i].abs() - within[i]).max(0.0);
+        let high = |i: usize| s[i] + within[i];
+        match *self {
+            Cone::Zero(n) => (0..n).all(|i| low(i) == 0.0),
+            Cone::Nonnegative(n) => (0..n).all(|i| high(i) >= 0.0),
+            Cone::SecondOrder(n) => n == 0 || second_order::reaches(s, high(0), (1..n).map(low)),
+            Cone::PsdTriangle(_) => true,
+            Cone::Power(a) => power::reaches(a, high(0), high(1), low(2)),
+            Cone::DualPower(a) => power::reaches(a, high(0) / a, high(1) / (1.0 - a), low(2)),
+            Cone::Exponential => exponential::reaches(s[0] - within[0], (s[1] - within[1], high(1)), high(2)),
+            Cone::DualExponential => {
+                let y = (-high(0), within[0] - s[0]);
+                exponential::reaches(-high(1), y, std::f64::consts::E * high(2))
+            }
+        }
+    }
+
     /// The dual cone.
     pub(crate) fn dual(&self) -> Option<Cone> {
         Some(match *self {

@@ -94,3 +94,8 @@ fn ray(a: f64, x: f64, y: f64, tol: Tolerance, block: Block<'_>) -> Split {
 pub(super) fn curvature_change(s: &[f64], y: &[f64], t: &[f64; 3], d: f64) -> f64 {
     d * (t[2] / s[2] - 2.0 * t[0] / s[0] - 2.0 * t[1] / s[1]) - 3.0 * (1.0 - d) * t[2] / y[2]
 }
+
+/// `x^a y^(1 - a) >= z` for `z >= 0`.
+pub(super) fn reaches(a: f64, x: f64, y: f64, z: f64) -> bool {
+    x >= 0.0 && y >= 0.0 && (z == 0.0 || (x > 0.0 && y > 0.0 && mean(x, y, a) >= z))
+}

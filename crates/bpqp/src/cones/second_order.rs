@@ -37,3 +37,18 @@ pub(super) fn split(v: &[f64], tol: Tolerance, block: Block<'_>) -> Split {
     block.curvature[0] = f64::INFINITY;
     Split { basis: Basis::SecondOrder(direction), weak: primal <= tol.s || dual <= tol.y }
 }
+
+/// `t >= |u|` for a point moved by what is allowed; entries of `s` itself whose squares do not show beside the others have to
+/// vanish, unless there is room for them.
+pub(super) fn reaches(s: &[f64], t: f64, u: impl Iterator<Item = f64>) -> bool {
+    let (own, mut squares, mut hidden) = (s[0], 0.0_f64, false);
+    for u in &s[1..] {
+        if u * u <= f64::EPSILON * own * own {
+            hidden |= *u != 0.0;
+        } else {
+            squares += u * u;
+        }
+    }
+    let room = own - squares.sqrt() > 4.0 * f64::EPSILON * own;
+    t >= u.map(|u| u * u).sum::<f64>().sqrt() && (room || !hidden)
+}

@@ -310,3 +310,29 @@ fn extreme_points_stay_finite_and_complementary() {
         assert!(cone.distance(&ours.s) <= 1e-7 * scale, "{cone:?} {v:?}: {}", cone.distance(&ours.s));
     }
 }
+
+/// In the geometry of each cone: a direction that only rounding lets in is not in it.
+#[test]
+fn what_no_row_may_be_off_by_is_not_reached() {
+    let tight = |s: &[f64]| s.iter().map(|v| 1e-8 * v.abs()).collect::<Vec<_>>();
+    let reaches = |cone: Cone, s: &[f64]| cone.reaches(s, &tight(s));
+    // x^(1/4) 0^(3/4) >= z holds for z = 0 alone
+    assert!(reaches(Cone::Power(0.25), &[1.0, 0.0, 0.0]));
+    assert!(!reaches(Cone::Power(0.25), &[1.0, 0.0, 1e-12]));
+    assert!(reaches(Cone::Power(0.25), &[16.0, 1.0, 2.0]));
+    assert!(!reaches(Cone::Power(0.25), &[16.0, 1.0, 2.001]));
+    assert!(reaches(Cone::DualPower(0.5), &[0.5, 0.5, -1.0]));
+    assert!(!reaches(Cone::DualPower(0.5), &[0.5, 0.5, -1.001]));
+    // a square that does not show beside the others
+    assert!(reaches(Cone::SecondOrder(3), &[1.0, 1.0, 0.0]));
+    assert!(!reaches(Cone::SecondOrder(3), &[1.0, 1.0, 1e-10]));
+    assert!(reaches(Cone::SecondOrder(3), &[1.1, 1.0, 1e-10]));
+    assert!(reaches(Cone::Exponential, &[-1.0, 0.0, 0.0]));
+    assert!(!reaches(Cone::Exponential, &[1e-9, 0.0, 1.0]));
+    assert!(reaches(Cone::Exponential, &[1.0, 1.0, 2.718_281_83]));
+    assert!(!reaches(Cone::Exponential, &[1.0, 1.0, 2.718]));
+    assert!(reaches(Cone::DualExponential, &[-1.0, 1.0, (-2.0_f64).exp()]));
+    assert!(!reaches(Cone::DualExponential, &[-1.0, 1.0, 0.1353]));
+    assert!(reaches(Cone::DualExponential, &[0.0, 1.0, 0.0]));
+    assert!(!reaches(Cone::DualExponential, &[0.0, -1.0, 1.0]));
+}

@@ -2,7 +2,7 @@
 //! negative. The point that comes back has the multipliers of the rows as they were given.
 
 use crate::residuals::Point;
-use crate::{Certificate, Csc, Matrix, Qp};
+use crate::{Certificate, Matrix, Qp};
 use std::sync::Arc;
 
 const NONE: usize = usize::MAX;
@@ -23,12 +23,6 @@ pub(super) struct Bounded {
     z: Vec<f64>,
 }
 
-fn entries_of_rows(g: &Csc) -> Vec<usize> {
-    let mut entries = vec![0; g.nrows()];
-    g.indices().iter().for_each(|&i| entries[i] += 1);
-    entries
-}
-
 /// The numbers of a vector that nobody else has; of another vector of that length, otherwise.
 fn own(v: &mut Arc<[f64]>, len: usize) -> &mut [f64] {
     if v.len() != len || Arc::get_mut(v).is_none() {
@@ -38,14 +32,13 @@ fn own(v: &mut Arc<[f64]>, len: usize) -> &mut [f64] {
 }
 
 impl Bounded {
-    /// Of a problem with sparse rows of which some have one entry; `None` of any other, and where such rows contradict each
+    /// Of a problem with rows of which some have one entry; `None` of any other, and where such rows contradict each
     /// other or a bound: the proof of that is theirs. What `last` found out about the same matrix is not looked for again.
     pub fn of(qp: &Qp, last: Option<Bounded>) -> Option<Self> {
-        let Matrix::Sparse(g) = &*qp.g else { return None };
         let last = last.filter(|last| Arc::ptr_eq(&last.of, &qp.g));
         let mut out = match last {
             Some(last) => last,
-            None => Self::apart(qp, g)?,
+            None => Self::apart(qp)?,
         };
         out.lower.fill((NONE, 1.0));
         out.upper.fill((NONE, 1.0));
@@ -75,29 +68,25 @@ impl Bounded {
 
     /// True if a row has one entry.
     pub fn any(g: &Matrix) -> bool {
-        match g {
-            Matrix::Sparse(g) => entries_of_rows(g).contains(&1),
-            Matrix::Dense(_) => false,
-        }
+        g.entries_of_rows().contains(&1)
     }
 
-    fn apart(qp: &Qp, g: &Csc) -> Option<Self> {
-        let mut entries = entries_of_rows(g);
-        let mut single: Vec<(usize, usize, f64)> =
-            g.triplets().filter(|&(i, _, v)| entries[i] == 1 && v != 0.0).collect();
+    fn apart(qp: &Qp) -> Option<Self> {
+        let entries = qp.g.entries_of_rows();
+        let mut single = Vec::new();
+        qp.g.for_each(|i, j, v| {
+            if entries[i] == 1 && v != 0.0 {
+                single.push((i, j, v));
+            }
+        });
         if single.is_empty() {
             return None;
         }
         single.sort_unstable_by_key(|(i, _, _)| *i);
-        single.iter().for_each(|&(i, _, _)| entries[i] = NONE);
-        let kept: Vec<usize> = (0..g.nrows()).filter(|&i| entries[i] != NONE).collect();
-        let mut place = vec![NONE; g.nrows()];
-        kept.iter().enumerate().for_each(|(k, &i)| place[i] = k);
-        let rest: Vec<_> =
-            g.triplets().filter(|(i, _, _)| place[*i] != NONE).map(|(i, j, v)| (place[i], j, v)).collect();
-        let rest = Csc::from_triplets(kept.len(), g.ncols(), &rest).ok()?;
+        let kept: Vec<usize> = (0..entries.len()).filter(|&i| entries[i] != 1).collect();
+        let rest = qp.g.select_rows(&kept);
         let (of, n) = (qp.g.clone(), qp.n());
-        let mut qp = Qp { g: Arc::new(Matrix::Sparse(rest)), ..qp.clone() };
+        let mut qp = Qp { g: Arc::new(rest), ..qp.clone() };
         qp.analysis = Default::default();
         let (lower, upper) = (vec![(NONE, 1.0); n], vec![(NONE, 1.0); n]);
         let spare = [0; 3].map(|_| Arc::from([]));

@@ -9,7 +9,7 @@ use super::bounds::Bounded;
 use super::newton::PrimalDual;
 use super::scaling::{INTERIOR_POINT, Scaling};
 use super::{ForwardHandle, ForwardSolver, Outcome, dual::DualHandle};
-use crate::kkt::{self, DenseKkt, KktCore, KktFactor, Matrices};
+use crate::kkt::{self, DenseKkt, KktCore, KktFactor, Matrices, many_singles};
 use crate::matrix::{Matrix, dot, norm_inf};
 use crate::{Certificate, Deadline, Error, Point, Qp, Settings, Status};
 use std::sync::Arc;
@@ -24,6 +24,11 @@ const FIRST_CERTIFICATE: usize = 4;
 /// a solution.
 const SURE: f64 = 1e-8;
 const LAST_RESORT: f64 = 1e-6;
+/// The part of the primal residual that the regularization of the rows may leave of a step, and the least regularization.
+const LEFT: f64 = 0.1;
+const LEAST_REGULARIZATION: f64 = 1e-14;
+/// Rows that hold to this part of their terms need no larger steps.
+const EXACT: f64 = 1e-10;
 /// Complementarity that vanished while the residuals did not: the iteration leads nowhere.
 const VANISHED: f64 = 1e-15;
 
@@ -38,7 +43,8 @@ impl ForwardSolver for InteriorPoint {
 
     fn prepare(&self, qp: &Qp, settings: &Settings) -> Result<Box<dyn ForwardHandle>, Error> {
         let dense = qp.p.as_dense().is_some();
-        if dense && !qp.has_bounds() && qp.n_equality() <= qp.n() && qp.n_inequality() <= 2 * qp.n() {
+        let few = qp.n_equality() <= qp.n() && qp.n_inequality() <= 2 * qp.n();
+        if dense && !qp.has_bounds() && few && !many_singles(qp.kkt()) {
             let mut kkt = DenseKkt::new(Matrices::of(qp.kkt()));
             if let Some(core) = kkt.range_space()
                 && let Some(handle) = DualHandle::new(qp, core.clone(), settings)
@@ -310,13 +316,15 @@ impl General {
     fn run(&mut self, deadline: &Deadline, eps_rel: f64, eps_abs: f64, out: &mut Point) -> Outcome {
         let separate = self.scaled.p.is_zero();
         let mut stalled = 0;
+        let mut most = f64::INFINITY;
         loop {
             let (qp, it) = (&self.scaled, &mut self.it);
             it.residuals(qp);
             let mu = it.mu();
             let iterations = self.iterations;
             let outcome = |status, certificate| Outcome { status, iterations, certificate };
-            if converged(qp, it, &self.scaling, mu, eps_rel, eps_abs) {
+            let (optimal, exact) = reached(qp, it, &self.scaling, mu, eps_rel, eps_abs);
+            if optimal {
                 self.scaling.unscale(qp, it, &self.qp, out);
                 return outcome(Status::Solved, None);
             }
@@ -342,10 +350,12 @@ impl General {
             }
             self.iterations += 1;
             let mut regularization = (1e-2 * mu).clamp(1e-10, 1e-8);
-            let mut ok = it.factor(qp, &mut *self.kkt, regularization, regularization).is_ok();
+            let mut of_rows = regularization.min(most);
+            let mut ok = it.factor(qp, &mut *self.kkt, regularization, of_rows).is_ok();
             while !ok && regularization < 1e-3 {
                 regularization *= 100.0;
-                ok = it.factor(qp, &mut *self.kkt, regularization, regularization).is_ok();
+                of_rows = regularization;
+                ok = it.factor(qp, &mut *self.kkt, regularization, of_rows).is_ok();
             }
             if !ok {
                 return self.end(Status::NumericalFailure, out);
@@ -357,6 +367,12 @@ impl General {
                 let (primal, dual) = if separate { (primal, dual) } else { (common, common) };
                 let sigma = (it.mu_after(primal, dual) / mu).clamp(0.0, 1.0).powi(3);
                 it.direction(qp, &mut *self.kkt, sigma * mu, true);
+            }
+            // the step leaves `of_rows` times the change of the multipliers of the residual of the rows: where multipliers
+            // are so large that it hardly shrinks, they get less regularization
+            let (residual, change) = (it.primal_residual(), it.multiplier_step());
+            if !exact && of_rows * change > LEFT * residual {
+                most = (LEFT * residual / change).max(LEAST_REGULARIZATION);
             }
             let (mut primal, mut dual) = it.step_lengths();
             if primal < 1.0 {
@@ -388,16 +404,18 @@ fn failed(iterations: usize) -> Outcome {
     Outcome { status: Status::NumericalFailure, iterations, certificate: None }
 }
 
-/// Residuals in the units of the problem, relative to the sizes of the terms that cancel in them.
-fn converged(qp: &Qp, it: &PrimalDual, scaling: &Scaling, mu: f64, eps_rel: f64, eps_abs: f64) -> bool {
+/// Residuals in the units of the problem, relative to the sizes of the terms that cancel in them: are all small enough, and
+/// do the rows hold far beyond what is asked for?
+fn reached(qp: &Qp, it: &PrimalDual, scaling: &Scaling, mu: f64, eps_rel: f64, eps_abs: f64) -> (bool, bool) {
     let (primal, primal_scale) = scaling.primal(it, qp);
     let (dual, dual_scale) = scaling.dual(it, qp);
     let quadratic = dot(&it.x, &it.px);
     let objective = (0.5 * quadratic + dot(&it.x, &qp.q)).abs() / scaling.cost;
     let gap = mu * it.pairs() as f64 / scaling.cost;
-    primal <= eps_abs + eps_rel * primal_scale
+    let optimal = primal <= eps_abs + eps_rel * primal_scale
         && dual <= eps_abs + eps_rel * dual_scale
-        && gap <= eps_abs + eps_rel * objective
+        && gap <= eps_abs + eps_rel * objective;
+    (optimal, primal <= EXACT * primal_scale)
 }
 
 /// A certificate among the directions in which a diverging iterate points.

@@ -152,7 +152,7 @@ impl PrimalDual {
         self.families().iter().fold(norm_inf(&self.ra), |m, f| m.max(norm_inf(&f.r)))
     }
 
-    /// Factors the Newton matrix at this iterate.
+    /// Factors the Newton matrix at this iterate; `rho` is added for variables and equations, `delta` for inequalities.
     pub fn factor(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, rho: f64, delta: f64) -> Result<(), Breakdown> {
         self.dx_diag.clear();
         self.dx_diag.resize(qp.n(), rho);
@@ -167,7 +167,7 @@ impl PrimalDual {
             }
         }
         self.dc_diag.clear();
-        self.dc_diag.resize(qp.n_equality(), delta);
+        self.dc_diag.resize(qp.n_equality(), rho);
         self.dc_diag.resize(qp.n_equality() + qp.n_inequality(), f64::INFINITY);
         for k in 0..self.g.index.len() {
             self.dc_diag[qp.n_equality() + self.g.index[k]] = self.g.s[k] / self.g.z[k] + delta;
@@ -253,6 +253,11 @@ impl PrimalDual {
             f.z.iter_mut().zip(&f.dz).for_each(|(z, d)| *z += dual * d);
         }
         true
+    }
+
+    /// Largest change of the multiplier of an inequality in the last step.
+    pub fn multiplier_step(&self) -> f64 {
+        norm_inf(&self.g.dz)
     }
 
     /// Largest entry of the last step in x relative to x.

@@ -30,6 +30,7 @@ mod probe;
 mod range_space;
 mod rank;
 mod refine;
+mod singles;
 mod solver;
 mod sparse;
 mod structured;
@@ -48,6 +49,7 @@ pub(crate) use probe::probe;
 pub(crate) use range_space::RangeSpace;
 pub(crate) use rank::independent_variables;
 pub(crate) use refine::{Refiner, add_magnitudes};
+use singles::SinglesKkt;
 pub(crate) use solver::KktSolver;
 pub(crate) use structured::StructuredKkt;
 
@@ -145,6 +147,16 @@ pub fn prepare(data: KktData<'_>) -> Result<Box<dyn KktFactor>, Error> {
     if p.separable().is_some() && (k <= 64 || (!sparse_rows && k <= n / 2)) {
         return Ok(Box::new(StructuredKkt::new(data)));
     }
+    // rows with one entry do not count: they are part of the diagonal
+    if p.separable().is_some() {
+        let rest = singles::other_rows(data);
+        if rest < k && (rest <= 64 || (!sparse_rows && rest <= n / 2)) {
+            return Ok(Box::new(SinglesKkt::new(data)?));
+        }
+    }
+    if many_singles(data) {
+        return Ok(Box::new(SinglesKkt::new(data)?));
+    }
     let dense = if p.as_dense().is_some() && !(sparse_rows && n + k > 400) {
         true
     } else {
@@ -152,6 +164,18 @@ pub fn prepare(data: KktData<'_>) -> Result<Box<dyn KktFactor>, Error> {
     };
     Ok(if dense { Box::new(DenseKkt::new(Matrices::of(data))) } else { Box::new(SparseKkt::new(data)?) })
 }
+
+/// True if a dense Hessian has so many rows with one entry that the space of all rows costs more than that of the variables.
+pub(crate) fn many_singles(data: KktData<'_>) -> bool {
+    let (n, k) = (data.n(), data.m());
+    n >= MANY && k >= n / 2 && data.p.as_dense().is_some() && !data.has_sparse_rows() && {
+        let singles = k - singles::other_rows(data);
+        singles >= n / 2
+    }
+}
+
+/// Variables from which on rows with one entry are looked for beside a dense Hessian.
+const MANY: usize = 64;
 
 /// True if at most a tenth of the entries are stored.
 fn is_sparse(data: KktData<'_>) -> bool {

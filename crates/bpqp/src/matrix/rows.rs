@@ -104,6 +104,28 @@ impl Matrix {
         }
     }
 
+    /// Number of entries of each row that are not zero.
+    pub(crate) fn entries_of_rows(&self) -> Vec<usize> {
+        let mut entries = vec![0; self.nrows()];
+        self.for_each(|i, _, v| entries[i] += usize::from(v != 0.0));
+        entries
+    }
+
+    /// These rows, in this order.
+    pub(crate) fn select_rows(&self, rows: &[usize]) -> Matrix {
+        match self {
+            Matrix::Dense(m) => Matrix::Dense(Mat::from_fn(rows.len(), m.ncols(), |i, j| m[(rows[i], j)])),
+            Matrix::Sparse(m) => {
+                let mut place = vec![usize::MAX; m.nrows()];
+                rows.iter().enumerate().for_each(|(at, &i)| place[i] = at);
+                let kept: Vec<_> =
+                    m.triplets().map(|(i, j, v)| (place[i], j, v)).filter(|(i, _, _)| *i != usize::MAX).collect();
+                Csc::from_triplets(rows.len(), m.ncols(), &kept)
+                    .map_or_else(|_| Matrix::empty(m.ncols()), Matrix::Sparse)
+            }
+        }
+    }
+
     /// Calls `f(row, column, value)` for every stored entry.
     pub fn for_each(&self, mut f: impl FnMut(usize, usize, f64)) {
         match self {
