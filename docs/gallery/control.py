@@ -73,7 +73,7 @@ print(f"angle at the end {path[-1, 1].item():.1e}")
 # %%
 torch.manual_seed(0)
 wanted = torch.tensor([3.0, 2.0, 0.02]).log()
-states = torch.randn(4, 4) * torch.tensor([0.4, 0.3, 0.4, 0.4])
+states = torch.randn(4, 4) * torch.tensor([0.3, 0.05, 0.1, 0.1])
 names = list(range(4))
 with torch.no_grad():
     shown = controller(states, wanted, x0=guess(states))[0][:, 0]
