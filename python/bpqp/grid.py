@@ -25,6 +25,8 @@ from ._nonlinear import checked_settings, code_of
 from ._types import Array, OnFailure
 from ._verdicts import check_choice, judge
 
+__all__ = ["Case", "Dispatch", "DispatchGradients", "DispatchTangents", "case", "dispatch", "read_case"]
+
 PARAMETERS = ("load", "reactive", "limit", "quadratic", "linear")
 NUMBERS = (*PARAMETERS, "least", "most")
 OUTPUTS = ("power", "reactive", "price", "voltage", "angle", "flow")
