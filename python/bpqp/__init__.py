@@ -9,6 +9,7 @@
 
 import logging as _logging
 
+from . import grid
 from ._bpqp import __version__
 from ._conic import ConicSolution, solve_conic
 from ._core import (
@@ -82,6 +83,7 @@ __all__ = [
     "check_gradient",
     "from_local_solution",
     "from_solution",
+    "grid",
     "read_cbf",
     "read_json",
     "read_qps",

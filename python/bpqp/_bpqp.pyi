@@ -11,7 +11,9 @@ __all__ = [
     "VERDICTS",
     "ConicEngine",
     "ConicSolved",
+    "Dispatched",
     "Engine",
+    "Grid",
     "Local",
     "Prepared",
     "Solved",
@@ -175,8 +177,28 @@ class Local:
     def active(self) -> tuple[NDArray[np.bool_], _Array, NDArray[np.bool_], NDArray[np.bool_]] | None: ...
     def vjp(self, calls: Any, cotangents: tuple[_Array, ...]) -> tuple[_Array, _Array, _Array, str]: ...
     def jvp(
-        self, calls: Any, direction: tuple[_Array, _Array, _Array]
+        self, calls: Any, direction: tuple[_Array, _Array, _Array], one_sided: bool = False
     ) -> tuple[_Array, _Array, _Array, _Array, _Array, str]: ...
+
+@final
+class Grid:
+    def __new__(cls, text: str) -> Grid: ...
+    def places(self) -> tuple[list[int], list[int], list[tuple[int, int]]]: ...
+    def numbers(self) -> tuple[_Array, ...]: ...
+    def dispatch(
+        self,
+        numbers: tuple[_Array, ...],
+        ac: bool,
+        options: dict[str, Any] | None = None,
+        near: Dispatched | None = None,
+    ) -> Dispatched: ...
+
+@final
+class Dispatched:
+    def outcome(self) -> tuple[str, bool, str, int, float, float, str | None]: ...
+    def outputs(self) -> tuple[_Array, ...]: ...
+    def vjp(self, cost: float, power: _Array, price: _Array) -> tuple[tuple[_Array, ...], str]: ...
+    def jvp(self, numbers: tuple[_Array, ...]) -> tuple[float, tuple[_Array, ...], str]: ...
 
 def solve_smooth(
     calls: Any,

@@ -21,6 +21,7 @@ from ._engines import (
     policy_code,
 )
 from ._errors import ArgumentError, DtypeError
+from ._nonlinear import LocalSolution, check_local
 from ._outcome import raise_failures, report
 from ._qpsolvers import solve_with
 from ._results import Active, CheckedBlock, Diagnostics, GradientReport, Gradients, Info, Tangents
@@ -208,7 +209,7 @@ def from_solution(
 
 
 def check_gradient(
-    sol: Solution | ConicSolution,
+    sol: Solution | ConicSolution | LocalSolution,
     x: Vector | None = None,
     y: Vector | None = None,
     z: Vector | None = None,
@@ -221,13 +222,19 @@ def check_gradient(
     """Central differences against the analytic gradient of a loss with these cotangents (ones for x if none is given).
 
     A quadratic program is solved again for every entry of the data moved both ways; a cone program is followed along
-    random directions of each argument. `element` chooses one of a batch, `s` are slacks of a cone program.
+    random directions of each argument; a smooth program is solved again for every number of its parameters.
+    `element` chooses one of a batch, `s` are slacks of a cone program.
 
     Raises:
         ArgumentError: a cotangent of another shape than its output, or an element that does not exist.
         SolveError: that element has no solution.
     """
     given = {"x": x, "y": y, "z": z, "z_box": z_box, "objective": objective, "s": s}
+    if isinstance(sol, LocalSolution):
+        if s is not None or element != 0:
+            raise ArgumentError("a smooth program has one element, and no slacks of cones")
+        del given["s"]
+        return check_local(sol, given)
     if all(v is None for v in given.values()):
         given["x"] = np.ones_like(sol.x)
     rows = sol._cotangents(**given)

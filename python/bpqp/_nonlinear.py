@@ -12,12 +12,13 @@ import numpy.typing as npt
 from . import _bpqp
 from ._engines import POLICIES, policy_code
 from ._errors import ArgumentError, SolveError
+from ._results import CheckedBlock, GradientReport
 from ._types import Array, OnFailure
 from ._verdicts import VERDICTS, check_choice, judge
 
 Function = Callable[..., Any]
 
-SETTINGS = ("eps_abs", "eps_rel", "max_iter", "time_limit")
+SETTINGS = ("solver", "eps_abs", "eps_rel", "max_iter", "time_limit")
 
 
 class Calls(Protocol):
@@ -150,6 +151,12 @@ class _NumpyCalls:
         self.shapes = [p.shape for p in self.params]
         self.lb, self.ub = bounds_of(n, program.lb, program.ub)
 
+    def moved(self, k: int, at: int, step: float) -> _NumpyCalls:
+        """The same with one number of a parameter moved."""
+        params = [p.copy() for p in self.params]
+        params[k].reshape(-1)[at] += step
+        return _NumpyCalls(self.program, params, self.lb.size)
+
     def _rows(self, function: Function | None, x: Array) -> Array:
         if function is None:
             return np.zeros(0)
@@ -244,8 +251,13 @@ class LocalSolution:
         judge(np.array([code_of(verdict)], np.uint8), self._on_untrusted)
         return NonlinearGradients(tuple(split(flat, self._shapes)), lb, ub, verdict)
 
-    def jvp(self, params: Sequence[Any] | None = None, lb: Any = None, ub: Any = None) -> NonlinearTangents:
-        """The change of the outputs along a direction of the parameters (None for those that stay) and bounds."""
+    def jvp(
+        self, params: Sequence[Any] | None = None, lb: Any = None, ub: Any = None, *, one_sided: bool = False
+    ) -> NonlinearTangents:
+        """The change of the outputs along a direction of the parameters (None for those that stay) and bounds.
+
+        `one_sided`: the derivative in this direction alone, which exists at kinks too; not linear in the direction.
+        """
         n = self.x.size
         given = [None] * len(self._shapes) if params is None else list(params)
         if len(given) != len(self._shapes):
@@ -258,10 +270,86 @@ class LocalSolution:
                 raise ArgumentError(f"the direction of parameter {k} has shape {part.shape}, expected {shape}")
         flat = np.concatenate([p.reshape(-1) for p in parts] or [np.zeros(0)])
         box = [np.zeros(n) if v is None else np.array(np.broadcast_to(v, (n,)), np.float64) for v in (lb, ub)]
-        *moved, objective, verdict = self._local.jvp(self._calls, (flat, box[0], box[1]))
+        *moved, objective, verdict = self._local.jvp(self._calls, (flat, box[0], box[1]), one_sided)
         judge(np.array([code_of(verdict)], np.uint8), self._on_untrusted)
         x, y, z, z_box = moved
         return NonlinearTangents(x, y, z, z_box, float(objective[0]), verdict)
+
+    def __reduce__(self) -> Any:
+        # the derivatives are found again: by Newton's method, from the solution itself
+        own = (self.x, self.y, self.z, self.z_box, self.objective, self.status, self.ok, self.verdict, self.iterations)
+        return _put_together, (
+            *own,
+            self.residual,
+            self.reason,
+            self.direction,
+            self._calls,
+            self._shapes,
+            self._on_untrusted,
+        )
+
+
+def _put_together(*parts: Any) -> LocalSolution:
+    *own, calls, shapes, on_untrusted = parts
+    x, y, z = (np.ascontiguousarray(v) for v in own[:3])
+    local = (
+        _bpqp.solve_smooth(calls, x, (y, z), {}, True)
+        if own[6]
+        else _bpqp.solve_smooth(calls, x, None, {"max_iter": 1})
+    )
+    x, y, z, z_box, objective, status, ok, verdict, iterations, residual, reason, direction = own
+    tail = (residual, reason, direction, local, calls, shapes, on_untrusted)
+    return LocalSolution(x, y, z, z_box, objective, status, ok, verdict, iterations, *tail)
+
+
+def check_local(sol: LocalSolution, cotangents: dict[str, Any]) -> GradientReport:
+    """Central differences of re-solves from the solution against `sol.vjp`, for every number of every parameter."""
+    given = {name: v for name, v in cotangents.items() if v is not None} or {"x": np.ones_like(sol.x)}
+    g = sol.vjp(**given)
+
+    def loss(k: int, at: int, step: float) -> tuple[float, bool]:
+        calls = sol._calls.moved(k, at, step)
+        local = _bpqp.solve_smooth(calls, sol.x, (sol.y, sol.z), {"eps_abs": 1e-10, "eps_rel": 1e-10})
+        outputs = dict(zip(("x", "y", "z", "z_box", "objective"), local.outputs(), strict=True))
+        return sum(float(np.sum(np.asarray(v) * outputs[name])) for name, v in given.items()), local.ok
+
+    table: list[CheckedBlock] = []
+    for k, analytic in enumerate(g.params):
+        flat, numbers = analytic.reshape(-1), sol._calls.params[k].reshape(-1)
+        worst, place, numeric, kinks, checked = 0.0, 0, np.zeros(flat.size), 0, 0
+        size = max(1e-8, float(np.abs(flat).max(initial=0.0)))
+        for i in range(flat.size):
+            step = 1e-5 * max(1.0, abs(float(numbers[i])))
+            (high, up), (low, down), here = loss(k, i, step), loss(k, i, -step), loss(k, i, 0.0)[0]
+            if not (up and down):
+                kinks += 1
+                continue
+            numeric[i] = (high - low) / (2 * step)
+            # slopes that differ on the two sides belong to no derivative
+            if abs(high - 2 * here + low) / step > 1e-2 * max(size, abs(numeric[i])):
+                kinks += 1
+                continue
+            checked += 1
+            off = abs(numeric[i] - flat[i]) / max(size, abs(numeric[i]))
+            if off > worst:
+                worst, place = off, i
+        at = np.unravel_index(place, analytic.shape) if flat.size and analytic.ndim else ()
+        table.append(
+            {
+                "block": f"params[{k}]",
+                "entries": int(flat.size),
+                "checked": checked,
+                "worst": worst,
+                "at": str(tuple(int(v) for v in at)),
+                "analytic": float(flat[place]) if flat.size else 0.0,
+                "numeric": float(numeric[place]) if flat.size else 0.0,
+                "kinks": kinks,
+            }
+        )
+    text = "\n".join(
+        f"{r['block']}: {r['checked']} of {r['entries']}, worst {r['worst']:.1e} at {r['at']}" for r in table
+    )
+    return GradientReport(max((r["worst"] for r in table), default=0.0), table, text)
 
 
 def code_of(verdict: str) -> int:

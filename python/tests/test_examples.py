@@ -17,7 +17,7 @@ SCRIPTS = sorted(p for p in EXAMPLES.glob("*.py") if p.name != "common.py")
 
 
 def test_all_are_here() -> None:
-    names = "cones denoising logistic poisoning portfolio projections risk schedule sudoku warm_start"
+    names = "cones denoising forecast logistic poisoning portfolio projections risk schedule sudoku warm_start"
     assert [p.stem for p in SCRIPTS] == names.split()
 
 

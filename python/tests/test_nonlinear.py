@@ -1,5 +1,7 @@
 """Smooth programs: NumPy, torch and JAX against closed forms and differences; points that are no solutions."""
 
+import pickle
+
 import bpqp
 import numpy as np
 import pytest
@@ -146,3 +148,115 @@ def test_jax_differentiates_in_both_modes_under_its_transformations():
             bj.solve_nlp(lambda x, p: -jnp.sum(x**2), jnp.zeros(2)).block_until_ready()
         nan = bj.solve_nlp(lambda x, p: -jnp.sum(x**2), jnp.zeros(2), on_failure="nan", full=True)
         assert bj.status_names(nan.status) == "not_a_minimum" and jnp.isnan(nan.x).all()
+
+
+def box() -> bpqp.Nonlinear:
+    """The projection of a onto x >= 0."""
+    own = bpqp.Derivatives(distance_slope, distance_curvature, f_parameters=distance_by_a, cross=distance_cross)
+    return bpqp.Nonlinear(distance, lb=0.0, derivatives=own)
+
+
+def distance(x, a):
+    return np.sum((x - a) ** 2)
+
+
+def distance_slope(x, a):
+    return 2 * (x - a)
+
+
+def distance_curvature(x, y, z, a):
+    return 2 * np.eye(x.size)
+
+
+def distance_by_a(x, a):
+    return [-2 * (x - a)]
+
+
+def distance_cross(x, y, z, a):
+    return [-2 * np.eye(x.size)]
+
+
+def test_gradients_are_checked_by_resolving():
+    sol = bpqp.solve_nlp(outside(), [A, 1.0], [0.5, 0.5])
+    report = bpqp.check_gradient(sol, x=[1.0, -2.0], objective=0.5)
+    assert report.worst < 1e-6 and [r["checked"] for r in report.table] == [2, 1]
+    kink = bpqp.solve_nlp(box(), [np.array([0.0, 1.0])], [0.5, 0.5], on_untrusted="ignore")
+    report = bpqp.check_gradient(kink)
+    assert report.table[0]["kinks"] == 1 and report.table[0]["checked"] == 1 and report.worst < 1e-6
+
+
+def test_one_side_of_a_kink():
+    sol = bpqp.solve_nlp(box(), [np.array([0.0, 1.0])], [0.5, 0.5], on_untrusted="ignore")
+    assert sol.verdict == "one_of_several"
+    for side, moved in ((1.0, 1.0), (-1.0, 0.0)):
+        t = sol.jvp([np.array([side, 3.0])], one_sided=True)
+        np.testing.assert_allclose(t.x, [moved, 3.0], atol=1e-9)
+    plain = bpqp.solve_nlp(outside(), [A, 1.0], [0.5, 0.5])
+    a, b = (plain.jvp([A, 0.0], one_sided=side) for side in (True, False))
+    np.testing.assert_allclose(a.x, b.x, atol=1e-12)
+
+
+def test_solutions_are_pickled():
+    program = box()
+    assert pickle.loads(pickle.dumps(program)) == program
+    sol = bpqp.solve_nlp(program, [np.array([-1.0, 1.0])], [0.5, 0.5])
+    back = pickle.loads(pickle.dumps(sol))
+    np.testing.assert_array_equal(back.x, sol.x)
+    np.testing.assert_allclose(back.vjp(x=[1.0, 1.0]).params[0], sol.vjp(x=[1.0, 1.0]).params[0], atol=1e-12)
+
+
+def torch_distance(x, a):
+    return ((x - a) ** 2).sum()
+
+
+def torch_step(s, u, p):
+    return s + 0.1 * (s[[1, 0]] * p + u)
+
+
+def torch_stage(s, u, p):
+    return (s**2).sum() + 0.1 * (u**2).sum()
+
+
+def test_torch_layers_are_pickled_and_checked():
+    torch = pytest.importorskip("torch")
+    import bpqp.torch as bt
+
+    a = torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    for layer in (
+        bt.NonlinearLayer(torch_distance, lb=0.0),
+        pickle.loads(pickle.dumps(bt.NonlinearLayer(torch_distance, lb=0.0))),
+    ):
+        np.testing.assert_allclose(layer(a, x0=[0.5, 0.5]), [0.0, 1.0], atol=1e-9)
+        assert layer.check_gradient(a, x0=[0.5, 0.5]).worst < 1e-6
+
+
+def test_plans_are_those_of_the_layer_without_stages():
+    torch = pytest.importorskip("torch")
+    import bpqp.torch as bt
+
+    torch.manual_seed(0)
+    layer = bt.ControlLayer(
+        torch_step,
+        torch_stage,
+        horizon=15,
+        states=2,
+        controls=2,
+        control_bounds=(-0.7, 0.7),
+        eps_abs=1e-9,
+        eps_rel=1e-9,
+    )
+    plain = bt.NonlinearLayer(layer.f, c=layer.c, lb=layer.lb, ub=layer.ub, eps_abs=1e-9, eps_rel=1e-9)
+    state = torch.tensor([[2.0, -1.0], [0.5, 1.0]], dtype=torch.float64, requires_grad=True)
+    p = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
+    u, s = layer(state, p, index=["a", "b"])
+    assert u.shape == (2, 15, 2) and s.shape == (2, 15, 2) and u.abs().max() <= 0.7 + 1e-9
+    x = plain(state, p, x0=torch.zeros(2, 60, dtype=torch.float64)).reshape(2, 15, 4)
+    np.testing.assert_allclose(torch.cat([u, s], -1).detach(), x.detach(), atol=1e-7)
+    w = torch.randn_like(x)
+    own = torch.autograd.grad((torch.cat([u, s], -1) * w).sum(), (state, p))
+    other = torch.autograd.grad((x * w).sum(), (state, p))
+    for a, b in zip(own, other, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    later = layer(s[:, 0].detach(), p, index=["a", "b"], shift=True)[0]
+    np.testing.assert_allclose(later.detach(), layer(s[:, 0].detach(), p)[0].detach(), atol=1e-7)
+    assert layer.check_gradient(state[0].detach(), p.detach(), x0=x[0].detach().reshape(-1)).worst < 1e-5

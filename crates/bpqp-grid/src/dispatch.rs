@@ -2,7 +2,7 @@
 
 use crate::{AcProgram, Case, GridError, dc};
 use bpqp::smooth::{self, LocalSolution};
-use bpqp::{Cotangent, Layer, Settings, Status, Tangent, Verdict, Wrt};
+use bpqp::{Cotangent, Layer, Settings, Solver, Status, Tangent, Verdict, Wrt};
 
 /// Which physics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -162,12 +162,13 @@ impl Dispatch {
     fn full(case: &Case, settings: &Settings, near: Option<&Dispatch>) -> Result<Self, GridError> {
         let mut program = AcProgram::new(case)?;
         let start = program.start();
-        let inside = Settings { solver: bpqp::Solver::InteriorPoint, ..settings.clone() };
+        // also where it is small: quadratic programs of a grid are hard ones
+        let solver = if settings.solver == Solver::Auto { Solver::InteriorPoint } else { settings.solver };
+        let settings = &Settings { solver, ..settings.clone() };
         let s = match near.map(|near| &near.solved) {
             Some(Solved::Ac(_, s)) if s.ok() && s.x.len() == start.len() => {
                 smooth::solve(&mut program, &s.x, Some((&s.y, &s.z)), settings)?
             }
-            _ if settings.solver == bpqp::Solver::Auto => smooth::solve(&mut program, &start, None, &inside)?,
             _ => smooth::solve(&mut program, &start, None, settings)?,
         };
         let (base, nb, ng) = (case.base, case.buses.len(), case.generators.len());

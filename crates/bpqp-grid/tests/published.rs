@@ -99,6 +99,47 @@ fn full_power_flow_has_the_published_costs_and_derivatives() {
     }
 }
 
+/// Grids of hundreds of buses: their costs, what Ipopt 3.14 finds on the same formulation with its bounds relaxed by 1e-8, and
+/// how cost and prices move with the loads, beside re-solves from the solution.
+#[test]
+fn large_grids_have_the_published_costs_and_derivatives() {
+    let Some(folder) = folder("opf") else { return };
+    for (name, ipopt) in [("89_pegase", 107285.673068), ("1354_pegase", 1258843.984980)] {
+        let name = format!("pglib_opf_case{name}.m");
+        let case = read(&folder, &name);
+        let mut found = Dispatch::solve(&case, Model::Ac, &Default::default()).expect("valid");
+        let (cost, unit) = published(&folder, &name);
+        assert!(found.ok() && (found.cost - cost).abs() <= unit, "{name}: {} {} {cost}", found.status, found.cost);
+        assert!((found.cost - ipopt).abs() <= 1e-6 * ipopt, "{name}: {} {ipopt}", found.cost);
+        assert!(found.residual <= 1e-8, "{name}: {}", found.residual);
+        assert_ne!(found.verdict, Verdict::Untrusted, "{name}");
+        let load = case.buses.iter().enumerate().map(|(k, bus)| bus.load * ((k % 7) as f64 - 2.0)).collect();
+        let along = Parameters { load, ..Parameters::zeros(&case) };
+        let t = found.along(&along).expect("a solution");
+        let weights: Vec<f64> = (0..case.buses.len()).map(|k| (k % 5) as f64 - 2.0).collect();
+        let cot = Outputs { cost: 1.0, power: Vec::new(), price: weights.clone() };
+        let pulled = dot(&found.gradient(&cot).expect("a solution").load, &along.load);
+        let pushed = t.cost + dot(&weights, &t.price);
+        assert!((pulled - pushed).abs() <= 1e-8 * pushed.abs(), "{name}: {pulled} {pushed}");
+        let step = 1e-6;
+        let at = |place: f64| {
+            let moved = along.moved(&case, place);
+            let d = Dispatch::solve_from(&moved, Model::Ac, &Default::default(), Some(&found)).expect("valid");
+            assert!(d.ok(), "{name}: {}", d.status);
+            d
+        };
+        let (high, low) = (at(step), at(-step));
+        let slope = |a: f64, b: f64| (a - b) / (2.0 * step);
+        let numeric = slope(high.cost, low.cost);
+        assert!((numeric - t.cost).abs() <= 1e-6 * t.cost.abs(), "{name}: {numeric} {}", t.cost);
+        let size = t.price.iter().fold(1.0_f64, |m, v| m.max(v.abs()));
+        for (k, own) in t.price.iter().enumerate() {
+            let numeric = slope(high.price[k], low.price[k]);
+            assert!((numeric - own).abs() <= 2e-5 * size, "{name}: price {k}: {numeric} {own}");
+        }
+    }
+}
+
 #[test]
 fn linear_power_flow_has_the_values_of_the_index() {
     let Some(folder) = folder("opf") else { return };

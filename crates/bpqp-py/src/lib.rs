@@ -11,6 +11,7 @@ mod engine;
 mod errors;
 mod files;
 mod gather;
+mod grid;
 mod logging;
 mod pieces;
 mod prepared;
@@ -152,6 +153,8 @@ fn _bpqp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<conic::ConicEngine>()?;
     module.add_class::<conic::ConicSolved>()?;
     module.add_class::<Solved>()?;
+    module.add_class::<grid::Grid>()?;
+    module.add_class::<grid::Dispatched>()?;
     module.add_class::<smooth::Local>()?;
     module.add_function(wrap_pyfunction!(smooth::solve_smooth, module)?)?;
     Ok(())

@@ -273,17 +273,23 @@ impl Local {
         PyTuple::new(py, [array(py, &g.parameters), array(py, &g.lb), array(py, &g.ub), verdict])
     }
 
-    /// The change `(x, y, z, z_box, objective)` along a direction of parameters, lb and ub, and the verdict.
+    /// The change `(x, y, z, z_box, objective)` along a direction of parameters, lb and ub, and the verdict; `one_sided`:
+    /// in this direction alone.
+    #[pyo3(signature = (calls, direction, one_sided = false))]
     fn jvp<'py>(
         &self,
         py: Python<'py>,
         calls: &Bound<'py, PyAny>,
         direction: (PyReadonlyArray1<'py, f64>, PyReadonlyArray1<'py, f64>, PyReadonlyArray1<'py, f64>),
+        one_sided: bool,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let [p, lb, ub] = [direction.0, direction.1, direction.2].map(|v| v.to_vec());
         let (p, lb, ub) = (p?, lb?, ub?);
         let mut program = Program::new(calls)?;
-        let found = self.0.jvp(&mut program, &p, (&lb, &ub));
+        let found = match one_sided {
+            true => self.0.jvp_one_sided(&mut program, &p, (&lb, &ub)),
+            false => self.0.jvp(&mut program, &p, (&lb, &ub)),
+        };
         let t = settled(program, found)?;
         let verdict = t.verdict.name().into_pyobject(py)?.into_any();
         let objective = PyArray1::from_slice(py, &[t.objective]).into_any();

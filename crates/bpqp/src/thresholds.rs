@@ -64,3 +64,122 @@ pub(crate) const LOST: f64 = 1e-3;
 /// A boundary that no variable crosses by more than this part of its column cannot be told from one that all are tangent to:
 /// an error sideways costs its square, so that the direction of a boundary is known to the root of the rounding unit.
 pub(crate) const TANGENT: f64 = 1e-7;
+
+/// Of sequential quadratic programming.
+pub(crate) mod sqp {
+    /// Iterations, where no limit is asked for.
+    pub(crate) const STEPS: usize = 300;
+    /// Programs with more variables begin with the interior point, unless they come with multipliers: from there on its sparse
+    /// steps cost less than quadratic programs.
+    pub(crate) const LARGE: usize = 300;
+    /// The same where the matrices are sparse: a control problem of 200 variables took quadratic programming half a minute from
+    /// a poor start, and the interior point a tenth of a second.
+    pub(crate) const SPARSE: usize = 60;
+    /// How many times its slack a multiplier is for its row to be active, tried in turn. After the interior point has settled
+    /// the first one is right; the others are for what did not.
+    pub(crate) const SURE: [f64; 5] = [1.0, 100.0, 0.01, 1e4, 1e-4];
+    /// Steps of this solver where the interior point of a large program has failed: it has been seen to need fewer or not to
+    /// come through.
+    pub(crate) const AFTER: usize = 60;
+    /// Full steps beyond the tolerance, while they improve. Newton's method doubles the digits: more are rounding.
+    pub(crate) const POLISH: usize = 8;
+    /// The part of the predicted decrease that a step must give, as is usual.
+    pub(crate) const ARMIJO: f64 = 1e-4;
+    /// Below this nothing but rounding moves.
+    pub(crate) const SHORTEST: f64 = 1e-13;
+    /// A step that must be shorter than this part of the model's points the wrong way.
+    pub(crate) const CUT: f64 = 1e-4;
+    /// More than this times the curvature does not make a better direction.
+    pub(crate) const MOST_DAMPING: f64 = 1e8;
+    /// Rows that are missed by less than this in sum are met: the quadratic programs are solved to 1e-9.
+    pub(crate) const MISSED: f64 = 1e-7;
+    /// The relative slope of what is missed that is none.
+    pub(crate) const FLAT: f64 = 1e-5;
+    /// Steps that Newton's method ends with are far below this.
+    pub(crate) const SETTLED: f64 = 1e-7;
+    /// Forces below this part of those at the start are none.
+    pub(crate) const NOTHING: f64 = 1e-7;
+    /// An objective below minus this, relative to where it began, is taken to have no bound.
+    pub(crate) const BOTTOM: f64 = 1e12;
+    /// Beyond this times the forces, no price on violations helps.
+    pub(crate) const LARGEST_PRICE: f64 = 1e9;
+}
+
+/// Of the interior point for smooth programs. What has no reason of its own is as in Waechter & Biegler 2006.
+pub(crate) mod interior {
+    /// Iterations, where no limit is asked for: twice what the hardest grids need.
+    pub(crate) const STEPS: usize = 500;
+    /// The first barrier.
+    pub(crate) const FIRST_MU: f64 = 0.1;
+    /// The first barrier from the solution of a similar program, and iterations until that is given up.
+    pub(crate) const WARM_MU: f64 = 1e-4;
+    pub(crate) const WARM_STEPS: usize = 50;
+    /// Gradients are scaled down to this at the start.
+    pub(crate) const LARGEST_GRADIENT: f64 = 100.0;
+    /// Bounds and rows are relaxed by this: equal bounds in disguise would leave no interior. The polish takes it back.
+    pub(crate) const RELAX: f64 = 1e-8;
+    /// Starts keep this distance from bounds, absolute and relative to their distance.
+    pub(crate) const PUSH: f64 = 1e-2;
+    /// What each equality may give way, per unit of its multiplier: dependent rows then have a factorization.
+    pub(crate) const SOFT: f64 = 1e-9;
+    /// Curvature that is added: the first, the least and the most, and how it grows and shrinks.
+    pub(crate) const ADDED: (f64, f64, f64) = (1e-4, 1e-20, 1e20);
+    pub(crate) const GROW: (f64, f64) = (100.0, 8.0);
+    pub(crate) const SHRINK: f64 = 1.0 / 3.0;
+    /// The filter: margins of violation and objective, decrease, and the exponents of the switch between them.
+    pub(crate) const MARGIN: f64 = 1e-5;
+    pub(crate) const ARMIJO: f64 = 1e-8;
+    pub(crate) const SWITCH: (f64, f64) = (2.3, 1.1);
+    /// Second-order corrections in a row.
+    pub(crate) const CORRECTIONS: usize = 4;
+    /// Products of a multiplier and its slack stay within this factor of mu.
+    pub(crate) const APART: f64 = 1e10;
+    /// Multipliers above this are not believed after an estimate or a restoration.
+    pub(crate) const LARGEST_START: f64 = 1e3;
+    /// The price on violations in the restoration.
+    pub(crate) const PRICE: f64 = 1e3;
+    /// Residuals at which a point is one to finish, if no step is accepted any more or none makes them smaller.
+    pub(crate) const ACCEPTABLE: f64 = 1e-5;
+    /// Steps at the last barrier in a row that do not halve the residuals: what is left is rounding.
+    pub(crate) const STALLED: usize = 4;
+    /// Residuals of restoration that count as stationary.
+    pub(crate) const RESTORED: f64 = 1e-7;
+    /// Relative steps below this are rounding.
+    pub(crate) const TINY: f64 = 10.0 * f64::EPSILON;
+    /// Full steps at the end, each with a barrier this much smaller, down to the last. There a slack and its multiplier have
+    /// the product 1e-14, so that one of them is below 1e-7: an active set is read from their ratio. On a grid of 1354 buses
+    /// none of 14,000 ratios is then between 0.01 and 1000, where at the tolerance 100 are.
+    pub(crate) const SETTLING: usize = 12;
+    pub(crate) const SETTLE: f64 = 0.01;
+    pub(crate) const LEAST_MU: f64 = 1e-14;
+    /// What such a step may multiply the residuals by.
+    pub(crate) const WORSE: f64 = 10.0;
+}
+
+/// Of Newton's method on the active set of a sparse smooth program.
+pub(crate) mod newton {
+    /// Steps in all, and beyond the tolerance.
+    pub(crate) const STEPS: usize = 30;
+    pub(crate) const POLISH: usize = 3;
+    /// Residuals relative to their terms that are rounding, some terms having been summed.
+    pub(crate) const ROUNDED: f64 = 1e-14;
+    /// Changes of the set: more have only been seen where it goes in circles.
+    pub(crate) const CHANGES: usize = 8;
+    /// A step larger than this, relative to x, is none of a polish.
+    pub(crate) const FAR: f64 = 0.1;
+    /// The curvature that keeps steps short along directions that have none, relative to the largest one.
+    pub(crate) const NEAR: f64 = 1e-8;
+    /// Variables with less curvature than this part of the largest one need the rows that hold them to have pivots.
+    pub(crate) const OWN_CURVATURE: f64 = 1e-8;
+    /// Steps in a row that are almost as long as the last: the set is another one.
+    pub(crate) const CREEPS: usize = 5;
+    pub(crate) const CREEP: f64 = 0.9;
+    /// Multipliers are measured by the terms of the conditions that they enter, which are never taken to be below this part of
+    /// the largest ones: the price of a voltage is 1e-8 of the terms of an angle on large grids, and more than rounding.
+    pub(crate) const QUIET: f64 = 1e-6;
+    /// Smaller programs have small dense systems, and the solver of those.
+    pub(crate) const SMALL: usize = 24;
+    /// Corrections of a solution by its own residual: where one block is far smaller than the other, solving again for what
+    /// is left of it finds it.
+    pub(crate) const CORRECTIONS: usize = 3;
+}

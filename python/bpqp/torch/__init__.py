@@ -10,7 +10,9 @@ from .._core import Factored
 from . import _compiled as _compiled  # registers the operators
 from . import losses
 from ._conic import solve_conic
+from ._control import ControlLayer
 from ._cvxpy import CvxpyLayer
+from ._grid import DispatchLayer, DispatchSolution
 from ._layer import QpLayer
 from ._nonlinear import NonlinearLayer, NonlinearSolution
 from ._solution import ConicSolution, CvxpySolution, Solution
@@ -18,8 +20,11 @@ from ._solve import solve_qp
 
 __all__ = [
     "ConicSolution",
+    "ControlLayer",
     "CvxpyLayer",
     "CvxpySolution",
+    "DispatchLayer",
+    "DispatchSolution",
     "Factored",
     "NonlinearLayer",
     "NonlinearSolution",

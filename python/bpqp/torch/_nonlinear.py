@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,14 +14,17 @@ from torch.func import grad, hessian, jacrev, jvp
 from .. import _bpqp
 from .._engines import POLICIES, policy_code
 from .._errors import ArgumentError, DtypeError, SolveError
-from .._nonlinear import bounds_of, checked_settings, code_of, described, split
+from .._nonlinear import bounds_of, check_local, checked_settings, code_of, described, split, start_of, wrapped
+from .._results import GradientReport
 from .._types import Array, OnFailure
 from .._verdicts import check_choice, judge
 
 Function = Callable[..., torch.Tensor]
+# matrices of fewer variables are dense
+_DENSE = 64
 
 
-class _Calls:
+class Calls:
     """The functions at given parameters, as the extension calls them."""
 
     def __init__(self, layer: NonlinearLayer, params: Sequence[torch.Tensor], lb: Array, ub: Array) -> None:
@@ -28,6 +32,15 @@ class _Calls:
         self.params = tuple(p.detach().double() for p in params)
         self.device = params[0].device if params else torch.device("cpu")
         self.c, self.g = layer.c, layer.g
+        self.patterns = layer._patterns
+
+    def moved(self, k: int, at: int, step: float) -> Calls:
+        """The same with one number of a parameter moved."""
+        other = copy(self)
+        params = [p.clone() for p in self.params]
+        params[k].view(-1)[at] += step
+        other.params = tuple(params)
+        return other
 
     def _tensor(self, v: Array) -> torch.Tensor:
         return torch.from_numpy(np.array(v)).to(self.device)
@@ -49,7 +62,7 @@ class _Calls:
             c, g = (self._array(self._rows(rows, at, *self.params)) for rows in (self.c, self.g))
             return float(self.f(at, *self.params)), c, g
 
-    def expand(self, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array, Array]:
+    def expand(self, x: Array, y: Array, z: Array) -> tuple[Array, Any, Any, Any]:
         at, ys, zs = map(self._tensor, (x, y, z))
         gradient = grad(lambda v: self.f(v, *self.params).reshape(()))(at)
         blocks = []
@@ -60,21 +73,41 @@ class _Calls:
                 if none
                 else self._array(jacrev(lambda v, r=rows: self._rows(r, v, *self.params))(at))
             )
-        curvature = hessian(lambda v: self._lagrangian(v, ys, zs, *self.params))(at)
-        return self._array(gradient), blocks[0], blocks[1], self._array(curvature)
+        curvature = self._array(hessian(lambda v: self._lagrangian(v, ys, zs, *self.params))(at))
+        return self._array(gradient), *self._sparse([*blocks, curvature])
+
+    def _sparse(self, matrices: list[Array]) -> list[Any]:
+        """The same by columns, on the entries that were ever not 0, where these are few."""
+        n = matrices[-1].shape[0]
+        known = self.patterns.get(n)
+        if known is None or [m.shape for m in known] != [m.shape for m in matrices]:
+            known = [np.eye(*m.shape, dtype=bool) if k == 2 else m != 0 for k, m in enumerate(matrices)]
+        known = [old | (m != 0) for old, m in zip(known, matrices, strict=True)]
+        self.patterns[n] = known
+        if n <= _DENSE or 10 * sum(m.sum() for m in known) > sum(m.size for m in known):
+            return list(matrices)
+        out = []
+        for mask, m in zip(known, matrices, strict=True):
+            columns, rows = np.nonzero(mask.T)
+            starts = np.searchsorted(columns, np.arange(n + 1))
+            out.append((starts.astype(np.int64), rows.astype(np.int64), m[rows, columns], m.shape))
+        return out
 
     def pull(self, x: Array, y: Array, z: Array, w: Array, u_y: Array, u_z: Array, t: float) -> Array:
         at, ys, zs, ws, uy, uz = map(self._tensor, (x, y, z, w, u_y, u_z))
         if not self.params:
             return np.zeros(0)
 
-        def scalar(*params: torch.Tensor) -> torch.Tensor:
-            slope = grad(lambda v: self._lagrangian(v, ys, zs, *params))(at)
+        with torch.enable_grad():
+            at = at.requires_grad_()
+            params = [p.detach().requires_grad_() for p in self.params]
+            lagrangian = self._lagrangian(at, ys, zs, *params)
+            (slope,) = torch.autograd.grad(lagrangian, at, create_graph=True, materialize_grads=True)
             rows = self._rows(self.c, at, *params) @ uy + self._rows(self.g, at, *params) @ uz
-            total: torch.Tensor = ws @ slope + rows + t * self._lagrangian(at, ys, zs, *params)
-            return total
-
-        found = grad(scalar, argnums=tuple(range(len(self.params))))(*self.params)
+            total = ws @ slope + rows + t * lagrangian
+            if not total.requires_grad:
+                return np.zeros(sum(p.numel() for p in params))
+            found = torch.autograd.grad(total, params, materialize_grads=True)
         return np.concatenate([self._array(v).reshape(-1) for v in found])
 
     def push(self, x: Array, y: Array, z: Array, direction: Array) -> tuple[Array, Array, Array, float]:
@@ -115,7 +148,7 @@ class NonlinearSolution:
 class _Call:
     """One call of a layer: what the forward pass leaves for the backward pass."""
 
-    calls: list[_Calls]
+    calls: list[Calls]
     batched: tuple[bool, ...]
     policy: int
     on_untrusted: str
@@ -186,6 +219,8 @@ class NonlinearLayer(torch.nn.Module):
         settings: eps_abs, eps_rel (1e-8), max_iter, time_limit (seconds).
     """
 
+    _calls_of: Any = Calls
+
     def __init__(
         self,
         f: Function,
@@ -203,6 +238,7 @@ class NonlinearLayer(torch.nn.Module):
         self._policy, self._on_untrusted = policy_code(on_failure), check_choice(on_untrusted)
         self._settings = checked_settings(settings)
         self._memory: dict[Hashable, tuple[Array, Array, Array]] = {}
+        self._patterns: dict[int, list[Any]] = {}
 
     def forward(
         self,
@@ -246,7 +282,7 @@ class NonlinearLayer(torch.nn.Module):
         for k in range(size):
             own = [p[k] if b else p for p, b in zip(params, batched, strict=True)]
             bounds = bounds_of(n, *(v[k] if v is not None and np.ndim(v) == 2 else v for v in rows))
-            calls = _Calls(self, own, *bounds)
+            calls = self._calls_of(self, own, *bounds)
             known = self._memory.get(index[k]) if index is not None else None
             x, multipliers = (starts[k], None) if known is None else (known[0], known[1:])
             local = _bpqp.solve_smooth(calls, x, multipliers, self._settings)
@@ -286,6 +322,18 @@ class NonlinearLayer(torch.nn.Module):
             _each(verdict, single),
             _each(steps, single),
         )
+
+    def check_gradient(self, *params: torch.Tensor, x0: Any, **cotangents: Any) -> GradientReport:
+        """Central differences of re-solves against the gradient by every number of the parameters, for one element.
+
+        `cotangents` are the derivatives of the loss by x, y, z, z_box, objective; ones for x if none is given.
+        """
+        start = start_of(torch.as_tensor(x0).detach().cpu().double().numpy())
+        box = (v.detach().cpu().double().numpy() if isinstance(v, torch.Tensor) else v for v in (self.lb, self.ub))
+        calls = self._calls_of(self, params, *bounds_of(start.size, *box))
+        local = _bpqp.solve_smooth(calls, start, None, self._settings)
+        shapes = [tuple(p.shape) for p in params]
+        return check_local(wrapped(local, calls, shapes, "raise", self._on_untrusted), cotangents)
 
 
 @dataclass

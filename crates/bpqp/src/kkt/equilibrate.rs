@@ -58,18 +58,23 @@ type EachEntry<'a> = dyn Fn(&mut dyn FnMut(usize, usize, f64)) + 'a;
 fn bring_means_to_one(factors: &mut [f64], entries: &EachEntry<'_>) {
     let mut exponents: Vec<f64> = factors.iter().map(|f| f.log2()).collect();
     let mut sums = vec![(0.0, 0.0); factors.len()];
+    // a logarithm costs more than all sweeps over it
+    let mut sizes = Vec::new();
+    entries(&mut |i, j, v| {
+        let size = v.abs().log2();
+        if size.is_finite() {
+            sizes.push((i, j, size));
+        }
+    });
     for _ in 0..GEOMETRIC_SWEEPS {
         sums.fill((0.0, 0.0));
-        entries(&mut |i, j, v| {
-            let size = v.abs().log2();
-            if size.is_finite() {
-                let size = size + exponents[i] + exponents[j];
-                sums[i] = (sums[i].0 + size, sums[i].1 + 1.0);
-                if i != j {
-                    sums[j] = (sums[j].0 + size, sums[j].1 + 1.0);
-                }
+        for &(i, j, size) in &sizes {
+            let size: f64 = size + exponents[i] + exponents[j];
+            sums[i] = (sums[i].0 + size, sums[i].1 + 1.0);
+            if i != j {
+                sums[j] = (sums[j].0 + size, sums[j].1 + 1.0);
             }
-        });
+        }
         for (exponent, (sum, count)) in exponents.iter_mut().zip(&sums).filter(|(_, (_, count))| *count > 0.0) {
             *exponent -= 0.5 * sum / count;
         }

@@ -163,18 +163,3 @@ fn null_space(at: &Expansion, units: &[f64], free: &[usize], row: &dyn Fn(usize)
     let q = qr.compute_Q();
     Some(Mat::from_fn(f, f - rank, |i, j| q[(i, rank + j)]))
 }
-
-/// Whether the curvature at a point is that of a matrix at all.
-pub(super) fn finite(h: &Hessian) -> bool {
-    let mut finite = true;
-    match h {
-        Hessian::Sparse(m) => finite = m.values().iter().all(|v| v.is_finite()),
-        other => {
-            let dense = other.to_dense();
-            for j in 0..dense.ncols() {
-                finite &= dense.col_as_slice(j).iter().all(|v| v.is_finite());
-            }
-        }
-    }
-    finite
-}

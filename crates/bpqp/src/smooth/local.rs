@@ -4,7 +4,7 @@ use super::newton::System;
 use super::{At, Pushed, SmoothProgram};
 use crate::derivatives::Workspace;
 use crate::matrix::dot;
-use crate::{Cotangent, Derivatives, Error, Solution, Status, Tangent, Verdict, Wrt};
+use crate::{Cotangent, Derivatives, Error, Point, Solution, SolutionTangent, Status, Tangent, Verdict, Wrt};
 use std::fmt;
 use std::sync::Mutex;
 
@@ -82,6 +82,28 @@ impl fmt::Debug for LocalSolution {
 }
 
 impl LocalSolution {
+    /// A point with its multipliers, of which nothing else is known.
+    pub(super) fn at_point(point: &Point, objective: f64, status: Status, iterations: usize) -> Self {
+        LocalSolution {
+            x: point.x.clone(),
+            y: point.y.clone(),
+            z: point.z.clone(),
+            z_box: point.z_box.clone(),
+            objective,
+            status,
+            iterations,
+            residual: f64::NAN,
+            reason: None,
+            direction: None,
+            order_known: false,
+            inner: None,
+            rho: (0.0, 0.0),
+            held: (Vec::new(), Vec::new()),
+            work: Mutex::new(None),
+            system: None,
+        }
+    }
+
     /// True if there is a local solution that may be used.
     pub fn ok(&self) -> bool {
         self.status.ok()
@@ -164,17 +186,60 @@ impl LocalSolution {
         if let Some(system) = &self.system {
             return self.sparse_jvp(&pushed, (lb, ub), system);
         }
+        let along = Self::tangent(&pushed, (lb, ub));
+        let (t, verdict) = self.with(|at| Ok((at.jvp(&along)?.clone(), at.verdict())))?;
+        Ok(self.moved(t, verdict, &pushed, (lb, ub)))
+    }
+
+    /// The one-sided derivative, `lim (x(p + t dp) - x(p))/t` for t > 0: at kinks too, where weakly active rows and bounds are
+    /// inequalities of the quadratic program of the derivative. The same as [`LocalSolution::jvp`] elsewhere.
+    ///
+    /// Fails where the second order does not show a minimum on the strictly active rows.
+    pub fn jvp_one_sided(
+        &self,
+        program: &mut dyn SmoothProgram,
+        parameters: &[f64],
+        (lb, ub): (&[f64], &[f64]),
+    ) -> Result<SmoothTangent, Error> {
+        let inner = match &self.inner {
+            Some(inner) if self.ok() => inner,
+            _ => return Err(Error::NoSolution { status: self.status }),
+        };
+        if !inner.active().any_weak() {
+            return self.jvp(program, parameters, (lb, ub));
+        }
+        if !self.order_known {
+            let reason =
+                "a one-sided derivative needs positive curvature on the strictly active rows, which is not shown";
+            return Err(Error::Backward { reason: reason.to_owned() });
+        }
+        let pushed = program.push(self.at(), parameters)?;
+        let (t, verdict) = inner.jvp_one_sided(&Self::tangent(&pushed, (lb, ub)))?;
+        Ok(self.moved(t, verdict, &pushed, (lb, ub)))
+    }
+
+    /// What is pushed as a direction of the quadratic program.
+    fn tangent(pushed: &Pushed, (lb, ub): (&[f64], &[f64])) -> Tangent {
         let minus = |v: &[f64]| v.iter().map(|v| -v).collect::<Vec<f64>>();
         let optional = |v: &[f64]| (!v.is_empty()).then(|| v.to_vec());
-        let along = Tangent {
+        Tangent {
             q: Some(pushed.gradient.clone()),
             b: Some(minus(&pushed.equality)),
             h: Some(minus(&pushed.inequality)),
             lb: optional(lb),
             ub: optional(ub),
             ..Tangent::default()
-        };
-        let (t, verdict) = self.with(|at| Ok((at.jvp(&along)?.clone(), at.verdict())))?;
+        }
+    }
+
+    /// The change of the program's outputs, from that of the quadratic program, whose held rows weigh in its Hessian.
+    fn moved(
+        &self,
+        t: SolutionTangent,
+        verdict: Verdict,
+        pushed: &Pushed,
+        (lb, ub): (&[f64], &[f64]),
+    ) -> SmoothTangent {
         let (rho, rho_box) = self.rho;
         let (mut y, mut z, mut z_box) = (t.y, t.z, t.z_box);
         y.iter_mut().zip(&pushed.equality).for_each(|(y, c)| *y -= rho * c);
@@ -191,7 +256,7 @@ impl LocalSolution {
                 z_box[j] += rho_box * t.x[j];
             }
         }
-        Ok(SmoothTangent { x: t.x, y, z, z_box, objective, verdict: self.worse(verdict) })
+        SmoothTangent { x: t.x, y, z, z_box, objective, verdict: self.worse(verdict) }
     }
 
     fn trusted(&self, system: &System, residual: f64) -> Verdict {

@@ -20,6 +20,8 @@ mod judge;
 mod local;
 mod model;
 mod newton;
+mod numbers;
+mod solve;
 mod sqp;
 
 #[cfg(feature = "dual")]
@@ -104,7 +106,7 @@ pub fn solve(
     multipliers: Option<(&[f64], &[f64])>,
     settings: &Settings,
 ) -> Result<LocalSolution, Error> {
-    let found = sqp::solve(program, x0, multipliers, settings)?;
+    let found = solve::solve(program, x0, multipliers, settings)?;
     log::debug!("smooth program of {} variables: {}", x0.len(), found.status);
     Ok(found)
 }
@@ -117,5 +119,5 @@ pub fn from_local_solution(
     multipliers: Option<(&[f64], &[f64])>,
     settings: &Settings,
 ) -> Result<LocalSolution, Error> {
-    sqp::polish(program, x, multipliers, settings)
+    solve::polish(program, x, multipliers, settings)
 }

@@ -40,8 +40,41 @@ pub(super) struct Rows<'a> {
     pub bounds: (&'a [f64], &'a [f64]),
 }
 
+/// Where the numbers of a sparse sum go: sorting its entries is most of the work of making it.
+#[derive(Default)]
+pub(super) struct Places {
+    at: Vec<(usize, usize)>,
+    place: Vec<usize>,
+    sum: Option<Csc>,
+}
+
+impl Places {
+    fn sum(&mut self, n: usize, entries: &[(usize, usize, f64)]) -> Result<Csc, Error> {
+        let same = self.at.len() == entries.len() && self.at.iter().zip(entries).all(|(p, e)| *p == (e.0, e.1));
+        if let (true, Some(sum)) = (same, &mut self.sum) {
+            let values = sum.values_mut();
+            values.fill(0.0);
+            self.place.iter().zip(entries).for_each(|(&k, e)| values[k] += e.2);
+            return Ok(sum.clone());
+        }
+        let sum = Csc::from_triplets(n, n, entries)?;
+        self.at = entries.iter().map(|e| (e.0, e.1)).collect();
+        let (start, rows) = (sum.indptr(), sum.indices());
+        let find = |&(i, j): &(usize, usize)| start[j] + rows[start[j]..start[j + 1]].partition_point(|&r| r < i);
+        self.place = self.at.iter().map(find).collect();
+        self.sum = Some(sum.clone());
+        Ok(sum)
+    }
+}
+
 /// `H + rho F'F` and the like, on the structure of H if it is dense or that of all where sparse.
-pub(super) fn with_rows(h: &Hessian, a: &Matrix, (g, held): (&Matrix, &[bool]), rho: f64) -> Result<Hessian, Error> {
+pub(super) fn with_rows(
+    h: &Hessian,
+    a: &Matrix,
+    (g, held): (&Matrix, &[bool]),
+    rho: f64,
+    places: &mut Places,
+) -> Result<Hessian, Error> {
     let sparse =
         !matches!(h, Hessian::Dense(_)) && (a.is_sparse() || a.nrows() == 0) && (g.is_sparse() || g.nrows() == 0);
     let n = h.n();
@@ -60,7 +93,7 @@ pub(super) fn with_rows(h: &Hessian, a: &Matrix, (g, held): (&Matrix, &[bool]), 
                 entries.extend(row.iter().map(|&(j, w)| (i, j, rho * (v * w))));
             }
         }
-        return Csc::from_triplets(n, n, &entries).map(Hessian::Sparse);
+        return places.sum(n, &entries).map(Hessian::Sparse);
     }
     let mut out = h.to_dense();
     for row in &rows {
@@ -144,10 +177,10 @@ impl Model {
         norms.iter().for_each(|v| squares = squares.max(*v));
         let base = if squares > 0.0 { curvature / squares } else { 0.0 };
         let mut last = hessian.clone();
-        let mut rho = (0.0, 0.0);
+        let (mut rho, mut places) = ((0.0, 0.0), Places::default());
         for weight in WEIGHTS {
             rho = (weight * base, weight * curvature);
-            last = with_rows(&hessian, &at.equality, (&at.inequality, &held.0), rho.0)?;
+            last = with_rows(&hessian, &at.equality, (&at.inequality, &held.0), rho.0, &mut places)?;
             let pins: Vec<f64> = held.1.iter().map(|&p| if p { rho.1 } else { 0.0 }).collect();
             last = with_diagonal(&last, &pins)?;
             if convex(&last) {

@@ -12,27 +12,16 @@
 use super::interior::Reached;
 use super::judge::{Order, judge};
 use super::local::LocalSolution;
-use super::model::{Left, Model, Rows, size, with_rows};
-use super::sqp::{NOTHING, bad_expansion, bad_value};
+use super::model::{Left, Model, Places, Rows, size, with_rows};
+use super::numbers::{bad_expansion, bad_value};
 use super::{At, Expansion, SmoothProgram};
 use crate::active::{ActiveSet, Side};
 use crate::kkt::{KktData, KktFactor, SparseKkt};
 use crate::matrix::{Hessian, Keep, Matrix, nan_max, norm_inf};
-use crate::thresholds::WEAK;
+use crate::thresholds::newton::*;
+use crate::thresholds::{WEAK, sqp::NOTHING};
 use crate::{Deadline, Error, Point, Settings, Solution, Status};
 use std::sync::{Arc, Mutex};
-
-/// Steps in all, and beyond the tolerance.
-const STEPS: usize = 30;
-const POLISH: usize = 3;
-/// Changes of the set.
-const CHANGES: usize = 8;
-/// A step larger than this, relative to x, is none of a polish.
-const FAR: f64 = 0.1;
-/// The curvature that keeps steps short along directions that have none, relative to the largest one.
-const NEAR: f64 = 1e-8;
-/// Smaller programs have small dense systems, and the solver of those.
-const SMALL: usize = 24;
 
 /// Does the sparse system serve these matrices, here and in the backward pass?
 pub(super) fn suits(at: &Expansion) -> bool {
@@ -68,17 +57,13 @@ pub(super) fn finish(
     let (lb, ub) = (lb.to_vec(), ub.to_vec());
     let n = lb.len();
     let (mut x, mut y, mut z) = (reached.x.clone(), reached.y.clone(), reached.z.clone());
-    let active = reached.active(times);
-    let side = |j: usize| match (active.1[j], active.2[j]) {
-        _ if lb[j] == ub[j] => Side::Fixed,
-        (true, _) => Side::Lower,
-        (_, true) => Side::Upper,
-        _ => Side::Free,
-    };
-    let mut set = Active { row: active.0.clone(), side: (0..n).map(side).collect() };
+    let (row, side) = reached.active(times, (&lb, &ub));
+    let mut set = Active { row, side };
     let mut kkt: Option<SparseKkt> = None;
     let mut near = 0.0;
-    let (mut changes, mut beyond, mut missed, mut step, mut best) = (0, 0, 0, f64::INFINITY, f64::INFINITY);
+    let (mut augment, mut places) = (false, Places::default());
+    let (mut changes, mut beyond, mut missed, mut creeps) = (0, 0, 0, 0);
+    let (mut step, mut best) = (f64::INFINITY, f64::INFINITY);
     for steps in 1..=STEPS {
         if deadline.passed() {
             return Ok(None);
@@ -99,6 +84,7 @@ pub(super) fn finish(
         if bad_expansion(&at).is_some() || !suits(&at) {
             return Ok(None);
         }
+        augment = augment || !curved(&at, &set.side);
         let mut forces = at.gradient.clone();
         at.equality.tmul_add(1.0, &y, &mut forces);
         at.inequality.tmul_add(1.0, &z, &mut forces);
@@ -125,10 +111,13 @@ pub(super) fn finish(
             let stuck = beyond > 0 && worst > 0.5 * best;
             beyond += 1;
             best = best.min(worst);
-            if worst <= 1e-14 || stuck || beyond > POLISH {
+            // the error after a step of Newton's method is that step's square
+            let rounded = left.worst() <= ROUNDED && step <= ROUNDED.sqrt();
+            if rounded || stuck || beyond > POLISH {
                 let weak = sizes.weak(&set, (&x, &z, &z_box), &values.inequality, (&lb, &ub));
                 let steps = reached.steps + steps;
-                let Some(system) = System::new(Blocks::of(&at, &set.row)?, &mut kkt, &set, near) else {
+                let blocks = Blocks::of(&at, &set.row, augment.then_some(&mut places))?;
+                let Some(system) = System::new(blocks, &mut kkt, &set, near) else {
                     return Ok(None);
                 };
                 let point = Point { x: x.clone(), y: y.clone(), z: z.clone(), z_box, ..Point::default() };
@@ -136,16 +125,22 @@ pub(super) fn finish(
                 return ended((rows, &at), point, active, (left, steps, system), settings).map(Some);
             }
         }
-        let blocks = Blocks::of(&at, &set.row)?;
+        let mut blocks = Blocks::of(&at, &set.row, augment.then_some(&mut places))?;
         blocks.load(&mut kkt)?;
-        let Some(system) = &mut kkt else { return Ok(None) };
-        system.prefer_sharp();
         let right: Vec<f64> = values.equality.iter().chain(&values.inequality).map(|c| -c).collect();
         let (mut w, mut v): (Vec<f64>, Vec<f64>);
         loop {
             let (dx, dc) = diagonals(&set, y.len(), near);
+            let Some(system) = &mut kkt else { return Ok(None) };
+            system.prefer_sharp();
             if system.factor_once(&dx, &dc).is_err() {
-                return Ok(None);
+                if augment {
+                    return Ok(None);
+                }
+                augment = true;
+                blocks = Blocks::of(&at, &set.row, augment.then_some(&mut places))?;
+                blocks.load(&mut kkt)?;
+                continue;
             }
             w = forces.iter().map(|f| -f).collect();
             v = right.clone();
@@ -153,14 +148,17 @@ pub(super) fn finish(
                 *v = if *active { *v } else { 0.0 };
             }
             blocks.solve(system, &mut w, &mut v);
+            let last = step;
             step = w.iter().zip(&x).fold(0.0_f64, |m, (d, x)| nan_max(m, d.abs() / x.abs().max(1.0)));
+            creeps = if near > 0.0 && step > CREEP * last { creeps + 1 } else { 0 };
             if step <= FAR && v.iter().all(|v| v.is_finite()) {
                 break;
             }
-            if near > 0.0 {
+            if near > 0.0 || creeps > CREEPS {
                 return Ok(None);
             }
             // directions without curvature: stay near
+            step = last;
             near = NEAR * size(&at.hessian);
         }
         x.iter_mut().zip(&w).for_each(|(x, d)| *x += d);
@@ -171,8 +169,15 @@ pub(super) fn finish(
     Ok(None)
 }
 
+/// Has every variable that is free curvature of its own? Then the Hessian needs none of the rows to have pivots, most often.
+fn curved(at: &Expansion, side: &[Side]) -> bool {
+    let diagonal = at.hessian.diagonal();
+    let least = OWN_CURVATURE * size(&at.hessian);
+    diagonal.iter().zip(side).all(|(d, side)| *side != Side::Free || *d > least)
+}
+
 /// The matrices of an expansion, and what is factored: a Hessian without curvature along a variable has no pivot for it, so that
-/// squares of the rows that are held are added, `H + F' R F`. That changes no `w` with `F w = r`, and multipliers by `R r`.
+/// squares of the rows that are held are then added, `H + F' R F`. That changes no `w` with `F w = r`, and multipliers by `R r`.
 struct Blocks {
     h: Arc<Hessian>,
     augmented: Arc<Hessian>,
@@ -183,8 +188,14 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn of(at: &Expansion, row: &[bool]) -> Result<Self, Error> {
+    fn of(at: &Expansion, row: &[bool], augment: Option<&mut Places>) -> Result<Self, Error> {
         let (m, k) = (at.equality.nrows(), row.len());
+        let h = Arc::new(at.hessian.clone());
+        let (a, g) = (Arc::new(at.equality.clone()), Arc::new(at.inequality.clone()));
+        let empty = Arc::new(Matrix::empty(at.gradient.len()));
+        let Some(places) = augment else {
+            return Ok(Blocks { augmented: h.clone(), h, a, g, empty, weights: vec![0.0; m + k] });
+        };
         let mut squares = vec![0.0; m + k];
         at.equality.for_each(|i, _, v| squares[i] += v * v);
         at.inequality.for_each(|i, _, v| squares[m + i] += if row[i] { v * v } else { 0.0 });
@@ -192,15 +203,9 @@ impl Blocks {
         let weights: Vec<f64> = squares.iter().map(|s| if *s > 0.0 { curvature / s } else { 0.0 }).collect();
         let roots: Vec<f64> = weights.iter().map(|w| w.sqrt()).collect();
         let ones = vec![1.0; at.gradient.len()];
-        let (a, g) = (at.equality.scaled(&roots[..m], &ones), at.inequality.scaled(&roots[m..], &ones));
-        Ok(Blocks {
-            augmented: Arc::new(with_rows(&at.hessian, &a, (&g, row), 1.0)?),
-            h: Arc::new(at.hessian.clone()),
-            a: Arc::new(at.equality.clone()),
-            g: Arc::new(at.inequality.clone()),
-            empty: Arc::new(Matrix::empty(ones.len())),
-            weights,
-        })
+        let scaled = (a.scaled(&roots[..m], &ones), g.scaled(&roots[m..], &ones));
+        let augmented = Arc::new(with_rows(&h, &scaled.0, (&scaled.1, row), 1.0, places)?);
+        Ok(Blocks { augmented, h, a, g, empty, weights })
     }
 
     fn data<'a>(&'a self, keep: &'a Keep) -> KktData<'a> {
@@ -232,10 +237,6 @@ pub(super) struct System {
     m: usize,
     deficient: bool,
 }
-
-/// Corrections of a solution by its own residual: where one block is far smaller than the other, solving again for what is left
-/// of it finds it.
-const CORRECTIONS: usize = 3;
 
 impl System {
     fn new(blocks: Blocks, kkt: &mut Option<SparseKkt>, set: &Active, near: f64) -> Option<Self> {
@@ -339,10 +340,12 @@ fn diagonals(set: &Active, m: usize, near: f64) -> (Vec<f64>, Vec<f64>) {
 
 /// The units in which rows, slacks and multipliers are large or small.
 struct Sizes {
-    /// Of the rows of the inequalities: the terms of their values, and their largest entries.
+    /// Of the rows of the inequalities: the terms of their values, and what a multiplier of 1 is there, as a part of the terms of
+    /// the conditions that it enters.
     terms: Vec<f64>,
     entries: Vec<f64>,
-    force: f64,
+    /// The terms of the condition of each variable.
+    force: Vec<f64>,
 }
 
 impl Sizes {
@@ -350,13 +353,15 @@ impl Sizes {
         let magnitudes: Vec<f64> = x.iter().map(|x| x.abs().max(1.0)).collect();
         let mut terms = vec![0.0; z.len()];
         at.inequality.magnitudes_add(&magnitudes, &mut terms);
-        let mut entries = vec![0.0_f64; z.len()];
-        at.inequality.for_each(|i, _, v| entries[i] = entries[i].max(v.abs()));
         let mut force: Vec<f64> = at.gradient.iter().zip(z_box).map(|(g, z)| g.abs() + z.abs()).collect();
         for (m, v) in [(&at.equality, y), (&at.inequality, z)] {
             m.transposed_magnitudes_add(&v.iter().map(|v| v.abs()).collect::<Vec<_>>(), &mut force);
         }
-        Sizes { terms, entries, force: norm_inf(&force).max(f64::MIN_POSITIVE) }
+        let floor = (QUIET * norm_inf(&force)).max(f64::MIN_POSITIVE);
+        force.iter_mut().for_each(|f| *f = f.max(floor));
+        let mut entries = vec![0.0_f64; z.len()];
+        at.inequality.for_each(|i, j, v| entries[i] = entries[i].max(v.abs() / force[j]));
+        Sizes { terms, entries, force }
     }
 
     fn slack(&self, i: usize, g: f64) -> f64 {
@@ -364,7 +369,7 @@ impl Sizes {
     }
 
     fn multiplier(&self, i: usize, z: f64) -> f64 {
-        z * self.entries[i] / self.force
+        z * self.entries[i]
     }
 
     /// Rows and bounds whose slack and multiplier both vanish.
@@ -381,7 +386,7 @@ impl Sizes {
         let bound = |j: usize| match set.side[j] {
             Side::Fixed => false,
             Side::Free => (x[j] - lb[j]).min(ub[j] - x[j]) <= WEAK * x[j].abs().max(1.0),
-            _ => z_box[j].abs() <= WEAK * self.force,
+            _ => z_box[j].abs() <= WEAK * self.force[j],
         };
         ((0..z.len()).map(row).collect(), (0..x.len()).map(bound).collect())
     }
@@ -405,8 +410,8 @@ fn exchange(
     for j in 0..x.len() {
         let unit = tolerance * x[j].abs().max(1.0);
         let next = match set.side[j] {
-            Side::Lower if z_box[j] > tolerance * sizes.force => Side::Free,
-            Side::Upper if z_box[j] < -tolerance * sizes.force => Side::Free,
+            Side::Lower if z_box[j] > tolerance * sizes.force[j] => Side::Free,
+            Side::Upper if z_box[j] < -tolerance * sizes.force[j] => Side::Free,
             Side::Free if x[j] < lb[j] - unit => Side::Lower,
             Side::Free if x[j] > ub[j] + unit => Side::Upper,
             same => same,
@@ -434,26 +439,9 @@ fn ended(
             _ => *z,
         };
     }
-    let n = point.x.len();
-    let held = (vec![false; point.z.len()], vec![false; n]);
-    let mut out = LocalSolution {
-        x: (0..n).map(|j| point.x[j].max(rows.bounds.0[j]).min(rows.bounds.1[j])).collect(),
-        y: point.y.clone(),
-        z: point.z.clone(),
-        z_box: point.z_box.clone(),
-        objective: rows.values.objective,
-        status: Status::Solved,
-        iterations,
-        residual: left.worst(),
-        reason: None,
-        direction: None,
-        order_known: false,
-        inner: None,
-        rho: (0.0, 0.0),
-        held: held.clone(),
-        work: Mutex::new(None),
-        system: None,
-    };
+    let mut out = LocalSolution::at_point(&point, rows.values.objective, Status::Solved, iterations);
+    out.x.iter_mut().enumerate().for_each(|(j, x)| *x = x.max(rows.bounds.0[j]).min(rows.bounds.1[j]));
+    out.residual = left.worst();
     match judge(at, &active) {
         Order::NotAMinimum(direction) => {
             (out.status, out.direction) = (Status::NotAMinimum, Some(direction));
@@ -462,6 +450,8 @@ fn ended(
         Order::Minimum => out.order_known = true,
         Order::Unknown => {}
     }
+    let held = (vec![false; point.z.len()], vec![false; point.x.len()]);
+    out.held = held.clone();
     let model = Model::with(&rows, at, at.hessian.clone(), ((0.0, 0.0), held, 0.0))?;
     let mut inner = Solution::restore(model.qp, point, active, settings)?;
     inner.info.dependent_rows = system.deficient();

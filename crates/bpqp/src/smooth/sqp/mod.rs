@@ -1,0 +1,275 @@
+//! Sequential quadratic programming with exact Hessians, on the solvers of quadratic programs.
+//!
+//! Each step solves the [model](super::model) at the point; its multipliers are those of the next point. An l1 merit function
+//! `f + mu (|c|_1 + |g_+|_1)` accepts the step, a second-order correction where the curvature of the rows alone made it fail
+//! (the Maratos effect), or a shorter one. Where the rows of the model contradict each other a price on what they miss takes
+//! their place; where no price helps the point is a stationary one of the violation. Near the solution full steps go on while
+//! they improve: the last digits are those of Newton's method.
+
+mod elastic;
+mod merit;
+mod outcome;
+mod start;
+
+use super::local::LocalSolution;
+use super::model::{Left, Model, Rows, size};
+use super::numbers::{bad_expansion, bad_value};
+use super::{At, Expansion, SmoothProgram, Values};
+use crate::active::ActiveSet;
+use crate::matrix::norm_inf;
+use crate::thresholds::sqp::*;
+use crate::{Deadline, Error, Layer, Point, Qp, Settings, Solution, Status};
+pub(super) use start::Start;
+
+struct Sqp<'a> {
+    program: &'a mut dyn SmoothProgram,
+    settings: Settings,
+    lb: Vec<f64>,
+    ub: Vec<f64>,
+    x: Vec<f64>,
+    y: Vec<f64>,
+    z: Vec<f64>,
+    z_box: Vec<f64>,
+    values: Values,
+    at: Expansion,
+    set: Option<ActiveSet>,
+    warm: Option<Point>,
+    deadline: Deadline,
+    layer: Option<Layer>,
+    price: f64,
+    /// What is added to the curvature: more after steps that had to be cut, less after full ones.
+    damping: f64,
+    /// The last step, relative to x.
+    step: f64,
+    /// The size of the gradient at the start.
+    force: f64,
+    steps: usize,
+    /// Steps of another solver.
+    before: usize,
+}
+
+/// Why there is no step.
+enum Stop {
+    Ended(Status, Option<String>),
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        match error {
+            // the user's numbers were looked at; what is made of them may still be too large
+            Error::NotFinite { .. } => {
+                Stop::Ended(Status::NumericalFailure, Some("the quadratic model overflows".to_owned()))
+            }
+            other => Stop::Failed(other),
+        }
+    }
+}
+
+fn ended<T>(status: Status, reason: impl Into<String>) -> Result<T, Stop> {
+    Err(Stop::Ended(status, Some(reason.into())))
+}
+
+fn violation(values: &Values) -> f64 {
+    values.equality.iter().map(|c| c.abs()).sum::<f64>() + values.inequality.iter().map(|g| g.max(0.0)).sum::<f64>()
+}
+
+fn missed_by(sum: f64) -> String {
+    format!("the rows are missed by {sum:.3e} in sum, and no step changes that to first order")
+}
+
+/// From `start`, which is one.
+pub(super) fn run(
+    program: &mut dyn SmoothProgram,
+    start: Start,
+    settings: &Settings,
+    limit: usize,
+    deadline: Deadline,
+) -> Result<LocalSolution, Error> {
+    let (lb, ub) = program.bounds();
+    let (lb, ub) = (lb.to_vec(), ub.to_vec());
+    let n = lb.len();
+    let x: Vec<f64> = (0..n).map(|i| start.x[i].max(lb[i]).min(ub[i])).collect();
+    let values = program.values(&x)?;
+    let (m, mi) = (values.equality.len(), values.inequality.len());
+    let known = start.multipliers.is_some();
+    let (y, z) = match start.multipliers {
+        Some((y, z)) => {
+            for (argument, found, expected) in [("y", y.len(), m), ("z", z.len(), mi)] {
+                if found != expected {
+                    return Err(Error::length(argument, found, expected, "one multiplier for each row"));
+                }
+            }
+            (y, z)
+        }
+        None => (vec![0.0; m], vec![0.0; mi]),
+    };
+    let blank = Expansion {
+        gradient: Vec::new(),
+        equality: crate::Matrix::empty(n),
+        inequality: crate::Matrix::empty(n),
+        hessian: crate::Hessian::Zero(n),
+    };
+    let inner = Settings {
+        solver: crate::Solver::Auto,
+        eps_abs: 1e-9,
+        eps_rel: 1e-9,
+        max_iter: None,
+        polish: true,
+        smoothing: None,
+        infeasible: crate::Infeasible::Status,
+        ..settings.clone()
+    };
+    let mut sqp = Sqp {
+        program,
+        settings: inner,
+        lb,
+        ub,
+        x,
+        y,
+        z,
+        z_box: start.z_box.unwrap_or_else(|| vec![0.0; n]),
+        values,
+        at: blank,
+        set: start.set,
+        warm: None,
+        deadline,
+        layer: None,
+        price: 0.0,
+        damping: 0.0,
+        step: f64::INFINITY,
+        force: 0.0,
+        steps: 0,
+        before: start.steps,
+    };
+    let tolerance = settings.eps_abs.max(settings.eps_rel);
+    let outcome = match bad_value(&sqp.values) {
+        Some(bad) => ended(Status::NumericalFailure, format!("{bad} at x0: start where all functions are defined")),
+        None => sqp.iterate(tolerance, limit, known),
+    };
+    match outcome {
+        Ok((solution, model, left)) => sqp.finish(solution, &model, left),
+        Err(Stop::Failed(error)) => Err(error),
+        Err(Stop::Ended(status, reason)) => Ok(sqp.without(status, reason)),
+    }
+}
+
+impl Sqp<'_> {
+    fn rows(&self) -> Rows<'_> {
+        Rows { values: &self.values, x: &self.x, bounds: (&self.lb, &self.ub) }
+    }
+
+    fn expand(&mut self) -> Result<(), Stop> {
+        self.at = self.program.expand(At { x: &self.x, y: &self.y, z: &self.z })?;
+        match bad_expansion(&self.at) {
+            Some(bad) => ended(Status::NumericalFailure, bad),
+            None => Ok(()),
+        }
+    }
+
+    fn left(&self) -> Left {
+        Left::of(&self.rows(), &self.at, (&self.y, &self.z, &self.z_box), NOTHING * self.force)
+    }
+
+    /// A solution of a quadratic program, from the active set of the last one where that fits.
+    fn quadratic(&mut self, qp: Qp) -> Result<Solution, Error> {
+        let fits = self.layer.as_mut().is_some_and(|layer| layer.update(qp.clone()).is_ok());
+        if !fits {
+            self.layer = Some(Layer::new(qp, self.settings.clone())?);
+        }
+        match &mut self.layer {
+            Some(layer) => layer.solve_from(self.warm.as_ref()).cloned(),
+            None => Err(Error::Backward { reason: "no layer".to_owned() }),
+        }
+    }
+
+    /// The last iterate with its model's solution, where it is a stationary point to the tolerance.
+    fn iterate(&mut self, tolerance: f64, limit: usize, known: bool) -> Result<(Solution, Model, Left), Stop> {
+        let start = self.values.objective;
+        if self.set.is_some() {
+            self.warm = Some(self.point());
+        } else if known {
+            // the set of the first model tells more than no set
+            self.expand()?;
+            let mi = self.z.len();
+            let active: Vec<bool> = (0..mi).map(|i| self.z[i] > 0.0).collect();
+            let n = self.x.len();
+            let free = vec![crate::Side::Free; n];
+            self.set = Some(ActiveSet::new((active, vec![false; mi]), (free, vec![false; n])));
+        }
+        let mut best: Option<(f64, usize)> = None;
+        loop {
+            if self.deadline.passed() {
+                return Err(Stop::Ended(Status::TimeLimit, None));
+            }
+            self.expand()?;
+            self.force = self.force.max(if self.steps == 0 { norm_inf(&self.at.gradient) } else { 0.0 });
+            let unit = size(&self.at.hessian).max(norm_inf(&self.at.gradient) / norm_inf(&self.x).max(1.0)).max(1e-8);
+            let mut missed = 0.0;
+            let (model, solution) = loop {
+                let model = Model::new(&self.rows(), &self.at, self.set.as_ref(), self.damping * unit)?;
+                let solution = self.quadratic(model.qp.clone())?;
+                self.steps += 1;
+                if solution.ok() {
+                    break (model, solution);
+                }
+                if solution.status == Status::PrimalInfeasible || self.damping > 1e-2 {
+                    let solution = self.elastic(&model, &mut missed)?;
+                    break (model, solution);
+                }
+                // without curvature a model may have no bottom
+                self.damping = (10.0 * self.damping).max(1e-4);
+            };
+            let d: Vec<f64> = solution.x.iter().zip(&self.x).map(|(to, from)| to - from).collect();
+            // at this point, with the multipliers that the model gives
+            let keep = (self.y.clone(), self.z.clone(), self.z_box.clone());
+            (self.y, self.z, self.z_box) = (solution.y.clone(), solution.z.clone(), solution.z_box.clone());
+            let left = self.left();
+            let step = d.iter().zip(&self.x).fold(0.0_f64, |m, (d, x)| m.max(d.abs() / x.abs().max(1.0)));
+            self.step = step;
+            log::trace!(
+                "{}: objective {:e}, left {:.1e}, step {step:.1e}",
+                self.steps,
+                self.values.objective,
+                left.worst()
+            );
+            let done = missed == 0.0 && left.worst() <= tolerance && step <= tolerance.max(1e-6).sqrt();
+            if done {
+                // full steps while they improve; the set must have settled too
+                let worst = left.worst().max(step);
+                let settled = same_set(self.set.as_ref(), &solution.active);
+                let better = best.is_none_or(|(last, _)| worst < 0.5 * last);
+                let count = best.map_or(0, |(_, count)| count + 1);
+                // the first model had the curvature of other multipliers
+                if (settled && (worst <= 1e-14 || (!better && count >= 2))) || count >= POLISH {
+                    return Ok((solution, model, left));
+                }
+                self.damping = 0.0;
+                best = Some((best.map_or(worst, |(last, _)| last.min(worst)), count));
+                let to = solution.x.clone();
+                let there = self.program.values(&to)?;
+                if bad_value(&there).is_none() {
+                    self.set = Some(solution.active.clone());
+                    (self.x, self.values) = (to, there);
+                    // the last digits are found from nothing, unless that is long
+                    self.warm = (self.x.len() > LARGE).then(|| self.point());
+                    continue;
+                }
+                return Ok((solution, model, left));
+            }
+            best = None;
+            if self.steps >= limit {
+                (self.y, self.z, self.z_box) = keep;
+                return Err(Stop::Ended(Status::IterationLimit, None));
+            }
+            if violation(&self.values) <= 1e-6 && self.values.objective < -BOTTOM * (1.0 + start.abs()) {
+                return ended(Status::Unbounded, format!("f = {:e} at a feasible point", self.values.objective));
+            }
+            self.advance(&model, &solution, &d, missed)?;
+        }
+    }
+}
+
+fn same_set(a: Option<&ActiveSet>, b: &ActiveSet) -> bool {
+    a.is_some_and(|a| a.g == b.g && a.bound == b.bound)
+}
