@@ -172,3 +172,28 @@ fn several_rows_that_fix_one_variable_are_dependent() {
     let contradiction = fixed(vec![0.25, 0.5]).solve(&Settings::default()).expect("valid");
     assert_eq!(contradiction.status, Status::PrimalInfeasible);
 }
+
+/// Which rows of a full matrix have one entry changes from problem to problem of one layer.
+#[test]
+fn rows_become_bounds_and_rows_again() {
+    let settings = Settings::with_solver(Solver::InteriorPoint);
+    let problem = |g: [f64; 6], q: f64| {
+        let g = Matrix::from_rows(3, 2, &g).expect("valid");
+        let qp = Qp::new(Hessian::Diagonal(vec![1.0, 0.0]), vec![q, -1.0]).and_then(|qp| qp.inequality(g, vec![1.0; 3]));
+        qp.expect("valid")
+    };
+    let problems = [
+        problem([1.0, 1.0, -1.0, 2.0, 0.5, 1.0], -1.0),
+        problem([1.0, 0.0, -1.0, 0.0, 0.0, 1.0], -3.0),
+        problem([1.0, 1.0, -1.0, 0.0, 0.0, 1.0], 2.0),
+        problem([1.0, 0.0, -1.0, 2.0, 0.0, 1.0], -3.0),
+    ];
+    let mut layer = Layer::new(problems[0].clone(), settings.clone()).expect("valid");
+    for k in [0, 1, 2, 3, 1, 0, 3, 2, 1] {
+        layer.update(problems[k].clone()).expect("the same structure");
+        let x = layer.solve().expect("valid").x.clone();
+        let fresh = problems[k].solve(&settings).expect("valid");
+        assert_eq!(fresh.status, Status::Solved);
+        assert!(x.iter().zip(&fresh.x).all(|(a, b)| (a - b).abs() < 1e-12), "problem {k}: {x:?}, {:?}", fresh.x);
+    }
+}

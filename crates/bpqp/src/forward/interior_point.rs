@@ -201,8 +201,11 @@ impl General {
         Ok(General { qp: qp.clone(), scaling, scaled, kkt, it, iterations: 0, limit: 0, attempts: 0 })
     }
 
-    /// Takes new numbers; false if the pattern of finite bounds changed.
+    /// Takes new numbers; false if the pattern of finite bounds changed, or other rows are bounds now.
     fn update(&mut self, qp: &Qp) -> bool {
+        if !Arc::ptr_eq(&self.qp.g, &qp.g) && self.qp.g.difference(&qp.g).is_some() {
+            return false;
+        }
         let same = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| a.is_finite() == b.is_finite());
         let fixed = |q: &Qp, i: usize| q.lb[i] == q.ub[i];
         let unchanged = same(&self.qp.h, &qp.h)
