@@ -2,8 +2,8 @@
 # # Nonlinear control
 #
 # A cart swings a pole up. Every step it plans the next two seconds, a smooth program that is not convex, and applies
-# the first force; the next plan starts from the last one. Then the weights of the plan are learned from the forces
-# of another controller, by the gradient through the plans.
+# the first force; the next plan starts from the last one. Then the weights of the plan are fitted to the forces of
+# another controller, by the gradient through the plans.
 
 # %%
 import bpqp.torch as bt
@@ -68,7 +68,9 @@ path = torch.stack(path)
 print(f"angle at the end {path[-1, 1].item():.1e}")
 
 # %% [markdown]
-# The weights behind the forces of another controller, from four states and what it did there:
+# Weights whose controller does what another one did in four states. The loss falls to a few hundredths of what it was;
+# the weights need not be those of the other one: the forces determine them up to a common factor at best, and one that
+# hardly moves a force hardly at all.
 
 # %%
 torch.manual_seed(0)

@@ -74,9 +74,15 @@ class Program:
         self.solver, self.settings = solver, dict(settings or {})
         self.on_untrusted = choice_of(self.settings)
         checked = options(solver, self.settings)
-        self.wheel = any(c[0] == "psd" and c[1] > 1 for c in self.cones) or solver == "clarabel_wheel"
+        kinds = {c[0] for c in self.cones if c[0] != "psd" or c[1] > 1}
+        # beside these only Clarabel has semidefinite cones, in its own wheel
+        other = not kinds.isdisjoint(("exp", "pow", "dual_exp", "dual_pow"))
+        self.wheel = "psd" in kinds and (other or solver == "clarabel")
         if self.wheel and solver not in ("auto", "clarabel"):
-            raise ArgumentError(f"solver = {solver!r}: semidefinite cones are solved by 'clarabel' (or 'auto')")
+            raise ArgumentError(
+                f"solver = {solver!r}: semidefinite cones beside exponential or power cones are solved by 'clarabel' "
+                "(or 'auto')"
+            )
         try:
             self.engine = _bpqp.ConicEngine(P, A, shape, self.cones, checked)
         except Error:

@@ -179,7 +179,8 @@ fn rows_become_bounds_and_rows_again() {
     let settings = Settings::with_solver(Solver::InteriorPoint);
     let problem = |g: [f64; 6], q: f64| {
         let g = Matrix::from_rows(3, 2, &g).expect("valid");
-        let qp = Qp::new(Hessian::Diagonal(vec![1.0, 0.0]), vec![q, -1.0]).and_then(|qp| qp.inequality(g, vec![1.0; 3]));
+        let qp =
+            Qp::new(Hessian::Diagonal(vec![1.0, 0.0]), vec![q, -1.0]).and_then(|qp| qp.inequality(g, vec![1.0; 3]));
         qp.expect("valid")
     };
     let problems = [
