@@ -91,6 +91,10 @@ fn follow(qp: &Qp, kkt: &mut dyn KktFactor, mut it: PrimalDual, mu: f64, shrink:
     for _ in 0..MAX_ITER {
         it.residuals(qp);
         it.factor(qp, kkt, 0.0, 0.0).map_err(|why| why.to_string())?;
+        if qp.n() == 0 {
+            // slacks are what they are
+            return Ok(it);
+        }
         let error = it.off_path(mu).max(change);
         // quadratic convergence ends where rounding begins
         if error <= 1e-15 || (error <= ROUNDING && error >= 0.25 * last) {
