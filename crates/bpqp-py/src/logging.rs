@@ -26,10 +26,10 @@ pub fn listen(py: Python<'_>) -> PyResult<()> {
     let level: i64 = logger.bind(py).call_method0(pyo3::intern!(py, "getEffectiveLevel"))?.extract()?;
     log::set_max_level(match level {
         ..=5 => LevelFilter::Trace,
-        ..=10 => LevelFilter::Debug,
-        ..=20 => LevelFilter::Info,
-        ..=30 => LevelFilter::Warn,
-        ..=40 => LevelFilter::Error,
+        6..=10 => LevelFilter::Debug,
+        11..=20 => LevelFilter::Info,
+        21..=30 => LevelFilter::Warn,
+        31..=40 => LevelFilter::Error,
         _ => LevelFilter::Off,
     });
     Ok(())

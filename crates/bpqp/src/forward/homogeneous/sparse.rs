@@ -74,7 +74,7 @@ fn for_each_fixed(program: &Program, starts: (usize, usize), mut f: impl FnMut(u
 }
 
 /// Entries of the rows of a cone behind its first one, by columns and rows.
-fn row<'a>(t: &'a Csc, i: usize) -> (&'a [usize], &'a [f64]) {
+fn row(t: &Csc, i: usize) -> (&[usize], &[f64]) {
     let range = t.indptr()[i]..t.indptr()[i + 1];
     (&t.indices()[range.clone()], &t.values()[range])
 }
