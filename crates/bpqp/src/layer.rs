@@ -10,8 +10,8 @@ use crate::kkt::{many_singles, negative_curvature};
 use crate::residuals::{Point, ResidualWork, priced, residuals, total_complementarity};
 use crate::solution::Nearest;
 use crate::{
-    Certificate, Cotangent, Deadline, Error, Gradient, Infeasible, Qp, Residuals, Settings, Solution, SolutionTangent,
-    Solver, Status, Tangent, Verdict, Wrt,
+    Certificate, Cone, Cotangent, Deadline, Error, Gradient, Infeasible, Qp, Residuals, Settings, Solution,
+    SolutionTangent, Solver, Status, Tangent, Verdict, Wrt,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,9 +29,6 @@ const PLAIN: f64 = 1e-7;
 const INACCURATE: f64 = 1e3;
 /// A constraint that is off by this part of its own terms does not hold at all, however small it is beside others.
 const MISSED: f64 = 0.1;
-/// Variables and rows of cones up to which the native solver of symmetric cones comes first: on nql60, with 43,000 of both, it
-/// takes minutes and leaves fewer digits than Clarabel does in 13 seconds.
-const LARGE: usize = 20_000;
 /// A sum is never larger than its terms.
 const ANY: f64 = 2.0;
 
@@ -643,9 +640,10 @@ fn chain(qp: &Qp, settings: &Settings) -> Vec<Arc<dyn ForwardSolver>> {
         return vec![forward::solver(Solver::ActiveSet)];
     }
     if !qp.cones.is_empty() && settings.solver == Solver::Auto {
-        // Clarabel has the other cones, and a second opinion on these; large ones it has alone
-        let large = qp.n() + qp.n_cone() > LARGE && Clarabel::takes(&qp.cones);
-        let own = (Homogeneous::takes(&qp.cones) && !large).then_some(Solver::Homogeneous);
+        // the native solver has the semidefinite cones, which Clarabel needs a LAPACK for; elsewhere its last digits are not yet
+        // those that laws of small rows ask for
+        let semidefinite = qp.cones.iter().any(|cone| matches!(cone, Cone::PsdTriangle(n) if *n > 1));
+        let own = (semidefinite && Homogeneous::takes(&qp.cones)).then_some(Solver::Homogeneous);
         let other = (own.is_none() || Clarabel::takes(&qp.cones)).then_some(Solver::Clarabel);
         return own.into_iter().chain(other).map(forward::solver).collect();
     }
