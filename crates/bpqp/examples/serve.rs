@@ -1,8 +1,8 @@
 //! A model that was trained in Python, served without it: features in, decisions out.
 //!
 //! ```sh
-//! python python/examples/beyond/serve.py /tmp/model
-//! cargo run --release -p bpqp --features serde --example serve -- /tmp/model < /tmp/model/features.jsonl
+//! python python/examples/beyond/serve.py model
+//! cargo run --release -p bpqp --features serde --example serve -- model < model/features.jsonl
 //! ```
 //!
 //! The folder holds `model.safetensors` (a network of two linear layers, as PyTorch names them) and `program.json` (what

@@ -1,7 +1,7 @@
 """Train in Python, serve in Rust: the network as safetensors, its program as JSON, and no Python where they run.
 
-python python/examples/beyond/serve.py /tmp/model
-cargo run --release -p bpqp --features serde --example serve -- /tmp/model < /tmp/model/features.jsonl
+python python/examples/beyond/serve.py model
+cargo run --release -p bpqp --features serde --example serve -- model < model/features.jsonl
 
 A network predicts costs, the program decides by them over a capped simplex with sectors. The folder gets
 `model.safetensors`, `program.json` (learned sector limits are in it), some features, and what Python decides for them.

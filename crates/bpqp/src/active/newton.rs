@@ -20,9 +20,6 @@ use crate::{Point, Qp, Residuals};
 const STEPS: usize = 12;
 /// Residuals relative to their scales that count as rounding.
 const ROUNDING: f64 = 1e-15;
-/// Steps that are taken at least where rows are this far apart: what small ones are off by drowns in the scales of all.
-const AT_LEAST: usize = 2;
-const APART: f64 = 1e-6;
 /// Residuals relative to their scales up to which a point is the solution.
 const POLISHED: f64 = 1e-10;
 /// Slack relative to the terms it is the difference of, multiplier relative to the largest one, that count as zero.
@@ -60,8 +57,6 @@ pub(crate) struct Newton {
     unit: f64,
     largest: f64,
     floor: f64,
-    /// Rows of very different sizes.
-    apart: bool,
     /// Weakly active linear constraints are held.
     hold: bool,
     scratch: Vec<f64>,
@@ -97,15 +92,14 @@ impl Newton {
         let (mut taken, mut failures, mut dependent, mut flat) = (0, 0, false, false);
         for step in 1..=STEPS {
             let Some((rotation, solver)) = &mut system else { break };
-            let done = best.merit <= ROUNDING && (step > AT_LEAST || !self.apart);
-            if done || self.step(qp, rotation, solver).is_none() {
+            if best.merit <= ROUNDING || self.step(qp, rotation, solver).is_none() {
                 break;
             }
             (dependent, flat) = (solver.deficient(), solver.on_face());
             let new = self.evaluate(qp, eps_abs);
             let old = best.merit;
-            if new.merit < old || new.merit <= ROUNDING {
-                let slow = new.merit > 0.5 * old && new.merit > ROUNDING;
+            if new.merit < old {
+                let slow = new.merit > 0.5 * old;
                 (best, taken) = (new, step);
                 self.keep();
                 failures = usize::from(slow) * (failures + 1);
@@ -254,17 +248,6 @@ impl Newton {
             magnitudes(terms, rhs);
             m.magnitudes_add(&self.scratch, terms);
         }
-        let mut sizes = (f64::INFINITY, 0.0_f64);
-        let mut see = |terms: &[f64]| {
-            let positive = terms.iter().filter(|t| **t > 0.0);
-            sizes = positive.fold(sizes, |(low, high), &t| (low.min(t), high.max(t)));
-        };
-        self.terms.iter().for_each(|terms| see(terms));
-        let mut of_equalities = Vec::new();
-        magnitudes(&mut of_equalities, &qp.b);
-        qp.a.magnitudes_add(&self.scratch, &mut of_equalities);
-        see(&of_equalities);
-        self.apart = sizes.0 < APART * sizes.1;
         equations(qp, &self.trial, &mut self.work);
         let finite = |v: f64| if v.is_finite() { v.abs() } else { 0.0 };
         let mut slack = self.work.slack.iter().fold(norm_inf(s), |m, s| m.max(finite(*s)));

@@ -133,14 +133,14 @@ impl KktFactor for SinglesKkt {
             return self.inner.load(self.apart.data(data.p, &self.analysis));
         }
         let apart = Apart::new(data);
-        let known = apart.kept == self.apart.kept;
-        self.apart = apart;
-        if known {
+        if apart.kept == self.apart.kept {
+            self.apart = apart;
             return self.inner.load(self.apart.data(data.p, &self.analysis));
         }
         // other rows have one entry now
-        self.analysis = Keep::default();
-        self.inner = prepare(self.apart.data(data.p, &self.analysis))?;
+        let analysis = Keep::default();
+        self.inner = prepare(apart.data(data.p, &analysis))?;
+        (self.apart, self.analysis) = (apart, analysis);
         Ok(())
     }
 
