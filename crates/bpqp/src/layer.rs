@@ -4,14 +4,14 @@ use crate::active::{ActiveSet, RowCheck, Tolerance, identify, merit};
 use crate::backward::{Accuracy, Differentiator};
 use crate::closest::{self, Closest};
 use crate::derivatives::{Derivatives, Workspace};
-use crate::forward::{self, Clarabel, ForwardHandle, ForwardSolver, Homogeneous, Outcome, PrimalDualActiveSet, rays};
+use crate::forward::{self, ForwardHandle, ForwardSolver, Outcome, rays};
 use crate::interrupt::Watch;
-use crate::kkt::{many_singles, negative_curvature};
+use crate::kkt::negative_curvature;
 use crate::residuals::{Point, ResidualWork, priced, residuals, total_complementarity};
 use crate::solution::Nearest;
 use crate::{
-    Certificate, Cone, Cotangent, Deadline, Error, Gradient, Infeasible, Qp, Residuals, Settings, Solution,
-    SolutionTangent, Solver, Status, Tangent, Verdict, Wrt,
+    Certificate, Cotangent, Deadline, Error, Gradient, Infeasible, Qp, Residuals, Settings, Solution, SolutionTangent,
+    Solver, Status, Tangent, Verdict, Wrt,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,8 +21,6 @@ const REPAIR_ROUNDS: usize = 10;
 const WARM_ROUNDS: usize = 25;
 /// Times that a solver is asked for further digits where the polish failed on the first ones.
 const DIGITS: usize = 2;
-/// Rounds of a cold active-set iteration before `auto` goes on to the interior point.
-const AUTO_ROUNDS: usize = 15;
 /// An unverified result of `auto` is final if its residuals are this small relative to the data.
 const PLAIN: f64 = 1e-7;
 /// A result this much worse than asked for is still a solution, an inaccurate one.
@@ -69,7 +67,7 @@ pub struct Layer {
 impl Layer {
     /// Prepares for problems of the structure of `qp`: its shapes, sparsity patterns, and which blocks there are.
     pub fn new(qp: Qp, settings: Settings) -> Result<Self, Error> {
-        let solvers = chain(&qp, &settings);
+        let solvers = forward::chain(&qp, &settings);
         Self::with_solvers(qp, solvers, settings)
     }
 
@@ -88,7 +86,7 @@ impl Layer {
             });
         }
         if !qp.cones.is_empty() {
-            check_cones(&solvers, &settings)?;
+            forward::check_cones(&solvers, &settings)?;
         }
         Ok(Layer {
             chain: solvers.into_iter().map(|solver| (solver, None)).collect(),
@@ -631,60 +629,6 @@ fn general_point(solution: &mut Solution) {
             *z = 0.0;
         }
     }
-}
-
-/// The solvers to try, in order.
-fn chain(qp: &Qp, settings: &Settings) -> Vec<Arc<dyn ForwardSolver>> {
-    if qp.n() == 0 {
-        // nothing to iterate on, and not every solver takes it
-        return vec![forward::solver(Solver::ActiveSet)];
-    }
-    if !qp.cones.is_empty() && settings.solver == Solver::Auto {
-        // the native solver has the semidefinite cones, which Clarabel needs a LAPACK for; elsewhere its last digits are not yet
-        // those that laws of small rows ask for
-        let semidefinite = qp.cones.iter().any(|cone| matches!(cone, Cone::PsdTriangle(n) if *n > 1));
-        let own = (semidefinite && Homogeneous::takes(&qp.cones)).then_some(Solver::Homogeneous);
-        let other = (own.is_none() || Clarabel::takes(&qp.cones)).then_some(Solver::Clarabel);
-        return own.into_iter().chain(other).map(forward::solver).collect();
-    }
-    if settings.solver != Solver::Auto {
-        return vec![forward::solver(settings.solver)];
-    }
-    let mut chain: Vec<Arc<dyn ForwardSolver>> = Vec::new();
-    let none = qp.n_inequality() == 0;
-    let bounds = |qp: &Qp| many_singles(qp.kkt()) && qp.g.entries_of_rows().iter().all(|&entries| entries == 1);
-    if (none && (!qp.has_bounds() || qp.p.as_dense().is_some())) || (!none && bounds(qp)) {
-        // One linear system without inequalities. With bounds alone, be they written as rows, an interior point factors the
-        // whole of P in every iteration, the active set only its free part: 7 ms against 25 ms on a portfolio of 500 names
-        // (`portfolio_speed`). If it does not settle in these rounds little is lost.
-        chain.push(Arc::new(PrimalDualActiveSet { rounds: AUTO_ROUNDS }));
-    }
-    chain.extend([Solver::InteriorPoint, Solver::Clarabel, Solver::Admm].map(forward::solver));
-    chain
-}
-
-/// Refuses solvers and modes that know no curved cones.
-fn check_cones(solvers: &[Arc<dyn ForwardSolver>], settings: &Settings) -> Result<(), Error> {
-    if let Some(solver) = solvers.iter().find(|solver| !solver.takes_cones()) {
-        return Err(Error::Setting {
-            name: "solver",
-            value: solver.name().to_owned(),
-            advice: "for cones beyond linear constraints name auto, homogeneous or clarabel",
-        });
-    }
-    if settings.smoothing.is_some() {
-        return Err(Error::Unsupported {
-            what: "smoothing with cones beyond linear constraints".to_owned(),
-            advice: "add a quadratic term to the objective instead",
-        });
-    }
-    if settings.backward == crate::Backward::FirstOrder {
-        return Err(Error::Unsupported {
-            what: "the first-order backward solver with cones beyond linear constraints".to_owned(),
-            advice: "use the direct one",
-        });
-    }
-    Ok(())
 }
 
 fn check_structure(old: &Qp, new: &Qp) -> Result<(), Error> {

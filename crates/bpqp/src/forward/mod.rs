@@ -3,6 +3,7 @@
 mod active_set;
 mod admm;
 mod bounds;
+mod chain;
 mod clarabel;
 mod dual;
 mod homogeneous;
@@ -13,6 +14,7 @@ mod scaling;
 
 pub use active_set::PrimalDualActiveSet;
 pub use admm::Admm;
+pub(crate) use chain::{chain, check_cones};
 pub use clarabel::Clarabel;
 pub use homogeneous::Homogeneous;
 pub use interior_point::InteriorPoint;
