@@ -18,7 +18,7 @@ mpc-T         banded optimal control, T steps, 8 states, 4 inputs, limits as bou
 proj-N        projection on {x >= 0, A x = b}, five entries a row, N/5 rows
 boyd-N        P diagonal, 18 rows with N/20 entries each, bounds
 socp-N        a linear objective over a ball, the paper's; socpbatch-B: B of them with N = 10
-mixed-N       equalities, inequalities, second-order and exponential cones
+robust-N      a linear objective over a ball and five ellipsoids
 sdp-N         a linear objective over the correlation matrices of order N
 """
 
@@ -228,33 +228,18 @@ def ball(rng, n, base=None, size=None):
     return Conic(None, q, A, b, [("soc", n + 1)], g)
 
 
-def mixed(rng, n, base=None):
-    """min c'x - entropy(x) + log-sum-exp(3 x_1 .. 3 x_4), sum x = 1, rows x <= h, |B x| <= 0.6; variables x, e, s, u.
-
-    e_i <= -x_i log x_i is x_i exp(e_i / x_i) <= 1, and the last term s with exp(3 x_i - s) <= u_i, sum u <= 1.
-    """
+def ellipsoids(rng, n, base=None, count=5):
+    """A linear objective over a ball and ellipsoids |F x - c| <= 1 that cut it."""
+    q, g = rng.standard_normal(n), rng.standard_normal(n)
     if base is not None:
-        return replace(base, q=base.q + 0.05 * rng.standard_normal(base.n), g=rng.standard_normal(base.n))
-    k, m, width = 4, n // 2, 2 * n + 5
-    rows, B, c = rng.standard_normal((m, n)), rng.standard_normal((5, n)), rng.standard_normal(n)
-    h = 0.02 * rng.standard_normal(m) + rows.sum(1) / n + 0.05
-    A, b = np.zeros((1 + m + 1 + 6 + 3 * (n + k), width)), np.zeros(1 + m + 1 + 6 + 3 * (n + k))
-    s, u = 2 * n, 2 * n + 1
-    A[0, :n], b[0] = 1, 1
-    A[1 : 1 + m, :n], b[1 : 1 + m] = rows, h
-    A[1 + m, u:], b[1 + m] = 1, 1
-    at = 2 + m
-    b[at], A[at + 1 : at + 6, :n] = 0.6, -B
-    at += 6
-    for i in range(n + k):
-        if i < n:
-            A[at, n + i], A[at + 1, i], b[at + 2] = -1, -1, 1
-        else:
-            A[at, i - n], A[at, s], b[at + 1], A[at + 2, u + i - n] = -3, 1, 1, -1
-        at += 3
-    q = np.concatenate([c, -np.ones(n), [1.0], np.zeros(k)])
-    cones = [("zero", 1), ("nonnegative", m + 1), ("soc", 6)] + [("exp",)] * (n + k)
-    return Conic(None, q, sp.csc_matrix(A), b, cones, rng.standard_normal(width))
+        return replace(base, q=base.q + 0.05 * q, g=g)
+    k, blocks, right = max(2, n // 5), [np.zeros((1, n)), -np.eye(n)], [np.ones(1), np.zeros(n)]
+    for _ in range(count):
+        F = rng.standard_normal((k, n)) / np.sqrt(k)
+        blocks += [np.zeros((1, n)), -F]
+        right += [np.array([0.6]), F @ (-0.3 * q / np.linalg.norm(q)) * 0.2]
+    cones = [("soc", n + 1)] + [("soc", k + 1)] * count
+    return Conic(None, q, sp.csc_matrix(np.vstack(blocks)), np.concatenate(right), cones, g)
 
 
 def correlation(rng, n, base=None):
@@ -306,7 +291,7 @@ def make(name, draw=0, base=None):
         "boyd": lambda: boyd(rng, n, base),
         "socp": lambda: ball(rng, n, base),
         "socpbatch": lambda: ball(rng, 10, base, size=n),
-        "mixed": lambda: mixed(rng, n, base),
+        "robust": lambda: ellipsoids(rng, n, base),
         "sdp": lambda: correlation(rng, n, base),
     }[family]()
 
@@ -333,7 +318,7 @@ FAMILIES = {
     "mpc": (["mpc-20", "mpcrows-20"], ["mpc-100", "mpcrows-100"], ["mpc-500", "mpcrows-500"]),
     "projection": (["proj-1000"], ["proj-10000", "proj-100000"], []),
     "boyd": ([], [], ["boyd-100000"]),
-    "cones": (["socp-10", "socp-100", "mixed-20", "sdp-10"], ["socp-50", "socp-500", "socpbatch-64", "sdp-20"], ["sdp-30"]),
+    "cones": (["socp-10", "socp-100", "robust-20", "sdp-10"], ["socp-50", "socp-500", "robust-50", "socpbatch-64", "sdp-20"], ["sdp-30"]),
 }
 # `same` is a mode of these too: matrices known beforehand, only vectors new
 SAME = {"tiny-4", "half-50x10", "half-100x20", "half-500x100", "portfolio-500", "factored-500", "mpc-20", "mpc-100"}

@@ -3,8 +3,8 @@
 Quadratic programs: a tight interior point guesses which rows and bounds are active; the KKT system of that set is solved by LU
 with refinement, residuals in extended precision (80 bits on x86); the set is corrected until every active multiplier and every
 inactive slack is positive. What comes out is an optimum whoever guessed, and the gradient is one more solve with the same
-factors. Semidefinite programs: Newton's method on their optimality conditions. Other cones and CVXPY layers: central differences
-of tight solves at two steps. Cones are compared along a random direction.
+factors. Cones: Newton's method on the optimality conditions with the Jordan products of the cones, and one more solve with its
+Jacobian, along random directions. CVXPY layers (layers.py): central differences of tight solves at two steps.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
 LONG = np.longdouble
-STEPS = (2e-4, 1e-4)
 # elements of a batch that are checked
 CHECKED = 8
 
@@ -124,67 +123,91 @@ def quadratic(p):
 
 
 def tight(p, q):
-    """x and multipliers as far as double precision goes; the solver ends in AlmostSolved at what cannot be reached."""
+    """x and multipliers as far as double precision goes: of several settings what satisfies its conditions best."""
     import clarabel
 
-    s = clarabel.DefaultSettings()
-    s.verbose, s.max_iter = False, 500
-    s.tol_gap_abs = s.tol_gap_rel = s.tol_feas = s.tol_ktratio = 1e-15
-    s.static_regularization_constant, s.iterative_refinement_max_iter = 1e-11, 30
-    s.iterative_refinement_reltol = s.iterative_refinement_abstol = 1e-15
     named = {"zero": clarabel.ZeroConeT, "nonnegative": clarabel.NonnegativeConeT, "soc": clarabel.SecondOrderConeT}
     named |= {"psd": clarabel.PSDTriangleConeT, "exp": clarabel.ExponentialConeT}
     cones = [named[kind](*size) for kind, *size in p.cones]
     P = sp.csc_matrix((p.n, p.n)) if p.P is None else sp.triu(p.P, format="csc")
-    found = clarabel.DefaultSolver(P, q, p.A, p.b, cones, s).solve()
-    return np.array(found.x), np.array(found.z)
+    best, least = None, np.inf
+    for tolerance, regularization in ((1e-15, 1e-11), (1e-13, 1e-10), (1e-12, 1e-8)):
+        s = clarabel.DefaultSettings()
+        s.verbose, s.max_iter, s.iterative_refinement_max_iter = False, 500, 30
+        s.tol_gap_abs = s.tol_gap_rel = s.tol_feas = s.tol_ktratio = tolerance
+        s.static_regularization_constant = regularization
+        s.iterative_refinement_reltol = s.iterative_refinement_abstol = 1e-15
+        found = clarabel.DefaultSolver(P, q, p.A, p.b, cones, s).solve()
+        x, z, slack = (np.array(v) for v in (found.x, found.z, found.s))
+        off = max(np.abs(p.A @ x + slack - p.b).max(), np.abs(q + p.A.T @ z + (P @ x if p.P is not None else 0)).max())
+        off = max(off, np.abs(slack * z).sum())
+        if off < least:
+            best, least = (x, z), off
+    return best
 
 
-def direction(p):
-    return np.random.default_rng(7).standard_normal(p.q.shape)
+def directions(p):
+    """Of q: several for one problem, one for each element of a batch that is checked."""
+    return np.random.default_rng(7).standard_normal((CHECKED if p.batch is None else min(CHECKED, p.batch), p.n))
 
 
-def semidefinite(p):
-    """`min q'x, A x = b, X(x) psd`: Newton's method on `A x = b, X S + S X = 0` with `S = X(q + A'y)`, and its derivative.
-
-    The Jacobian of this system is regular where the solution is unique and strictly complementary.
-    """
-    (_, m), (_, n) = p.cones
+def multiplication(kind, v):
+    """The matrix of `u -> v o u`, the Jordan product of the cone."""
+    if kind == "nonnegative":
+        return np.diag(v)
+    if kind == "soc":
+        M = v[0] * np.eye(len(v))
+        M[0], M[:, 0] = v, v
+        return M
+    n = int(round((np.sqrt(8 * len(v) + 1) - 1) / 2))
     j, i = np.tril_indices(n)  # the upper triangle by columns
     root = np.where(i == j, 1.0, np.sqrt(2.0))
 
-    def full(v):
+    def full(u):
         X = np.zeros((n, n))
-        X[i, j] = X[j, i] = v / root
+        X[i, j] = X[j, i] = u / root
         return X
 
-    triangle = lambda X: root * X[i, j]  # noqa: E731
-    product = lambda X, S: triangle(X @ S + S @ X)  # noqa: E731
-    A, b, q = p.A[:m].toarray(), p.b[:m], p.q
-    x, z = tight(p, q)
-    y = z[:m]
-    unit = [full(e) for e in np.eye(len(x))]
+    V, unit = full(v), [full(e) for e in np.eye(len(v))]
+    return np.stack([(root * (V @ E + E @ V)[i, j]) / 2 for E in unit], axis=1)
+
+
+def optimum(p, q, t):
+    """x, its derivative along every row of t, and the size of the last step.
+
+    Newton's method on `P x + q + A'y = 0, s o y = 0` with `s = b - A x` (`s = 0` in the zero cone), from a tight interior point; its
+    Jacobian is regular where the solution is unique and strictly complementary.
+    """
+    n, A, (x, y) = p.n, p.A.toarray(), tight(p, q)
+    P = np.zeros((n, n)) if p.P is None else p.P.toarray()
+    ends = np.cumsum([0] + [c[1] * (c[1] + 1) // 2 if c[0] == "psd" else c[1] for c in p.cones])
     for _ in range(8):
-        X, S = full(x), full(q + A.T @ y)
-        columns = np.stack([product(E, S) for E in unit], axis=1), np.stack([product(X, full(a)) for a in A], axis=1)
-        J = np.block([[A, np.zeros((m, m))], list(columns)])
-        step = np.linalg.solve(J, -np.concatenate([A @ x - b, product(X, S)]))
-        x, y = x + step[: len(x)], y + step[len(x) :]
-        size = np.abs(step).max() / np.abs(x).max()
-    slope = np.linalg.solve(J, -np.concatenate([np.zeros(m), product(X, full(direction(p)))]))[: len(x)] @ p.g
-    return {"x": x[None], "slope": np.array([slope]), "residual": size, "margin": 1.0, "active": np.nan}
+        s, F, J = p.b - A @ x, [P @ x + q + A.T @ y], [np.hstack([P, A.T])]
+        for (kind, *_), low, high in zip(p.cones, ends[:-1], ends[1:], strict=True):
+            rows = np.zeros((high - low, len(y)))
+            if kind == "zero":
+                F.append(s[low:high])
+                J.append(np.hstack([-A[low:high], rows]))
+                continue
+            left = multiplication(kind, y[low:high])
+            rows[:, low:high] = multiplication(kind, s[low:high])
+            F.append(left @ s[low:high])
+            J.append(np.hstack([-left @ A[low:high], rows]))
+        J = np.vstack(J)
+        step = np.linalg.solve(J, -np.concatenate(F))
+        x, y = x + step[:n], y + step[n:]
+        size = np.abs(step[:n]).max() / np.abs(x).max()
+    right = np.vstack([-t.T, np.zeros((len(y), len(t)))])
+    return x, np.linalg.solve(J, right)[:n].T, size
 
 
 def conic(p):
-    if p.cones[-1][0] == "psd":
-        return semidefinite(p)
-    q, g, t = (np.atleast_2d(v)[:CHECKED] for v in (p.q, p.g, direction(p)))
-    ends = [[tight(p, a + s * d)[0] - tight(p, a - s * d)[0] for a, d in zip(q, t, strict=True)] for s in STEPS]
-    coarse, fine = ((np.array(end) * g).sum(axis=1) / (2 * s) for end, s in zip(ends, STEPS, strict=True))
-    # one step of extrapolation
-    slope = fine + (fine - coarse) / 3
-    doubt = np.abs(fine - coarse).max() / np.abs(slope).max()
-    return {"x": np.array([tight(p, a)[0] for a in q]), "slope": slope, "residual": doubt, "margin": 1.0, "active": np.nan}
+    t, q, g = directions(p), np.atleast_2d(p.q)[:CHECKED], np.atleast_2d(p.g)[:CHECKED]
+    along = [t] if p.batch is None else [row[None] for row in t]
+    found = [optimum(p, a, d) for a, d in zip(q, along, strict=True)]
+    slope = np.concatenate([dx @ c for (_, dx, _), c in zip(found, g, strict=True)])
+    worst = max(size for *_, size in found)
+    return {"x": np.array([x for x, *_ in found]), "slope": slope, "residual": worst, "margin": 1.0, "active": np.nan}
 
 
 def of(p):
@@ -205,7 +228,7 @@ def relative(a, b, least=1e-300):
 def errors(p, r, x, grads, mode):
     """Relative errors of x and of the worst gradient that was asked for."""
     if p.kind == "conic":
-        slope = (np.atleast_2d(grads["q"]) * np.atleast_2d(direction(p))).sum(1)[:CHECKED]
+        slope = (np.atleast_2d(grads["q"])[:CHECKED] * directions(p)).sum(axis=1)
         return relative(np.atleast_2d(x)[:CHECKED], r["x"]), relative(slope, r["slope"])
     if p.batch is not None:
         x, grads = x[:CHECKED], {k: v[:CHECKED] for k, v in grads.items()}

@@ -38,9 +38,11 @@ COLLECTIONS = {"maros": "maros_meszaros", "netlib": "netlib_lp"}
 
 class Worker:
     def __init__(self, role, name, log):
+        # compiled modules are kept: some packages take half a minute to compile
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | ENVIRONMENT
         command = [sys.executable, str(HERE / "worker.py"), role, name]
         self.process = subprocess.Popen(
-            command, env=os.environ | ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=HERE
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=HERE
         )
         self.left = b""
 

@@ -67,16 +67,18 @@ class BpqpTorch(Peer):
     kinds = frozenset({"dense", "batch"})
     modes = frozenset({"q", "all", "same"})
 
-    def prepare(self, problem, mode):
+    def __init__(self):
         import bpqp.torch
         import torch
 
         torch.set_num_threads(1)
-        self.mode, self.torch = mode, torch
-        self.solve = bpqp.torch.solve_qp
+        self.torch, self.package = torch, bpqp.torch
+
+    def prepare(self, problem, mode):
+        self.mode, self.solve = mode, self.package.solve_qp
         if mode == "same":
-            known = {k: torch.tensor(v) for k, v in arguments(problem).items() if k != "q"}
-            self.solve = bpqp.torch.QpLayer(**known, threads=1)
+            known = {k: self.torch.tensor(v) for k, v in arguments(problem).items() if k != "q"}
+            self.solve = self.package.QpLayer(**known, threads=1)
 
     def load(self, problem):
         self.p, given = problem, arguments(problem)
