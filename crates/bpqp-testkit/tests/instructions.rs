@@ -58,7 +58,8 @@ fn quadratic(family: &str, n: usize, m: usize, seed: u64) -> Option<Qp> {
         "batch" => paper::batch_element(n, seed),
         "portfolio" => paper::portfolio(n, seed),
         "mpc" => paper::mpc(n, seed),
-        "projection" => paper::projection(n, seed),
+        // its pattern is a random one
+        "projection" => return paper::projection(n, 0).with_q(paper::projection(n, seed).q()).ok(),
         _ => return None,
     })
 }
