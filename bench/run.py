@@ -136,6 +136,8 @@ def plan(options):
     for name in take(instances.LAYERS) if chosen("layers") else []:
         for layer in filter(asked, peers.LAYERS):
             yield "layers", "layer", layer, {"instance": name, "mode": "all"}
+    for name in take(instances.FACTORS) if chosen("factors") and (wanted is None or "bpqp" in wanted) else []:
+        yield "factors", "factor", "-", {"instance": name, "mode": "-"}
     for family in filter(chosen, COLLECTIONS):
         folder = getattr(options, family)
         if not folder.is_dir():
@@ -146,8 +148,6 @@ def plan(options):
             for solver in filter(asked, peers.SOLVERS):
                 if solver in collection.BUILD and (solver != "highs" or family == "netlib"):
                     yield family, "solver", solver, {"instance": name, "mode": "solve", "folder": str(folder)}
-    for name in take(instances.FACTORS) if chosen("factors") and (wanted is None or "bpqp" in wanted) else []:
-        yield "factors", "factor", "-", {"instance": name, "mode": "-"}
 
 
 def progress(total):
