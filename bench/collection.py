@@ -38,7 +38,16 @@ def load(folder, name):
         blocks = [sp.csc_matrix(p[k]) if p.get(k) is not None else sp.csc_matrix((0, n)) for k in ("A", "G")]
         b, h = (np.zeros(0) if p.get(k) is None else p[k] for k in ("b", "h"))
         lb, ub = (np.full(n, v) if p.get(k) is None else p[k] for k, v in (("lb", -np.inf), ("ub", np.inf)))
-        return P, p["q"], sp.vstack(blocks, format="csc"), np.r_[b, np.full(len(h), -np.inf)], np.r_[b, h], lb, ub, p.constant
+        return (
+            P,
+            p["q"],
+            sp.vstack(blocks, format="csc"),
+            np.r_[b, np.full(len(h), -np.inf)],
+            np.r_[b, h],
+            lb,
+            ub,
+            p.constant,
+        )
     d = np.load(file)
     matrix = lambda k, shape: sp.csc_matrix((d[f"{k}_data"], d[f"{k}_indices"], d[f"{k}_indptr"]), shape=shape)  # noqa: E731
     if "c" in d:
@@ -199,7 +208,11 @@ def measure(solver, folder, name, budget):
     first = once(0)
     # what takes longer than the budget is measured once
     seconds = first[0][0]
-    result = repeat(once, budget, least=1, most=20) if seconds < budget else {"wall": first[0][0], "cpu": first[0][1], "calls": 1}
+    result = (
+        repeat(once, budget, least=1, most=20)
+        if seconds < budget
+        else {"wall": first[0][0], "cpu": first[0][1], "calls": 1}
+    )
     x, status = last["x"], last["status"]
     result |= {"status": "ok", "said": status, "n": len(q), "nnz": int(P.nnz + C.nnz)}
     said = status.lower().replace("_", "").replace(" ", "")

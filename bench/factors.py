@@ -63,7 +63,12 @@ def point(problems, budget, solver="auto", warm=None, **settings):
         seen.append((int(found.info.iterations), str(found.status), str(found.verdict)))
     x, gradient = np.nan_to_num(np.array(errors), nan=np.inf).max(axis=0)
     times = repeat(once, budget)
-    made = {"forward": times["parts"][0][1], "backward": times["parts"][1][1], "x_error": float(x), "error": float(gradient)}
+    made = {
+        "forward": times["parts"][0][1],
+        "backward": times["parts"][1][1],
+        "x_error": float(x),
+        "error": float(gradient),
+    }
     made |= {"iterations": float(np.mean([s[0] for s in seen])), "status": seen[0][1], "verdict": seen[0][2]}
     return made | {"active": float(np.mean([r["active"] for r in references])), "solver": solver}
 
@@ -138,5 +143,9 @@ def solver(budget):
 
 
 def measure(name, budget):
-    points = list({"condition": condition, "share": share, "tolerance": tolerance, "warm": warm, "solver": solver}[name](budget / 4))
+    points = list(
+        {"condition": condition, "share": share, "tolerance": tolerance, "warm": warm, "solver": solver}[name](
+            budget / 4
+        )
+    )
     return {"status": "ok", "points": points}

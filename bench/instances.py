@@ -190,7 +190,9 @@ def mpc(rng, steps, base=None, rows=False, states=8, inputs=4):
     b[:states] = M @ start
     limit = np.tile(np.r_[np.full(inputs, 0.5), np.full(states, 8.0)], steps)
     n = len(q)
-    p = Qp(sp.csc_matrix(sp.diags(diagonal)), q, sp.bmat(blocks, format="csc"), b, sp.csc_matrix((0, n)), np.zeros(0), g)
+    p = Qp(
+        sp.csc_matrix(sp.diags(diagonal)), q, sp.bmat(blocks, format="csc"), b, sp.csc_matrix((0, n)), np.zeros(0), g
+    )
     p = replace(p, lb=-limit, ub=limit)
     return as_rows(p) if rows else p
 
@@ -303,22 +305,37 @@ def draws(name, mode, count):
 
 
 # name: (what --quick takes, what is taken besides, what only --full takes)
-DENSE = (["10x5", "50x10", "100x20"], ["500x100"], ["1000x200", "1500x500"])
+DENSE = (["10x5", "50x10", "100x20"], ["500x100"], ["1000x200"])
 FAMILIES = {
     "paper": tuple([f"qp-{s}" for s in part] for part in DENSE),
     "half": tuple([f"half-{s}" for s in part] for part in DENSE),
+    # the sizes of the paper's large-scale table
+    "large": ([], [], ["qp-1500x500", "qp-3000x1000", "qp-5000x2000"]),
     "lp": (["lp-10x5", "lp-100x20"], ["lp-500x100"], []),
     "portfolio": (["portfolio-100", "factored-100"], ["portfolio-500", "factored-500"], ["factored-5000"]),
     "batch": (
         ["batch10-1", "batch10-16", "batch10-256", "batch50-16"],
-        ["batch10-4", "batch10-64", "batch10-1024", "batch10-4096", "batch50-1", "batch50-4", "batch50-64", "batch50-256"],
+        [
+            "batch10-4",
+            "batch10-64",
+            "batch10-1024",
+            "batch10-4096",
+            "batch50-1",
+            "batch50-4",
+            "batch50-64",
+            "batch50-256",
+        ],
         ["batch50-1024", "batch50-4096", "batch100-128"],
     ),
     "tiny": (["tiny-4"], [], []),
     "mpc": (["mpc-20", "mpcrows-20"], ["mpc-100", "mpcrows-100"], ["mpc-500", "mpcrows-500"]),
     "projection": (["proj-1000"], ["proj-10000", "proj-100000"], []),
     "boyd": ([], [], ["boyd-100000"]),
-    "cones": (["socp-10", "socp-100", "robust-20", "sdp-10"], ["socp-50", "socp-500", "robust-50", "socpbatch-64", "sdp-20"], ["sdp-30"]),
+    "cones": (
+        ["socp-10", "socp-100", "robust-20", "sdp-10"],
+        ["socp-50", "socp-500", "robust-50", "socpbatch-64", "sdp-20"],
+        ["sdp-30"],
+    ),
 }
 # `same` is a mode of these too: matrices known beforehand, only vectors new
 SAME = {"tiny-4", "half-50x10", "half-100x20", "half-500x100", "portfolio-500", "factored-500", "mpc-20", "mpc-100"}

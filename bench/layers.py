@@ -108,7 +108,7 @@ def loss_at(case, values, weights):
 
 def question(case, seed):
     """Weights of a loss, a direction of the parameters, and the slope of the loss along it."""
-    problem, parameters, variables, values = case
+    _, parameters, variables, values = case
     rng = np.random.default_rng(100 + seed)
     lead = values[0].shape[: values[0].ndim - parameters[0].ndim]
     weights = [rng.standard_normal((*lead, *v.shape)) for v in variables]

@@ -45,7 +45,13 @@ def number(ms):
 
 
 def table(header, rows):
-    return "\n".join(["| " + " | ".join(header) + " |", "| --- |" + " --- |" * (len(header) - 1), *("| " + " | ".join(r) + " |" for r in rows)])
+    return "\n".join(
+        [
+            "| " + " | ".join(header) + " |",
+            "| --- |" + " --- |" * (len(header) - 1),
+            *("| " + " | ".join(r) + " |" for r in rows),
+        ]
+    )
 
 
 class Results:
@@ -65,19 +71,31 @@ class Results:
             else:
                 text = f"{number(1e3 * r['cpu'])} ({number(1e3 * r['parts'][1][1])})"
                 worst = max(r.get("error", 0), r.get("x_error", 0))
-                out.append(f"**{text}**" if r["cpu"] == best and right(r) else text if right(r) else f"{text} ! {worst:.0e}")
+                out.append(
+                    f"**{text}**" if r["cpu"] == best and right(r) else text if right(r) else f"{text} ! {worst:.0e}"
+                )
         return out
 
     def grid(self, families, mode="q", names=None):
         names = names or peers.NAMES
         lines, used = [], []
         for family in families:
-            for instance in sorted({r["instance"] for r in self.rows if r["family"] == family and r["mode"] == mode}, key=size):
-                rows = {r["peer"]: r for r in self.rows if r["family"] == family and (r["instance"], r["mode"]) == (instance, mode)}
+            for instance in sorted(
+                {r["instance"] for r in self.rows if r["family"] == family and r["mode"] == mode}, key=size
+            ):
+                rows = {
+                    r["peer"]: r
+                    for r in self.rows
+                    if r["family"] == family and (r["instance"], r["mode"]) == (instance, mode)
+                }
                 lines.append((instance, rows))
                 used += [name for name in names if rows.get(name, {}).get("status", "skip") != "skip"]
         names = [name for name in names if name in used]
-        return table(["problem", *names], [[instance, *self.cells(rows, names)] for instance, rows in lines]) if lines else ""
+        return (
+            table(["problem", *names], [[instance, *self.cells(rows, names)] for instance, rows in lines])
+            if lines
+            else ""
+        )
 
 
 def collection_families():
@@ -124,20 +142,33 @@ def slopes(results):
     }
     lines = []
     for name, (family, x) in series.items():
-        rows = [r for r in results.rows if r["family"] == family and r["peer"] == "bpqp" and r["mode"] == "q" and r["status"] == "ok"]
+        rows = [
+            r
+            for r in results.rows
+            if r["family"] == family and r["peer"] == "bpqp" and r["mode"] == "q" and r["status"] == "ok"
+        ]
         rows = [r for r in rows if not r["instance"].startswith("mpcrows")]
         points = sorted((x(r), r["parts"][0][1], r["parts"][1][1]) for r in rows if x(r))
         if len(points) >= 2:
             a = np.array(points)[-max(2, (len(points) + 1) // 2) :]
-            lines.append([name, f"{a[0, 0]:.0f} to {a[-1, 0]:.0f}", f"{slope(a[:, 0], a[:, 1]):.2f}", f"{slope(a[:, 0], a[:, 2]):.2f}"])
+            lines.append(
+                [
+                    name,
+                    f"{a[0, 0]:.0f} to {a[-1, 0]:.0f}",
+                    f"{slope(a[:, 0], a[:, 1]):.2f}",
+                    f"{slope(a[:, 0], a[:, 2]):.2f}",
+                ]
+            )
     return table(["family, by", "from", "forward", "backward"], lines) if lines else ""
 
 
 def tables(meta, results, options):
     made = {}
     versions = ", ".join(f"{k} {v}" for k, v in meta["versions"].items())
-    made["machine"] = f"{meta['machine']}; Python {meta['python']}; {versions}; commit {meta['commit']}; {meta['date']}."
-    made["dense"] = results.grid(["paper", "half", "lp", "portfolio"])
+    made["machine"] = (
+        f"{meta['machine']}; Python {meta['python']}; {versions}; commit {meta['commit']}; {meta['date']}."
+    )
+    made["dense"] = results.grid(["paper", "half", "large", "lp", "portfolio"])
     made["batch"] = results.grid(["batch"])
     made["tiny"] = results.grid(["tiny"])
     made["sparse"] = results.grid(["mpc", "projection", "boyd"])
@@ -158,7 +189,15 @@ def tables(meta, results, options):
         for solver in sorted(means, key=means.get):
             wrong = [f"{p} ({verdicts[solver, p]})" for p in problems if times[solver].get(p, math.inf) == math.inf]
             note = ", ".join(wrong[:6]) + (f" and {len(wrong) - 6} others" if len(wrong) > 6 else "")
-            lines.append([solver, f"{len(problems) - len(wrong)}", f"{1e3 * means[solver]:.2f}", f"{means[solver] / unit:.2f}", note])
+            lines.append(
+                [
+                    solver,
+                    f"{len(problems) - len(wrong)}",
+                    f"{1e3 * means[solver]:.2f}",
+                    f"{means[solver] / unit:.2f}",
+                    note,
+                ]
+            )
         made[family] = table(["solver", f"right, of {len(problems)}", "mean, ms", "beside bpqp", "not right"], lines)
         if "bpqp" in times:
             ratios = []
@@ -168,7 +207,10 @@ def tables(meta, results, options):
                 if best and others[best] < math.inf and times["bpqp"][p] < math.inf:
                     ratios.append((times["bpqp"][p] / others[best], p, times["bpqp"][p], best, others[best]))
             worst = sorted(ratios, reverse=True)[:6]
-            rest = [[p, number(1e3 * mine), f"{number(1e3 * best)} ({s})", f"{ratio:.1f}"] for ratio, p, mine, s, best in worst]
+            rest = [
+                [p, number(1e3 * mine), f"{number(1e3 * best)} ({s})", f"{ratio:.1f}"]
+                for ratio, p, mine, s, best in worst
+            ]
             made[f"{family}-worst"] = table(["problem", "bpqp, ms", "fastest right solver, ms", "ratio"], rest)
     factors = {r["instance"]: r["points"] for r in results.rows if r["family"] == "factors" and "points" in r}
     if "solver" in factors:
@@ -218,9 +260,18 @@ def lines_of(axes, series, unit=1e3):
         bad = [(x, unit * t) for x, t, ok in points if not ok]
         wide = 2.4 if name.startswith("bpqp") else 1.3
         if good:
-            axes.plot(*zip(*good, strict=True), "-o", color=colour(name), label=name, linewidth=wide, zorder=3 if wide > 2 else 2)
+            axes.plot(
+                *zip(*good, strict=True),
+                "-o",
+                color=colour(name),
+                label=name,
+                linewidth=wide,
+                zorder=3 if wide > 2 else 2,
+            )
         if bad:
-            axes.plot(*zip(*bad, strict=True), "x", color=colour(name), label=None if good else f"{name} (wrong)", alpha=0.8)
+            axes.plot(
+                *zip(*bad, strict=True), "x", color=colour(name), label=None if good else f"{name} (wrong)", alpha=0.8
+            )
     axes.set_xscale("log")
     axes.set_yscale("log")
 
@@ -238,7 +289,9 @@ def one_legend(figure, axes, columns=6):
     for ax in np.ravel(axes):
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             seen.setdefault(label, handle)
-    figure.legend(seen.values(), seen.keys(), loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=columns, fontsize=8.5)
+    figure.legend(
+        seen.values(), seen.keys(), loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=columns, fontsize=8.5
+    )
 
 
 def plots(results, options, folder):
@@ -262,16 +315,26 @@ def plots(results, options, folder):
     if any(r["family"] == "batch" for r in results.rows):
         figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.6))
         for ax, n in zip(axes, (10, 50), strict=True):
-            lines_of(ax, gather(results, "batch", lambda r: r["batch"], lambda r, n=n: r["n"] == n, lambda r: r["batch"]), 1e6)
+            lines_of(
+                ax,
+                gather(results, "batch", lambda r: r["batch"], lambda r, n=n: r["n"] == n, lambda r: r["batch"]),
+                1e6,
+            )
             ax.set(title=f"{n} variables, {n} inequalities", xlabel="problems in the batch")
         axes[0].set_ylabel("both passes, microseconds a problem")
         one_legend(figure, axes, 5)
         save(figure, "batch")
     if any(r["family"] in ("mpc", "projection") for r in results.rows):
         figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.4), sharey=True)
-        kinds = (("mpc", "mpc-", "control, limits as bounds"), ("mpc", "mpcrows-", "control, limits as rows"), ("projection", "proj-", "projection"))
+        kinds = (
+            ("mpc", "mpc-", "control, limits as bounds"),
+            ("mpc", "mpcrows-", "control, limits as rows"),
+            ("projection", "proj-", "projection"),
+        )
         for ax, (family, start, title) in zip(axes, kinds, strict=True):
-            lines_of(ax, gather(results, family, lambda r: r["n"], lambda r, start=start: r["instance"].startswith(start)))
+            lines_of(
+                ax, gather(results, family, lambda r: r["n"], lambda r, start=start: r["instance"].startswith(start))
+            )
             ax.set(title=title, xlabel="variables")
         axes[0].set_ylabel("both passes, ms")
         one_legend(figure, axes, 5)
@@ -306,12 +369,18 @@ def overview(results, save):
     for family, instance, mode in dict.fromkeys((r["family"], r["instance"], r["mode"]) for r in results.rows):
         if family in ("factors", *collection_families()) or mode == "same":
             continue
-        rows = {r["peer"]: r for r in results.rows if (r["family"], r["instance"], r["mode"]) == (family, instance, mode) and right(r)}
+        rows = {
+            r["peer"]: r
+            for r in results.rows
+            if (r["family"], r["instance"], r["mode"]) == (family, instance, mode) and right(r)
+        }
         mine = [r["cpu"] for p, r in rows.items() if p in ours]
         others = {p: r["cpu"] for p, r in rows.items() if p not in ours}
         if mine and others:
             best = min(others, key=others.get)
-            points.append((f"{instance} (CVXPY layer)" if family == "layers" else instance, others[best] / min(mine), best))
+            points.append(
+                (f"{instance} (CVXPY layer)" if family == "layers" else instance, others[best] / min(mine), best)
+            )
     if not points:
         return
     figure, ax = plt.subplots(figsize=(8.4, 0.19 * len(points) + 0.9))
@@ -347,7 +416,7 @@ def factors(found, save):
                 yield solver, *zip(*mine, strict=True)
 
     kinds = ("interior_point", "active_set", "admm")
-    forward, error = lambda p: 1e3 * p["forward"], lambda p: max(p["error"], 1e-17)  # noqa: E731
+    forward, error = lambda p: 1e3 * p["forward"], lambda p: max(p["error"], 1e-17)
     for ax, name, value, title, label in (
         (axes[0, 0], "condition", forward, "condition of P", "forward, ms"),
         (axes[0, 1], "condition", error, "condition of P", "error of the gradient"),
@@ -356,7 +425,13 @@ def factors(found, save):
         for solver, x, y in series(found[name], value, kinds):
             ax.plot(x, y, "-o", color=colour(solver), label=solver)
         ax.set(yscale="log", xscale="log" if name == "condition" else "linear", title=title, ylabel=label)
-    looks = [("interior_point", True, "-o"), ("interior_point", False, "--s"), ("admm", True, "-o"), ("admm", False, "--s"), ("osqp twice", False, ":D")]
+    looks = [
+        ("interior_point", True, "-o"),
+        ("interior_point", False, "--s"),
+        ("admm", True, "-o"),
+        ("admm", False, "--s"),
+        ("osqp twice", False, ":D"),
+    ]
     for solver, polish, look in looks:
         mine = [p for p in found["tolerance"] if p["solver"] == solver and p["polish"] == polish]
         hue = "#c05299" if solver == "osqp twice" else colour(solver)

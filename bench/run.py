@@ -11,7 +11,7 @@ process CPU time (`cpu`) and of the clock (`wall`); set-up, conversion and both 
 no peer has a part in (reference.py) by more than 1e-4 is marked `!` and takes no rank. `--out` gets results.jsonl, a line for
 each measurement as it comes: the same command goes on where it was stopped. Then tables.md and the plots.
 
-Families: paper half lp portfolio batch tiny mpc projection boyd cones (instances.py), layers (CVXPY layers, layers.py), maros
+Families: paper half large lp portfolio batch tiny mpc projection boyd cones (instances.py), layers (CVXPY layers, layers.py), maros
 netlib (solving alone, from the folders --maros and --netlib, collection.py), factors (what time and accuracy depend on, factors.py).
 """
 
@@ -32,7 +32,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 ONE = ("OMP", "OPENBLAS", "MKL", "RAYON", "NUMEXPR", "VECLIB")
 ENVIRONMENT = {f"{name}_NUM_THREADS": "1" for name in ONE} | {"VECLIB_MAXIMUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-PACKAGES = "bpqp numpy scipy torch cvxpy cvxpylayers diffcp scs clarabel daqp proxsuite piqp osqp qpth moreau highspy".split()
+PACKAGES = (
+    "bpqp numpy scipy torch cvxpy cvxpylayers diffcp scs clarabel daqp proxsuite piqp osqp qpth moreau highspy".split()
+)
 COLLECTIONS = {"maros": "maros_meszaros", "netlib": "netlib_lp"}
 
 
@@ -93,13 +95,17 @@ def describe(options):
         cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    changed = "-changed" if command("git", "status", "--porcelain", "--untracked-files=no", "--", "crates", "python") else ""
+    changed = (
+        "-changed" if command("git", "status", "--porcelain", "--untracked-files=no", "--", "crates", "python") else ""
+    )
     return {
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "machine": f"{cpu}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": versions,
         "commit": command("git", "rev-parse", "--short=10", "HEAD") + changed,
+        # what was measured, whatever was written about it since
+        "code": command("git", "rev-parse", "HEAD:crates", "HEAD:python") + changed,
         "options": {"budget": options.budget, "limit": options.limit, "draws": options.draws},
         "load": os.getloadavg()[0],
     }
@@ -125,7 +131,9 @@ def plan(options):
         raise SystemExit(f"no peer {', '.join(sorted(strange))}: see bench/peers/__init__.py")
     for family, parts in instances.FAMILIES.items():
         for name in take(parts) if chosen(family) else []:
-            modes = ["q"] + ["same"] * (name in instances.SAME) + ["all"] * (options.full and family in ("half", "batch"))
+            modes = (
+                ["q"] + ["same"] * (name in instances.SAME) + ["all"] * (options.full and family in ("half", "batch"))
+            )
             for mode in modes:
                 job = {"instance": name, "mode": mode, "draws": options.draws}
                 yield family, "reference", "-", job
@@ -169,7 +177,9 @@ def progress(total):
 
 
 def measure(options, file, rows):
-    todo = [(f, r, p, j) for f, r, p, j in plan(options) if (f, p, j["instance"], j["mode"]) not in rows or r == "reference"]
+    todo = [
+        (f, r, p, j) for f, r, p, j in plan(options) if (f, p, j["instance"], j["mode"]) not in rows or r == "reference"
+    ]
     say, update, close = progress(len(todo))
     workers, absent, slow = {}, {}, {}
     references = options.out / "references"
@@ -228,7 +238,9 @@ def main():
         parser.add_argument(f"--{family}", type=Path, default=data / folder, help=f"folder of {folder}")
     parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
     parser.add_argument("--report", action="store_true", help="measure nothing")
-    parser.add_argument("--page", type=Path, help="a Markdown page whose parts between <!-- bench:NAME --> and <!-- end --> are tables")
+    parser.add_argument(
+        "--page", type=Path, help="a Markdown page whose parts between <!-- bench:NAME --> and <!-- end --> are tables"
+    )
     parser.add_argument("--pictures", type=Path, help="folder of the plots, instead of --out")
     options = parser.parse_args()
     options.out = options.out.resolve()
@@ -245,8 +257,10 @@ def main():
             continue  # cut off when it was stopped
         if "meta" in row:
             before = row["meta"]
-            if not options.report and any(before[k] != meta[k] for k in ("commit", "versions", "machine", "options")):
-                raise SystemExit(f"{results} is of another build, machine or option ({before['commit']}): --fresh, or another --out")
+            if not options.report and any(before[k] != meta[k] for k in ("code", "versions", "machine", "options")):
+                raise SystemExit(
+                    f"{results} is of another build, machine or option ({before['commit']}): --fresh, or another --out"
+                )
             meta = before
         else:
             rows[row["family"], row["peer"], row["instance"], row["mode"]] = row

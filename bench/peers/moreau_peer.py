@@ -54,7 +54,9 @@ class Moreau(Peer):
             else:
                 pattern = full(p.n, p.n) + full(m, p.n)
         names = ("P_row_offsets", "P_col_indices", "A_row_offsets", "A_col_indices")
-        self.s = moreau.CompiledSolver(n=p.n, m=m, cones=cones, settings=settings, **dict(zip(names, pattern, strict=True)))
+        self.s = moreau.CompiledSolver(
+            n=p.n, m=m, cones=cones, settings=settings, **dict(zip(names, pattern, strict=True))
+        )
 
     def load(self, problem):
         from instances import as_rows

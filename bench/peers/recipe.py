@@ -58,9 +58,15 @@ class Recipe(Single):
         B = stack(p.A, (p.G.tocsr() if p.sparse else p.G)[active])
         P, c = p.P, g
         if not free.all():
-            P, B, c = (P.tocsr()[free].tocsc()[:, free], B[:, free], g[free]) if p.sparse else (P[np.ix_(free, free)], B[:, free], g[free])
+            P, B, c = (
+                (P.tocsr()[free].tocsc()[:, free], B[:, free], g[free])
+                if p.sparse
+                else (P[np.ix_(free, free)], B[:, free], g[free])
+            )
         if p.sparse:
-            found = spla.splu(sp.bmat([[P, B.T], [B, None]], format="csc")).solve(np.concatenate([-c, np.zeros(B.shape[0])]))
+            found = spla.splu(sp.bmat([[P, B.T], [B, None]], format="csc")).solve(
+                np.concatenate([-c, np.zeros(B.shape[0])])
+            )
             inner, dy = found[: len(c)], found[len(c) :]
         else:
             inner, dy = dense_adjoint(P, B, c)
@@ -86,7 +92,9 @@ class Daqp(Recipe):
         sense[k : k + ne] = 5
         C = np.ascontiguousarray(np.vstack([p.A, p.G]))
         limit = 1e30
-        x, _, flag, info = daqp.solve(np.ascontiguousarray(p.P), p.q, C, np.minimum(up, limit), np.maximum(low, -limit), sense)
+        x, _, flag, info = daqp.solve(
+            np.ascontiguousarray(p.P), p.q, C, np.minimum(up, limit), np.maximum(low, -limit), sense
+        )
         if flag < 0:
             raise ArithmeticError(f"exit flag {flag}")
         m = np.asarray(info["lam"])
@@ -106,7 +114,10 @@ class Proxqp(Recipe):
             rows = sp.vstack([p.G, sp.eye(n)], format="csc")
             s = proxsuite.proxqp.sparse.QP(n, ne, ni + n)
             s.settings.eps_abs = 1e-9
-            low, up = np.concatenate([np.full(ni, -1e20), np.maximum(p.lb, -1e20)]), np.concatenate([p.h, np.minimum(p.ub, 1e20)])
+            low, up = (
+                np.concatenate([np.full(ni, -1e20), np.maximum(p.lb, -1e20)]),
+                np.concatenate([p.h, np.minimum(p.ub, 1e20)]),
+            )
             s.init(p.P, p.q, A, b, rows, low, up)
         else:
             made = (proxsuite.proxqp.sparse if p.sparse else proxsuite.proxqp.dense).QP
