@@ -14,8 +14,8 @@ import instances
 import numpy as np
 import reference
 from clock import repeat, timed
-from peers.ours import arguments
 from peers.osqp_twice import Twice
+from peers.ours import arguments
 
 SOLVERS = ("auto", "interior_point", "active_set", "admm", "clarabel")
 QUIET = {"on_failure": "zero_grad", "on_untrusted": "ignore", "threads": 1}
@@ -98,8 +98,7 @@ def tolerance(budget):
                 yield {"at": value, "polish": polish} | made
         if value < 1e-9:
             continue
-        peer, errors = Twice(), []
-        peer.settings = {"eps_abs": value, "eps_rel": value, "max_iter": 100000}
+        peer, errors = Twice(eps_abs=value, eps_rel=value, max_iter=100000), []
         try:
             for p, r in zip(problems, references, strict=True):
                 peer.prepare(p, "q")

@@ -159,7 +159,7 @@ def multiplication(kind, v):
         M = v[0] * np.eye(len(v))
         M[0], M[:, 0] = v, v
         return M
-    n = int(round((np.sqrt(8 * len(v) + 1) - 1) / 2))
+    n = round((np.sqrt(8 * len(v) + 1) - 1) / 2)
     j, i = np.tril_indices(n)  # the upper triangle by columns
     root = np.where(i == j, 1.0, np.sqrt(2.0))
 

@@ -351,7 +351,7 @@ def plots(results, options, folder):
                 good = [v for v in ratios if v < math.inf]
                 share = np.arange(1, len(good) + 1) / len(problems)
                 if good:
-                    ax.step([*good, 1e4], [*share, share[-1]], where="post", color=colour(solver), label=solver)
+                    ax.step([1, *good, 1e4], [0, *share, share[-1]], where="post", color=colour(solver), label=solver)
             ax.set(xscale="log", xlim=(1, 1e3), ylim=(0, 1.02), xlabel="times the fastest solver of the problem")
             ax.set_title({"maros": "Maros-Meszaros", "netlib": "Netlib"}[family] + f", {len(problems)} problems")
         axes[0][0].set_ylabel("share of the problems")

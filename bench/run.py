@@ -32,9 +32,24 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 ONE = ("OMP", "OPENBLAS", "MKL", "RAYON", "NUMEXPR", "VECLIB")
 ENVIRONMENT = {f"{name}_NUM_THREADS": "1" for name in ONE} | {"VECLIB_MAXIMUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-PACKAGES = (
-    "bpqp numpy scipy torch cvxpy cvxpylayers diffcp scs clarabel daqp proxsuite piqp osqp qpth moreau highspy".split()
-)
+PACKAGES = [
+    "bpqp",
+    "numpy",
+    "scipy",
+    "torch",
+    "cvxpy",
+    "cvxpylayers",
+    "diffcp",
+    "scs",
+    "clarabel",
+    "daqp",
+    "proxsuite",
+    "piqp",
+    "osqp",
+    "qpth",
+    "moreau",
+    "highspy",
+]
 COLLECTIONS = {"maros": "maros_meszaros", "netlib": "netlib_lp"}
 
 

@@ -16,7 +16,9 @@ from .recipe import gradients
 
 class Twice(Single):
     name = "osqp-twice"
-    settings = {}
+
+    def __init__(self, **settings):
+        self.settings = settings
 
     def osqp(self, P, q, C, low, up):
         s = osqp.OSQP()
@@ -50,7 +52,9 @@ class Twice(Single):
 
 class Polished(Twice):
     name = "osqp-twice-polished"
-    settings = dict(eps_abs=1e-6, eps_rel=1e-6, polishing=True, max_iter=20000)
+
+    def __init__(self):
+        super().__init__(eps_abs=1e-6, eps_rel=1e-6, polishing=True, max_iter=20000)
 
 
 PEERS = [Twice, Polished]
