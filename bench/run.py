@@ -164,8 +164,7 @@ def plan(options):
     for family in filter(chosen, COLLECTIONS):
         folder = getattr(options, family)
         if not folder.is_dir():
-            if families is not None or options.full:
-                print(f"{family}: there is no folder {folder}: name one with --{family}", file=sys.stderr)
+            print(f"{family} is left out: there is no folder {folder}; name one with --{family}", file=sys.stderr)
             continue
         for name in collection.names(folder, options.most or (12 if options.quick else None)):
             for solver in filter(asked, peers.SOLVERS):
