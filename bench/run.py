@@ -261,7 +261,7 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     results = options.out / "results.jsonl"
     if options.fresh:
-        for old in [results, *(options.out / "references").glob("*.npz")]:
+        for old in [results, *(options.out / "references").glob("*.*")]:
             old.unlink(missing_ok=True)
     meta, rows, text = describe(options), {}, results.read_text() if results.is_file() else ""
     for line in text.splitlines():

@@ -89,7 +89,7 @@ def main():
     elif role == "layer":
         import layers
 
-        run = lambda job: layers.measure(name, job["instance"], job["budget"])  # noqa: E731
+        run = lambda job: layers.measure(name, job["instance"], job["budget"], job["references"])  # noqa: E731
     elif role == "solver":
         import collection
 
