@@ -110,7 +110,11 @@ def size(instance):
 def profile(rows, folder):
     """For each solver: seconds by problem, infinite where it is wrong."""
     optima = collection.known(folder)
-    problems, times, verdicts = sorted({r["instance"] for r in rows}), {}, {}
+    times, verdicts, tried = {}, {}, {}
+    for r in rows:
+        tried.setdefault(r["instance"], set()).add(r["peer"])
+    # where the run was stopped some solvers were not asked: such a problem says nothing
+    problems = sorted(p for p, names in tried.items() if len(names) == max(map(len, tried.values())))
     for problem in problems:
         mine = {r["peer"]: r for r in rows if r["instance"] == problem}
         feasible = [r["objective"] for r in mine.values() if r.get("violation", 1) <= collection.FEASIBLE]
