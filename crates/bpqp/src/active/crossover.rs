@@ -40,6 +40,8 @@ enum Stop {
 /// A linear program in the columns of variables and slacks, and a point of it.
 pub(crate) struct Crossover {
     n: usize,
+    /// Where the slacks of the rows of P begin.
+    held: usize,
     columns: Columns,
     rhs: Vec<f64>,
     low: Vec<f64>,
@@ -104,6 +106,7 @@ impl Crossover {
         cost.resize(n + rows, 0.0);
         Crossover {
             n,
+            held: n + m + mi,
             columns: Columns::new((rows, n), &entries),
             rhs,
             low,
@@ -122,13 +125,12 @@ impl Crossover {
 
     /// Columns in the order in which they are taken, and those at a bound put there.
     fn order(&mut self, qp: &Qp, point: &Point, (norms, distance, force): (&[f64], f64, f64)) -> Vec<usize> {
-        let (n, m, mi) = (self.n, qp.n_equality(), qp.n_inequality());
+        let (n, m) = (self.n, qp.n_equality());
         let all = self.value.len();
-        let held = n + m + mi;
         let mut keys: Vec<(f64, usize, usize)> = Vec::with_capacity(all);
         for j in 0..all {
             let (low, high) = (self.low[j], self.high[j]);
-            let key = if j >= held {
+            let key = if j >= self.held {
                 // what P sees comes after what is between its bounds, before what is not
                 0.0
             } else if low == high {
@@ -236,7 +238,7 @@ impl Crossover {
         let along = &mut self.along;
         self.columns.each(j, |i, v| along[i] += v);
         self.basis.solve(&mut self.along);
-        let (step, leaves) = match self.stop(j, sign) {
+        let (step, leaves) = match if j < self.held { self.stop(j, sign) } else { self.displaces(sign) } {
             Stop::Nothing => return false,
             Stop::Own(step) => (step, None),
             Stop::Basic(place, upper, step) => (step, Some((place, upper))),
@@ -263,31 +265,35 @@ impl Crossover {
         self.basis.refactor(&self.columns, INDEPENDENT * INDEPENDENT, WORK) && self.settle()
     }
 
-    /// What stops variable `j`, whose column in terms of the basis is at hand. Of the bounds within the tolerance the one with
-    /// the largest pivot (Harris, "Pivot selection methods of the Devex LP code", 1973). A variable beyond a bound stops
-    /// where it reaches it.
-    fn stop(&self, j: usize, sign: f64) -> Stop {
+    /// The basic variables that a step along the column at hand meets: place, whether it is the upper bound that is met, the
+    /// distance to it, and the size of the entry. A variable beyond a bound is met where it reaches it.
+    fn met(&self, sign: f64) -> impl Iterator<Item = (usize, bool, f64, f64)> {
         let largest = norm_inf(&self.along);
-        let candidates = || {
-            let columns = self.basis.columns.iter().zip(&self.along).enumerate();
-            columns.filter(move |(_, (_, a))| a.abs() > PIVOT * largest).filter_map(move |(place, (&k, &a))| {
-                let rate = -sign * a;
-                let (v, low, high) = (self.value[k], self.low[k], self.high[k]);
-                let beyond = self.beyond(k);
-                let upper = match beyond {
-                    b if b < 0.0 && rate < 0.0 => return None,
-                    b if b > 0.0 && rate > 0.0 => return None,
-                    b if b < 0.0 => false,
-                    b if b > 0.0 => true,
-                    _ => rate > 0.0,
-                };
-                let room =
-                    if rate > 0.0 { (if upper { high } else { low }) - v } else { v - if upper { high } else { low } };
-                room.is_finite().then_some((place, upper, room, a.abs()))
-            })
+        let columns = self.basis.columns.iter().zip(&self.along).enumerate();
+        columns.filter(move |(_, (_, a))| a.abs() > PIVOT * largest).filter_map(move |(place, (&k, &a))| {
+            let rate = -sign * a;
+            let upper = match self.beyond(k) {
+                b if b * rate > 0.0 => return None,
+                0.0 => rate > 0.0,
+                b => b > 0.0,
+            };
+            let bound = if upper { self.high[k] } else { self.low[k] };
+            let room = if rate > 0.0 { bound - self.value[k] } else { self.value[k] - bound };
+            room.is_finite().then_some((place, upper, room, a.abs()))
+        })
+    }
+
+    /// What stops variable `j`, whose column in terms of the basis is at hand. Of the bounds within the tolerance the one with
+    /// the largest pivot (Harris, "Pivot selection methods of the Devex LP code", 1973); the slack of a row of P, which is
+    /// always at its bounds, only where nothing else is: no direction of descent leads from the solution, whatever P.
+    fn stop(&self, j: usize, sign: f64) -> Stop {
+        let nearest = |held: bool| {
+            let candidates =
+                || self.met(sign).filter(move |(place, ..)| held || self.basis.columns[*place] < self.held);
+            let furthest = candidates().map(|(.., room, a)| (room + self.feasible) / a).fold(f64::INFINITY, f64::min);
+            candidates().filter(move |(.., room, a)| room / a <= furthest).max_by(|x, y| x.3.total_cmp(&y.3))
         };
-        let furthest = candidates().map(|(.., room, a)| (room + self.feasible) / a).fold(f64::INFINITY, f64::min);
-        let best = candidates().filter(|(.., room, a)| room / a <= furthest).max_by(|x, y| x.3.total_cmp(&y.3));
+        let best = nearest(false).filter(|(.., room, _)| *room <= self.feasible).or_else(|| nearest(true));
         let own = if sign > 0.0 { self.high[j] - self.value[j] } else { self.value[j] - self.low[j] };
         match best {
             Some((place, upper, room, a)) if room / a < own => Stop::Basic(place, upper, (room / a).max(0.0)),
@@ -296,17 +302,32 @@ impl Crossover {
         }
     }
 
-    /// The primal simplex method from the basis at hand.
+    /// What the slack of a row of P takes the place of, without a step: a variable at a bound.
+    fn displaces(&self, sign: f64) -> Stop {
+        let at_bound = self
+            .met(sign)
+            .filter(|&(place, _, room, _)| room <= self.feasible && self.basis.columns[place] < self.held);
+        match at_bound.max_by(|x, y| x.3.total_cmp(&y.3)) {
+            Some((place, upper, ..)) => Stop::Basic(place, upper, 0.0),
+            None => Stop::Nothing,
+        }
+    }
+
+    /// The primal simplex method from the basis at hand. Slacks of rows of P with a multiplier enter without moving.
     fn optimize(&mut self) -> End {
-        let mut still = 0;
+        let (mut still, mut refused) = (0, vec![false; self.value.len()]);
         loop {
             let phase_one = self.basis.columns.iter().any(|&j| self.beyond(j) != 0.0);
             self.prices(phase_one);
             let mut best = (0.0, None);
-            for j in (0..self.value.len()).filter(|&j| self.place[j].is_none() && self.low[j] < self.high[j]) {
+            for j in (0..self.value.len()).filter(|&j| self.place[j].is_none() && !refused[j]) {
+                let held = j >= self.held;
+                if (self.low[j] == self.high[j] && !held) || (held && phase_one) {
+                    continue;
+                }
                 let cost = if phase_one { 0.0 } else { self.cost[j] };
                 let d = cost - self.columns.dot(j, &self.y);
-                let gains = if d < 0.0 { self.value[j] < self.high[j] } else { self.value[j] > self.low[j] };
+                let gains = held || if d < 0.0 { self.value[j] < self.high[j] } else { self.value[j] > self.low[j] };
                 let tolerance = if phase_one { PRICED } else { self.priced };
                 if d.abs() > tolerance && gains {
                     let worth = if still > STALLED { probe(self.pivots as u64, j).abs() } else { d.abs() };
@@ -320,7 +341,10 @@ impl Crossover {
             };
             let before = self.value[j];
             if !self.move_column(j, sign) {
-                return End::Lost;
+                if j < self.held || self.basis.products > WORK || late() {
+                    return End::Lost;
+                }
+                refused[j] = true;
             }
             still = if self.value[j] == before { still + 1 } else { 0 };
         }

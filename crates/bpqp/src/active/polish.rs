@@ -116,7 +116,8 @@ impl Polisher {
         active: &mut ActiveSet,
     ) -> PolishReport {
         residuals(qp, point, &mut self.work);
-        let (length, force) = self.scales.of_data(qp, &self.work.px, &point.x);
+        let force = self.scales.force(qp, &self.work.px, &point.x);
+        let length = self.scales.distance(qp, &self.work.px, &point.x);
         let (mut vertex, mut set) = (point.clone(), ActiveSet::default());
         let norms = (&self.scales.norms[..], length, force);
         if !Crossover::run(qp, (&mut vertex, &self.work), norms, &mut set) {
