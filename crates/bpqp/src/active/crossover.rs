@@ -406,3 +406,163 @@ fn hold_curvature(
     }
     held
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::active::{Polisher, Start, identify};
+    use crate::kkt::{independent_variables, prepare};
+    use crate::residuals::residuals;
+    use crate::{Csc, Hessian};
+    use faer::Mat;
+
+    /// Small integers from a counter.
+    struct Draw(u64, usize);
+
+    impl Draw {
+        fn below(&mut self, n: usize) -> usize {
+            self.1 += 1;
+            (probe(self.0, self.1).abs() * 1e9) as usize % n
+        }
+
+        fn small(&mut self) -> f64 {
+            self.below(7) as f64 - 3.0
+        }
+
+        fn row(&mut self, n: usize) -> Vec<f64> {
+            (0..n).map(|_| if self.below(3) == 0 { self.small() } else { 0.0 }).collect()
+        }
+    }
+
+    fn product(rows: &[Vec<f64>], x: &[f64]) -> Vec<f64> {
+        rows.iter().map(|r| r.iter().zip(x).map(|(a, b)| a * b).sum()).collect()
+    }
+
+    /// A program of integers with a planted solution, and a point near it: active rows come twice and with their sums, some
+    /// have no multiplier, variables and rows are in units up to `2^spread` up and down; the solutions are a face as often as
+    /// not.
+    fn planted(seed: u64, curved: bool, spread: i32) -> (Qp, Point) {
+        let draw = &mut Draw(seed, 0);
+        let n = 4 + draw.below(9);
+        let x: Vec<f64> = (0..n).map(|_| draw.small()).collect();
+        let mut a: Vec<Vec<f64>> = (0..draw.below(3)).map(|_| draw.row(n)).collect();
+        if a.len() == 2 && draw.below(2) == 0 {
+            a.push(a[0].iter().zip(&a[1]).map(|(a, b)| a + b).collect());
+        }
+        let mut g: Vec<Vec<f64>> = (0..2 + draw.below(n)).map(|_| draw.row(n)).collect();
+        let strong = 1 + draw.below(g.len());
+        g.push(g[0].iter().map(|v| 2.0 * v).collect());
+        g.push(g[0].iter().zip(&g[strong - 1]).map(|(a, b)| a + b).collect());
+        let mut z = vec![0.0; g.len()];
+        let mut slack = vec![0.0; g.len()];
+        for i in 0..g.len() {
+            let meets = i < strong || i >= g.len() - 2 || draw.below(3) == 0;
+            (z[i], slack[i]) = match meets {
+                true if i < strong => (1.0 + draw.below(3) as f64, 0.0),
+                true => (draw.below(2) as f64, 0.0),
+                false => (0.0, 1.0 + draw.below(4) as f64),
+            };
+        }
+        let y: Vec<f64> = a.iter().map(|_| draw.small()).collect();
+        let (mut lb, mut ub, mut z_box) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+        for j in 0..n {
+            (lb[j], ub[j]) = (x[j] - 1.0 - draw.below(3) as f64, x[j] + 1.0 + draw.below(3) as f64);
+            match draw.below(4) {
+                0 => (lb[j], z_box[j]) = (x[j], -(draw.below(3) as f64)),
+                1 => (ub[j], z_box[j]) = (x[j], draw.below(3) as f64),
+                _ => {}
+            }
+        }
+        let f: Vec<Vec<f64>> = if curved { (0..1 + draw.below(3)).map(|_| draw.row(n)).collect() } else { Vec::new() };
+        let p = |i: usize, j: usize| f.iter().map(|r| r[i] * r[j]).sum::<f64>();
+        let q: Vec<f64> = (0..n)
+            .map(|j| {
+                let rows = a.iter().zip(&y).chain(g.iter().zip(&z)).map(|(r, v)| r[j] * v).sum::<f64>();
+                -rows - z_box[j] - (0..n).map(|i| p(j, i) * x[i]).sum::<f64>()
+            })
+            .collect();
+        let mut unit = |_: usize| f64::from(draw.below(2 * spread as usize + 1) as i32 - spread).exp2();
+        let units: Vec<f64> = (0..n).map(&mut unit).collect();
+        let row_units: Vec<Vec<f64>> = [a.len(), g.len()].map(|m| (0..m).map(&mut unit).collect()).into();
+        let csc = |rows: &[Vec<f64>], by: &[f64]| {
+            let entries: Vec<(usize, usize, f64)> = rows
+                .iter()
+                .enumerate()
+                .flat_map(|(i, r)| r.iter().enumerate().map(move |(j, v)| (i, j, *v)))
+                .filter(|(.., v)| *v != 0.0)
+                .map(|(i, j, v)| (i, j, v * by[i] / units[j]))
+                .collect();
+            Csc::from_triplets(rows.len(), n, &entries).expect("sorted")
+        };
+        let times = |v: &[f64], by: &[f64]| v.iter().zip(by).map(|(v, u)| v * u).collect::<Vec<_>>();
+        let over = |v: &[f64], by: &[f64]| v.iter().zip(by).map(|(v, u)| v / u).collect::<Vec<_>>();
+        let h: Vec<f64> = product(&g, &x).iter().zip(&slack).map(|(v, s)| v + s).collect();
+        let hessian = match curved {
+            true => Hessian::Dense(Mat::from_fn(n, n, |i, j| p(i, j) / units[i] / units[j])),
+            false => Hessian::Zero(n),
+        };
+        let qp = Qp::new(hessian, over(&q, &units))
+            .and_then(|qp| qp.equality(csc(&a, &row_units[0]), times(&product(&a, &x), &row_units[0])))
+            .and_then(|qp| qp.inequality(csc(&g, &row_units[1]), times(&h, &row_units[1])))
+            .and_then(|qp| qp.bounds(times(&lb, &units), times(&ub, &units)))
+            .expect("valid");
+        let off = |v: &[f64], by: &[f64], seed: u64| -> Vec<f64> {
+            v.iter().zip(by).enumerate().map(|(i, (v, u))| (v + 1e-7 * probe(seed, i)) * u).collect()
+        };
+        let inverse = |v: &[f64]| v.iter().map(|u| 1.0 / u).collect::<Vec<_>>();
+        let mut point = Point::zeros(&qp);
+        point.x = off(&x, &units, 11);
+        point.y = off(&y, &inverse(&row_units[0]), 12);
+        point.z = off(&z, &inverse(&row_units[1]), 13).iter().map(|z| z.max(0.0)).collect();
+        point.z_box = off(&z_box, &inverse(&units), 14);
+        (qp, point)
+    }
+
+    #[test]
+    fn a_vertex_of_a_degenerate_program_is_found_verified_and_not_called_regular() {
+        for seed in 1..=400 {
+            let curved = seed % 2 == 0;
+            let (qp, start) = planted(seed, curved, 0);
+            let mut kkt = prepare(qp.kkt()).expect("valid");
+            let mut polisher = Polisher::default();
+            polisher.scales.load(&qp);
+            let (mut point, mut set, mut work) = (start.clone(), ActiveSet::default(), ResidualWork::default());
+            let (_, before) = residuals(&qp, &point, &mut work);
+            identify(&qp, &point, &work, &polisher.scales, &mut set);
+            let report = polisher.polish_from(Start::Vertex, &qp, (&mut *kkt, 20), &mut point, &mut set);
+            assert!(report.verified, "seed {seed}");
+            let (left, objective) = residuals(&qp, &point, &mut work);
+            assert!(left.relative() < 1e-12, "seed {seed}: {left}");
+            assert!((objective - before).abs() < 1e-4, "seed {seed}: {objective}, planted {before}");
+            assert!(set.any_weak() || report.dependent || report.flat, "seed {seed}: nothing is said");
+        }
+    }
+
+    #[test]
+    fn its_constraints_are_independent_in_any_units() {
+        for seed in 1..=400 {
+            let (qp, mut point) = planted(seed, false, if seed % 2 == 0 { 0 } else { 6 });
+            let (mut set, mut work) = (ActiveSet::default(), ResidualWork::default());
+            let mut polisher = Polisher::default();
+            polisher.scales.load(&qp);
+            residuals(&qp, &point, &mut work);
+            let (force, length) =
+                (polisher.scales.force(&qp, &work.px, &point.x), polisher.scales.distance(&qp, &work.px, &point.x));
+            let norms = (&polisher.scales.norms[..], length, force);
+            assert!(Crossover::run(&qp, (&mut point, &work), norms, &mut set), "seed {seed}");
+            let free: Vec<usize> = (0..qp.n()).filter(|&j| set.bound[j] == Side::Free).collect();
+            let (a, g) = (qp.a.to_dense(), qp.g.to_dense());
+            let of = |m: &Mat<f64>, i: usize| free.iter().map(|&j| m[(i, j)]).collect::<Vec<_>>();
+            let active = (0..qp.n_inequality()).filter(|&i| set.g[i]).map(|i| of(&g, i));
+            let rank = |rows: &[Vec<f64>]| {
+                independent_variables(&Mat::from_fn(free.len(), rows.len(), |j, i| rows[i][j])).len()
+            };
+            let equalities: Vec<Vec<f64>> = (0..qp.n_equality()).map(|i| of(&a, i)).collect();
+            let active: Vec<Vec<f64>> = active.collect();
+            let all = [equalities.clone(), active.clone()].concat();
+            // a vertex: nothing is left to move, and what may be left out is
+            assert_eq!(rank(&all), free.len(), "seed {seed}");
+            assert_eq!(rank(&all) - rank(&equalities), active.len(), "seed {seed}");
+        }
+    }
+}
