@@ -374,6 +374,10 @@ impl Layer {
             if late {
                 break;
             }
+            // before the other solvers, which cost more; where that leads nowhere, once more from the best point of all
+            if k == 0 && self.solve_at_a_vertex(deadline)? {
+                return Ok(());
+            }
             // on curved boundaries residuals do not tell: there nothing but the polish settles it
             let plainly = !self.curved() && plain(&self.solution) <= PLAIN;
             if self.solution.status.ok() && (self.solution.info.polished || plainly) {
@@ -388,7 +392,9 @@ impl Layer {
                 best = Some(self.solution.clone());
             }
         }
-        self.solve_at_a_vertex(deadline)?;
+        if self.solution.info.solver != self.chain[0].0.name() && self.solve_at_a_vertex(deadline)? {
+            return Ok(());
+        }
         if self.curved()
             && self.solution.status == Status::NumericalFailure
             && let Some((status, certificate)) = rays::proof(&self.solution.qp, &self.settings, deadline)?
@@ -423,19 +429,20 @@ impl Layer {
     }
 
     /// Where no point told what binds, a vertex that the best one leads to may: its system is regular. What it does not settle
-    /// stays as it was.
-    fn solve_at_a_vertex(&mut self, deadline: &Deadline) -> Result<(), Error> {
+    /// stays as it was, and is false.
+    fn solve_at_a_vertex(&mut self, deadline: &Deadline) -> Result<bool, Error> {
         let settled = self.solution.info.polished || !self.settings.polish;
         if self.curved() || !self.solution.ok() || settled || deadline.passed() {
-            return Ok(());
+            return Ok(false);
         }
         let before = self.solution.clone();
         self.trial.clone_from(&before.at);
         let outcome = Outcome { status: before.status, iterations: before.info.iterations, certificate: None };
-        if !self.accept(outcome, Start::Vertex)? {
+        let found = self.accept(outcome, Start::Vertex)?;
+        if !found {
             self.adopt(&before)?;
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Whether the problem is convex, found out once for its matrices; at most one factorization, less than any solve.

@@ -188,7 +188,10 @@ impl Crossover {
     /// By how much a variable is beyond a bound: above it positive.
     fn beyond(&self, j: usize) -> f64 {
         let v = self.value[j];
-        if v < self.low[j] - self.feasible {
+        if j >= self.held {
+            // held where it is: the point meets the rows of P, the vertex of the others need not to its last digits
+            0.0
+        } else if v < self.low[j] - self.feasible {
             v - self.low[j]
         } else if v > self.high[j] + self.feasible {
             v - self.high[j]
@@ -215,7 +218,7 @@ impl Crossover {
         self.prices(false);
         let bounded = |j: usize| self.low[j] > f64::NEG_INFINITY || self.high[j] < f64::INFINITY;
         let between: Vec<usize> =
-            (0..self.value.len()).filter(|&j| self.place[j].is_none() && !self.at_bound(j) && bounded(j)).collect();
+            (0..self.held).filter(|&j| self.place[j].is_none() && !self.at_bound(j) && bounded(j)).collect();
         for j in between {
             let down = self.value[j] - self.low[j] <= self.high[j] - self.value[j];
             if !self.move_column(j, if down { -1.0 } else { 1.0 })
@@ -252,7 +255,9 @@ impl Crossover {
         };
         self.value[j] += sign * step;
         let out = self.basis.columns[place];
-        self.value[out] = if upper { self.high[out] } else { self.low[out] };
+        if out < self.held {
+            self.value[out] = if upper { self.high[out] } else { self.low[out] };
+        }
         self.place[out] = None;
         self.place[j] = Some(place);
         let along = std::mem::take(&mut self.along);
@@ -272,6 +277,9 @@ impl Crossover {
         let columns = self.basis.columns.iter().zip(&self.along).enumerate();
         columns.filter(move |(_, (_, a))| a.abs() > PIVOT * largest).filter_map(move |(place, (&k, &a))| {
             let rate = -sign * a;
+            if k >= self.held {
+                return Some((place, false, 0.0, a.abs()));
+            }
             let upper = match self.beyond(k) {
                 b if b * rate > 0.0 => return None,
                 0.0 => rate > 0.0,
@@ -532,7 +540,7 @@ mod tests {
             let report = polisher.polish_from(Start::Vertex, &qp, (&mut *kkt, 20), &mut point, &mut set);
             assert!(report.verified, "seed {seed}");
             let (left, objective) = residuals(&qp, &point, &mut work);
-            assert!(left.relative() < 1e-12, "seed {seed}: {left}");
+            assert!(left.relative() < 1e-12, "seed {seed}: {left:?}");
             assert!((objective - before).abs() < 1e-4, "seed {seed}: {objective}, planted {before}");
             assert!(set.any_weak() || report.dependent || report.flat, "seed {seed}: nothing is said");
         }
