@@ -79,6 +79,8 @@ pub(crate) mod crossover {
     pub(crate) const FEASIBLE: f64 = 1e-11;
     /// The same of reduced costs and the largest of the costs and multipliers.
     pub(crate) const PRICED: f64 = 1e-11;
+    /// The same where costs have a part `P x`, which is as exact as the point. What is smaller the polish finds out.
+    pub(crate) const PRICED_CURVED: f64 = 1e-8;
     /// Times by which the distance from a bound exceeds the multiplier, both relative to the largest ones, from which on a
     /// variable is between its bounds whatever the order of the others: the short columns come first.
     pub(crate) const BETWEEN: f64 = 1e6;

@@ -16,7 +16,7 @@ use crate::interrupt::late;
 use crate::kkt::{Basis, Columns, probe};
 use crate::matrix::norm_inf;
 use crate::residuals::ResidualWork;
-use crate::thresholds::crossover::{BETWEEN, FEASIBLE, INDEPENDENT, PIVOT, PRICED, STALLED, WORK};
+use crate::thresholds::crossover::{BETWEEN, FEASIBLE, INDEPENDENT, PIVOT, PRICED, PRICED_CURVED, STALLED, WORK};
 use crate::{Point, Qp};
 
 /// How a basis ends.
@@ -116,7 +116,7 @@ impl Crossover {
             place: vec![None; n + rows],
             basis: Basis::default(),
             feasible: FEASIBLE * distance,
-            priced: PRICED * force,
+            priced: if held > 0 { PRICED_CURVED } else { PRICED } * force,
             pivots: 0,
             along: Vec::new(),
             y: Vec::new(),
@@ -354,6 +354,8 @@ impl Crossover {
                 }
                 refused[j] = true;
             }
+            // once each: it would take turns with what it displaced
+            refused[j] |= j >= self.held;
             still = if self.value[j] == before { still + 1 } else { 0 };
         }
     }
@@ -515,7 +517,7 @@ mod tests {
             .and_then(|qp| qp.bounds(times(&lb, &units), times(&ub, &units)))
             .expect("valid");
         let off = |v: &[f64], by: &[f64], seed: u64| -> Vec<f64> {
-            v.iter().zip(by).enumerate().map(|(i, (v, u))| (v + 1e-7 * probe(seed, i)) * u).collect()
+            v.iter().zip(by).enumerate().map(|(i, (v, u))| (v + 1e-9 * probe(seed, i)) * u).collect()
         };
         let inverse = |v: &[f64]| v.iter().map(|u| 1.0 / u).collect::<Vec<_>>();
         let mut point = Point::zeros(&qp);
@@ -524,6 +526,14 @@ mod tests {
         point.z = off(&z, &inverse(&row_units[1]), 13).iter().map(|z| z.max(0.0)).collect();
         point.z_box = off(&z_box, &inverse(&units), 14);
         (qp, point)
+    }
+
+    fn vertex(qp: &Qp, polisher: &mut Polisher, point: &mut Point, set: &mut ActiveSet) -> bool {
+        let mut work = ResidualWork::default();
+        residuals(qp, point, &mut work);
+        let force = polisher.scales.force(qp, &work.px, &point.x);
+        let length = polisher.scales.distance(qp, &work.px, &point.x);
+        Crossover::run(qp, (point, &work), (&polisher.scales.norms[..], length, force), set)
     }
 
     #[test]
@@ -537,6 +547,7 @@ mod tests {
             let (mut point, mut set, mut work) = (start.clone(), ActiveSet::default(), ResidualWork::default());
             let (_, before) = residuals(&qp, &point, &mut work);
             identify(&qp, &point, &work, &polisher.scales, &mut set);
+            assert!(vertex(&qp, &mut polisher, &mut point.clone(), &mut set.clone()), "seed {seed}: no vertex");
             let report = polisher.polish_from(Start::Vertex, &qp, (&mut *kkt, 20), &mut point, &mut set);
             assert!(report.verified, "seed {seed}");
             let (left, objective) = residuals(&qp, &point, &mut work);
@@ -550,14 +561,9 @@ mod tests {
     fn its_constraints_are_independent_in_any_units() {
         for seed in 1..=400 {
             let (qp, mut point) = planted(seed, false, if seed % 2 == 0 { 0 } else { 6 });
-            let (mut set, mut work) = (ActiveSet::default(), ResidualWork::default());
-            let mut polisher = Polisher::default();
+            let (mut set, mut polisher) = (ActiveSet::default(), Polisher::default());
             polisher.scales.load(&qp);
-            residuals(&qp, &point, &mut work);
-            let (force, length) =
-                (polisher.scales.force(&qp, &work.px, &point.x), polisher.scales.distance(&qp, &work.px, &point.x));
-            let norms = (&polisher.scales.norms[..], length, force);
-            assert!(Crossover::run(&qp, (&mut point, &work), norms, &mut set), "seed {seed}");
+            assert!(vertex(&qp, &mut polisher, &mut point, &mut set), "seed {seed}");
             let free: Vec<usize> = (0..qp.n()).filter(|&j| set.bound[j] == Side::Free).collect();
             let (a, g) = (qp.a.to_dense(), qp.g.to_dense());
             let of = |m: &Mat<f64>, i: usize| free.iter().map(|&j| m[(i, j)]).collect::<Vec<_>>();
