@@ -86,6 +86,8 @@ pub(crate) mod crossover {
     pub(crate) const BETWEEN: f64 = 1e6;
     /// Products that all of it may take: a second or so.
     pub(crate) const WORK: usize = 1_000_000_000;
+    /// Steps of the simplex method per column: from a point near the solution it has needed a fraction of one.
+    pub(crate) const STEPS: usize = 10;
     /// Exchanges in a row that move nothing, from which on they are drawn at random: that ends every circle.
     pub(crate) const STALLED: usize = 20;
 }

@@ -16,7 +16,9 @@ use crate::interrupt::late;
 use crate::kkt::{Basis, Columns, probe};
 use crate::matrix::norm_inf;
 use crate::residuals::ResidualWork;
-use crate::thresholds::crossover::{BETWEEN, FEASIBLE, INDEPENDENT, PIVOT, PRICED, PRICED_CURVED, STALLED, WORK};
+use crate::thresholds::crossover::{
+    BETWEEN, FEASIBLE, INDEPENDENT, PIVOT, PRICED, PRICED_CURVED, STALLED, STEPS, WORK,
+};
 use crate::{Point, Qp};
 
 /// How a basis ends.
@@ -53,6 +55,8 @@ pub(crate) struct Crossover {
     basis: Basis,
     feasible: f64,
     priced: f64,
+    /// The rows of P give way: violations are left, of the size of what the point is off.
+    yields: bool,
     /// Exchanges so far.
     pivots: usize,
     along: Vec<f64>,
@@ -117,6 +121,7 @@ impl Crossover {
             basis: Basis::default(),
             feasible: FEASIBLE * distance,
             priced: if held > 0 { PRICED_CURVED } else { PRICED } * force,
+            yields: false,
             pivots: 0,
             along: Vec::new(),
             y: Vec::new(),
@@ -241,7 +246,8 @@ impl Crossover {
         let along = &mut self.along;
         self.columns.each(j, |i, v| along[i] += v);
         self.basis.solve(&mut self.along);
-        let (step, leaves) = match if j < self.held { self.stop(j, sign) } else { self.displaces(sign) } {
+        let moves = j < self.held || self.yields;
+        let (step, leaves) = match if moves { self.stop(j, sign) } else { self.displaces(sign) } {
             Stop::Nothing => return false,
             Stop::Own(step) => (step, None),
             Stop::Basic(place, upper, step) => (step, Some((place, upper))),
@@ -301,8 +307,15 @@ impl Crossover {
             let furthest = candidates().map(|(.., room, a)| (room + self.feasible) / a).fold(f64::INFINITY, f64::min);
             candidates().filter(move |(.., room, a)| room / a <= furthest).max_by(|x, y| x.3.total_cmp(&y.3))
         };
-        let best = nearest(false).filter(|(.., room, _)| *room <= self.feasible).or_else(|| nearest(true));
-        let own = if sign > 0.0 { self.high[j] - self.value[j] } else { self.value[j] - self.low[j] };
+        let others = nearest(false).filter(|(.., room, _)| self.yields || *room <= self.feasible);
+        let best = others.or_else(|| nearest(!self.yields));
+        let own = if j >= self.held {
+            f64::INFINITY
+        } else if sign > 0.0 {
+            self.high[j] - self.value[j]
+        } else {
+            self.value[j] - self.low[j]
+        };
         match best {
             Some((place, upper, room, a)) if room / a < own => Stop::Basic(place, upper, (room / a).max(0.0)),
             _ if own.is_finite() => Stop::Own(own),
@@ -324,13 +337,14 @@ impl Crossover {
     /// The primal simplex method from the basis at hand. Slacks of rows of P with a multiplier enter without moving.
     fn optimize(&mut self) -> End {
         let (mut still, mut refused) = (0, vec![false; self.value.len()]);
-        loop {
+        for _ in 0..STEPS * self.value.len() {
             let phase_one = self.basis.columns.iter().any(|&j| self.beyond(j) != 0.0);
+            self.yields = phase_one;
             self.prices(phase_one);
             let mut best = (0.0, None);
             for j in (0..self.value.len()).filter(|&j| self.place[j].is_none() && !refused[j]) {
                 let held = j >= self.held;
-                if (self.low[j] == self.high[j] && !held) || (held && phase_one) {
+                if self.low[j] == self.high[j] && !held {
                     continue;
                 }
                 let cost = if phase_one { 0.0 } else { self.cost[j] };
@@ -355,9 +369,10 @@ impl Crossover {
                 refused[j] = true;
             }
             // once each: it would take turns with what it displaced
-            refused[j] |= j >= self.held;
+            refused[j] |= j >= self.held && !phase_one;
             still = if self.value[j] == before { still + 1 } else { 0 };
         }
+        End::Lost
     }
 
     /// The set and the point of the basis.

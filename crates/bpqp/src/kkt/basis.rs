@@ -219,7 +219,7 @@ impl Basis {
     /// Solves `B x = r` in place: over rows in, over places out.
     pub fn solve(&mut self, r: &mut [f64]) {
         let m = self.row.len();
-        self.products += self.lower.entries.len() + self.upper.entries.len();
+        self.products += m + self.lower.entries.len() + self.upper.entries.len();
         for k in 0..m {
             let t = r[self.row[k]];
             self.work[k] = t;
@@ -247,7 +247,7 @@ impl Basis {
     /// Solves `B'y = c` in place: over places in, over rows out.
     pub fn solve_transposed(&mut self, c: &mut [f64]) {
         let m = self.row.len();
-        self.products += self.lower.entries.len() + self.upper.entries.len();
+        self.products += m + self.lower.entries.len() + self.upper.entries.len();
         for e in self.exchanges.iter().rev() {
             let sum: f64 = e.others.iter().map(|&(i, v)| v * c[i]).sum();
             c[e.place] = (c[e.place] - sum) / e.pivot;
