@@ -64,8 +64,6 @@ pub(crate) const LOST: f64 = 1e-3;
 /// A boundary that no variable crosses by more than this part of its column cannot be told from one that all are tangent to:
 /// an error sideways costs its square, so that the direction of a boundary is known to the root of the rounding unit.
 pub(crate) const TANGENT: f64 = 1e-7;
-/// Estimates of the reciprocal condition, which squares pivots, above which no change of a system by [`TANGENT`] makes it singular.
-pub(crate) const SURE_RANK: f64 = 1e-6;
 
 /// Of the way from a point to a basis. Everything is in equilibrated units.
 pub(crate) mod crossover {

@@ -10,10 +10,10 @@
 
 use super::{ActiveSet, PolishReport, Rotation, Side};
 use crate::cones::{Basis, Tolerance, blocks};
-use crate::kkt::{KktSolver, probe};
-use crate::matrix::{dot, nan_max, norm_inf};
+use crate::kkt::KktSolver;
+use crate::matrix::{nan_max, norm_inf};
 use crate::residuals::{ResidualWork, equations};
-use crate::thresholds::{EXTREME_CURVATURE, LOST, SURE_RANK, TANGENT};
+use crate::thresholds::{EXTREME_CURVATURE, LOST, TANGENT};
 use crate::{Point, Qp, Residuals};
 
 /// Steps at most.
@@ -36,23 +36,6 @@ pub(crate) fn merit(r: &Residuals, eps_abs: f64) -> f64 {
     let part = |r: f64, scale: f64| if r == 0.0 { 0.0 } else { r / scale.max(eps_abs) };
     let (a, b) = (part(r.primal, r.primal_scale), part(r.dual, r.dual_scale));
     if a.is_nan() || b.is_nan() { f64::INFINITY } else { a.max(b) }
-}
-
-/// Steps of the power method, and a growth far below 1, at which it ends early.
-const TILTS: usize = 5;
-const SETTLED: f64 = 1e-3;
-
-/// Tilts a direction by what it is not known to; false if there is no other one.
-fn tilt(direction: &mut [f64], seed: u64) -> bool {
-    let mut side: Vec<f64> = (0..direction.len()).map(|i| probe(seed, i)).collect();
-    let along = dot(&side, direction);
-    side.iter_mut().zip(&*direction).for_each(|(s, d)| *s -= along * d);
-    let length = dot(&side, &side).sqrt();
-    if direction.len() < 2 || length == 0.0 {
-        return false;
-    }
-    direction.iter_mut().zip(&side).for_each(|(d, s)| *d += TANGENT / length * s);
-    true
 }
 
 /// Buffers of the method.
@@ -153,17 +136,7 @@ impl Newton {
             }
             _ => false,
         };
-        let undecided = match &mut system {
-            Some((rotation, solver)) if best.merit <= POLISHED && !lost && !dependent && !flat => {
-                self.undecided(qp, rotation, solver)
-            }
-            _ => false,
-        };
         self.mark_tangents(qp);
-        let faces = &mut self.best_set.faces;
-        for (weak, basis) in faces.weak.iter_mut().zip(&faces.bases) {
-            *weak |= undecided && matches!(basis, Basis::SecondOrder(_));
-        }
         point.clone_from(&self.best);
         active.clone_from(&self.best_set);
         let Value { residuals, objective, merit } = best;
@@ -218,67 +191,6 @@ impl Newton {
         for ((weak, basis), crossing) in faces.weak.iter_mut().zip(&faces.bases).zip(crossing) {
             *weak |= matches!(basis, Basis::SecondOrder(_)) && *crossing <= TANGENT;
         }
-    }
-
-    /// True if a change of the directions of second-order cones by what they are not known to may make the system of the best
-    /// point singular: whether its rows are independent, and its solution the only one, is decided by rounding then. With
-    /// `D` such a change of the system `K`, `K + t D` is singular for some `t` up to 1 if an eigenvalue of `D K^-1` is above 1, which
-    /// no units change; a few steps of the power method tell.
-    fn undecided(&mut self, qp: &Qp, rotation: &mut Rotation, solver: &mut KktSolver) -> bool {
-        let mut faces = self.best_set.faces.clone();
-        let mut tilts = false;
-        for (seed, basis) in (31..).zip(&mut faces.bases) {
-            if let Basis::SecondOrder(direction) = basis {
-                tilts |= tilt(direction, seed);
-            }
-        }
-        if !tilts || solver.reciprocal_condition() > SURE_RANK {
-            return false;
-        }
-        self.best_set.diagonals(qp.n_equality(), &mut self.dx, &mut self.dc);
-        rotation.rotate(&qp.c, &self.best_set.faces);
-        rotation.diagonals(&self.best_set.faces, &mut self.dx, &mut self.dc);
-        let diagonals = (&self.dx[..], &self.dc[..]);
-        let factored = solver.load(rotation.data(), None).and_then(|()| solver.factor(rotation.data(), diagonals));
-        if factored.is_err() || solver.deficient() {
-            return true;
-        }
-        rotation.rotate(&qp.c, &faces);
-        let (at, tilted) = (rotation.data_before(), rotation.data());
-        let start = |v: &mut Vec<f64>, diagonal: &[f64], seed| {
-            v.clear();
-            v.extend(diagonal.iter().enumerate().map(|(i, d)| if d.is_finite() { probe(seed, i) } else { 0.0 }));
-        };
-        start(&mut self.w, &self.dx, 21);
-        start(&mut self.v, &self.dc, 23);
-        let (mut before, mut growth) = (0.0, 0.0);
-        for step in 0..TILTS {
-            if solver.solve(at, diagonals, (&mut self.w, &mut self.v)).is_err() {
-                return true;
-            }
-            let size = norm_inf(&self.w).max(norm_inf(&self.v));
-            if !size.is_finite() {
-                return true;
-            }
-            if size == 0.0 || (step > 1 && size.max(growth) < SETTLED) {
-                return false;
-            }
-            (before, growth) = (growth, size);
-            self.w.iter_mut().chain(&mut self.v).for_each(|v| *v /= size);
-            let (mut r, mut s) = (vec![0.0; self.w.len()], vec![0.0; self.v.len()]);
-            for (sign, data) in [(-1.0, at), (1.0, tilted)] {
-                data.mul_add(sign, &self.w, &mut s);
-                data.tmul_add(sign, &self.v, &mut r);
-            }
-            let kept = |v: &mut Vec<f64>, from: &[f64], diagonal: &[f64]| {
-                v.clear();
-                v.extend(from.iter().zip(diagonal).map(|(v, d)| if d.is_finite() { *v } else { 0.0 }));
-            };
-            kept(&mut self.w, &r, &self.dx);
-            kept(&mut self.v, &s, &self.dc);
-        }
-        // an eigenvalue and its negative take turns
-        before * growth > 1.0
     }
 
     /// True if the best point has weakly active linear constraints that its set does not hold.

@@ -203,11 +203,6 @@ impl Rotation {
         KktData { p: &self.p, rows: [&self.a, &self.g, &self.rows[self.current]], analysis: &self.analysis }
     }
 
-    /// The same with the rows as rotated before that.
-    pub fn data_before(&self) -> KktData<'_> {
-        KktData { rows: [&self.a, &self.g, &self.rows[1 - self.current]], ..self.data() }
-    }
-
     /// Appends to the diagonals of the rest of the system those of the cones.
     pub fn diagonals(&self, faces: &Faces, dx: &mut Vec<f64>, dc: &mut Vec<f64>) {
         let first = dc.len();
