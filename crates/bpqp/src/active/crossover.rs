@@ -247,7 +247,8 @@ impl Crossover {
         self.columns.each(j, |i, v| along[i] += v);
         self.basis.solve(&mut self.along);
         let moves = j < self.held || self.yields;
-        let (step, leaves) = match if moves { self.stop(j, sign) } else { self.displaces(sign) } {
+        let stop = if moves { self.stop(j, sign) } else { self.displaces(sign) };
+        let (step, leaves) = match stop {
             Stop::Nothing => return false,
             Stop::Own(step) => (step, None),
             Stop::Basic(place, upper, step) => (step, Some((place, upper))),
