@@ -68,6 +68,31 @@ pub(crate) const RUN_OFF: f64 = 100.0;
 /// an error sideways costs its square, so that the direction of a boundary is known to the root of the rounding unit.
 pub(crate) const TANGENT: f64 = 1e-7;
 
+/// Of the way from a point to a basis. Everything is in equilibrated units.
+pub(crate) mod crossover {
+    /// A column of which elimination leaves less than this part of its terms is dependent on those before it: bases that are
+    /// closer to singular lose more digits than a regularized system does.
+    pub(crate) const INDEPENDENT: f64 = 1e-7;
+    /// Entries of a column in terms of the basis below this part of the largest one are rounding: nothing pivots on them.
+    pub(crate) const PIVOT: f64 = 1e-7;
+    /// Variables and slacks this part of the largest variable beyond a bound are there by rounding, with a basis of a
+    /// condition of 1e5. The polish asks again, number by number.
+    pub(crate) const FEASIBLE: f64 = 1e-11;
+    /// The same of reduced costs and the largest of the costs and multipliers.
+    pub(crate) const PRICED: f64 = 1e-11;
+    /// The same where costs have a part `P x`, which is as exact as the point. What is smaller the polish finds out.
+    pub(crate) const PRICED_CURVED: f64 = 1e-8;
+    /// Times by which the distance from a bound exceeds the multiplier, both relative to the largest ones, from which on a
+    /// variable is between its bounds whatever the order of the others: the short columns come first.
+    pub(crate) const BETWEEN: f64 = 1e6;
+    /// Products that all of it may take: a second or so.
+    pub(crate) const WORK: usize = 1_000_000_000;
+    /// Steps of the simplex method per column: from a point near the solution it has needed a fraction of one.
+    pub(crate) const STEPS: usize = 10;
+    /// Exchanges in a row that move nothing, from which on they are drawn at random: that ends every circle.
+    pub(crate) const STALLED: usize = 20;
+}
+
 /// Of sequential quadratic programming.
 pub(crate) mod sqp {
     /// Iterations, where no limit is asked for.

@@ -18,6 +18,7 @@
 //! is solved, and its size is what is paid for. One implementation per structure of the data.
 
 mod analysis;
+mod basis;
 mod cholesky;
 mod convexity;
 mod data;
@@ -40,6 +41,7 @@ pub use data::KktData;
 pub use sparse::SparseKkt;
 
 pub(crate) use analysis::too_large;
+pub(crate) use basis::{Basis, Columns};
 pub(crate) use cholesky::{CholeskyScratch, pivot_ratio};
 pub(crate) use data::Matrices;
 pub(crate) use dense::DenseKkt;
