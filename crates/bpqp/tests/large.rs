@@ -2,7 +2,9 @@
 
 use bpqp::faer::Mat;
 use bpqp::large::{LargeSolution, LargeTangent, Operator, Outer, Program};
-use bpqp::{Certificate, Cotangent, Csc, Error, Hessian, Interrupt, Matrix, Qp, Settings, Solution, Status, Verdict, Wrt};
+use bpqp::{
+    Certificate, Cotangent, Csc, Error, Hessian, Interrupt, Matrix, Qp, Settings, Solution, Status, Verdict, Wrt,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -78,7 +80,7 @@ fn planted(seed: u64, (n, m, mi): (usize, usize, usize), rank: usize) -> Qp {
     let (a, g) = (r.matrix(m, n), r.matrix(mi, n));
     let mut lb: Vec<f64> = (0..n).map(|_| -1.0 - r.next().abs()).collect();
     let mut ub: Vec<f64> = (0..n).map(|_| 1.0 + r.next().abs()).collect();
-    let mut x = r.vector(n);
+    let x = r.vector(n);
     let mut gradient = vec![0.0; n];
     for j in 0..n {
         match j % 5 {
@@ -88,7 +90,6 @@ fn planted(seed: u64, (n, m, mi): (usize, usize, usize), rank: usize) -> Qp {
             _ => {}
         }
     }
-    x.iter_mut().for_each(|v| *v *= 1.0);
     let y = r.vector(m);
     let z: Vec<f64> = (0..mi).map(|i| if i % 2 == 0 { 0.3 + r.next().abs() } else { 0.0 }).collect();
     let (mut b, mut h) = (vec![0.0; m], vec![0.0; mi]);
@@ -153,17 +154,170 @@ fn same(large: &LargeSolution, small: &Solution, qp: &Qp) {
 
 #[test]
 fn a_program_of_products_is_the_program_of_its_matrices() {
-    let shapes = [((8, 2, 4), 8), ((30, 5, 20), 30), ((60, 10, 30), 60), ((120, 80, 30), 40), ((150, 10, 100), 150)];
+    let shapes = [((8, 2, 4), 8), ((30, 5, 20), 30), ((60, 10, 30), 60), ((120, 30, 40), 100), ((150, 10, 100), 150)];
     for (k, (shape, rank)) in shapes.into_iter().enumerate() {
         for seed in 0..4 {
             let qp = planted(100 * k as u64 + seed, shape, rank);
             let small = qp.solve(&Settings::default()).unwrap();
-            if small.verdict() != Verdict::Exact {
-                continue;
-            }
+            assert_eq!(small.verdict(), Verdict::Exact);
             let large = program_of(&qp).solve(&Settings::default()).unwrap();
-            eprintln!("{shape:?} {seed}: {} {} steps, {} products", large.status, large.iterations, large.products);
             same(&large, &small, &qp);
         }
     }
+}
+
+#[test]
+fn tangents_and_gradients_are_adjoint() {
+    let qp = planted(11, (50, 8, 20), 50);
+    let sol = program_of(&qp).solve(&Settings::default()).unwrap();
+    let mut r = Random(5);
+    let (n, m, mi) = (50, 8, 20);
+    let along = LargeTangent { q: r.vector(n), b: r.vector(m), h: r.vector(mi), lb: r.vector(n), ub: r.vector(n) };
+    let (t, verdict) = sol.jvp(&along).unwrap();
+    assert_eq!(verdict.name(), "approximate");
+    let c = cotangent(3, &qp);
+    let g = sol.vjp(&c).unwrap();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let outputs = dot(&c.x, &t.x) + dot(&c.y, &t.y) + dot(&c.z, &t.z) + dot(&c.z_box, &t.z_box);
+    let data = dot(&g.q, &along.q) + dot(&g.b, &along.b) + dot(&g.h, &along.h);
+    let data = data + dot(&g.lb, &along.lb) + dot(&g.ub, &along.ub);
+    near("adjoint", &[outputs + c.objective * t.objective], &[data], 1e-7);
+}
+
+#[test]
+fn linear_programs_and_matrices_of_their_own_units() {
+    let mut r = Random(21);
+    for scale in [1e-4, 1.0, 1e5] {
+        // a vertex: as many active rows and bounds as variables
+        let (n, m) = (30, 12);
+        let a = Mat::from_fn(m, n, |i, _| r.next() * scale * (1.0 + i as f64));
+        let x: Vec<f64> = (0..n).map(|j| if j < n - m { 0.0 } else { 0.5 + r.next().abs() }).collect();
+        let mut b = vec![0.0; m];
+        let matrix = Matrix::from(a.clone());
+        matrix.mul_add(1.0, &x, &mut b);
+        let mut q: Vec<f64> = (0..n).map(|j| if j < n - m { 0.5 + r.next().abs() } else { 0.0 }).collect();
+        let y: Vec<f64> = r.vector(m).iter().map(|y| y / scale).collect();
+        matrix.tmul_add(-1.0, &y, &mut q);
+        let qp = Qp::linear(q).unwrap().equality(a, b).unwrap().bounds(vec![0.0; n], vec![]).unwrap();
+        let large = program_of(&qp).solve(&Settings::default()).unwrap();
+        assert_eq!(large.status, Status::Solved, "{scale}: {:?}", large.residuals);
+        near("x", &large.x, &x, 1e-6);
+        let small = qp.solve(&Settings::default()).unwrap();
+        let c = Cotangent::x(&r.vector(n));
+        let (g, d) = (large.vjp(&c).unwrap(), small.vjp(&c, Wrt::ALL).unwrap());
+        let b = d.b.unwrap();
+        let size = b.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+        let off = g.b.iter().zip(&b).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
+        assert!(off <= 1e-6 * size, "{scale}: b is {off:e} of {size:e} apart");
+    }
+}
+
+#[test]
+fn there_are_proofs_where_there_is_no_solution() {
+    let rows = Mat::from_fn(2, 3, |i, j| if i == 0 { 1.0 } else { -1.0 } * (1.0 + j as f64));
+    let program = Program::new(hidden(Mat::<f64>::identity(3, 3)), vec![1.0; 3]).unwrap();
+    let none = program.clone().inequality(hidden(rows.clone()), vec![1.0, -2.0]).unwrap();
+    let sol = none.solve(&Settings::default()).unwrap();
+    assert_eq!(sol.status, Status::PrimalInfeasible);
+    let Some(Certificate::PrimalInfeasible(p)) = &sol.certificate else { panic!("no proof") };
+    let mut left = vec![0.0; 3];
+    Matrix::from(rows).tmul_add(1.0, &p.z, &mut left);
+    let value = p.z[0] - 2.0 * p.z[1];
+    assert!(value < 0.0 && p.z.iter().all(|z| *z >= 0.0) && left.iter().all(|v| v.abs() <= -1e-6 * value));
+    assert!(matches!(sol.vjp(&Cotangent::x(&[1.0; 3])), Err(Error::NoSolution { .. })));
+
+    let falls = Program::linear(vec![1.0, -1.0]).unwrap().bounds(vec![0.0, 0.0], vec![]).unwrap();
+    let sol = falls.solve(&Settings::default()).unwrap();
+    assert_eq!(sol.status, Status::DualInfeasible);
+    let bent = Mat::from_fn(2, 2, |i, j| if i != j { 2.0 } else { 1.0 });
+    let sol = Program::new(hidden(bent.clone()), vec![0.1, 0.3]).unwrap().solve(&Settings::default()).unwrap();
+    assert_eq!(sol.status, Status::NonConvex);
+    // the same is convex where the sum is fixed to a difference: along (1, 1)
+    let row = Mat::from_fn(1, 2, |_, j| if j == 0 { 1.0 } else { -1.0 });
+    let held = Program::new(hidden(bent), vec![0.1, 0.3]).unwrap().equality(hidden(row), vec![0.0]).unwrap();
+    let sol = held.solve(&Settings::default()).unwrap();
+    assert_eq!(sol.status, Status::Solved);
+    near("x", &sol.x, &[-0.4 / 6.0; 2], 1e-8);
+}
+
+/// Products that go wrong after some calls.
+struct Failing(AtomicUsize);
+
+impl Operator for Failing {
+    fn nrows(&self) -> usize {
+        4
+    }
+    fn ncols(&self) -> usize {
+        4
+    }
+    fn apply(&self, x: &[f64], out: &mut [f64]) -> Result<(), Error> {
+        out.copy_from_slice(x);
+        if self.0.fetch_add(1, Ordering::Relaxed) >= 3 {
+            out[2] = f64::NAN;
+        }
+        Ok(())
+    }
+    fn apply_transpose(&self, _: &[f64], _: &mut [f64]) -> Result<(), Error> {
+        unreachable!("P is symmetric")
+    }
+}
+
+#[test]
+fn what_is_no_operator_is_refused_by_name() {
+    let p = || hidden(Mat::<f64>::identity(3, 3));
+    let settings = Settings::default();
+    assert!(matches!(Program::new(p(), vec![0.0; 2]), Err(Error::Shape { argument: "P", .. })));
+    let program = Program::new(p(), vec![0.0; 3]).unwrap();
+    assert!(matches!(program.clone().equality(p(), vec![0.0]), Err(Error::Shape { argument: "b", .. })));
+    let wide = hidden(Mat::<f64>::zeros(2, 4));
+    assert!(matches!(program.clone().inequality(wide, vec![0.0; 2]), Err(Error::Shape { argument: "G", .. })));
+    assert!(matches!(program.clone().bounds(vec![1.0; 3], vec![0.0; 3]), Err(Error::Bounds { index: 0, .. })));
+    let skew = hidden(Mat::from_fn(3, 3, |i, j| if i < j { 1.0 } else { 0.0 }));
+    let skew = Program::new(skew, vec![0.0; 3]).unwrap().solve(&settings);
+    assert!(matches!(skew, Err(Error::Operator { argument: "P", .. })), "{skew:?}");
+    let failing = Program::new(Arc::new(Failing(AtomicUsize::new(0))), vec![1.0; 4]).unwrap().solve(&settings);
+    let Err(Error::Operator { argument: "P", reason }) = failing else { panic!("{failing:?}") };
+    assert!(reason.contains("entry 2"), "{reason}");
+}
+
+#[test]
+fn time_and_interrupts_end_it() {
+    let program = program_of(&planted(1, (60, 10, 30), 60));
+    let late = Settings { time_limit: Some(Duration::ZERO), ..Settings::default() };
+    assert_eq!(program.solve(&late).unwrap().status, Status::TimeLimit);
+    let interrupt = Interrupt::default();
+    interrupt.request();
+    let asked = Settings { interrupt: Some(interrupt.clone()), ..Settings::default() };
+    assert_eq!(program.solve(&asked).unwrap().status, Status::TimeLimit);
+    interrupt.clear();
+    assert_eq!(program.solve(&asked).unwrap().status, Status::Solved);
+    let few = Settings { max_iter: Some(1), ..Settings::default() };
+    let sol = program.solve(&few).unwrap();
+    assert_eq!((sol.status, sol.iterations), (Status::IterationLimit, 1));
+}
+
+#[test]
+fn a_large_sparse_program_with_a_diagonal() {
+    // the projection onto a simplex of 200,000 entries, whose solution is known
+    let n = 200_000;
+    let mut r = Random(9);
+    let y = r.vector(n);
+    let p: Arc<dyn Operator> = Arc::new(Hessian::Diagonal(vec![1.0; n]));
+    let ones = Csc::from_triplets(1, n, &(0..n).map(|j| (0, j, 1.0)).collect::<Vec<_>>()).unwrap();
+    let q: Vec<f64> = y.iter().map(|v| -v).collect();
+    let program = Program::new(p, q).unwrap().equality(hidden(ones), vec![1.0]).unwrap();
+    let sol = program.bounds(vec![0.0; n], vec![]).unwrap().solve(&Settings::default()).unwrap();
+    assert_eq!(sol.status, Status::Solved);
+    let mut sorted = y.clone();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    let (mut sum, mut tau) = (0.0, 0.0);
+    for (k, v) in sorted.iter().enumerate() {
+        sum += v;
+        let t = (sum - 1.0) / (k as f64 + 1.0);
+        if *v > t {
+            tau = t;
+        }
+    }
+    let expected: Vec<f64> = y.iter().map(|v| (v - tau).max(0.0)).collect();
+    near("x", &sol.x, &expected, 1e-7);
 }

@@ -56,6 +56,7 @@ pub(crate) use solver::KktSolver;
 pub(crate) use structured::StructuredKkt;
 
 use crate::Error;
+use crate::matrix::Hessian;
 use std::sync::Arc;
 
 /// What a factorization can share with others of the same matrices.
@@ -146,11 +147,12 @@ pub fn prepare(data: KktData<'_>) -> Result<Box<dyn KktFactor>, Error> {
     let (n, k, sparse_rows) = (data.n(), data.m(), data.has_sparse_rows());
     let p = data.p;
     // rows pass through a dense Schur complement: worth it while they are few, or dense themselves
-    if p.separable().is_some() && (k <= 64 || (!sparse_rows && k <= n / 2)) {
+    let separable = p.separable().is_some() && !is_light(data);
+    if separable && (k <= 64 || (!sparse_rows && k <= n / 2)) {
         return Ok(Box::new(StructuredKkt::new(data)));
     }
     // rows with one entry do not count: they are part of the diagonal
-    if p.separable().is_some() {
+    if separable {
         let rest = singles::other_rows(data);
         if rest < k && (rest <= 64 || (!sparse_rows && rest <= n / 2)) {
             return Ok(Box::new(SinglesKkt::new(data)?));
@@ -178,6 +180,14 @@ pub(crate) fn many_singles(data: KktData<'_>) -> bool {
 
 /// Variables from which on rows with one entry are looked for beside a dense Hessian.
 const MANY: usize = 64;
+
+/// True if a sparse diagonal comes with rows so sparse that a dense Schur complement costs more than a sparse factorization: with
+/// a part `s` of the entries stored that does `s^2` of the products, each at some twenty times the price.
+fn is_light(data: KktData<'_>) -> bool {
+    let mut stored = 0;
+    data.for_each_row_entry(|_, _, v| stored += usize::from(v != 0.0));
+    matches!(**data.p, Hessian::Sparse(_)) && data.has_sparse_rows() && 5 * stored < data.n() * data.m()
+}
 
 /// True if at most a tenth of the entries are stored.
 fn is_sparse(data: KktData<'_>) -> bool {

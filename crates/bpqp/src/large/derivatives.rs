@@ -102,9 +102,8 @@ impl LargeSolution {
             return Err(Error::Unsupported { what, advice: "a large program has no curved cones" });
         }
         let top: Vec<f64> = (0..n).map(|j| -entry(&cotangent.x, j)).collect();
-        let rows: Vec<f64> = (0..m + mi)
-            .map(|i| -if i < m { entry(&cotangent.y, i) } else { entry(&cotangent.z, i - m) })
-            .collect();
+        let rows: Vec<f64> =
+            (0..m + mi).map(|i| -if i < m { entry(&cotangent.y, i) } else { entry(&cotangent.z, i - m) }).collect();
         let held: Vec<f64> = (0..n).map(|j| -entry(&cotangent.z_box, j)).collect();
         let Solved { w, v, t, residual } = self.solve(at, &top, &rows, &held)?;
         self.assemble(cotangent.objective, (w, v, t), residual)
@@ -118,9 +117,8 @@ impl LargeSolution {
     ) -> Result<LargeGradient, Error> {
         let (n, m) = (self.x.len(), self.y.len());
         // the optimal value moves with the data as the Lagrangian does
-        let rows: Vec<f64> = (0..v.len())
-            .map(|i| v[i] + objective * if i < m { self.y[i] } else { self.z[i - m] })
-            .collect();
+        let rows: Vec<f64> =
+            (0..v.len()).map(|i| v[i] + objective * if i < m { self.y[i] } else { self.z[i - m] }).collect();
         let outer = |range: std::ops::Range<usize>, y: &[f64]| Outer {
             left: vec![rows[range].to_vec(), y.to_vec()],
             right: vec![self.x.clone(), w.clone()],

@@ -15,12 +15,7 @@ pub(super) struct Few {
 
 impl Few {
     /// None where the rows are not stored, or dependent. `d` is the diagonal.
-    pub fn new(
-        rows: &Option<Arc<Vec<Vec<f64>>>>,
-        h: &[f64],
-        kept: &[bool],
-        d: impl Fn(usize) -> f64,
-    ) -> Option<Self> {
+    pub fn new(rows: &Option<Arc<Vec<Vec<f64>>>>, h: &[f64], kept: &[bool], d: impl Fn(usize) -> f64) -> Option<Self> {
         let rows = rows.clone()?;
         let kept: Vec<usize> = (0..rows.len()).filter(|&i| kept[i]).collect();
         let k = kept.len();

@@ -42,7 +42,14 @@ impl Model {
     /// Looks at the operators, and finds units.
     pub fn new(program: &Program, deadline: Deadline) -> Step<Self> {
         let (n, m) = (program.n(), program.b.len() + program.h.len());
-        let units = Units { d: vec![1.0; n], e: vec![1.0; m], cost: 1.0, curvature: vec![0.0; n], columns: vec![0.0; n], few: None };
+        let units = Units {
+            d: vec![1.0; n],
+            e: vec![1.0; m],
+            cost: 1.0,
+            curvature: vec![0.0; n],
+            columns: vec![0.0; n],
+            few: None,
+        };
         let mut model = Model::with(program, Arc::new(units), deadline);
         for (argument, of) in [("P", &program.p), ("A", &program.a), ("G", &program.g)] {
             if let Some(m) = of {
@@ -62,7 +69,14 @@ impl Model {
         // rows have length 1 at the end: their multipliers and slacks are then comparable
         let (_, _, rows) = model.lengths(SCALINGS)?;
         e.iter_mut().zip(&rows).for_each(|(e, r)| *e /= if *r > 0.0 { *r } else { 1.0 });
-        model.set(Units { d: d.clone(), e: e.clone(), cost: 1.0, curvature: vec![0.0; n], columns: vec![0.0; n], few: None });
+        model.set(Units {
+            d: d.clone(),
+            e: e.clone(),
+            cost: 1.0,
+            curvature: vec![0.0; n],
+            columns: vec![0.0; n],
+            few: None,
+        });
         let (mut curvature, columns, _) = model.lengths(SCALINGS + 1)?;
         if let Some(own) = program.p.as_ref().and_then(|p| p.diagonal()) {
             curvature = own.iter().zip(&d).map(|(p, d)| p.abs() * d * d).collect();

@@ -12,6 +12,7 @@
 //! `y := y+`, `x_k := x`, and penalties of rows that are still missed grow. Operator splitting does the same with one fixed
 //! matrix and needs hundreds of steps where this needs tens; with products only, a matrix that stays is worth nothing.
 
+use super::Program;
 use super::few::Few;
 use super::krylov::{Cg, Symmetric, cg};
 use super::model::Model;
@@ -20,7 +21,6 @@ use super::proof;
 use super::settle::{self, Settled};
 use super::solution::{Ending, LargeSolution};
 use super::worth::{Scaled, worth};
-use super::Program;
 use crate::matrix::{dot, norm_inf};
 use crate::thresholds::large as limits;
 use crate::{Certificate, Error, Settings, Status};
@@ -261,7 +261,11 @@ impl Solver {
             if value.abs() <= limits::SEARCHED * first {
                 break;
             }
-            if value > 0.0 { high = t } else { low = t }
+            if value > 0.0 {
+                high = t
+            } else {
+                low = t
+            }
             let next = t - value / rate;
             t = if next > low && next < high {
                 next

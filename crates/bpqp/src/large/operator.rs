@@ -1,7 +1,7 @@
 //! A matrix as its products, and products that are watched: counted, timed, and refused where they are no numbers.
 
-use crate::matrix::{Hessian, Matrix, dot};
 use crate::kkt::probe;
+use crate::matrix::{Hessian, Matrix, dot};
 use crate::thresholds::large::ADJOINT;
 use crate::{Deadline, Error};
 

@@ -2,10 +2,10 @@
 
 use super::model::Model;
 use super::operator::{Step, norm};
+use crate::Certificate;
 use crate::matrix::norm_inf;
 use crate::residuals::Point;
 use crate::thresholds::large::PROOF;
-use crate::Certificate;
 
 /// Multipliers `y` with `C'y + u = 0`, `u` on finite bounds, and `sup <= 0` exceeded: no point satisfies the constraints.
 pub(super) fn primal(model: &mut Model, dy: &[f64]) -> Step<Option<Certificate>> {
