@@ -228,12 +228,13 @@ pub(crate) mod large {
     /// A relative step below this is rounding.
     pub(crate) const TINY: f64 = 1e-15;
 
-    /// Relative residuals below which the active constraints are tried as equations.
-    pub(crate) const SETTLE: f64 = 1e-2;
+    /// Relative residuals below which the active constraints are tried as equations: a trial that fails costs half of what was
+    /// spent before, and one that succeeds saves most rounds.
+    pub(crate) const SETTLE: f64 = 0.1;
     /// Products that one trial may take, at least and at most.
     pub(crate) const KRYLOV: (usize, usize) = (200, 20_000);
     /// Changes of the set in one trial, and corrections for one set.
-    pub(crate) const EXCHANGES: usize = 6;
+    pub(crate) const EXCHANGES: usize = 10;
     pub(crate) const CORRECTIONS: usize = 4;
     /// Relative residual to which the equations are solved, and above which a solution is no step forward.
     pub(crate) const REFINED: f64 = 1e-11;

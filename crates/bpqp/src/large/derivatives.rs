@@ -220,7 +220,9 @@ impl LargeSolution {
             }
             last = left;
             let mut system = System::new(&mut model, face).map_err(ended)?;
-            system.solve(&rhs, &mut step, REFINED, BACKWARD_STEPS).map_err(ended)?;
+            // a correction has less to find
+            let tolerance = (0.1 * REFINED * scale / left).clamp(REFINED, 0.1);
+            system.solve(&rhs, &mut step, tolerance, BACKWARD_STEPS).map_err(ended)?;
             x.iter_mut().zip(&step[..n]).for_each(|(x, s)| *x += s);
             y.iter_mut().zip(&step[n..]).for_each(|(y, s)| *y += s);
         }

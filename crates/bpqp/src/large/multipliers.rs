@@ -22,6 +22,7 @@ use super::settle::{self, Settled};
 use super::solution::{Ending, LargeSolution};
 use super::worth::{Scaled, worth};
 use crate::matrix::{dot, norm_inf};
+use crate::residuals::Residuals;
 use crate::thresholds::large as limits;
 use crate::{Certificate, Error, Settings, Status};
 use std::time::Instant;
@@ -300,7 +301,11 @@ impl Solver {
 
     /// The rows and bounds that are active now, solved as equations.
     fn settle(&mut self, model: &mut Model) -> Step<bool> {
-        if self.best.as_ref().is_none_or(|b| b.residuals.relative() > limits::SETTLE) {
+        // the gap is a sum of many terms, and large long after the set is known
+        let near = |r: &Residuals| {
+            r.primal <= limits::SETTLE * (1.0 + r.primal_scale) && r.dual <= limits::SETTLE * (1.0 + r.dual_scale)
+        };
+        if !self.best.as_ref().is_some_and(|b| near(&b.residuals)) {
             return Ok(false);
         }
         let found = settle::settle(model, self.point(), &self.settings)?;
