@@ -152,7 +152,7 @@ def solve_qp(
     Args:
         P: (n, n), positive semidefinite on the null space of `A`; read as `(P + P')/2`. Also scipy.sparse, `Factored`,
             or None for a linear program. P, G and A of large problems may be an `Operator` or a LinearOperator of
-            SciPy, of which products are all that is known: the answer is then a `LargeSolution` (`docs/large.md`).
+            SciPy, of which only products are known; the answer is then a `LargeSolution` (`docs/large.md`).
         q: (n,); its dtype, float32 or float64, is that of the solution. The arithmetic is in double precision.
         G, h: (m, n) and (m,), rows of inequalities; `G` also scipy.sparse. Both or neither may be None.
         A, b: (k, n) and (k,), rows of equalities; `A` also scipy.sparse. Both or neither may be None.

@@ -41,7 +41,7 @@ pub use sparse::SparseKkt;
 
 pub(crate) use analysis::too_large;
 pub(crate) use cholesky::{CholeskyScratch, pivot_ratio};
-pub(crate) use data::Matrices;
+pub(crate) use data::{FEW, Matrices};
 pub(crate) use dense::DenseKkt;
 pub(crate) use equilibrate::{APART, Units, power_of_two, raise_rows, ruiz};
 pub(crate) use flat::{FlatSolver, factor_flat};
@@ -147,14 +147,15 @@ pub fn prepare(data: KktData<'_>) -> Result<Box<dyn KktFactor>, Error> {
     let (n, k, sparse_rows) = (data.n(), data.m(), data.has_sparse_rows());
     let p = data.p;
     // rows pass through a dense Schur complement: worth it while they are few, or dense themselves
-    let separable = p.separable().is_some() && !is_light(data);
-    if separable && (k <= 64 || (!sparse_rows && k <= n / 2)) {
+    // a sparse diagonal with sparse rows stays what it is
+    let separable = p.separable().is_some() && (!matches!(**p, Hessian::Sparse(_)) || data.has_few_full_rows());
+    if separable && (k <= FEW || (!sparse_rows && k <= n / 2)) {
         return Ok(Box::new(StructuredKkt::new(data)));
     }
     // rows with one entry do not count: they are part of the diagonal
     if separable {
         let rest = singles::other_rows(data);
-        if rest < k && (rest <= 64 || (!sparse_rows && rest <= n / 2)) {
+        if rest < k && (rest <= FEW || (!sparse_rows && rest <= n / 2)) {
             return Ok(Box::new(SinglesKkt::new(data)?));
         }
     }
@@ -180,14 +181,6 @@ pub(crate) fn many_singles(data: KktData<'_>) -> bool {
 
 /// Variables from which on rows with one entry are looked for beside a dense Hessian.
 const MANY: usize = 64;
-
-/// True if a sparse diagonal comes with rows so sparse that a dense Schur complement costs more than a sparse factorization: with
-/// a part `s` of the entries stored that does `s^2` of the products, each at some twenty times the price.
-fn is_light(data: KktData<'_>) -> bool {
-    let mut stored = 0;
-    data.for_each_row_entry(|_, _, v| stored += usize::from(v != 0.0));
-    matches!(**data.p, Hessian::Sparse(_)) && data.has_sparse_rows() && 5 * stored < data.n() * data.m()
-}
 
 /// True if at most a tenth of the entries are stored.
 fn is_sparse(data: KktData<'_>) -> bool {
