@@ -1,66 +1,9 @@
 //! Kernels for the orders at which a general library loses its time in calls: Cholesky factorization and one-vector
 //! triangular solves, four columns at a time, in the vector instructions that the machine turns out to have.
 
+use crate::matrix::columns::{BLOCK, column, columns, products, subtract};
 use faer::MatRef;
 use pulp::{Arch, Simd, WithSimd};
-
-/// Columns that are worked on together: a row of the result is loaded once for four of them.
-const BLOCK: usize = 4;
-
-/// Rows `start..` of column j, which is contiguous in every matrix that is factored here.
-#[inline(always)]
-fn column(l: MatRef<'_, f64>, j: usize, start: usize) -> &[f64] {
-    match l.col(j).try_as_col_major() {
-        Some(column) => &column.as_slice()[start..],
-        None => &[],
-    }
-}
-
-/// Rows `start..` of columns `j..j + 4`.
-#[inline(always)]
-fn columns(l: MatRef<'_, f64>, j: usize, start: usize) -> [&[f64]; BLOCK] {
-    [column(l, j, start), column(l, j + 1, start), column(l, j + 2, start), column(l, j + 3, start)]
-}
-
-/// `x -= sum of c_k t_k`.
-#[inline(always)]
-fn subtract<S: Simd>(simd: S, x: &mut [f64], c: [&[f64]; BLOCK], t: [f64; BLOCK]) {
-    let n = x.len();
-    let [c0, c1, c2, c3] = c.map(|c| S::as_simd_f64s(&c[..n]));
-    let [t0, t1, t2, t3] = t.map(|t| simd.splat_f64s(-t));
-    let (head, tail) = S::as_mut_simd_f64s(x);
-    for ((((x, &c0), &c1), &c2), &c3) in head.iter_mut().zip(c0.0).zip(c1.0).zip(c2.0).zip(c3.0) {
-        let left = simd.mul_add_f64s(t1, c1, simd.mul_add_f64s(t0, c0, *x));
-        let right = simd.mul_add_f64s(t3, c3, simd.mul_f64s(t2, c2));
-        *x = simd.add_f64s(left, right);
-    }
-    for ((((x, c0), c1), c2), c3) in tail.iter_mut().zip(c0.1).zip(c1.1).zip(c2.1).zip(c3.1) {
-        *x = (*x - t[0] * c0 - t[1] * c1) - (t[2] * c2 + t[3] * c3);
-    }
-}
-
-/// Inner products of four columns with `x`.
-#[inline(always)]
-fn products<S: Simd>(simd: S, x: &[f64], c: [&[f64]; BLOCK]) -> [f64; BLOCK] {
-    let n = x.len();
-    let [c0, c1, c2, c3] = c.map(|c| S::as_simd_f64s(&c[..n]));
-    let (head, tail) = S::as_simd_f64s(x);
-    let mut sums = [simd.splat_f64s(0.0); BLOCK];
-    for ((((&x, &c0), &c1), &c2), &c3) in head.iter().zip(c0.0).zip(c1.0).zip(c2.0).zip(c3.0) {
-        sums[0] = simd.mul_add_f64s(c0, x, sums[0]);
-        sums[1] = simd.mul_add_f64s(c1, x, sums[1]);
-        sums[2] = simd.mul_add_f64s(c2, x, sums[2]);
-        sums[3] = simd.mul_add_f64s(c3, x, sums[3]);
-    }
-    let mut out = sums.map(|s| simd.reduce_sum_f64s(s));
-    for ((((x, c0), c1), c2), c3) in tail.iter().zip(c0.1).zip(c1.1).zip(c2.1).zip(c3.1) {
-        out[0] += x * c0;
-        out[1] += x * c1;
-        out[2] += x * c2;
-        out[3] += x * c3;
-    }
-    out
-}
 
 struct SolveLower<'a>(MatRef<'a, f64>, &'a mut [f64]);
 

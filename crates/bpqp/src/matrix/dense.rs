@@ -1,5 +1,6 @@
 //! Dense kernels on slices, over faer's run-time dispatched ones.
 
+use super::columns;
 use crate::Error;
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
@@ -9,6 +10,9 @@ use pulp::{Arch, Simd, WithSimd};
 /// `out += alpha * m x`.
 pub(crate) fn gemv(alpha: f64, m: MatRef<'_, f64>, x: &[f64], out: &mut [f64]) {
     debug_assert_eq!((m.nrows(), m.ncols()), (out.len(), x.len()));
+    if columns::gemv(alpha, m, x, out) {
+        return;
+    }
     matmul(ColMut::from_slice_mut(out).as_mat_mut(), Accum::Add, m, ColRef::from_slice(x).as_mat(), alpha, Par::Seq);
 }
 
@@ -55,9 +59,6 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     lanes.iter().sum::<f64>() + rest
 }
 
-/// Vectors up to this length are not worth setting up the accumulators for.
-const SHORT: usize = 32;
-
 /// The larger one; NaN if one of them is.
 pub(crate) fn nan_max(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
@@ -65,23 +66,26 @@ pub(crate) fn nan_max(a: f64, b: f64) -> f64 {
 
 /// Largest magnitude; NaN if any entry is.
 pub(crate) fn norm_inf(a: &[f64]) -> f64 {
-    if a.len() <= SHORT {
-        // the bits of magnitudes are ordered as these are, with NaN above all
-        return f64::from_bits(a.iter().map(|v| v.abs().to_bits()).fold(0, u64::max));
-    }
+    // short vectors are not worth setting up many accumulators for
+    if a.len() < 4 * LANES { largest::<2>(a) } else { largest::<LANES>(a) }
+}
+
+/// [`norm_inf`] in K accumulators.
+#[inline(always)]
+fn largest<const K: usize>(a: &[f64]) -> f64 {
     // a comparison passes NaN over: the second accumulators find it, and the loop stays free of branches
-    let (mut largest, mut nan) = ([0.0_f64; LANES], [0.0_f64; LANES]);
-    let chunks = a.chunks_exact(LANES);
-    let rest = chunks.remainder();
+    let (mut largest, mut nan) = ([0.0_f64; K], [0.0_f64; K]);
+    let (chunks, rest) = a.as_chunks::<K>();
     for chunk in chunks {
-        for k in 0..LANES {
+        for k in 0..K {
             let v = chunk[k].abs();
             largest[k] = if v > largest[k] { v } else { largest[k] };
             nan[k] += 0.0 * v;
         }
     }
     for (k, v) in rest.iter().enumerate() {
-        largest[k] = largest[k].max(v.abs());
+        let v = v.abs();
+        largest[k] = if v > largest[k] { v } else { largest[k] };
         nan[k] += 0.0 * v;
     }
     // an infinite entry makes 0 v NaN as well

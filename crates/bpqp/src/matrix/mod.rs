@@ -1,5 +1,6 @@
 //! Matrices that keep their structure: what is sparse, diagonal or low-rank stays so through both passes.
 
+pub(crate) mod columns;
 mod csc;
 mod dense;
 mod hessian;
