@@ -236,6 +236,8 @@ pub(crate) mod large {
     /// Changes of the set in one trial, and corrections for one set.
     pub(crate) const EXCHANGES: usize = 10;
     pub(crate) const CORRECTIONS: usize = 4;
+    /// The same for a set that may change.
+    pub(crate) const ROUGH: f64 = 1e-5;
     /// Relative residual to which the equations are solved, and above which a solution is no step forward.
     pub(crate) const REFINED: f64 = 1e-11;
     pub(crate) const HOPELESS: f64 = 0.5;

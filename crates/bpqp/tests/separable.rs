@@ -15,7 +15,9 @@ impl Random {
 /// `m` equalities and `mi` inequalities of this density around a point inside the bounds, some of them tight.
 fn problem(seed: u64, n: usize, (m, mi): (usize, usize), density: f64) -> Qp {
     let mut r = Random(seed);
-    (0..8).for_each(|_| drop(r.next()));
+    for _ in 0..8 {
+        r.next();
+    }
     let x: Vec<f64> = (0..n).map(|_| 2.0 * r.next() - 1.0).collect();
     let lb: Vec<f64> = (0..n).map(|i| if i % 7 == 0 { f64::NEG_INFINITY } else { x[i] - r.next() }).collect();
     let ub: Vec<f64> = (0..n).map(|i| if i % 5 == 0 { f64::INFINITY } else { x[i] + r.next() }).collect();

@@ -9,12 +9,11 @@
 //! A dual function without a maximum belongs to an infeasible problem: the next solver finds the proof.
 
 use super::{ForwardHandle, ForwardSolver, Outcome};
-use crate::kkt::Matrices;
+use crate::kkt::{CholeskyScratch, Matrices, solve_lower, solve_lower_transposed};
 use crate::matrix::{lower_gram, resize};
 use crate::residuals::Point;
 use crate::{Deadline, Error, Qp, Settings, Status};
-use faer::linalg::solvers::Solve;
-use faer::{Mat, Side};
+use faer::Mat;
 
 /// Newton steps; evaluations of one search.
 const STEPS: usize = 100;
@@ -51,19 +50,50 @@ impl ForwardSolver for Separable {
 
     fn prepare(&self, qp: &Qp, settings: &Settings) -> Result<Box<dyn ForwardHandle>, Error> {
         let of = Matrices::of(qp.kkt());
-        let rows = of.transposed_rows();
-        Ok(Box::new(Handle { qp: qp.clone(), p: qp.p.diagonal(), of, rows, settings: settings.clone(), told: None }))
+        let data = Data { qp: qp.clone(), p: qp.p.diagonal(), rows: of.transposed_rows() };
+        let (n, k) = (qp.n(), data.rows.ncols());
+        let zeros = |len: usize| vec![0.0; len];
+        let s = State { y: zeros(k), force: zeros(n), x: zeros(n), r: zeros(k), terms: zeros(k) };
+        let work = Work {
+            kept: Vec::new(),
+            free: Vec::new(),
+            half: Mat::zeros(0, 0),
+            gram: Mat::zeros(0, 0),
+            scratch: CholeskyScratch::default(),
+            rhs: Vec::new(),
+            d: zeros(k),
+            along: zeros(n),
+        };
+        Ok(Box::new(Handle { data, of, s, work, settings: settings.clone(), told: None }))
     }
 }
 
 struct Handle {
-    qp: Qp,
-    p: Vec<f64>,
+    data: Data,
     of: Matrices,
-    /// `C'`.
-    rows: Mat<f64>,
+    s: State,
+    work: Work,
     settings: Settings,
     told: Option<Deadline>,
+}
+
+/// The problem, its Hessian and `C'`.
+struct Data {
+    qp: Qp,
+    p: Vec<f64>,
+    rows: Mat<f64>,
+}
+
+/// Buffers of a step.
+struct Work {
+    kept: Vec<usize>,
+    free: Vec<usize>,
+    half: Mat<f64>,
+    gram: Mat<f64>,
+    scratch: CholeskyScratch,
+    rhs: Vec<f64>,
+    d: Vec<f64>,
+    along: Vec<f64>,
 }
 
 /// Multipliers, and what follows from them.
@@ -77,7 +107,7 @@ struct State {
     terms: Vec<f64>,
 }
 
-impl Handle {
+impl Data {
     fn sides(&self) -> impl Iterator<Item = f64> + '_ {
         self.qp.b.iter().chain(self.qp.h.iter()).copied()
     }
@@ -104,57 +134,59 @@ impl Handle {
         }
     }
 
-    /// Rows that may move: equalities, and inequalities that press or are missed.
-    fn moving(&self, s: &State) -> Vec<usize> {
-        let m = self.qp.n_equality();
-        (0..s.y.len()).filter(|&j| j < m || s.y[j] > 0.0 || s.r[j] > 0.0).collect()
+    /// True if the row may move: equalities, and inequalities that press or are missed.
+    fn moves(&self, s: &State, j: usize) -> bool {
+        j < self.qp.n_equality() || s.y[j] > 0.0 || s.r[j] > 0.0
     }
 
     /// By how much the moving rows are off, relative to their terms.
     fn off(&self, s: &State) -> f64 {
-        self.moving(s)
-            .into_iter()
-            .fold(0.0, |m: f64, j| if s.terms[j] > 0.0 { m.max(s.r[j].abs() / s.terms[j]) } else { m })
+        let moving = (0..s.y.len()).filter(|&j| s.terms[j] > 0.0 && self.moves(s, j));
+        moving.fold(0.0, |m: f64, j| m.max(s.r[j].abs() / s.terms[j]))
     }
 
-    /// The step of Newton's method; rows without multipliers that it would make negative stay.
-    fn direction(&self, s: &State) -> Option<Vec<f64>> {
+    /// The step of Newton's method; rows without multipliers that it would make negative stay. False if there is none.
+    fn direction(&self, s: &State, work: &mut Work) -> bool {
         let m = self.qp.n_equality();
-        let mut kept = self.moving(s);
-        let free: Vec<usize> = (0..s.x.len()).filter(|&i| s.x[i] > self.qp.lb[i] && s.x[i] < self.qp.ub[i]).collect();
+        let Work { kept, free, half, gram, scratch, rhs, d, .. } = work;
+        kept.clear();
+        kept.extend((0..s.y.len()).filter(|&j| self.moves(s, j)));
+        free.clear();
+        free.extend((0..s.x.len()).filter(|&i| s.x[i] > self.qp.lb[i] && s.x[i] < self.qp.ub[i]));
         loop {
             let k = kept.len();
-            let (mut half, mut gram) = (Mat::zeros(0, 0), Mat::zeros(0, 0));
-            resize(&mut half, free.len(), k);
-            resize(&mut gram, k, k);
+            resize(half, free.len(), k);
+            resize(gram, k, k);
             for (a, &j) in kept.iter().enumerate() {
                 let column = self.rows.col_as_slice(j);
                 let scaled = free.iter().map(|&i| column[i] / self.p[i].sqrt());
                 half.col_as_slice_mut(a).iter_mut().zip(scaled).for_each(|(h, c)| *h = c);
             }
-            lower_gram(&mut gram, &half);
+            lower_gram(gram, half);
             for (a, &j) in kept.iter().enumerate() {
                 let all: f64 = self.rows.col_as_slice(j).iter().zip(&self.p).map(|(c, p)| c * c / p).sum();
                 gram[(a, a)] += SHIFT * all + f64::MIN_POSITIVE;
             }
-            let rhs = Mat::from_fn(k, 1, |a, _| s.r[kept[a]]);
-            let found = gram.llt(Side::Lower).ok()?.solve(&rhs);
-            let before = kept.len();
-            let stays = |a: usize| kept[a] >= m && s.y[kept[a]] == 0.0 && found[(a, 0)] < 0.0;
-            let left: Vec<usize> = (0..k).filter(|&a| !stays(a)).map(|a| kept[a]).collect();
-            if left.len() == before {
-                let mut d = vec![0.0; s.y.len()];
-                kept.iter().enumerate().for_each(|(a, &j)| d[j] = found[(a, 0)]);
-                return d.iter().all(|v| v.is_finite()).then_some(d);
+            if scratch.factor(gram.as_mut()).is_err() {
+                return false;
             }
-            kept = left;
+            rhs.clear();
+            rhs.extend(kept.iter().map(|&j| s.r[j]));
+            solve_lower(gram.as_ref(), rhs);
+            solve_lower_transposed(gram.as_ref(), rhs);
+            d.fill(0.0);
+            kept.iter().zip(rhs.iter()).for_each(|(&j, v)| d[j] = *v);
+            kept.retain(|&j| j < m || s.y[j] > 0.0 || d[j] >= 0.0);
+            if kept.len() == k {
+                return d.iter().all(|v| v.is_finite());
+            }
         }
     }
 
     /// The best step along `d`: the root of a decreasing, piecewise linear slope, or where a multiplier vanishes.
-    fn step(&self, s: &State, d: &[f64]) -> f64 {
+    fn step(&self, s: &State, d: &[f64], along: &mut [f64]) -> f64 {
         let m = self.qp.n_equality();
-        let mut along = vec![0.0; s.x.len()];
+        along.fill(0.0);
         let mut constant = 0.0;
         for ((j, &d), side) in d.iter().enumerate().zip(self.sides()).filter(|((_, d), _)| **d != 0.0) {
             along.iter_mut().zip(self.rows.col_as_slice(j)).for_each(|(a, c)| *a += d * c);
@@ -216,10 +248,9 @@ impl ForwardHandle for Handle {
     fn update(&mut self, qp: &Qp) -> Result<(), Error> {
         if !self.of.are(qp.kkt()) {
             self.of = Matrices::of(qp.kkt());
-            self.rows = self.of.transposed_rows();
-            self.p = qp.p.diagonal();
+            (self.data.rows, self.data.p) = (self.of.transposed_rows(), qp.p.diagonal());
         }
-        self.qp = qp.clone();
+        self.data.qp = qp.clone();
         Ok(())
     }
 
@@ -229,38 +260,42 @@ impl ForwardHandle for Handle {
 
     fn solve(&mut self, warm: Option<&Point>, out: &mut Point) -> Outcome {
         let deadline = self.told.take().unwrap_or_else(|| self.settings.deadline());
-        let (n, k) = (self.qp.n(), self.rows.ncols());
-        let zeros = |len: usize| vec![0.0; len];
-        let mut s = State { y: zeros(k), force: zeros(n), x: zeros(n), r: zeros(k), terms: zeros(k) };
-        if let Some(warm) = warm.filter(|point| point.fits(&self.qp) && point.is_finite()) {
-            s.y = warm.y.iter().copied().chain(warm.z.iter().map(|z| z.max(0.0))).collect();
+        let Handle { data, s, work, settings, .. } = self;
+        let m = data.qp.n_equality();
+        s.y.fill(0.0);
+        if let Some(warm) = warm.filter(|point| point.fits(&data.qp) && point.is_finite()) {
+            let start = warm.y.iter().copied().chain(warm.z.iter().map(|z| z.max(0.0)));
+            s.y.iter_mut().zip(start).for_each(|(y, v)| *y = v);
         }
         let end = |status, iterations| Outcome { status, iterations, certificate: None };
-        let positive = self.p.iter().all(|p| *p > 0.0);
-        self.evaluate(&mut s);
+        let positive = data.p.iter().all(|p| *p > 0.0);
+        data.evaluate(s);
         let mut best = f64::INFINITY;
-        for iteration in 0..self.settings.max_iter.unwrap_or(STEPS).min(STEPS) {
-            let off = self.off(&s);
+        for iteration in 0..settings.max_iter.unwrap_or(STEPS).min(STEPS) {
+            let off = data.off(s);
             log::trace!("{iteration}: rows are off by {off:.1e}");
             // within a face of the dual function the next step is exact: no progress is rounding
             if off <= MET || (off <= LAST && off >= 0.5 * best) {
-                self.write(&s, out);
+                data.write(s, out);
                 return end(Status::Solved, iteration);
             }
             best = best.min(off);
-            let direction = if positive && !deadline.passed() { self.direction(&s) } else { None };
-            let t = direction.as_ref().map_or(0.0, |d| self.step(&s, d));
-            let Some(d) = direction.filter(|_| t > 0.0) else { break };
-            let m = self.qp.n_equality();
-            for j in 0..k {
-                let next = s.y[j] + t * d[j];
-                // the one that ended the step is zero, not nearly
-                let ended = j >= m && d[j] < 0.0 && next <= f64::EPSILON * s.y[j];
-                s.y[j] = if ended { 0.0 } else { next };
+            if !positive || deadline.passed() || !data.direction(s, work) {
+                break;
             }
-            self.evaluate(&mut s);
+            let t = data.step(s, &work.d, &mut work.along);
+            if t == 0.0 {
+                break;
+            }
+            for (j, (y, &d)) in s.y.iter_mut().zip(&work.d).enumerate() {
+                let next = *y + t * d;
+                // the one that ended the step is zero, not nearly
+                let ended = j >= m && d < 0.0 && next <= f64::EPSILON * *y;
+                *y = if ended { 0.0 } else { next };
+            }
+            data.evaluate(s);
         }
-        self.write(&s, out);
+        data.write(s, out);
         end(if deadline.passed() { Status::TimeLimit } else { Status::IterationLimit }, STEPS)
     }
 }

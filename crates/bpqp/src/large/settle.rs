@@ -8,7 +8,7 @@ use super::operator::Step;
 use super::worth::{Scaled, worth};
 use crate::Settings;
 use crate::residuals::Residuals;
-use crate::thresholds::large::{CORRECTIONS, EXCHANGES, HOPELESS, KRYLOV, REFINED};
+use crate::thresholds::large::{CORRECTIONS, EXCHANGES, HOPELESS, KRYLOV, REFINED, ROUGH};
 
 pub(super) struct Settled {
     pub point: Scaled,
@@ -45,16 +45,23 @@ pub(super) fn settle(model: &mut Model, mut at: Scaled, settings: &Settings) -> 
     let budget = (model.watch.products / 2).clamp(KRYLOV.0, KRYLOV.1);
     let end = model.watch.products + budget;
     let mut face = face_of(model, &at);
+    let eps = (settings.eps_abs, settings.eps_rel);
     for _ in 0..EXCHANGES {
         pin(model, &mut at, &face);
-        let (residuals, objective) = solve(model, &mut at, &face, (settings.eps_abs, settings.eps_rel), end)?;
+        // a few digits tell whether the set is the right one
+        let (mut residuals, mut objective) = solve(model, &mut at, &face, eps, (ROUGH, 1, end))?;
+        let mut next = exchange(model, &at, &face);
+        let right = next == face;
+        if right {
+            (residuals, objective) = solve(model, &mut at, &face, eps, (REFINED, CORRECTIONS, end))?;
+            next = exchange(model, &at, &face);
+        }
         let done = residuals.within(settings.eps_abs, settings.eps_rel, 1.0);
         let relative = residuals.relative();
         if best.as_ref().is_none_or(|b| relative < b.residuals.relative()) {
             best = Some(Settled { point: at.clone(), residuals, objective });
         }
-        let next = exchange(model, &at, &face);
-        if done || next == face || model.watch.products > end || !relative.is_finite() {
+        if (right && (done || next == face)) || model.watch.products > end || !relative.is_finite() {
             break;
         }
         face = next;
@@ -86,7 +93,7 @@ fn solve(
     at: &mut Scaled,
     face: &Face,
     (abs, rel): (f64, f64),
-    end: usize,
+    (tolerance, corrections, end): (f64, usize, usize),
 ) -> Step<(Residuals, f64)> {
     let n = model.n();
     let mut last = f64::INFINITY;
@@ -104,7 +111,7 @@ fn solve(
         let found = worth(model, at, &made.px, &at.cx, &made.cty);
         let left = rhs.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
         let stalled = left > 0.5 * last;
-        if found.0.within(abs, rel, 1.0) && left <= REFINED || left == 0.0 || stalled || round == CORRECTIONS {
+        if found.0.within(abs, rel, 1.0) && left <= REFINED || left == 0.0 || stalled || round == corrections {
             return Ok(found);
         }
         if model.watch.products > end {
@@ -112,7 +119,9 @@ fn solve(
         }
         let most = (end - model.watch.products) / 2 + 1;
         let mut step = vec![0.0; rhs.len()];
-        let Minres { residual, .. } = System::new(model, face)?.solve(&rhs, &mut step, REFINED, most)?;
+        // a correction has less to find
+        let wanted = (0.1 * tolerance / left).clamp(tolerance, 0.1);
+        let Minres { residual, .. } = System::new(model, face)?.solve(&rhs, &mut step, wanted, most)?;
         if residual > HOPELESS {
             return Ok(found);
         }
