@@ -61,6 +61,9 @@ pub(crate) const EXTREME_CURVATURE: f64 = 1e8;
 /// optimum that is not attained, for one, beyond which the equations vanish.
 pub(crate) const LOST: f64 = 1e-3;
 
+/// Forces of equalities that are this many times their sum are those of dependent rows, and only rounding.
+pub(crate) const RUN_OFF: f64 = 100.0;
+
 /// A boundary that no variable crosses by more than this part of its column cannot be told from one that all are tangent to:
 /// an error sideways costs its square, so that the direction of a boundary is known to the root of the rounding unit.
 pub(crate) const TANGENT: f64 = 1e-7;

@@ -13,7 +13,7 @@ use crate::cones::{Basis, Tolerance, blocks};
 use crate::kkt::KktSolver;
 use crate::matrix::{nan_max, norm_inf};
 use crate::residuals::{ResidualWork, equations};
-use crate::thresholds::{EXTREME_CURVATURE, LOST, TANGENT};
+use crate::thresholds::{EXTREME_CURVATURE, LOST, RUN_OFF, TANGENT};
 use crate::{Point, Qp, Residuals};
 
 /// Steps at most.
@@ -52,6 +52,8 @@ pub(crate) struct Newton {
     best_set: ActiveSet,
     /// Magnitudes of the terms of each slack: inequalities, curved cones.
     terms: [Vec<f64>; 2],
+    /// What the rows of A, G and C are measured in: their entries times the largest variable, and their constants.
+    units: [Vec<f64>; 3],
     tolerance: Vec<Tolerance>,
     /// The unit of the multipliers in slacks, and the largest multiplier in it.
     unit: f64,
@@ -68,6 +70,8 @@ struct Value {
     residuals: Residuals,
     objective: f64,
     merit: f64,
+    /// The same with each row in its own unit, as far as rows may be from each other: what a step has to lower.
+    progress: f64,
 }
 
 impl Newton {
@@ -92,14 +96,14 @@ impl Newton {
         let (mut taken, mut failures, mut dependent, mut flat) = (0, 0, false, false);
         for step in 1..=STEPS {
             let Some((rotation, solver)) = &mut system else { break };
-            if best.merit <= ROUNDING || self.step(qp, rotation, solver).is_none() {
+            if best.progress <= ROUNDING || self.step(qp, rotation, solver).is_none() {
                 break;
             }
             (dependent, flat) = (solver.deficient(), solver.on_face());
             let new = self.evaluate(qp, eps_abs);
-            let old = best.merit;
-            if new.merit < old {
-                let slow = new.merit > 0.5 * old;
+            let old = best.progress;
+            if new.progress < old {
+                let slow = new.progress > 0.5 * old;
                 (best, taken) = (new, step);
                 self.keep();
                 failures = usize::from(slow) * (failures + 1);
@@ -139,7 +143,7 @@ impl Newton {
         self.mark_tangents(qp);
         point.clone_from(&self.best);
         active.clone_from(&self.best_set);
-        let Value { residuals, objective, merit } = best;
+        let Value { residuals, objective, merit, .. } = best;
         PolishReport {
             verified: merit <= POLISHED && !lost,
             rounds: taken,
@@ -233,7 +237,14 @@ impl Newton {
                 residuals.primal = crate::matrix::nan_max(residuals.primal, s.abs());
             }
         }
-        Value { residuals, objective, merit: merit(&residuals, eps_abs) }
+        let merit = merit(&residuals, eps_abs);
+        let [a, g, c] = &self.units;
+        let part = |r: f64, unit: f64| if r == 0.0 { 0.0 } else { r.abs() / unit };
+        let held = self.work.slack.iter().zip(&self.set.g).map(|(s, active)| if *active { *s } else { s.min(0.0) });
+        let rows = self.work.equality.iter().copied().zip(a).chain(held.zip(g));
+        let rows = rows.chain(self.work.cone.iter().copied().zip(c));
+        let progress = rows.fold(merit, |m, (r, unit)| nan_max(m, part(r, *unit)));
+        Value { residuals, objective, merit, progress }
     }
 
     /// Magnitudes of the terms, the unit of the multipliers, and what counts as zero.
@@ -247,6 +258,13 @@ impl Newton {
         for (terms, (m, rhs)) in self.terms.iter_mut().zip([(&qp.g, &qp.h), (&qp.c, &qp.d)]) {
             magnitudes(terms, rhs);
             m.magnitudes_add(&self.scratch, terms);
+        }
+        let largest = norm_inf(x);
+        let largest = if largest > 0.0 && largest.is_finite() { largest } else { 1.0 };
+        self.scratch.fill(largest);
+        for (units, (m, rhs)) in self.units.iter_mut().zip([(&qp.a, &qp.b), (&qp.g, &qp.h), (&qp.c, &qp.d)]) {
+            magnitudes(units, rhs);
+            m.magnitudes_add(&self.scratch, units);
         }
         equations(qp, &self.trial, &mut self.work);
         let finite = |v: f64| if v.is_finite() { v.abs() } else { 0.0 };
@@ -321,6 +339,17 @@ impl Newton {
         self.set.faces.split(&qp.cones, unit, &self.tolerance, &mut self.scratch, (s, y_cone));
     }
 
+    /// True if the multipliers of the equalities went along what cancels, where rows are dependent, so far that their rounding
+    /// is that of the stationarity.
+    fn run_off(&mut self, qp: &Qp) -> bool {
+        let sizes: Vec<f64> = self.trial.y.iter().map(|y| y.abs()).collect();
+        self.scratch.clear();
+        self.scratch.resize(qp.n(), 0.0);
+        qp.a.transposed_magnitudes_add(&sizes, &mut self.scratch);
+        let (residuals, _) = equations(qp, &self.trial, &mut self.work);
+        norm_inf(&self.scratch) > RUN_OFF * residuals.dual_scale
+    }
+
     /// One Newton step from the trial point, whose residual vectors are in `work`; `None` if its system cannot be solved.
     fn step(&mut self, qp: &Qp, rotation: &mut Rotation, solver: &mut KktSolver) -> Option<()> {
         let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
@@ -330,8 +359,11 @@ impl Newton {
         rotation.rotate(&qp.c, &self.set.faces);
         rotation.diagonals(&self.set.faces, &mut self.dx, &mut self.dc);
         solver.load(rotation.data(), None).ok()?;
-        let diagonals = (&self.dx[..], &self.dc[..]);
-        solver.factor(rotation.data(), diagonals).ok()?;
+        solver.factor(rotation.data(), (&self.dx, &self.dc)).ok()?;
+        if solver.deficient() && self.run_off(qp) {
+            self.trial.y.fill(0.0);
+            equations(qp, &self.trial, &mut self.work);
+        }
         self.w.clear();
         self.w.extend(self.work.stationarity.iter().map(|r| -r));
         self.w.resize(rotation.variables(), 0.0);
@@ -348,7 +380,7 @@ impl Newton {
         };
         drop(&mut self.w, &self.dx);
         drop(&mut self.v, &self.dc);
-        solver.solve(rotation.data(), diagonals, (&mut self.w, &mut self.v)).ok()?;
+        solver.solve(rotation.data(), (&self.dx, &self.dc), (&mut self.w, &mut self.v)).ok()?;
         if !self.w.iter().chain(&self.v).all(|e| e.is_finite()) {
             return None;
         }

@@ -8,6 +8,9 @@ use std::sync::Arc;
 /// Rounds of a cold active-set iteration before `auto` goes on to the interior point.
 const AUTO_ROUNDS: usize = 15;
 
+/// Variables and rows together up to which second-order cones go to the native interior point first.
+const SMALL: usize = 2000;
+
 /// The solvers to try, in order.
 pub(crate) fn chain(qp: &Qp, settings: &Settings) -> Vec<Arc<dyn ForwardSolver>> {
     if qp.n() == 0 {
@@ -15,10 +18,11 @@ pub(crate) fn chain(qp: &Qp, settings: &Settings) -> Vec<Arc<dyn ForwardSolver>>
         return vec![solver(Solver::ActiveSet)];
     }
     if !qp.cones.is_empty() && settings.solver == Solver::Auto {
-        // the native solver has the semidefinite cones, which Clarabel needs a LAPACK for; elsewhere its last digits are not yet
-        // those that laws of small rows ask for
+        // the native solver has the semidefinite cones, which Clarabel needs a LAPACK for, and no set-up to speak of; of large
+        // sparse systems Clarabel's factorization makes more
         let semidefinite = qp.cones.iter().any(|cone| matches!(cone, Cone::PsdTriangle(n) if *n > 1));
-        let own = (semidefinite && Homogeneous::takes(&qp.cones)).then_some(Solver::Homogeneous);
+        let small = qp.n() + qp.n_equality() + qp.n_inequality() + qp.n_cone() <= SMALL;
+        let own = ((semidefinite || small) && Homogeneous::takes(&qp.cones)).then_some(Solver::Homogeneous);
         let other = (own.is_none() || Clarabel::takes(&qp.cones)).then_some(Solver::Clarabel);
         return own.into_iter().chain(other).map(solver).collect();
     }
