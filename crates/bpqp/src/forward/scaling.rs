@@ -87,7 +87,7 @@ impl Scaling {
         };
         ruiz(
             rule.sweeps,
-            (rule.limit.exp2(), 1.0),
+            rule.limit.exp2(),
             (&mut factors, &mut largest),
             (rule.apart, &entries),
             |factors, largest| {

@@ -12,16 +12,15 @@ const GEOMETRIC_SWEEPS: usize = 24;
 /// each once.
 pub(crate) type Entries<'a> = (f64, &'a dyn Fn(&mut dyn FnMut(usize, usize, f64)));
 
-/// Divides the factors up to `sweeps` times by the square root of the largest entry in their row, which `raise` puts into
-/// `largest` (zeros) for the factors so far; none leaves the range that `limit` and its reciprocal bound. Ends where all
-/// largest entries are within the factor `close` of 1.
+/// Divides the factors `sweeps` times by the square root of the largest entry in their row, which `raise` puts into
+/// `largest` (zeros) for the factors so far; none leaves the range that `limit` and its reciprocal bound.
 ///
 /// Largest entries of 1 are had in many ways, some of which leave most entries tiny. So where units are far apart the
 /// factors first bring the geometric mean of the `entries` of each row to 1, which finds the units if there are any
 /// (Curtis & Reid, "On the automatic scaling of matrices for Gaussian elimination", IMA J. Appl. Math. 1972).
 pub(crate) fn ruiz(
     sweeps: usize,
-    (limit, close): (f64, f64),
+    limit: f64,
     (factors, largest): (&mut [f64], &mut [f64]),
     (apart, entries): Entries<'_>,
     mut raise: impl FnMut(&[f64], &mut [f64]),
@@ -34,9 +33,6 @@ pub(crate) fn ruiz(
             factors.iter_mut().for_each(|factor| *factor = factor.clamp(1.0 / limit, limit));
             largest.fill(0.0);
             raise(factors, largest);
-        }
-        if largest.iter().all(|v| *v == 0.0 || (*v <= close && *v * close >= 1.0)) {
-            break;
         }
         for (factor, largest) in factors.iter_mut().zip(&*largest) {
             if *largest > 0.0 {
@@ -163,7 +159,7 @@ impl Units {
             let own = diagonal.iter().zip(dx).map(|(p, d)| p + d).chain(dc.iter().copied()).enumerate();
             own.for_each(|(i, own)| f(i, i, own));
         };
-        ruiz(SWEEPS, (f64::INFINITY, 1.0), (factors, largest), (APART, &entries), |factors, largest| {
+        ruiz(SWEEPS, f64::INFINITY, (factors, largest), (APART, &entries), |factors, largest| {
             data.for_each_row_entry(|i, j, entry| {
                 if dc[i].is_finite() && dx[j].is_finite() {
                     let entry = (entry * factors[n + i] * factors[j]).abs();

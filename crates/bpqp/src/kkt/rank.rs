@@ -15,8 +15,6 @@ use faer::{Accum, Mat, Par};
 /// Steps of an elimination between two looks at the clock.
 const LOOK: usize = 64;
 const SWEEPS: usize = 8;
-/// Largest entries this near to 1 need no further sweep: the factors are rounded to powers of two.
-const CLOSE: f64 = 2.0;
 /// Largest exponent of a factor of the equilibration.
 const LIMIT: f64 = 500.0;
 
@@ -125,29 +123,23 @@ impl Rank {
                 rows.col_as_slice(j).iter().enumerate().for_each(|(i, &v)| f_ij(i, f + j, v));
             }
         };
-        ruiz(
-            SWEEPS,
-            (f64::INFINITY, CLOSE),
-            (&mut self.factors, &mut self.largest),
-            (APART, &entries),
-            |s, largest| {
-                let mut raise = |i: usize, j: usize, v: f64| {
-                    let v = (v * s[i] * s[j]).abs();
-                    largest[i] = largest[i].max(v);
-                    largest[j] = largest[j].max(v);
-                };
-                for (k, j) in k.iter().flat_map(|k| (0..f).map(move |j| (k, j))) {
-                    for (i, &v) in k.col_as_slice(j).iter().enumerate().skip(j) {
-                        raise(i, j, v);
-                    }
+        ruiz(SWEEPS, f64::INFINITY, (&mut self.factors, &mut self.largest), (APART, &entries), |s, largest| {
+            let mut raise = |i: usize, j: usize, v: f64| {
+                let v = (v * s[i] * s[j]).abs();
+                largest[i] = largest[i].max(v);
+                largest[j] = largest[j].max(v);
+            };
+            for (k, j) in k.iter().flat_map(|k| (0..f).map(move |j| (k, j))) {
+                for (i, &v) in k.col_as_slice(j).iter().enumerate().skip(j) {
+                    raise(i, j, v);
                 }
-                for j in 0..h {
-                    for (i, &v) in rows.col_as_slice(j).iter().enumerate() {
-                        raise(i, f + j, v);
-                    }
+            }
+            for j in 0..h {
+                for (i, &v) in rows.col_as_slice(j).iter().enumerate() {
+                    raise(i, f + j, v);
                 }
-            },
-        );
+            }
+        });
         self.factors.iter_mut().for_each(|s| *s = power_of_two(*s, LIMIT));
     }
 

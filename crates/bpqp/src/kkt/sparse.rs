@@ -138,7 +138,7 @@ impl SparseKkt {
                 (col_ptr[j]..col_ptr[j + 1]).for_each(|k| f(row_idx[k], j, data[k]));
             }
         };
-        ruiz(RUIZ_SWEEPS, (f64::INFINITY, 1.0), (s, &mut self.r), (APART, &entries), |s, largest| {
+        ruiz(RUIZ_SWEEPS, f64::INFINITY, (s, &mut self.r), (APART, &entries), |s, largest| {
             for j in 0..s.len() {
                 for k in col_ptr[j]..col_ptr[j + 1] {
                     let i = row_idx[k];

@@ -159,7 +159,7 @@ impl Program {
                 raise_rows(data, factors, largest);
                 tie(largest);
             };
-            ruiz(SWEEPS, (LIMIT.exp2(), 1.0), (&mut factors, &mut largest), (APART, &entries), raise);
+            ruiz(SWEEPS, LIMIT.exp2(), (&mut factors, &mut largest), (APART, &entries), raise);
             // geometric means know nothing of cones
             for (_, rows) in blocks(&qp.cones) {
                 let own = &mut factors[first + rows.start..first + rows.end];
