@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._errors import ArgumentError, DtypeError
+from ._errors import ArgumentError, DtypeError, UnsupportedError
 
 NAMES = ("P", "q", "G", "h", "A", "b", "lb", "ub")
 RANKS = (2, 1, 2, 1, 2, 1, 1, 1)
@@ -82,6 +82,8 @@ def numbers_of(name: str, value: Any) -> np.ndarray[Any, Any]:
 
 def as_array(name: str, value: Any, rank: int) -> np.ndarray[Any, Any]:
     """A contiguous f64 array of `rank` dimensions, or one more."""
+    if hasattr(value, "matvec"):
+        raise UnsupportedError(f"{name} is known by its products only: only bpqp.solve_qp of NumPy takes operators")
     array = numbers_of(name, value)
     if type(array) is not np.ndarray and np.ma.is_masked(array):
         raise ArgumentError(f"{name} has masked entries: fill them, a mask would be ignored")

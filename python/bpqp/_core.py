@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from ._engines import (
     options,
     policy_code,
 )
-from ._errors import ArgumentError, DtypeError
+from ._errors import ArgumentError, DtypeError, UnsupportedError
+from ._large import LargeSolution, LowRank, Operator, Products, is_products, solve_large
 from ._nonlinear import LocalSolution, check_local
 from ._outcome import raise_failures, report
 from ._qpsolvers import solve_with
@@ -43,6 +44,9 @@ __all__ = [
     "GradientReport",
     "Gradients",
     "Info",
+    "LargeSolution",
+    "LowRank",
+    "Operator",
     "Problem",
     "Solution",
     "Tangents",
@@ -90,7 +94,8 @@ def _doubles(name: str, value: Any) -> Any:
     return array.astype(np.float64, copy=False)
 
 
-def solve_qp(
+@overload
+def solve_qp(  # type: ignore[overload-overlap]
     P: Quadratic | None,
     q: Vector,
     G: Matrix | None = None,
@@ -104,7 +109,38 @@ def solve_qp(
     warm_start: WarmStart | None = None,
     on_failure: OnFailure = "raise",
     **settings: Unpack[Settings],
-) -> Solution:
+) -> Solution: ...
+@overload
+def solve_qp(
+    P: Quadratic | Products | None,
+    q: Vector,
+    G: Matrix | Products | None = None,
+    h: Vector | None = None,
+    A: Matrix | Products | None = None,
+    b: Vector | None = None,
+    lb: Vector | None = None,
+    ub: Vector | None = None,
+    *,
+    solver: str = "auto",
+    warm_start: WarmStart | None = None,
+    on_failure: OnFailure = "raise",
+    **settings: Unpack[Settings],
+) -> LargeSolution: ...
+def solve_qp(
+    P: Quadratic | Products | None,
+    q: Vector,
+    G: Matrix | Products | None = None,
+    h: Vector | None = None,
+    A: Matrix | Products | None = None,
+    b: Vector | None = None,
+    lb: Vector | None = None,
+    ub: Vector | None = None,
+    *,
+    solver: str = "auto",
+    warm_start: WarmStart | None = None,
+    on_failure: OnFailure = "raise",
+    **settings: Unpack[Settings],
+) -> Solution | LargeSolution:
     """Solves `min 1/2 x'P x + q'x  s.t.  G x <= h, A x = b, lb <= x <= ub`, one problem or a batch.
 
     The solution is the point where, with multipliers `y` free and `z >= 0`,
@@ -115,7 +151,8 @@ def solve_qp(
 
     Args:
         P: (n, n), positive semidefinite on the null space of `A`; read as `(P + P')/2`. Also scipy.sparse, `Factored`,
-            or None for a linear program.
+            or None for a linear program. P, G and A of large problems may be an `Operator` or a LinearOperator of
+            SciPy, of which only products are known; the answer is then a `LargeSolution` (`docs/large.md`).
         q: (n,); its dtype, float32 or float64, is that of the solution. The arithmetic is in double precision.
         G, h: (m, n) and (m,), rows of inequalities; `G` also scipy.sparse. Both or neither may be None.
         A, b: (k, n) and (k,), rows of equalities; `A` also scipy.sparse. Both or neither may be None.
@@ -141,6 +178,8 @@ def solve_qp(
         SolveError: some problem has no solution, or none was found, and `on_failure` is "raise".
     """
     policy_code(on_failure)
+    if is_products(P) or is_products(G) or is_products(A):
+        return solve_large((P, q, G, h, A, b, lb, ub), solver, warm_start, on_failure, settings)
     problem = prepare(P, q, G, h, A, b, lb, ub)
     if by_qpsolvers(solver):
         solved = solve_with(solver.partition(":")[2], problem, settings)
@@ -209,7 +248,7 @@ def from_solution(
 
 
 def check_gradient(
-    sol: Solution | ConicSolution | LocalSolution,
+    sol: Solution | ConicSolution | LocalSolution | LargeSolution,
     x: Vector | None = None,
     y: Vector | None = None,
     z: Vector | None = None,
@@ -229,6 +268,8 @@ def check_gradient(
         ArgumentError: a cotangent of another shape than its output, or an element that does not exist.
         SolveError: that element has no solution.
     """
+    if isinstance(sol, LargeSolution):
+        raise UnsupportedError("a program with operators is not checked by differences: compare sol.vjp with sol.jvp")
     given = {"x": x, "y": y, "z": z, "z_box": z_box, "objective": objective, "s": s}
     if isinstance(sol, LocalSolution):
         if s is not None or element != 0:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ._arguments import Factored
     from ._base import BaseSolution
+    from ._large import LowRank
 elif sys.version_info >= (3, 11):
     from typing import Unpack
 else:
@@ -43,8 +44,9 @@ Number: TypeAlias = "float | npt.NDArray[Any]"
 Flag: TypeAlias = "bool | npt.NDArray[np.bool_]"
 Word: TypeAlias = "str | npt.NDArray[np.str_]"
 Words: TypeAlias = "str | list[str]"
-# in the form of the data: dense, sparse, of a batch of sparse ones a list, d and F of a factored one
-MatrixGradient: TypeAlias = "npt.NDArray[Any] | Sparse | list[Sparse]"
+# in the form of the data: dense, sparse, of a batch of sparse ones a list, d and F of a factored one,
+# two terms of an operator
+MatrixGradient: TypeAlias = "npt.NDArray[Any] | Sparse | list[Sparse] | LowRank"
 QuadraticGradient: TypeAlias = "MatrixGradient | Factored"
 # a direction in which the objective falls, or multipliers that contradict each other
 Certificate: TypeAlias = "npt.NDArray[Any] | tuple[npt.NDArray[Any], ...]"

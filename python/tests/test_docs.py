@@ -11,7 +11,7 @@ import pytest
 from conftest import need
 
 ROOT = Path(__file__).parents[2]
-NAMES = "python cvxpy closest nonlinear dpp coming-from start/numpy start/torch start/jax start/cvxpy"
+NAMES = "python cvxpy closest large nonlinear dpp coming-from start/numpy start/torch start/jax start/cvxpy"
 PAGES = ("README.md", *(f"docs/{name}.md" for name in NAMES.split()))
 BLOCKS = [
     pytest.param(code, id=f"{page}-{k}")

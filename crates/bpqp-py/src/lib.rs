@@ -12,6 +12,7 @@ mod errors;
 mod files;
 mod gather;
 mod grid;
+mod large;
 mod logging;
 mod pieces;
 mod prepared;
@@ -155,6 +156,8 @@ fn _bpqp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Solved>()?;
     module.add_class::<grid::Grid>()?;
     module.add_class::<grid::Dispatched>()?;
+    module.add_class::<large::Large>()?;
+    module.add_function(wrap_pyfunction!(large::solve_large, module)?)?;
     module.add_class::<smooth::Local>()?;
     module.add_function(wrap_pyfunction!(smooth::solve_smooth, module)?)?;
     Ok(())

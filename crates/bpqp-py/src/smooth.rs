@@ -19,7 +19,7 @@ struct Program<'py> {
     error: Option<PyErr>,
 }
 
-fn vector(any: &Bound<'_, PyAny>) -> PyResult<Vec<f64>> {
+pub(crate) fn vector(any: &Bound<'_, PyAny>) -> PyResult<Vec<f64>> {
     let array: PyReadonlyArray1<'_, f64> = any.extract()?;
     Ok(array.as_array().iter().copied().collect())
 }
@@ -34,21 +34,21 @@ fn csc(tuple: &Bound<'_, PyTuple>) -> PyResult<Csc> {
     Csc::new(rows, cols, index(0)?, index(1)?, vector(&tuple.get_item(2)?)?).map_err(raise)
 }
 
-fn dense(any: &Bound<'_, PyAny>) -> PyResult<Mat<f64>> {
+pub(crate) fn dense(any: &Bound<'_, PyAny>) -> PyResult<Mat<f64>> {
     let array: PyReadonlyArray2<'_, f64> = any.extract()?;
     let view = array.as_array();
     Ok(Mat::from_fn(view.nrows(), view.ncols(), |i, j| view[(i, j)]))
 }
 
 /// A matrix, dense or `(indptr, indices, values, shape)` by columns.
-fn matrix(any: &Bound<'_, PyAny>) -> PyResult<Matrix> {
+pub(crate) fn matrix(any: &Bound<'_, PyAny>) -> PyResult<Matrix> {
     match any.cast::<PyTuple>() {
         Ok(tuple) => Ok(Matrix::Sparse(csc(tuple)?)),
         Err(_) => Ok(Matrix::Dense(dense(any)?)),
     }
 }
 
-fn hessian(any: &Bound<'_, PyAny>) -> PyResult<Hessian> {
+pub(crate) fn hessian(any: &Bound<'_, PyAny>) -> PyResult<Hessian> {
     match any.cast::<PyTuple>() {
         Ok(tuple) => Ok(Hessian::Sparse(csc(tuple)?)),
         Err(_) => Ok(Hessian::Dense(dense(any)?)),

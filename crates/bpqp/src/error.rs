@@ -86,6 +86,14 @@ pub enum Error {
         /// What to do about it.
         advice: &'static str,
     },
+    /// A matrix given as products that are not those of one matrix.
+    #[error("{argument} is no operator that can be used: {reason}")]
+    Operator {
+        /// Name of the argument.
+        argument: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An update that changes the structure that was prepared.
     #[error("{argument} changed its structure since the layer was prepared ({reason}): build a new layer")]
     Structure {

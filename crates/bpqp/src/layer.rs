@@ -1,6 +1,6 @@
 //! Stage 8: the user's object. Prepared once, then solved and differentiated many times.
 
-use crate::active::{ActiveSet, RowCheck, Tolerance, identify, merit};
+use crate::active::{ActiveSet, RowCheck, Start, Tolerance, identify, merit};
 use crate::backward::{Accuracy, Differentiator};
 use crate::closest::{self, Closest};
 use crate::derivatives::{Derivatives, Workspace};
@@ -341,7 +341,7 @@ impl Layer {
             let outcome = handle.solve(warm, &mut self.trial);
             self.solution.info.solver = name;
             self.solution.info.iterations = outcome.iterations;
-            if self.accept(outcome.clone())? {
+            if self.accept(outcome.clone(), Start::Point)? {
                 return Ok(());
             }
             let first = (self.curved() && self.solution.ok()).then(|| (self.solution.clone(), self.loss));
@@ -352,7 +352,7 @@ impl Layer {
             {
                 let iterations = outcome.iterations;
                 self.solution.info.iterations = iterations;
-                if self.accept(outcome)? {
+                if self.accept(outcome, Start::Point)? {
                     return Ok(());
                 }
                 let worth = |s: &Solution, loss: f64| (s.status != Status::Solved, loss);
@@ -374,6 +374,10 @@ impl Layer {
             if late {
                 break;
             }
+            // before the other solvers, which cost more; where that leads nowhere, once more from the best point of all
+            if k == 0 && self.solve_at_a_vertex(deadline)? {
+                return Ok(());
+            }
             // on curved boundaries residuals do not tell: there nothing but the polish settles it
             let plainly = !self.curved() && plain(&self.solution) <= PLAIN;
             if self.solution.status.ok() && (self.solution.info.polished || plainly) {
@@ -387,6 +391,9 @@ impl Layer {
                 );
                 best = Some(self.solution.clone());
             }
+        }
+        if self.solution.info.solver != self.chain[0].0.name() && self.solve_at_a_vertex(deadline)? {
+            return Ok(());
         }
         if self.curved()
             && self.solution.status == Status::NumericalFailure
@@ -409,7 +416,7 @@ impl Layer {
             let before = self.solution.clone();
             let iterations = outcome.iterations;
             self.solution.info.iterations = iterations;
-            if self.accept(outcome)? {
+            if self.accept(outcome, Start::Point)? {
                 return Ok(true);
             }
             if !self.solution.ok() || better(&before, &self.solution) {
@@ -419,6 +426,23 @@ impl Layer {
             }
         }
         Ok(false)
+    }
+
+    /// Where no point told what binds, a vertex that the best one leads to may: its system is regular. What it does not settle
+    /// stays as it was, and is false.
+    fn solve_at_a_vertex(&mut self, deadline: &Deadline) -> Result<bool, Error> {
+        let settled = self.solution.info.polished || !self.settings.polish;
+        if self.curved() || !self.solution.ok() || settled || deadline.passed() {
+            return Ok(false);
+        }
+        let before = self.solution.clone();
+        self.trial.clone_from(&before.at);
+        let outcome = Outcome { status: before.status, iterations: before.info.iterations, certificate: None };
+        let found = self.accept(outcome, Start::Vertex)?;
+        if !found {
+            self.adopt(&before)?;
+        }
+        Ok(found)
     }
 
     /// Whether the problem is convex, found out once for its matrices; at most one factorization, less than any solve.
@@ -439,7 +463,7 @@ impl Layer {
     /// Solves from the active set of a similar problem; false if that does not lead to a verified solution.
     fn try_active_set(&mut self, warm: &Point) -> Result<bool, Error> {
         self.trial.clone_from(warm);
-        self.polish_trial(WARM_ROUNDS)?;
+        self.polish_trial(Start::Point, WARM_ROUNDS)?;
         if !self.solution.info.polished {
             log::debug!("the warm start leads nowhere: solved from the beginning");
             return Ok(false);
@@ -451,7 +475,7 @@ impl Layer {
     }
 
     /// Identifies and polishes the trial point into the solution, and publishes what is the better of the two.
-    fn polish_trial(&mut self, rounds: usize) -> Result<(), Error> {
+    fn polish_trial(&mut self, start: Start, rounds: usize) -> Result<(), Error> {
         if !self.loaded {
             self.load()?;
         }
@@ -470,8 +494,8 @@ impl Layer {
         solution.info.dependent_rows = false;
         solution.info.flat_face = false;
         if self.settings.polish {
-            let report =
-                self.backward.differentiator.polish(&solution.qp, rounds, &mut solution.at, &mut solution.active);
+            let (from, at, active) = ((start, rounds), &mut solution.at, &mut solution.active);
+            let report = self.backward.differentiator.polish(&solution.qp, from, at, active);
             solution.info.polish_rounds = report.rounds;
             let better = report.residuals.within(self.settings.eps_abs, self.settings.eps_rel, 1.0)
                 || report.residuals.relative() <= raw.relative();
@@ -540,7 +564,7 @@ impl Layer {
     }
 
     /// Judges a solver's result; true if it settles the matter.
-    fn accept(&mut self, outcome: Outcome) -> Result<bool, Error> {
+    fn accept(&mut self, outcome: Outcome, start: Start) -> Result<bool, Error> {
         if let Some(certificate) = outcome.certificate {
             if certificate.verify(&self.solution.qp) {
                 self.finish_without(outcome.status, Some(certificate))?;
@@ -553,7 +577,7 @@ impl Layer {
             self.finish_without(Status::NumericalFailure, None)?;
             return Ok(false);
         }
-        self.polish_trial(REPAIR_ROUNDS)?;
+        self.polish_trial(start, REPAIR_ROUNDS)?;
         let (eps_abs, eps_rel) = (self.settings.eps_abs, self.settings.eps_rel);
         let unverified = self.settings.polish && !self.solution.info.polished;
         // on a curved boundary an error sideways costs its square, which residuals do not show: a solver that did not end has to
@@ -672,7 +696,7 @@ impl Layer {
             self.finish_without(Status::NonConvex, Some(Certificate::NonConvex(direction)))?;
             return Ok(self.solution);
         }
-        self.polish_trial(WARM_ROUNDS)?;
+        self.polish_trial(Start::Point, WARM_ROUNDS)?;
         self.solution.info.solver = "given";
         Ok(self.solution)
     }

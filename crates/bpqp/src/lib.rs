@@ -60,6 +60,7 @@ mod given;
 mod gradient;
 mod interrupt;
 mod kkt;
+pub mod large;
 mod layer;
 mod matrix;
 mod one_sided;

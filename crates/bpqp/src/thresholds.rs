@@ -68,6 +68,31 @@ pub(crate) const RUN_OFF: f64 = 100.0;
 /// an error sideways costs its square, so that the direction of a boundary is known to the root of the rounding unit.
 pub(crate) const TANGENT: f64 = 1e-7;
 
+/// Of the way from a point to a basis. Everything is in equilibrated units.
+pub(crate) mod crossover {
+    /// A column of which elimination leaves less than this part of its terms is dependent on those before it: bases that are
+    /// closer to singular lose more digits than a regularized system does.
+    pub(crate) const INDEPENDENT: f64 = 1e-7;
+    /// Entries of a column in terms of the basis below this part of the largest one are rounding: nothing pivots on them.
+    pub(crate) const PIVOT: f64 = 1e-7;
+    /// Variables and slacks this part of the largest variable beyond a bound are there by rounding, with a basis of a
+    /// condition of 1e5. The polish asks again, number by number.
+    pub(crate) const FEASIBLE: f64 = 1e-11;
+    /// The same of reduced costs and the largest of the costs and multipliers.
+    pub(crate) const PRICED: f64 = 1e-11;
+    /// The same where costs have a part `P x`, which is as exact as the point. What is smaller the polish finds out.
+    pub(crate) const PRICED_CURVED: f64 = 1e-8;
+    /// Times by which the distance from a bound exceeds the multiplier, both relative to the largest ones, from which on a
+    /// variable is between its bounds whatever the order of the others: the short columns come first.
+    pub(crate) const BETWEEN: f64 = 1e6;
+    /// Products that all of it may take: a second or so.
+    pub(crate) const WORK: usize = 1_000_000_000;
+    /// Steps of the simplex method per column: from a point near the solution it has needed a fraction of one.
+    pub(crate) const STEPS: usize = 10;
+    /// Exchanges in a row that move nothing, from which on they are drawn at random: that ends every circle.
+    pub(crate) const STALLED: usize = 20;
+}
+
 /// Of sequential quadratic programming.
 pub(crate) mod sqp {
     /// Iterations, where no limit is asked for.
@@ -185,4 +210,79 @@ pub(crate) mod newton {
     /// Corrections of a solution by its own residual: where one block is far smaller than the other, solving again for what
     /// is left of it finds it.
     pub(crate) const CORRECTIONS: usize = 3;
+}
+
+/// Of programs whose matrices are products.
+pub(crate) mod large {
+    /// What `u'(M v)` and `v'(M'u)` may differ by, relative to their terms: products in single precision differ by 1e-7 of them.
+    pub(crate) const ADJOINT: f64 = 1e-6;
+    /// Random products from which a length is estimated: within a factor of two then, which is all that units need.
+    pub(crate) const PROBES: u64 = 6;
+    /// Rounds of equilibration.
+    pub(crate) const SCALINGS: u64 = 2;
+    /// So many rows are stored, if they have no more entries than this (256 MB): the cost of a preconditioner with all of them
+    /// is then that of a few products.
+    pub(crate) const FEW: usize = 64;
+    pub(crate) const STORED: usize = 1 << 25;
+    /// The curvature that a variable without one has in the preconditioner, relative to its column.
+    pub(crate) const LEAST_CURVATURE: f64 = 1e-4;
+    /// What is added to the pivots of few rows, relative to each: some may be dependent.
+    pub(crate) const LEAST_PIVOT: f64 = 1e-12;
+
+    /// Newton steps, where no limit is asked for; rounds of multipliers; Newton steps of one round.
+    pub(crate) const STEPS: usize = 3000;
+    pub(crate) const ROUNDS: usize = 300;
+    pub(crate) const NEWTON: usize = 60;
+    /// Steps of conjugate gradients for one Newton step, which is a direction of descent whenever they end.
+    pub(crate) const CG: usize = 400;
+    /// The part of the root of the gradient that a Newton step leaves: the steps then converge faster than linearly.
+    pub(crate) const FORCING: f64 = 0.1;
+    /// The proximal weight, first and least, in units in which columns have length 1. The least one limits the condition of
+    /// what conjugate gradients solve.
+    pub(crate) const FIRST_GAMMA: f64 = 0.1;
+    pub(crate) const LEAST_GAMMA: f64 = 1e-7;
+    /// How tolerance and proximal weight fall from round to round, and where the tolerance ends.
+    pub(crate) const TIGHTEN: f64 = 0.1;
+    pub(crate) const LEAST_TOLERANCE: f64 = 1e-10;
+    /// Penalties grow, up to this factor and to this size, where less than this part of a violation vanished in a round (QPALM).
+    pub(crate) const GROW: f64 = 100.0;
+    pub(crate) const SHRUNK: f64 = 0.25;
+    pub(crate) const MOST_RHO: f64 = 1e8;
+    /// How often penalties are raised to make the objective convex on the null space of the equalities.
+    pub(crate) const RAISES: usize = 4;
+    /// Evaluations of one search along a line, and the part of the slope that it ends with.
+    pub(crate) const SEARCH: usize = 60;
+    pub(crate) const SEARCHED: f64 = 1e-12;
+    /// A relative step below this is rounding.
+    pub(crate) const TINY: f64 = 1e-15;
+
+    /// Relative residuals below which the active constraints are tried as equations: a trial that fails costs half of what was
+    /// spent before, and one that succeeds saves most rounds.
+    pub(crate) const SETTLE: f64 = 0.1;
+    /// Products that one trial may take, at least and at most.
+    pub(crate) const KRYLOV: (usize, usize) = (200, 20_000);
+    /// Changes of the set in one trial, and corrections for one set.
+    pub(crate) const EXCHANGES: usize = 10;
+    pub(crate) const CORRECTIONS: usize = 4;
+    /// The same for a set that may change.
+    pub(crate) const ROUGH: f64 = 1e-5;
+    /// Relative residual to which the equations are solved, and above which a solution is no step forward.
+    pub(crate) const REFINED: f64 = 1e-11;
+    pub(crate) const HOPELESS: f64 = 0.5;
+
+    /// Relative violation of a proof.
+    pub(crate) const PROOF: f64 = 1e-6;
+
+    /// A residual `r` with `|K r|` below this part of `|K| |r|` is a null vector.
+    pub(crate) const SINGULAR: f64 = 1e-10;
+    /// A random right-hand side has at least `PROBE_SHARE` of its length per root of the order along any null vector: solved to
+    /// this residual, it shows that there is none, up to orders of 1e6.
+    pub(crate) const NULL: f64 = 1e-7;
+    /// The residual of the backward system, relative to the cotangents, up to which derivatives are approximate.
+    pub(crate) const BACKWARD: f64 = 1e-7;
+    /// Steps of MINRES for one backward solve.
+    pub(crate) const BACKWARD_STEPS: usize = 20_000;
+    /// Multipliers and slacks below the accuracy of the solution, times `DOUBT`, are both taken for 0; within these limits,
+    /// relative to the largest ones.
+    pub(crate) const WEAK: (f64, f64) = (1e-10, 1e-6);
 }

@@ -1,7 +1,8 @@
 //! Public problem collections; without the data the tests say so and pass (see `bpqp_testkit::data`).
 
-use bpqp::{Settings, Solver, Status};
+use bpqp::{Settings, Solver, Status, Verdict};
 use bpqp_testkit::collection::{Run, run};
+use bpqp_testkit::collections;
 use bpqp_testkit::data::{self, Problem};
 use std::time::Duration;
 
@@ -61,6 +62,31 @@ fn netlib_linear_programs_are_solved_and_infeasible_ones_proved() {
     // lpi_cplex2 is feasible to the tolerance of every solver
     assert!(proved >= 10, "{proved} of {} proved infeasible", infeasible.len());
     assert!(infeasible.iter().all(|r| r.status != Status::Solved), "an infeasible problem was solved");
+}
+
+/// Rows that are dependent and solutions that are a face at once: the point of a solver is led to a vertex. What its gradient is
+/// one of is flagged, or it agrees with differences of solutions nearby.
+#[test]
+fn what_is_degenerate_in_every_way_is_verified_at_a_vertex() {
+    let named =
+        [("netlib_lp", vec!["agg", "etamacro", "pilot4", "perold"]), ("maros_meszaros", vec!["QFORPLAN", "QISRAEL"])];
+    for (collection, names) in named {
+        if data::folder(collection).is_none() {
+            continue;
+        }
+        let mut found = 0;
+        collections::run(
+            collection,
+            |name| names.contains(&name),
+            |row| {
+                found += 1;
+                assert_eq!(row.status, Status::Solved, "{}", row.line());
+                assert_eq!(row.verdict, Verdict::OneOfSeveral, "{}", row.line());
+                assert!(row.objective < 1e-7 && row.wrong().is_none(), "{}", row.line());
+            },
+        );
+        assert_eq!(found, names.len(), "{collection}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From what everything rests on to what users hold. `active` comes before `forward` because a solver may be an iteration
 /// on active sets.
-const ORDER: [&str; 30] = [
+const ORDER: [&str; 31] = [
     "status",
     "error",
     "interrupt",
@@ -30,6 +30,7 @@ const ORDER: [&str; 30] = [
     "layer",
     "one_sided",
     "smooth",
+    "large",
     "batch",
     "adapter",
     "given",

@@ -24,6 +24,11 @@ def decide(mu: NDArray[np.float64], F: NDArray[np.float64]) -> NDArray[np.float6
     for row in bpqp.check_gradient(sol).table:
         assert_type(row["worst"], float)
     assert_type(bpqp.solvers(), list[str])
+    whole = bpqp.Operator((n, n), lambda v: 2.0 * v)
+    large = bpqp.solve_qp(whole, -mu, A=np.ones((1, n)), b=np.ones(1))
+    assert_type(large, bpqp.LargeSolution)
+    assert_type(large.status, str)
+    assert_type(large.vjp(x=np.ones(n)), bpqp.Gradients)
     again = bpqp.from_solution(P, -mu, A=np.ones((1, n)), b=np.ones(1), lb=np.zeros(n), x=sol.x, y=None)
     x: NDArray[np.float64] = again.x
     return x
@@ -40,7 +45,7 @@ def failures(q: NDArray[np.float64]) -> list[tuple[int, str]]:
 
 
 def mistakes(q: NDArray[np.float64]) -> None:
-    bpqp.solve_qp(np.eye(2), q, solver=1)  # type: ignore[arg-type]
-    bpqp.solve_qp(np.eye(2), q, on_failure=None)  # type: ignore[arg-type]
-    bpqp.solve_qp(np.eye(2))  # type: ignore[call-arg]
+    bpqp.solve_qp(np.eye(2), q, solver=1)  # type: ignore[call-overload]
+    bpqp.solve_qp(np.eye(2), q, on_failure=None)  # type: ignore[call-overload]
+    bpqp.solve_qp(np.eye(2))  # type: ignore[call-overload]
     bpqp.solve_qp(np.eye(2), q).vjp(w=q)  # type: ignore[call-arg]

@@ -1,6 +1,7 @@
 //! Stage 4: what is binding. Identified from a point, polished to it exactly, verified, repaired: by exchange of linear
 //! constraints (`polish.rs`), or by Newton's method where there are curved cones (`newton.rs`).
 
+mod crossover;
 mod doubt;
 mod identify;
 mod newton;
@@ -8,10 +9,11 @@ mod polish;
 mod rotation;
 mod rows;
 
+use crossover::Crossover;
 pub(crate) use doubt::Doubts;
 pub(crate) use identify::{RowScales, distance_scale, identify};
 pub(crate) use newton::{Newton, merit};
-pub(crate) use polish::{PolishReport, Polisher};
+pub(crate) use polish::{PolishReport, Polisher, Start};
 pub(crate) use rotation::Rotation;
 pub(crate) use rows::{RowCheck, Tolerance};
 

@@ -8,7 +8,7 @@
 
 use super::identify::{RowScales, distance_scale};
 use super::rows::Tolerance;
-use super::{ActiveSet, Doubts, RowCheck, Side};
+use super::{ActiveSet, Crossover, Doubts, RowCheck, Side};
 use crate::kkt::{KktFactor, factor_flat};
 use crate::matrix::norm_inf;
 use crate::residuals::{ResidualWork, residuals};
@@ -33,6 +33,15 @@ const TELLING: f64 = 1e-10;
 const CORRECTIONS: usize = 4;
 /// Rounds in which everything that is wrong is changed at once; then only the worst, which cannot cycle in two steps.
 const BOLD_ROUNDS: usize = 12;
+
+/// Where a polish begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// With the set that the point itself tells.
+    Point,
+    /// At a vertex that it leads to.
+    Vertex,
+}
 
 /// What polishing did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,9 +85,55 @@ pub(crate) struct Polisher {
     doubts: Doubts,
     /// Scales of the residuals before the corrections: of the primal ones, of the dual ones.
     start: (f64, f64),
+    /// The set is that of a vertex: independent, which weakly active constraints would end.
+    vertex: bool,
 }
 
 impl Polisher {
+    /// Polishes from there.
+    pub fn polish_from(
+        &mut self,
+        start: Start,
+        qp: &Qp,
+        (kkt, rounds): (&mut dyn KktFactor, usize),
+        point: &mut Point,
+        active: &mut ActiveSet,
+    ) -> PolishReport {
+        match start {
+            Start::Point => self.polish(qp, kkt, rounds, point, active),
+            Start::Vertex => self.polish_vertex(qp, kkt, rounds, point, active),
+        }
+    }
+
+    /// From a vertex that `point` leads to, for points whose own set does not lead to a solution. Weakly active
+    /// constraints are held there as far as they are independent.
+    fn polish_vertex(
+        &mut self,
+        qp: &Qp,
+        kkt: &mut dyn KktFactor,
+        rounds: usize,
+        point: &mut Point,
+        active: &mut ActiveSet,
+    ) -> PolishReport {
+        residuals(qp, point, &mut self.work);
+        let force = self.scales.force(qp, &self.work.px, &point.x);
+        let length = self.scales.distance(qp, &self.work.px, &point.x);
+        let (mut vertex, mut set) = (point.clone(), ActiveSet::default());
+        let norms = (&self.scales.norms[..], length, force);
+        if !Crossover::run(qp, (&mut vertex, &self.work), norms, &mut set) {
+            return self.give_up(qp, point, 0, f64::INFINITY);
+        }
+        self.vertex = true;
+        let report = self.polish(qp, kkt, rounds, &mut vertex, &mut set);
+        self.vertex = false;
+        if !report.verified {
+            return self.give_up(qp, point, report.rounds, report.accuracy);
+        }
+        point.clone_from(&vertex);
+        active.clone_from(&set);
+        report
+    }
+
     /// Polishes `point` on `active` for at most `rounds` rounds, with `scales` of this problem. On success both are replaced by the exact ones; else
     /// both are left as they were and `verified` is false.
     pub fn polish(
@@ -147,7 +202,7 @@ impl Polisher {
                 let factored = !flat;
                 let report =
                     PolishReport { verified: true, rounds, accuracy, dependent, flat, residuals, objective, factored };
-                if free.is_none() && self.hold_weak(qp) {
+                if free.is_none() && !self.vertex && self.hold_weak(qp) {
                     free = Some(PolishReport { factored: false, ..report });
                     continue;
                 }

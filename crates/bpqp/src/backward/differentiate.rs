@@ -7,7 +7,7 @@ use super::scaled::ScaledPolish;
 use super::smoothed::Smoothed;
 use super::{Accuracy, At, BackwardQp, BackwardSolver};
 use crate::active::Rotation;
-use crate::active::{Newton, PolishReport, Polisher, Side};
+use crate::active::{Newton, PolishReport, Polisher, Side, Start};
 use crate::gradient::{Adjoint, Envelope, assemble, tame};
 use crate::kkt::KktCore;
 use crate::matrix::{Matrix, dot};
@@ -111,7 +111,13 @@ impl Differentiator {
     }
 
     /// Polishes with the factorization that the backward pass will use, and leaves it in place.
-    pub fn polish(&mut self, qp: &Qp, rounds: usize, point: &mut Point, active: &mut ActiveSet) -> PolishReport {
+    pub fn polish(
+        &mut self,
+        qp: &Qp,
+        (start, rounds): (Start, usize),
+        point: &mut Point,
+        active: &mut ActiveSet,
+    ) -> PolishReport {
         self.prepared = false;
         if let Some(rotation) = &mut self.rotation {
             self.direct.forget();
@@ -120,12 +126,12 @@ impl Differentiator {
         }
         self.polisher.scales.load(qp);
         if !self.polisher.scales.close(FAR_APART)
-            && let Some(report) = self.scaled.polish(qp, (rounds, &self.polisher.deadline), point, active)
+            && let Some(report) = self.scaled.polish(qp, (start, rounds, &self.polisher.deadline), point, active)
         {
             self.direct.forget();
             return report;
         }
-        let report = self.polisher.polish(qp, self.direct.kkt(), rounds, point, active);
+        let report = self.polisher.polish_from(start, qp, (self.direct.kkt(), rounds), point, active);
         if report.factored {
             let well = self.direct.kkt().reciprocal_condition() > WELL_CONDITIONED;
             let clear = report.accuracy < CLEAR || report.accuracy == f64::INFINITY;

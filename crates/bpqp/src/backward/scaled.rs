@@ -4,7 +4,7 @@
 //! only where its rows and columns are of similar size. The scaling is by powers of two, so that the point that comes
 //! back is exactly the one that was found.
 
-use crate::active::{ActiveSet, PolishReport, Polisher, identify};
+use crate::active::{ActiveSet, PolishReport, Polisher, Start, identify};
 use crate::forward::{POLISH, Scaling};
 use crate::kkt::{self, KktFactor, Matrices};
 use crate::residuals::{ResidualWork, residuals};
@@ -47,13 +47,13 @@ impl ScaledPolish {
     pub fn polish(
         &mut self,
         qp: &Qp,
-        (rounds, deadline): (usize, &Deadline),
+        (start, rounds, deadline): (Start, usize, &Deadline),
         point: &mut Point,
         active: &mut ActiveSet,
     ) -> Option<PolishReport> {
         self.load(qp);
         let scaled = self.scaled.as_mut()?;
-        let mut report = scaled.polish(rounds, deadline, point, active).ok()?;
+        let mut report = scaled.polish((start, rounds, deadline), point, active).ok()?;
         (report.residuals, report.objective) = residuals(qp, point, &mut scaled.work);
         report.factored = false;
         Some(report)
@@ -63,8 +63,7 @@ impl ScaledPolish {
 impl Scaled {
     fn polish(
         &mut self,
-        rounds: usize,
-        deadline: &Deadline,
+        (start, rounds, deadline): (Start, usize, &Deadline),
         point: &mut Point,
         active: &mut ActiveSet,
     ) -> Result<PolishReport, Error> {
@@ -81,7 +80,7 @@ impl Scaled {
         self.polisher.scales.load(&self.qp);
         self.polisher.deadline.clone_from(deadline);
         identify(&self.qp, &self.point, &self.work, &self.polisher.scales, active);
-        let report = self.polisher.polish(&self.qp, &mut **kkt, rounds, &mut self.point, active);
+        let report = self.polisher.polish_from(start, &self.qp, (&mut **kkt, rounds), &mut self.point, active);
         if report.verified {
             self.scaling.convert(&mut self.point, true);
             point.clone_from(&self.point);

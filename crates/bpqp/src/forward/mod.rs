@@ -11,6 +11,7 @@ mod interior_point;
 pub(crate) mod newton;
 pub(crate) mod rays;
 mod scaling;
+mod separable;
 
 pub use active_set::PrimalDualActiveSet;
 pub use admm::Admm;
@@ -19,6 +20,7 @@ pub use clarabel::Clarabel;
 pub use homogeneous::Homogeneous;
 pub use interior_point::InteriorPoint;
 pub(crate) use scaling::{POLISH, Scaling};
+pub(crate) use separable::Separable;
 
 use crate::kkt::KktCore;
 use crate::residuals::Point;

@@ -16,6 +16,12 @@ pub struct KktData<'a> {
     pub(crate) analysis: &'a Keep,
 }
 
+/// Rows that are few.
+pub(crate) const FEW: usize = 64;
+/// Rows are full where they store one entry in so many: with a part `s` of the entries stored a sparse factorization does `s^2`
+/// of the products of a dense one, each at some twenty times the price.
+const FULL: usize = 5;
+
 /// The blocks that have rows, each with the index of its first one in the stack.
 fn blocks(rows: [&Arc<Matrix>; 3]) -> impl Iterator<Item = (usize, &Arc<Matrix>)> {
     let mut end = 0;
@@ -45,6 +51,13 @@ impl<'a> KktData<'a> {
     /// True if some block that has rows is stored sparsely.
     pub fn has_sparse_rows(self) -> bool {
         self.blocks().any(|(_, block)| block.is_sparse())
+    }
+
+    /// True if there are few rows that are not sparse themselves: a dense Schur complement of them costs little.
+    pub fn has_few_full_rows(self) -> bool {
+        let mut stored = 0;
+        self.for_each_row_entry(|_, _, v| stored += usize::from(v != 0.0));
+        self.m() <= FEW && (!self.has_sparse_rows() || FULL * stored >= self.n() * self.m())
     }
 
     /// Calls `f(row, column, value)` for every stored entry of the rows.

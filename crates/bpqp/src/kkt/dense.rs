@@ -71,6 +71,8 @@ pub(crate) struct DenseKkt {
     diagonal: Vec<f64>,
     /// The smallest part of its diagonal entry that a pivot of K kept.
     k_kept: f64,
+    /// K with its soft rows, before a factorization takes its place, where it may be asked for again.
+    filled: Mat<f64>,
     /// Largest diagonal entry of P on the free variables.
     hessian_size: f64,
     deficient: bool,
@@ -106,6 +108,7 @@ impl DenseKkt {
             along: Vec::new(),
             diagonal: Vec::new(),
             k_kept: 1.0,
+            filled: empty(),
             hessian_size: 0.0,
             deficient: false,
             scratch: CholeskyScratch::default(),
@@ -211,8 +214,7 @@ impl DenseKkt {
         match dx {
             None => self.rank.examine_rows(&hard_rows),
             Some(dx) => {
-                self.fill_hessian(dx);
-                self.add_rows(false);
+                self.fill_again(dx);
                 self.rank.examine(&hard_rows, &self.k);
             }
         }
@@ -258,6 +260,9 @@ impl DenseKkt {
         self.hard.clear();
         self.hard.extend((0..self.dc.len()).filter(kept).filter(|&i| self.dc[i] <= HARD));
         self.add_rows(false);
+        if self.decides && !self.face {
+            self.filled.clone_from(&self.k);
+        }
         let h = self.hard.len();
         self.augmented.clear();
         let mut ok = self.factor_k(SINGULAR_K);
@@ -267,8 +272,7 @@ impl DenseKkt {
         if f > 0 && self.decides && !(ok && pivots_kept(self.k.as_ref(), &self.diagonal, CLEAR_PIVOT)) {
             self.examine(Some(dx));
             self.face = self.rank.face.ncols() > 0;
-            self.fill_hessian(dx);
-            self.add_rows(false);
+            self.fill_again(dx);
             // a factor with pivots near rounding solves to few digits; with the hard rows added it has none
             let clear = |own: &Self| pivots_kept(own.k.as_ref(), &own.diagonal, CLEAR_PIVOT);
             ok = self.factor_k(SINGULAR_K) && (self.hard.is_empty() || clear(self));
@@ -289,8 +293,7 @@ impl DenseKkt {
             if !self.face && self.augmented.iter().all(|&t| t == 0.0) {
                 return Err(Breakdown::Inertia);
             }
-            self.fill_hessian(dx);
-            self.add_rows(false);
+            self.fill_again(dx);
             self.add_rows(true);
             if !self.factor_k(if self.decides { SINGULAR_AUGMENTED } else { SINGULAR_ITERATION }) {
                 return Err(Breakdown::Inertia);
@@ -323,6 +326,19 @@ impl DenseKkt {
     fn hard_dc(&self, at: usize) -> f64 {
         let dc = self.dc[self.hard[at]];
         dc / (1.0 - self.augmented.get(at).map_or(0.0, |t| t * dc))
+    }
+
+    /// K with its soft rows after a factorization took its place.
+    fn fill_again(&mut self, dx: &[f64]) {
+        if !self.decides {
+            self.fill_hessian(dx);
+            self.add_rows(false);
+            return;
+        }
+        self.k.clone_from(&self.filled);
+        if self.face {
+            add_gram(&mut self.k, self.rank.frame.as_ref(), self.rank.curvature);
+        }
     }
 
     fn fill_hessian(&mut self, dx: &[f64]) {

@@ -18,6 +18,7 @@
 //! is solved, and its size is what is paid for. One implementation per structure of the data.
 
 mod analysis;
+mod basis;
 mod cholesky;
 mod convexity;
 mod data;
@@ -40,8 +41,9 @@ pub use data::KktData;
 pub use sparse::SparseKkt;
 
 pub(crate) use analysis::too_large;
+pub(crate) use basis::{Basis, Columns};
 pub(crate) use cholesky::{CholeskyScratch, pivot_ratio};
-pub(crate) use data::Matrices;
+pub(crate) use data::{FEW, Matrices};
 pub(crate) use dense::DenseKkt;
 pub(crate) use equilibrate::{APART, Units, power_of_two, raise_rows, ruiz};
 pub(crate) use flat::{FlatSolver, factor_flat};
@@ -56,6 +58,7 @@ pub(crate) use solver::KktSolver;
 pub(crate) use structured::StructuredKkt;
 
 use crate::Error;
+use crate::matrix::Hessian;
 use std::sync::Arc;
 
 /// What a factorization can share with others of the same matrices.
@@ -146,13 +149,15 @@ pub fn prepare(data: KktData<'_>) -> Result<Box<dyn KktFactor>, Error> {
     let (n, k, sparse_rows) = (data.n(), data.m(), data.has_sparse_rows());
     let p = data.p;
     // rows pass through a dense Schur complement: worth it while they are few, or dense themselves
-    if p.separable().is_some() && (k <= 64 || (!sparse_rows && k <= n / 2)) {
+    // a sparse diagonal with sparse rows stays what it is
+    let separable = p.separable().is_some() && (!matches!(**p, Hessian::Sparse(_)) || data.has_few_full_rows());
+    if separable && (k <= FEW || (!sparse_rows && k <= n / 2)) {
         return Ok(Box::new(StructuredKkt::new(data)));
     }
     // rows with one entry do not count: they are part of the diagonal
-    if p.separable().is_some() {
+    if separable {
         let rest = singles::other_rows(data);
-        if rest < k && (rest <= 64 || (!sparse_rows && rest <= n / 2)) {
+        if rest < k && (rest <= FEW || (!sparse_rows && rest <= n / 2)) {
             return Ok(Box::new(SinglesKkt::new(data)?));
         }
     }

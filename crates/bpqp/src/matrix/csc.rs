@@ -119,6 +119,14 @@ impl Csc {
     pub fn values_mut(&mut self) -> &mut [f64] {
         &mut self.values
     }
+    /// True if each column stores its diagonal entry and nothing else.
+    pub(crate) fn is_diagonal(&self) -> bool {
+        self.nrows == self.ncols
+            && self.nnz() == self.ncols
+            && self.indptr.iter().enumerate().all(|(j, &p)| p == j)
+            && self.indices.iter().enumerate().all(|(j, &i)| i == j)
+    }
+
     /// True if both have the same shape and stored positions.
     pub fn same_pattern(&self, other: &Csc) -> bool {
         self.nrows == other.nrows && self.indptr == other.indptr && self.indices == other.indices

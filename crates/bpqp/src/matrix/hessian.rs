@@ -281,6 +281,8 @@ impl Hessian {
             Hessian::Diagonal(d) => Some((Separable::Diagonal(d), None)),
             Hessian::LowRank { d, f } => Some((Separable::Diagonal(d), Some(f))),
             Hessian::BlockDiagonal(blocks) => Some((Separable::Blocks(blocks), None)),
+            // every column stores its diagonal entry and no other, as a diagonal matrix of scipy does
+            Hessian::Sparse(m) if m.is_diagonal() => Some((Separable::Diagonal(m.values()), None)),
             _ => None,
         }
     }

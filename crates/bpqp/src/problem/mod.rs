@@ -1,6 +1,6 @@
 //! Stage 1: what is solved.
 
 mod qp;
-mod validate;
+pub(crate) mod validate;
 
 pub use qp::Qp;

@@ -5,7 +5,7 @@ use crate::cones::Cone;
 use crate::matrix::Matrix;
 
 /// Constraint matrices: `ncols` columns, finite.
-pub(super) fn matrix(argument: &'static str, m: &Matrix, ncols: usize) -> Result<(), Error> {
+pub(crate) fn matrix(argument: &'static str, m: &Matrix, ncols: usize) -> Result<(), Error> {
     if m.ncols() != ncols {
         let (found, expected) = ((m.nrows(), m.ncols()), (m.nrows(), ncols));
         return Err(Error::Shape { argument, found, expected, advice: "it needs one column per entry of q" });
@@ -14,7 +14,7 @@ pub(super) fn matrix(argument: &'static str, m: &Matrix, ncols: usize) -> Result
 }
 
 /// Right-hand sides of inequalities may be `+inf` (a row that never binds), never NaN or `-inf`.
-pub(super) fn upper(argument: &'static str, h: &[f64]) -> Result<(), Error> {
+pub(crate) fn upper(argument: &'static str, h: &[f64]) -> Result<(), Error> {
     match h.iter().position(|v| v.is_nan() || *v == f64::NEG_INFINITY) {
         None => Ok(()),
         Some(row) => Err(Error::NotFinite { argument, row, col: 0, value: h[row] }),
@@ -22,7 +22,7 @@ pub(super) fn upper(argument: &'static str, h: &[f64]) -> Result<(), Error> {
 }
 
 /// Bounds: no NaN, `lb <= ub`, and a value left for every variable.
-pub(super) fn bounds(lb: &[f64], ub: &[f64]) -> Result<(), Error> {
+pub(crate) fn bounds(lb: &[f64], ub: &[f64]) -> Result<(), Error> {
     for (argument, values) in [("lb", lb), ("ub", ub)] {
         if let Some(row) = values.iter().position(|v| v.is_nan()) {
             return Err(Error::NotFinite { argument, row, col: 0, value: f64::NAN });
@@ -36,7 +36,7 @@ pub(super) fn bounds(lb: &[f64], ub: &[f64]) -> Result<(), Error> {
 }
 
 /// Curved cones that take `rows` rows together.
-pub(super) fn cones(cones: &[Cone], rows: usize) -> Result<(), Error> {
+pub(crate) fn cones(cones: &[Cone], rows: usize) -> Result<(), Error> {
     cones.iter().try_for_each(Cone::validate)?;
     if let Some(k) = cones.iter().position(Cone::is_polyhedral) {
         return Err(Error::Setting {

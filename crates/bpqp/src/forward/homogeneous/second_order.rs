@@ -22,13 +22,16 @@ pub(super) fn step(v: &[f64], d: &[f64]) -> f64 {
     let a = d[0] * d[0] - dot(&d[1..], &d[1..]);
     let b = 2.0 * (v[0] * d[0] - dot(&v[1..], &d[1..]));
     let c = determinant(v).max(0.0);
-    let discriminant = b * b - 4.0 * a * c;
-    if (a > 0.0 && b > 0.0) || discriminant < 0.0 {
+    if a > 0.0 && b > 0.0 {
         return f64::INFINITY;
     }
+    // from inside the cone every line meets its boundary: negative, it is the rounding of a line through the apex
+    let discriminant = (b * b - 4.0 * a * c).max(0.0);
     let t = if b >= 0.0 { -b - discriminant.sqrt() } else { -b + discriminant.sqrt() };
     let usable = |root: f64| if root >= 0.0 { root } else { f64::INFINITY };
-    usable(2.0 * c / t).min(usable(t / (2.0 * a)))
+    // the first entry reaches 0 no earlier, which holds where the roots are lost
+    let apex = if d[0] < 0.0 { -v[0] / d[0] } else { f64::INFINITY };
+    usable(2.0 * c / t).min(usable(t / (2.0 * a))).min(apex)
 }
 
 /// What the point `w` leaves open.
