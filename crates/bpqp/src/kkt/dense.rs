@@ -261,7 +261,8 @@ impl DenseKkt {
         self.hard.extend((0..self.dc.len()).filter(kept).filter(|&i| self.dc[i] <= HARD));
         self.add_rows(false);
         if self.decides && !self.face {
-            self.filled.clone_from(&self.k);
+            resize(&mut self.filled, f, f);
+            self.filled.copy_from(&self.k);
         }
         let h = self.hard.len();
         self.augmented.clear();
@@ -335,7 +336,7 @@ impl DenseKkt {
             self.add_rows(false);
             return;
         }
-        self.k.clone_from(&self.filled);
+        self.k.copy_from(&self.filled);
         if self.face {
             add_gram(&mut self.k, self.rank.frame.as_ref(), self.rank.curvature);
         }
