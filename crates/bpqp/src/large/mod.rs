@@ -29,12 +29,13 @@
 //!     }
 //! }
 //!
-//! // the point nearest to (1, 1, .., 1) whose neighbors sum to at most 1
+//! // the point nearest to (0.9, 0.9, 0, 0, 0.9, 0.9, ..) whose neighbors sum to at most 1
 //! let n = 1000;
+//! let q: Vec<f64> = (0..n).map(|i| if i % 4 < 2 { -0.9 } else { 0.0 }).collect();
 //! let p = Arc::new(Hessian::Diagonal(vec![1.0; n]));
-//! let program = Program::new(p, vec![-1.0; n])?.inequality(Arc::new(Neighbors(n)), vec![1.0; n - 1])?;
+//! let program = Program::new(p, q)?.inequality(Arc::new(Neighbors(n)), vec![1.0; n - 1])?;
 //! let sol = program.solve(&Settings::default())?;
-//! assert!(sol.ok());
+//! assert!(sol.ok() && (sol.x[0] - 0.5).abs() < 1e-6);
 //! let grad = sol.vjp(&Cotangent::x(&vec![1.0; n]))?;
 //! assert_eq!(grad.verdict.name(), "approximate"); // solved for to a tolerance
 //! assert_eq!(grad.g.left[0].len(), n - 1); // the gradient of G as two outer products
