@@ -85,7 +85,7 @@ def test_cones_smooth_programs_and_small_solvers(caplog: pytest.LogCaptureFixtur
     LOGGER.setLevel(logging.DEBUG)
     A = np.vstack([np.zeros((1, 2)), -np.eye(2)])
     bpqp.solve_conic(None, [1.0, 1.0], A, [1.0, 0.0, 0.0], [("soc", 3)])
-    assert any(line.startswith("bpqp.layer DEBUG solved by clarabel") for line in texts(caplog))
+    assert any(line.startswith("bpqp.layer DEBUG solved by homogeneous") for line in texts(caplog))
     caplog.clear()
     small = bpqp.QpSolver(np.eye(2), np.array([-0.5, -2.0]), lb=np.zeros(2), ub=np.ones(2))
     small.solve()

@@ -239,7 +239,8 @@ impl Newton {
         }
         let merit = merit(&residuals, eps_abs);
         let [a, g, c] = &self.units;
-        let part = |r: f64, unit: f64| if r == 0.0 { 0.0 } else { r.abs() / unit };
+        // an empty row has no unit of its own
+        let part = |r: f64, unit: f64| if unit > 0.0 { r.abs() / unit } else { 0.0 };
         let held = self.work.slack.iter().zip(&self.set.g).map(|(s, active)| if *active { *s } else { s.min(0.0) });
         let rows = self.work.equality.iter().copied().zip(a).chain(held.zip(g));
         let rows = rows.chain(self.work.cone.iter().copied().zip(c));

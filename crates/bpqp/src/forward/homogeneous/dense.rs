@@ -98,7 +98,7 @@ impl Dense {
         let inverses = scaling.blocks.iter().filter(|b| matches!(b.kind, Kind::Semidefinite(_)));
         let inverses: Vec<_> = inverses.map(|b| Mat::zeros(b.rows.len(), b.rows.len())).collect();
         let largest = inverses.iter().map(Mat::ncols).max().unwrap_or(0);
-        let (csc, supports) = columns(&program.c, scaling);
+        let (csc, supports) = columns(&program.c, scaling, false);
         let mut out = Dense {
             n,
             all: (0..n).collect(),
@@ -128,7 +128,7 @@ impl Dense {
 
     pub fn load(&mut self, program: &Program, scaling: &Scaling, rows: bool) {
         if rows {
-            (self.csc, self.supports) = columns(&program.c, scaling);
+            (self.csc, self.supports) = columns(&program.c, scaling, false);
             self.load_rows(program, scaling);
         }
     }

@@ -87,7 +87,7 @@ fn pair(i: usize, j: usize) -> usize {
 impl Sparse {
     pub fn new(program: &Program, scaling: &Scaling) -> Result<Self, Error> {
         let (n, m, extension) = (program.n(), program.b.len(), program.p.extension());
-        let (csc, supports) = columns(&program.c, scaling);
+        let (csc, supports) = columns(&program.c, scaling, true);
         let transposed = csc.transpose();
         let inequalities = program.rows.inequality.len();
         let starts = (n + extension, n + extension + m);
@@ -213,7 +213,7 @@ impl Sparse {
     }
 
     pub fn load(&mut self, program: &Program, scaling: &Scaling) {
-        let (csc, supports) = columns(&program.c, scaling);
+        let (csc, supports) = columns(&program.c, scaling, true);
         (self.csc, self.supports) = (csc, supports);
         let transposed = self.csc.transpose();
         self.write(program, scaling, &transposed);

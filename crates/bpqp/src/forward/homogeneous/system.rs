@@ -61,15 +61,21 @@ fn is_dense(program: &Program) -> bool {
 /// Where the entries of the rows of one cone are: column, and its range in the values.
 pub(super) type Support = Vec<(usize, std::ops::Range<usize>)>;
 
-/// C by columns, all of it where it is dense, and the support of each cone.
-pub(super) fn columns(c: &Matrix, scaling: &Scaling) -> (Csc, Vec<Support>) {
+/// C by columns, all of it where it is dense unless `zeros` may go, and the support of each cone.
+pub(super) fn columns(c: &Matrix, scaling: &Scaling, zeros: bool) -> (Csc, Vec<Support>) {
     let csc = match c {
         Matrix::Sparse(s) => s.clone(),
         Matrix::Dense(m) => {
             let (rows, cols) = m.shape();
-            let indptr = (0..=cols).map(|j| j * rows).collect();
-            let indices = (0..cols).flat_map(|_| 0..rows).collect();
-            let values = (0..cols).flat_map(|j| m.col_as_slice(j).iter().copied()).collect();
+            let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+            for j in 0..cols {
+                let kept = m.col_as_slice(j).iter().enumerate().filter(|(_, v)| zeros || **v != 0.0);
+                kept.for_each(|(i, &v)| {
+                    indices.push(i);
+                    values.push(v);
+                });
+                indptr.push(indices.len());
+            }
             Csc::new(rows, cols, indptr, indices, values).unwrap_or_else(|_| Csc::from_dense(m))
         }
     };
