@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const CASE: &str = "function mpc = case3\nmpc.version = '2';\nmpc.baseMVA = 100.0;\n%% buses\nmpc.bus = [\n
 1 3 0 0 0 0 1 1 0 230 1 1.1 0.9;\n2 1 80 20 0 0 1 1 0 230 1 1.1 0.9;\n3 2 60 10 0 0 1 1 0 230 1 1.1 0.9;\n];\n
@@ -16,7 +17,9 @@ fn folder() -> PathBuf {
 }
 
 fn run(text: &str, name: &str, arguments: &[&str]) -> Output {
-    let path = folder().join(name);
+    // tests run side by side: no two may write the same file
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let path = folder().join(format!("{}-{name}", RUNS.fetch_add(1, Ordering::Relaxed)));
     std::fs::write(&path, text).unwrap();
     Command::new(env!("CARGO_BIN_EXE_bpqp")).arg("dispatch").arg(path).args(arguments).output().unwrap()
 }
