@@ -234,7 +234,7 @@ impl Newton {
         // slack that an active row still has is a residual
         for (s, &active) in self.work.slack.iter().zip(&self.set.g) {
             if active {
-                residuals.primal = crate::matrix::nan_max(residuals.primal, s.abs());
+                residuals.primal = nan_max(residuals.primal, s.abs());
             }
         }
         let merit = merit(&residuals, eps_abs);

@@ -134,8 +134,8 @@ impl Polisher {
         report
     }
 
-    /// Polishes `point` on `active` for at most `rounds` rounds, with `scales` of this problem. On success both are replaced by the exact ones; else
-    /// both are left as they were and `verified` is false.
+    /// Polishes `point` on `active` for at most `rounds` rounds, with `scales` of this problem. On success both are replaced by
+    /// the exact ones; else both are left as they were and `verified` is false.
     pub fn polish(
         &mut self,
         qp: &Qp,

@@ -260,7 +260,7 @@ impl DenseKkt {
         self.hard.clear();
         self.hard.extend((0..self.dc.len()).filter(kept).filter(|&i| self.dc[i] <= HARD));
         self.add_rows(false);
-        if self.decides && !self.face {
+        if self.decides {
             resize(&mut self.filled, f, f);
             self.filled.copy_from(&self.k);
         }

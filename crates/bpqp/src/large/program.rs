@@ -100,19 +100,7 @@ impl Program {
 
     /// With the bounds `lb <= x <= ub` in place of its bounds; entries may be infinite, and an empty vector means none.
     pub fn bounds(mut self, lb: impl Into<Vec<f64>>, ub: impl Into<Vec<f64>>) -> Result<Self, Error> {
-        let (mut lb, mut ub, n) = (lb.into(), ub.into(), self.n());
-        if lb.is_empty() {
-            lb = vec![f64::NEG_INFINITY; n];
-        }
-        if ub.is_empty() {
-            ub = vec![f64::INFINITY; n];
-        }
-        for (argument, bound) in [("lb", &lb), ("ub", &ub)] {
-            if bound.len() != n {
-                return Err(Error::length(argument, bound.len(), n, "bounds have one entry per variable"));
-            }
-        }
-        validate::bounds(&lb, &ub)?;
+        let (lb, ub) = validate::bounds(self.n(), lb.into(), ub.into())?;
         (self.lb, self.ub) = (lb.into(), ub.into());
         Ok(self)
     }

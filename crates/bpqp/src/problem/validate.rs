@@ -21,16 +21,22 @@ pub(crate) fn upper(argument: &'static str, h: &[f64]) -> Result<(), Error> {
     }
 }
 
-/// Bounds: no NaN, `lb <= ub`, and a value left for every variable.
-pub(crate) fn bounds(lb: &[f64], ub: &[f64]) -> Result<(), Error> {
-    for (argument, values) in [("lb", lb), ("ub", ub)] {
+/// Bounds of n variables, an empty vector being none: no NaN, `lb <= ub`, and a value left for every variable.
+pub(crate) fn bounds(n: usize, mut lb: Vec<f64>, mut ub: Vec<f64>) -> Result<(Vec<f64>, Vec<f64>), Error> {
+    for (argument, values, none) in [("lb", &mut lb, f64::NEG_INFINITY), ("ub", &mut ub, f64::INFINITY)] {
+        if values.is_empty() {
+            values.resize(n, none);
+        }
+        if values.len() != n {
+            return Err(Error::length(argument, values.len(), n, "bounds have one entry per variable"));
+        }
         if let Some(row) = values.iter().position(|v| v.is_nan()) {
             return Err(Error::NotFinite { argument, row, col: 0, value: f64::NAN });
         }
     }
     let crossed = |i: &usize| lb[*i] > ub[*i] || lb[*i] == f64::INFINITY || ub[*i] == f64::NEG_INFINITY;
-    match (0..lb.len()).find(crossed) {
-        None => Ok(()),
+    match (0..n).find(crossed) {
+        None => Ok((lb, ub)),
         Some(index) => Err(Error::Bounds { index, lb: lb[index], ub: ub[index] }),
     }
 }
