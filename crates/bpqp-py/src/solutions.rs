@@ -3,9 +3,10 @@
 use crate::data::Data;
 use crate::engine::lock;
 use crate::errors::Failure;
-use crate::gather::{Gather, Row, wrt};
+use crate::gather::{Gathered, SLOTS, wrt};
 use crate::pieces::{in_pieces, work};
 use crate::verdicts;
+use bpqp::adapter::{BLOCKS, OnFailure, Row};
 use bpqp::{
     ActiveSet, Batch, Certificate, Cotangent, Derivatives, Error, Gradient, Point, Qp, Settings, Side, Solution,
     SolutionTangent, Status, Tangent,
@@ -15,6 +16,14 @@ use std::sync::{Arc, Mutex};
 
 /// What a derivative of an instance without a solution is: 0 an error, 1 NaN, 2 zero.
 pub type Policy = u8;
+
+pub fn on_failure(policy: Policy) -> OnFailure {
+    match policy {
+        0 => OnFailure::Error,
+        1 => OnFailure::Nan,
+        _ => OnFailure::ZeroGradient,
+    }
+}
 
 /// Failures named in a message.
 const LISTED: usize = 8;
@@ -255,50 +264,24 @@ impl Solutions {
     }
 
     /// The gradients of every instance into their places: `gradient(at, k, take)` hands them over, with the number of
-    /// the cotangent. An instance without a solution whose cotangent `vanishes` does not matter to the loss: its gradient is
-    /// zero whatever the policy is.
+    /// the cotangent. `vanishes(k)`: the cotangents of instance k are zero.
     pub fn gather(
         &self,
         py: Option<Python<'_>>,
         policy: Policy,
-        gather: &mut Gather,
-        vanishes: impl Fn(usize) -> bool + Sync + Send,
+        gathered: &mut Gathered,
+        vanishes: impl Fn(usize) -> bool,
         gradient: impl Fn(&mut Derivatives<'_>, usize, &mut dyn FnMut(usize, &Gradient)) -> Result<(), Error> + Sync + Send,
     ) -> Result<(), Failure> {
-        let sums = gather.sums();
-        let blank = |k: usize| if policy == 1 && !vanishes(k) { f64::NAN } else { 0.0 };
-        let count = gather.cotangents();
-        let mut rows = gather.rows();
-        for (k, (row, _)) in rows.iter_mut().zip(self.list.iter()).enumerate().filter(|(_, (_, s))| !s.ok()) {
-            row.fill(blank(k));
-        }
-        let each = |at: &mut Derivatives<'_>, k: usize, mut row: Row<'_>| {
-            let mut shared = Vec::new();
-            let result = gradient(at, k, &mut |c, g| {
-                row.add(c, g);
-                if sums {
-                    shared.push(g.clone());
-                }
-            });
-            if result.is_err() {
-                row.fill(blank(k));
-            }
-            result.map(|()| (shared, verdicts::code(at.verdict(), at.solution().status)))
+        let (_, cotangents) = gathered.gather.lead();
+        let each = |at: &mut Derivatives<'_>, k: usize, mut row: Row<'_, BLOCKS>| {
+            gradient(at, k, &mut |c, g| row.add(c, g))?;
+            Ok((row.kept(), verdicts::code(at.verdict(), at.solution().status)))
         };
-        let parts = self.derive(py, policy, count, rows, each)?;
-        let codes = parts.iter().map(|part| part.as_ref().map_or(verdicts::NONE, |(_, code)| *code)).collect();
-        if sums {
-            // in order, whoever was first: the sum does not depend on the threads
-            let mut total = gather.total();
-            for (k, part) in parts.into_iter().enumerate() {
-                match part {
-                    Some((gradients, _)) => gradients.iter().enumerate().for_each(|(c, g)| total.add(c, g)),
-                    None if blank(k).is_nan() => total.fill(f64::NAN),
-                    None => {}
-                }
-            }
-        }
-        gather.verdicts = codes;
+        let parts = self.derive(py, policy, cotangents, gathered.gather.rows(), each)?;
+        gathered.verdicts = parts.iter().map(|part| part.as_ref().map_or(verdicts::NONE, |(_, code)| *code)).collect();
+        let kept = parts.into_iter().map(|part| part.map(|(kept, _)| kept));
+        gathered.gather.finish(kept, |k| on_failure(policy).absent(vanishes(k)));
         Ok(())
     }
 
@@ -315,16 +298,13 @@ impl Solutions {
         py: Option<Python<'_>>,
         cotangents: &[Cotangent],
         along: Option<&[Tangent]>,
-        (ask, summed): ([bool; 8], [bool; 9]),
+        (ask, summed): ([bool; 8], [bool; SLOTS]),
         policy: Policy,
-    ) -> Result<Gather, Failure> {
+    ) -> Result<Gathered, Failure> {
         let ask = wrt(ask);
-        let mut gather = Gather::new(self.qp()?, ask, summed, self.list.len(), 1, false);
-        let vanishes = |k: usize| {
-            let c = &cotangents[k];
-            c.objective == 0.0 && [&c.x, &c.y, &c.z, &c.z_box].iter().all(|v| v.iter().all(|v| *v == 0.0))
-        };
-        self.gather(py, policy, &mut gather, vanishes, |at, k, take| {
+        let mut gathered = Gathered::new(self.qp()?, ask, summed, self.list.len(), 1, false);
+        let vanishes = |k: usize| cotangents[k].is_zero();
+        self.gather(py, policy, &mut gathered, vanishes, |at, k, take| {
             take(
                 0,
                 match along {
@@ -334,7 +314,7 @@ impl Solutions {
             );
             Ok(())
         })?;
-        Ok(gather)
+        Ok(gathered)
     }
 
     /// The change of the outputs along directions of the data, and the verdicts; the second one along both, or the one-sided.

@@ -3,7 +3,7 @@
 use crate::arrays::{Args, points, shaped};
 use crate::data::Arguments;
 use crate::errors::{misuse, raise};
-use crate::gather::{Gather, NAMES, wrt};
+use crate::gather::{Gathered, NAMES, wrt};
 use crate::solutions::{Along, Policy, Rows, Solutions, codes, push_state, state_width};
 use crate::verdicts::examined;
 use bpqp::{Certificate, Cotangent, Error, Solution};
@@ -241,8 +241,8 @@ impl Solved {
         let mut ask = [d || f; 8];
         ask[1..].copy_from_slice(&rest);
         let cotangents = self.cotangents(cotangents)?;
-        let gather = self.0.vjp(Some(py), &cotangents, None, (ask, shared), policy)?;
-        gather.into_present(py, present, wanted)
+        let gathered = self.0.vjp(Some(py), &cotangents, None, (ask, shared), policy)?;
+        gathered.into_present(py, present, wanted)
     }
 
     /// Which of the nine slots the problems were made with.
@@ -331,11 +331,11 @@ impl Solved {
             cotangent
         };
         let ask = wrt(ask);
-        let mut gather = Gather::new(qp, ask, [false; 9], self.0.list.len(), size, true);
+        let mut gathered = Gathered::new(qp, ask, [false; 9], self.0.list.len(), size, true);
         self.0.gather(
             Some(py),
             policy,
-            &mut gather,
+            &mut gathered,
             |_| false,
             |at, _, take| {
                 (0..size).try_for_each(|i| {
@@ -344,7 +344,7 @@ impl Solved {
                 })
             },
         )?;
-        gather.into_py(py)
+        gathered.into_py(py)
     }
 
     /// Central differences against the gradient of instance `k`: the worst relative error, and a row

@@ -1,9 +1,8 @@
 //! Many problems of one structure: threads, warm starts, and failures that stay with their instance.
 
-use crate::threads::{count, lock, share};
+use crate::threads::Workers;
 use crate::{Cotangent, Derivatives, Error, Gradient, Layer, Point, Qp, Settings, Solution, Verdict, Wrt};
 use std::borrow::Borrow;
-use std::sync::Mutex;
 
 /// Per instance a gradient with the verdict on it, or why there is none.
 pub type Gradients = Vec<Result<(Gradient, Verdict), Error>>;
@@ -15,29 +14,7 @@ pub struct Batch {
     qps: Vec<Qp>,
     settings: Settings,
     memory: Vec<Option<Point>>,
-    workers: Workers,
-}
-
-/// One layer per thread, kept between calls.
-struct Workers {
-    layers: Vec<Mutex<Option<Layer>>>,
-}
-
-impl Workers {
-    fn new(threads: usize) -> Self {
-        Workers { layers: (0..count(threads)).map(|_| Mutex::new(None)).collect() }
-    }
-
-    /// Applies `f` to the items on the threads, each with its own layer; results in order. `cost` is about what one takes,
-    /// in nanoseconds.
-    fn map<I: Send, T: Send>(
-        &self,
-        cost: f64,
-        items: impl DoubleEndedIterator<Item = I> + ExactSizeIterator + Send,
-        f: impl Fn(&mut Option<Layer>, usize, I) -> Result<T, Error> + Sync,
-    ) -> Result<Vec<Result<T, Error>>, Error> {
-        share(self.layers.len(), cost, items, |thread, i, item| f(&mut lock(&self.layers[thread]), i, item))
-    }
+    workers: Workers<Layer>,
 }
 
 /// About what a dense problem takes, in nanoseconds: enough to tell whether threads are worth waking.

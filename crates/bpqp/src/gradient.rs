@@ -39,6 +39,12 @@ impl Cotangent {
         Cotangent { x: x.to_vec(), ..Cotangent::default() }
     }
 
+    /// True if the loss does not depend on any output.
+    pub fn is_zero(&self) -> bool {
+        let blocks = [&self.x, &self.y, &self.z, &self.z_box, &self.s, &self.y_cone];
+        self.objective == 0.0 && blocks.iter().all(|v| v.iter().all(|c| *c == 0.0))
+    }
+
     /// Refuses wrong lengths and NaN.
     pub fn validate(&self, qp: &Qp) -> Result<(), Error> {
         let blocks = [

@@ -18,6 +18,8 @@ use std::time::Instant;
 
 /// Rounds of repair after a forward solver; more from a warm start, where each is cheaper than a solve.
 const REPAIR_ROUNDS: usize = 10;
+/// Rounds of the first polish of a solver that can go on: its last digits cost less than finding the set by exchange.
+const FIRST_ROUNDS: usize = 3;
 const WARM_ROUNDS: usize = 25;
 /// Times that a solver is asked for further digits where the polish failed on the first ones.
 const DIGITS: usize = 2;
@@ -341,7 +343,7 @@ impl Layer {
             let outcome = handle.solve(warm, &mut self.trial);
             self.solution.info.solver = name;
             self.solution.info.iterations = outcome.iterations;
-            if self.accept(outcome.clone(), Start::Point)? {
+            if self.accept(outcome.clone(), (Start::Point, FIRST_ROUNDS))? {
                 return Ok(());
             }
             let first = (self.curved() && self.solution.ok()).then(|| (self.solution.clone(), self.loss));
@@ -352,7 +354,7 @@ impl Layer {
             {
                 let iterations = outcome.iterations;
                 self.solution.info.iterations = iterations;
-                if self.accept(outcome, Start::Point)? {
+                if self.accept(outcome, (Start::Point, REPAIR_ROUNDS))? {
                     return Ok(());
                 }
                 let worth = |s: &Solution, loss: f64| (s.status != Status::Solved, loss);
@@ -416,7 +418,7 @@ impl Layer {
             let before = self.solution.clone();
             let iterations = outcome.iterations;
             self.solution.info.iterations = iterations;
-            if self.accept(outcome, Start::Point)? {
+            if self.accept(outcome, (Start::Point, REPAIR_ROUNDS))? {
                 return Ok(true);
             }
             if !self.solution.ok() || better(&before, &self.solution) {
@@ -438,7 +440,7 @@ impl Layer {
         let before = self.solution.clone();
         self.trial.clone_from(&before.at);
         let outcome = Outcome { status: before.status, iterations: before.info.iterations, certificate: None };
-        let found = self.accept(outcome, Start::Vertex)?;
+        let found = self.accept(outcome, (Start::Vertex, REPAIR_ROUNDS))?;
         if !found {
             self.adopt(&before)?;
         }
@@ -564,7 +566,7 @@ impl Layer {
     }
 
     /// Judges a solver's result; true if it settles the matter.
-    fn accept(&mut self, outcome: Outcome, start: Start) -> Result<bool, Error> {
+    fn accept(&mut self, outcome: Outcome, (start, rounds): (Start, usize)) -> Result<bool, Error> {
         if let Some(certificate) = outcome.certificate {
             if certificate.verify(&self.solution.qp) {
                 self.finish_without(outcome.status, Some(certificate))?;
@@ -577,7 +579,7 @@ impl Layer {
             self.finish_without(Status::NumericalFailure, None)?;
             return Ok(false);
         }
-        self.polish_trial(start, REPAIR_ROUNDS)?;
+        self.polish_trial(start, rounds)?;
         let (eps_abs, eps_rel) = (self.settings.eps_abs, self.settings.eps_rel);
         let unverified = self.settings.polish && !self.solution.info.polished;
         // on a curved boundary an error sideways costs its square, which residuals do not show: a solver that did not end has to

@@ -97,6 +97,27 @@ pub(crate) fn share<I: Send, T: Send>(
     Ok(out.into_iter().flatten().collect())
 }
 
+/// Something of its own for every thread, kept between loops.
+pub(crate) struct Workers<L> {
+    kept: Vec<Mutex<Option<L>>>,
+}
+
+impl<L: Send> Workers<L> {
+    pub fn new(threads: usize) -> Self {
+        Workers { kept: (0..count(threads)).map(|_| Mutex::new(None)).collect() }
+    }
+
+    /// `f(what the thread keeps, i, items[i])` for all items, see [`share`].
+    pub fn map<I: Send, T: Send>(
+        &self,
+        cost: f64,
+        items: impl DoubleEndedIterator<Item = I> + ExactSizeIterator + Send,
+        f: impl Fn(&mut Option<L>, usize, I) -> T + Sync,
+    ) -> Result<Vec<T>, Error> {
+        share(self.kept.len(), cost, items, |thread, i, item| f(&mut lock(&self.kept[thread]), i, item))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

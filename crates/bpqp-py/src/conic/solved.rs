@@ -5,8 +5,9 @@ use super::values::{BLOCKS, Borrowed, POINT, Rows, lengths, widths};
 use super::{at, misuse};
 use crate::arrays::shaped;
 use crate::errors::raise;
-use crate::solutions::{CLOSEST, Policy, codes, failure_text};
+use crate::solutions::{CLOSEST, Policy, codes, failure_text, on_failure};
 use crate::verdicts;
+use bpqp::adapter::Gather;
 use bpqp::{
     Certificate, Conic, ConicActive, ConicCotangent, ConicGradient, ConicLayer, ConicSolutionTangent, ConicTangent,
     ConicWorkers, ConicWrt, Error, Face,
@@ -29,11 +30,6 @@ fn wrt(ask: [bool; BLOCKS]) -> ConicWrt {
     ConicWrt { p, q, a, b, lb, ub }
 }
 
-fn blocks(gradient: &ConicGradient) -> [Option<&[f64]>; BLOCKS] {
-    let g = gradient;
-    [&g.p, &g.q, &g.a, &g.b, &g.lb, &g.ub].map(|b| b.as_deref())
-}
-
 fn tangent([p, q, a, b, lb, ub]: [Option<&[f64]>; BLOCKS]) -> ConicTangent<'_> {
     ConicTangent { p, q, a, b, lb, ub }
 }
@@ -44,10 +40,6 @@ fn unit(output: usize, unit: &[f64]) -> ConicCotangent<'_> {
     ConicCotangent { x: own(0), s: own(1), y: own(2), z_box: own(3), objective }
 }
 
-fn vanishes(c: &ConicCotangent<'_>) -> bool {
-    c.objective == 0.0 && [c.x, c.s, c.y, c.z_box].iter().all(|v| v.iter().all(|v| *v == 0.0))
-}
-
 /// Tangents `x, s, y, z_box, objective` of an instance.
 type Moved = [Vec<f64>; POINT + 1];
 
@@ -56,15 +48,16 @@ fn outputs(t: ConicSolutionTangent) -> Moved {
 }
 
 impl ConicSolved {
-    /// `derive(layer, k)` for every instance with a solution, in order; `None` where there is none.
-    fn derive<T: Send>(
+    /// `derive(layer, k, items[k])` for every instance with a solution, in order; `None` where there is none.
+    fn derive<I: Send, T: Send>(
         &self,
         py: Python<'_>,
         policy: Policy,
-        derive: impl Fn(&mut ConicLayer, usize) -> Result<T, Error> + Sync + Send,
+        items: Vec<I>,
+        derive: impl Fn(&mut ConicLayer, usize, I) -> Result<T, Error> + Sync + Send,
     ) -> PyResult<Vec<Option<T>>> {
         let solutions: Vec<_> = self.instances.iter().map(|i| i.solution.as_ref()).collect();
-        let results = py.detach(|| self.workers.derive(&solutions, derive)).map_err(raise)?;
+        let results = py.detach(|| self.workers.derive(&solutions, items.into_iter(), derive)).map_err(raise)?;
         let each = results.into_iter().enumerate().map(|(i, result)| match result {
             Ok(value) => Ok(Some(value)),
             Err(Error::NoSolution { .. } | Error::Backward { .. }) if policy != 0 => Ok(None),
@@ -96,45 +89,49 @@ impl ConicSolved {
         shaped(py, values, &[self.instances.len(), width])
     }
 
-    /// Gradients by `gradient(layer, k)`, summed over the batch for the blocks marked so; the seventh item are the verdicts.
-    fn gather<'py>(
+    /// Gradients by `gradient(layer, k, take)`, which hands them over with the number of the cotangent; summed over the batch
+    /// for the blocks marked so. Of every block its numbers, and the verdicts.
+    fn gather(
+        &self,
+        py: Python<'_>,
+        (ask, summed, policy): ([bool; BLOCKS], [bool; BLOCKS], Policy),
+        cotangents: usize,
+        vanishes: impl Fn(usize) -> bool,
+        gradient: impl Fn(&mut ConicLayer, usize, &mut dyn FnMut(usize, &ConicGradient)) -> Result<(), Error> + Sync + Send,
+    ) -> PyResult<([Option<Vec<f64>>; BLOCKS], Vec<u8>)> {
+        let lengths = lengths(&self.structure);
+        let blocks = std::array::from_fn(|k| ask[k].then_some((lengths[k], summed[k])));
+        let mut gather = Gather::new(blocks, self.instances.len(), cotangents);
+        let found = self.derive(py, policy, gather.rows(), |layer, i, mut row| {
+            gradient(layer, i, &mut |c, g| row.add(c, g))?;
+            Ok((row.kept(), self.code(layer, i)))
+        })?;
+        let codes = found.iter().map(|found| found.as_ref().map_or(verdicts::NONE, |(_, code)| *code)).collect();
+        let kept = found.into_iter().map(|found| found.map(|(kept, _)| kept));
+        gather.finish(kept, |i| on_failure(policy).absent(vanishes(i)));
+        Ok((gather.into_blocks(), codes))
+    }
+
+    /// The same for a cotangent of each instance, as arrays.
+    fn gradients<'py>(
         &self,
         py: Python<'py>,
         (ask, summed, policy): ([bool; BLOCKS], [bool; BLOCKS], Policy),
         cotangents: &[ConicCotangent<'_>],
         gradient: impl Fn(&mut ConicLayer, usize) -> Result<ConicGradient, Error> + Sync + Send,
     ) -> PyResult<Bound<'py, PyTuple>> {
+        let vanishes = |i: usize| cotangents[i].is_zero();
+        let (blocks, codes) = self.gather(py, (ask, summed, policy), 1, vanishes, |layer, i, take| {
+            take(0, &gradient(layer, i)?);
+            Ok(())
+        })?;
         let (size, lengths) = (self.instances.len(), lengths(&self.structure));
-        let found = self.derive(py, policy, |layer, i| Ok((gradient(layer, i)?, self.code(layer, i))))?;
-        let count = |k: usize| if summed[k] { 1 } else { size };
-        let mut out: [Vec<f64>; BLOCKS] =
-            std::array::from_fn(|k| if ask[k] { vec![0.0; count(k) * lengths[k]] } else { Vec::new() });
-        let mut codes = vec![verdicts::NONE; size];
-        for (i, found) in found.into_iter().enumerate() {
-            // an instance without a solution whose cotangent vanishes does not matter to the loss
-            if found.is_none() && (policy != 1 || vanishes(&cotangents[i])) {
-                continue;
-            }
-            if let Some((_, code)) = &found {
-                codes[i] = *code;
-            }
-            let parts = found.as_ref().map(|(gradient, _)| blocks(gradient));
-            for k in (0..BLOCKS).filter(|&k| ask[k]) {
-                let start = if summed[k] { 0 } else { i * lengths[k] };
-                let target = &mut out[k][start..start + lengths[k]];
-                match parts.map(|p| p[k]) {
-                    Some(Some(values)) => target.iter_mut().zip(values).for_each(|(t, v)| *t += v),
-                    Some(None) => {}
-                    None => target.fill(f64::NAN),
-                }
-            }
-        }
         let mut arrays = Vec::with_capacity(BLOCKS + 1);
-        for (k, values) in out.into_iter().enumerate() {
-            arrays.push(match (ask[k], summed[k]) {
-                (false, _) => py.None().into_bound(py),
-                (true, true) => values.into_pyarray(py).into_any(),
-                (true, false) => shaped(py, values, &[size, lengths[k]])?,
+        for (k, values) in blocks.into_iter().enumerate() {
+            arrays.push(match values {
+                None => py.None().into_bound(py),
+                Some(values) if summed[k] => values.into_pyarray(py).into_any(),
+                Some(values) => shaped(py, values, &[size, lengths[k]])?,
             });
         }
         arrays.push(codes.into_pyarray(py).into_any());
@@ -149,7 +146,8 @@ impl ConicSolved {
         moved: impl Fn(&mut ConicLayer, usize) -> Result<Moved, Error> + Sync + Send,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let size = self.instances.len();
-        let found = self.derive(py, policy, |layer, i| Ok((moved(layer, i)?, self.code(layer, i))))?;
+        let items = vec![(); size];
+        let found = self.derive(py, policy, items, |layer, i, ()| Ok((moved(layer, i)?, self.code(layer, i))))?;
         let blank = if policy == 1 { f64::NAN } else { 0.0 };
         let widths = widths(&self.structure);
         let mut out: [Vec<f64>; POINT + 1] =
@@ -319,7 +317,7 @@ impl ConicSolved {
     /// Per instance: the verdict, an estimate of the condition of the backward system, the relative residual that its
     /// regularization left, and whether its rows are dependent. `("untrusted", nan, nan, False)` without a solution.
     fn examine(&self, py: Python<'_>) -> PyResult<Vec<(&'static str, f64, f64, bool)>> {
-        let found = self.derive(py, 1, |layer, _| layer.examine())?;
+        let found = self.derive(py, 1, vec![(); self.instances.len()], |layer, _, ()| layer.examine())?;
         Ok(found.into_iter().map(verdicts::examined).collect())
     }
 
@@ -373,7 +371,7 @@ impl ConicSolved {
     ) -> PyResult<Bound<'py, PyTuple>> {
         let given = Cotangents::new(cotangents, self)?;
         let rows = given.each()?;
-        self.gather(py, (ask, summed, policy), &rows, |layer, i| layer.vjp(&rows[i], wrt(ask)))
+        self.gradients(py, (ask, summed, policy), &rows, |layer, i| layer.vjp(&rows[i], wrt(ask)))
     }
 
     /// The derivative of `vjp` along a direction of the data, the cotangents held.
@@ -390,7 +388,7 @@ impl ConicSolved {
         let rows = given.each()?;
         let data = Borrowed::new(along)?;
         let along = data.values(&self.structure, self.instances.len())?;
-        self.gather(py, (ask, summed, policy), &rows, |layer, i| {
+        self.gradients(py, (ask, summed, policy), &rows, |layer, i| {
             layer.second_vjp(&rows[i], &tangent(along.at(i)), wrt(ask))
         })
     }
@@ -436,21 +434,24 @@ impl ConicSolved {
         }
         let rows = widths(&self.structure).get(output).copied().unwrap_or(1);
         let cols = lengths(&self.structure)[wrt];
-        let ask = self::wrt(std::array::from_fn(|k| k == wrt));
-        let found = self.derive(py, policy, |layer, _| {
-            let (mut e, mut out) = (vec![0.0; rows], Vec::with_capacity(rows * cols));
-            for i in 0..rows {
-                e[i] = 1.0;
-                let gradient = layer.vjp(&unit(output, &e), ask)?;
-                e[i] = 0.0;
-                out.extend_from_slice(blocks(&gradient)[wrt].unwrap_or(&[]));
-                out.resize((i + 1) * cols, 0.0);
-            }
-            Ok(out)
-        })?;
-        let blank = if policy == 1 { f64::NAN } else { 0.0 };
-        let values = found.into_iter().flat_map(|one| one.unwrap_or_else(|| vec![blank; rows * cols])).collect();
-        shaped(py, values, &[self.instances.len(), rows, cols])
+        let marked = std::array::from_fn(|k| k == wrt);
+        let ask = self::wrt(marked);
+        let (mut blocks, _) = self.gather(
+            py,
+            (marked, [false; BLOCKS], policy),
+            rows,
+            |_| false,
+            |layer, _, take| {
+                let mut e = vec![0.0; rows];
+                for i in 0..rows {
+                    e[i] = 1.0;
+                    take(i, &layer.vjp(&unit(output, &e), ask)?);
+                    e[i] = 0.0;
+                }
+                Ok(())
+            },
+        )?;
+        shaped(py, blocks[wrt].take().unwrap_or_default(), &[self.instances.len(), rows, cols])
     }
 
     /// Central differences against the gradient of instance `k`: the worst relative error, and a row

@@ -112,10 +112,10 @@ impl<const SECOND: bool> Operation for Vjp<SECOND> {
         let solved = frame.engine()?.solutions(&frame, &data, &state)?;
         let along = along.map(|d| solved.tangents(&d.data(frame.factored)?)).transpose()?;
         let blocks = std::array::from_fn(|k| if k == 0 { ask[0] || ask[1] } else { ask[k + 1] });
-        let gather = solved.vjp(None, &cotangents, along.as_deref(), (blocks, summed), frame.policy)?;
-        frame.judge(&gather.verdicts)?;
+        let gathered = solved.vjp(None, &cotangents, along.as_deref(), (blocks, summed), frame.policy)?;
+        frame.judge(&gathered.verdicts)?;
         let mut at = 0;
-        for (k, values) in gather.into_slots().iter().enumerate().take(SLOTS) {
+        for (k, values) in gathered.into_slots().iter().enumerate().take(SLOTS) {
             if !ask[k] {
                 continue;
             }

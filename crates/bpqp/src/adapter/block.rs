@@ -1,5 +1,8 @@
 //! The blocks of a quadratic program, and the arrays that may replace them.
 
+use super::Entries;
+use crate::{Gradient, Hessian, Matrix};
+use faer::Mat;
 use std::fmt;
 
 /// A block of the problem `min 1/2 x'Px + q'x, A x = b, G x <= h, lb <= x <= ub`.
@@ -71,3 +74,60 @@ pub struct Array {
 
 /// The arrays of one call, in the order of [`Block::ALL`].
 pub type Arrays = [Option<Array>; BLOCKS];
+
+fn add(out: &mut [f64], values: &[f64]) {
+    for (slot, value) in out.iter_mut().zip(values) {
+        *slot += value;
+    }
+}
+
+/// A matrix by its rows.
+fn add_rows(out: &mut [f64], m: &Mat<f64>) {
+    let cols = m.ncols();
+    for j in 0..cols {
+        for (row, value) in out.chunks_exact_mut(cols).zip(m.col_as_slice(j)) {
+            row[j] += value;
+        }
+    }
+}
+
+/// A symmetric matrix, whose columns are its rows.
+fn add_symmetric(out: &mut [f64], m: &Mat<f64>) {
+    for (j, row) in out.chunks_exact_mut(m.ncols().max(1)).enumerate() {
+        add(row, m.col_as_slice(j));
+    }
+}
+
+fn add_matrix(out: &mut [f64], m: Option<&Matrix>) {
+    match m {
+        Some(Matrix::Dense(m)) => add_rows(out, m),
+        Some(Matrix::Sparse(m)) => add(out, m.values()),
+        None => {}
+    }
+}
+
+/// The blocks are those of [`Block::ALL`]: `P` in full, its stored entries, or its diagonal, as its structure is.
+impl Entries for Gradient {
+    fn add_to(&self, block: usize, out: &mut [f64]) {
+        let vector = |out: &mut [f64], v: &Option<Vec<f64>>| add(out, v.as_deref().unwrap_or(&[]));
+        match (Block::ALL[block], &self.p) {
+            (Block::P, Some(Hessian::Dense(m))) => add_symmetric(out, m),
+            (Block::P, Some(Hessian::Sparse(m))) => add(out, m.values()),
+            (Block::P, Some(Hessian::Diagonal(d))) => add(out, d),
+            (Block::P, Some(Hessian::BlockDiagonal(_))) => {
+                self.p.iter().for_each(|p| add_symmetric(out, &p.to_dense()))
+            }
+            (Block::P, Some(Hessian::Zero(_) | Hessian::LowRank { .. }) | None) => {}
+            (Block::D, Some(Hessian::LowRank { d, .. })) => add(out, d),
+            (Block::F, Some(Hessian::LowRank { f, .. })) => add_rows(out, f),
+            (Block::D | Block::F, _) => {}
+            (Block::Q, _) => vector(out, &self.q),
+            (Block::A, _) => add_matrix(out, self.a.as_ref()),
+            (Block::B, _) => vector(out, &self.b),
+            (Block::G, _) => add_matrix(out, self.g.as_ref()),
+            (Block::H, _) => vector(out, &self.h),
+            (Block::Lb, _) => vector(out, &self.lb),
+            (Block::Ub, _) => vector(out, &self.ub),
+        }
+    }
+}

@@ -20,6 +20,15 @@ pub enum OnFailure {
     ZeroGradient,
 }
 
+impl OnFailure {
+    /// What the gradient of an instance without one is: NaN, never a finite number that is no gradient, unless zeros were
+    /// asked for. An instance whose cotangent is zero does not matter to the loss: so that a masked loss is not spoiled by
+    /// what it leaves out, its gradient is zero.
+    pub fn absent(self, cotangent_is_zero: bool) -> f64 {
+        if self == OnFailure::ZeroGradient || cotangent_is_zero { 0.0 } else { f64::NAN }
+    }
+}
+
 /// Wall-clock time in the core since the last call of [`ArrayLayer::take_timing`].
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Timing {

@@ -23,10 +23,12 @@
 
 mod block;
 mod error;
+mod gather;
 mod layer;
 mod tape;
 
 pub use block::{Array, Arrays, BLOCKS, Block};
 pub use error::LayerError;
+pub use gather::{Entries, Gather, Kept, Row};
 pub use layer::{ArrayLayer, OnFailure, Solved, Timing};
 pub use tape::Tape;

@@ -1,8 +1,7 @@
 //! What the backward pass needs of a forward pass, and the gradients that it gives.
 
-use super::{Arrays, BLOCKS, Block, OnFailure, Timing};
-use crate::{Batch, Cotangent, Gradient, Hessian, Solution, Verdict, Wrt};
-use faer::Mat;
+use super::{Arrays, BLOCKS, Block, Gather, OnFailure, Timing};
+use crate::{Batch, Cotangent, Solution, Verdict, Wrt};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -60,17 +59,15 @@ impl Tape {
     }
 
     /// The gradient of each array that is tracked, in its shape: summed over the batch where the batch shares it. `cotangent`
-    /// has the shape of the outputs. What has no gradient is NaN, or zero under [`OnFailure::ZeroGradient`]; it is zero, too,
-    /// where its cotangent is zero, so that a masked loss is not spoiled by what it leaves out.
+    /// has the shape of the outputs. For what has no gradient see [`OnFailure::absent`].
     pub fn gradients(&self, cotangent: &[f64]) -> [Option<Vec<f64>>; BLOCKS] {
         let started = Instant::now();
         let own = &*self.0;
         let width = cotangent.len() / own.solutions.len().max(1);
-        let rows = || cotangent.chunks_exact(width.max(1));
         let (solved, cotangents): (Vec<&Solution>, Vec<Cotangent>) = own
             .solutions
             .iter()
-            .zip(rows())
+            .zip(cotangent.chunks_exact(width.max(1)))
             .filter_map(|(solution, row)| Some((solution.as_ref()?, own.cotangent(row))))
             .unzip();
         let wanted = |block: Block| own.slots[block as usize].as_ref().is_some_and(|slot| slot.tracked);
@@ -79,45 +76,42 @@ impl Tape {
         let results = batch.vjp(&solved, &cotangents, wrt(wanted)).unwrap_or_default();
         drop(batch);
 
-        let mut out: [Option<Vec<f64>>; BLOCKS] =
-            Block::ALL.map(|block| wanted(block).then(|| vec![0.0; self.shape(block).iter().product()]));
         let mut results = results.into_iter();
         let (mut refused, mut untrusted) = (0, 0);
-        for (row, (solution, cotangent)) in own.solutions.iter().zip(rows()).enumerate() {
-            let gradient = match solution.as_ref().and_then(|_| results.next()) {
+        let mut gather = Gather::new(Block::ALL.map(|block| own.place(block)), own.solutions.len(), 1);
+        let mut kept = Vec::with_capacity(own.solutions.len());
+        for (mut row, solution) in gather.rows().into_iter().zip(&own.solutions) {
+            kept.push(match solution.as_ref().and_then(|_| results.next()) {
                 Some(Ok((gradient, verdict))) => {
                     untrusted += usize::from(verdict == Verdict::Untrusted);
-                    Some(gradient)
+                    row.add(0, &gradient);
+                    Some(row.kept())
                 }
                 _ => {
                     refused += usize::from(solution.is_some());
                     None
                 }
-            };
-            let silent = own.on_failure == OnFailure::ZeroGradient || cotangent.iter().all(|&c| c == 0.0);
-            for block in Block::ALL {
-                let k = block as usize;
-                let (Some(slot), Some(values)) = (&own.slots[k], out[k].as_mut()) else { continue };
-                let size = if slot.batched { values.len() / own.solutions.len() } else { values.len() };
-                let target = if slot.batched { &mut values[row * size..(row + 1) * size] } else { &mut values[..] };
-                match gradient.as_ref().and_then(|g| entries(g, block)) {
-                    Some(entries) => target.iter_mut().zip(entries).for_each(|(t, e)| *t += e),
-                    // Never a finite number that is not a gradient, unless the caller asked for zeros.
-                    None if silent => {}
-                    None => target.fill(f64::NAN),
-                }
-            }
+            });
         }
+        let zero = |i: usize| cotangent[i * width..(i + 1) * width].iter().all(|&c| c == 0.0);
+        gather.finish(kept, |i| own.on_failure.absent(zero(i)));
         let mut timing = own.timing.lock().unwrap_or_else(PoisonError::into_inner);
         timing.backward_seconds += started.elapsed().as_secs_f64();
         timing.backward_count += solved.len();
         timing.backward_refused += refused;
         timing.backward_untrusted += untrusted;
-        out
+        gather.into_blocks()
     }
 }
 
 impl Solutions {
+    /// The numbers of the gradient of a block, and whether the batch shares it; none where it is not wanted.
+    fn place(&self, block: Block) -> Option<(usize, bool)> {
+        let slot = self.slots[block as usize].as_ref().filter(|slot| slot.tracked)?;
+        let own = if slot.batched { &slot.shape[1..] } else { &slot.shape[..] };
+        Some((own.iter().product(), !slot.batched))
+    }
+
     fn cotangent(&self, row: &[f64]) -> Cotangent {
         let (n, m, p) = self.sizes;
         let mut cotangent = Cotangent::x(&row[..n]);
@@ -133,24 +127,4 @@ impl Solutions {
 fn wrt(wanted: impl Fn(Block) -> bool) -> Wrt {
     let [p, q, a, b, g, h, lb, ub, d, f] = Block::ALL.map(wanted);
     Wrt { p: p || d || f, q, a, b, g, h, lb, ub, ..Wrt::NONE }
-}
-
-/// The gradient of one block, row-major.
-fn entries(gradient: &Gradient, block: Block) -> Option<Vec<f64>> {
-    let rows = |m: Mat<f64>| (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| (i, j))).map(|e| m[e]).collect();
-    match block {
-        Block::P => gradient.p.as_ref().map(|p| rows(p.to_dense())),
-        Block::Q => gradient.q.clone(),
-        Block::A => gradient.a.as_ref().map(|a| rows(a.to_dense())),
-        Block::B => gradient.b.clone(),
-        Block::G => gradient.g.as_ref().map(|g| rows(g.to_dense())),
-        Block::H => gradient.h.clone(),
-        Block::Lb => gradient.lb.clone(),
-        Block::Ub => gradient.ub.clone(),
-        Block::D | Block::F => match (gradient.p.clone(), block) {
-            (Some(Hessian::LowRank { d, .. }), Block::D) => Some(d),
-            (Some(Hessian::LowRank { f, .. }), _) => Some(rows(f)),
-            _ => None,
-        },
-    }
 }

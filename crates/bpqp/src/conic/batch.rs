@@ -3,9 +3,8 @@
 use super::{
     Conic, ConicCotangent, ConicGradient, ConicLayer, ConicSolution, ConicSolutionTangent, ConicTangent, ConicWrt,
 };
-use crate::threads::{count, lock, share};
+use crate::threads::{Workers, count, share};
 use crate::{Error, Settings, Verdict};
-use std::sync::Mutex;
 
 /// Per instance a gradient with the verdict on it, or why there is none.
 pub type ConicGradients = Vec<Result<(ConicGradient, Verdict), Error>>;
@@ -135,7 +134,7 @@ impl ConicBatch {
 /// Threads with a [`ConicLayer`] each, for problems of one structure that come and go: blocks that they share by address
 /// are factored once per thread. Nothing is remembered of a problem.
 pub struct ConicWorkers {
-    layers: Vec<Mutex<Option<ConicLayer>>>,
+    workers: Workers<ConicLayer>,
     settings: Settings,
 }
 
@@ -143,8 +142,7 @@ impl ConicWorkers {
     /// Threads as many as the settings say.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         settings.validate()?;
-        let layers = (0..count(settings.threads)).map(|_| Mutex::new(None)).collect();
-        Ok(ConicWorkers { layers, settings })
+        Ok(ConicWorkers { workers: Workers::new(settings.threads), settings })
     }
 
     /// The settings they solve with.
@@ -158,7 +156,7 @@ impl ConicWorkers {
         n: usize,
         f: impl Fn(usize) -> Result<T, Error> + Sync,
     ) -> Result<Vec<Result<T, Error>>, Error> {
-        share(self.layers.len(), COST, 0..n, |_, _, k| f(k))
+        self.workers.map(COST, 0..n, |_, _, k| f(k))
     }
 
     /// Solves `n` problems, `problem(k)` and where it starts: `x, s, y, z_box`. Results in order.
@@ -167,35 +165,40 @@ impl ConicWorkers {
         n: usize,
         problem: impl Fn(usize) -> Result<(Conic, Option<[&'a [f64]; 4]>), Error> + Sync,
     ) -> Result<Vec<Result<ConicSolution, Error>>, Error> {
-        share(self.layers.len(), COST, 0..n, |thread, _, k| {
+        self.workers.map(COST, 0..n, |slot, _, k| {
             let (conic, warm) = problem(k)?;
-            let mut slot = lock(&self.layers[thread]);
-            let fits = slot.as_ref().is_some_and(|layer| same_structure(layer.conic(), &conic));
-            let kept = fits && slot.as_mut().is_some_and(|layer| layer.replace(conic.clone()).is_ok());
-            if !kept {
-                *slot = Some(ConicLayer::new(conic, self.settings.clone())?);
-            }
-            let layer = slot.as_mut().ok_or_else(|| Error::Backward { reason: "no layer".to_owned() })?;
+            let fits = |layer: &mut ConicLayer| same_structure(layer.conic(), &conic);
+            let kept = slot.as_mut().is_some_and(|layer| fits(layer) && layer.replace(conic.clone()).is_ok());
+            let layer = match slot {
+                Some(layer) if kept => layer,
+                _ => slot.insert(ConicLayer::new(conic, self.settings.clone())?),
+            };
             layer.solve_from_point(warm).cloned()
         })
     }
 
-    /// `derive(layer, k)` at each of the solutions, which the layer then holds. Results in order.
-    pub fn derive<T: Send>(
+    /// `derive(layer, k, items[k])` at each of the solutions, which the layer then holds. Results in order.
+    pub fn derive<I: Send, T: Send>(
         &self,
         solutions: &[Option<&ConicSolution>],
-        derive: impl Fn(&mut ConicLayer, usize) -> Result<T, Error> + Sync,
+        items: impl DoubleEndedIterator<Item = I> + ExactSizeIterator + Send,
+        derive: impl Fn(&mut ConicLayer, usize, I) -> Result<T, Error> + Sync,
     ) -> Result<Vec<Result<T, Error>>, Error> {
-        share(self.layers.len(), COST, solutions.iter(), |thread, k, solution| {
-            let solution = solution.ok_or(Error::NoSolution { status: crate::Status::NumericalFailure })?;
-            let mut slot = lock(&self.layers[thread]);
-            if slot.as_mut().is_none_or(|layer| layer.adopt(solution).is_err()) {
-                let mut layer = ConicLayer::new(solution.conic().clone(), solution.settings().clone())?;
-                layer.adopt(solution)?;
-                *slot = Some(layer);
-            }
-            let layer = slot.as_mut().ok_or_else(|| Error::Backward { reason: "no layer".to_owned() })?;
-            derive(layer, k)
+        if items.len() != solutions.len() {
+            return Err(Error::length("items", items.len(), solutions.len(), "one per solution"));
+        }
+        self.workers.map(COST, items, |slot, k, item| {
+            let solution = solutions[k].ok_or(Error::NoSolution { status: crate::Status::NumericalFailure })?;
+            let kept = slot.as_mut().is_some_and(|layer| layer.adopt(solution).is_ok());
+            let layer = match slot {
+                Some(layer) if kept => layer,
+                _ => {
+                    let mut layer = ConicLayer::new(solution.conic().clone(), solution.settings().clone())?;
+                    layer.adopt(solution)?;
+                    slot.insert(layer)
+                }
+            };
+            derive(layer, k, item)
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Conic;
 use crate::Error;
+use crate::adapter::Entries;
 use crate::error::check_finite;
 use crate::gradient::overflowed;
 
@@ -24,6 +25,11 @@ impl<'a> ConicCotangent<'a> {
     /// A loss that depends on `x` only.
     pub fn x(x: &'a [f64]) -> Self {
         ConicCotangent { x, ..ConicCotangent::default() }
+    }
+
+    /// True if the loss does not depend on any output.
+    pub fn is_zero(&self) -> bool {
+        self.objective == 0.0 && [self.x, self.s, self.y, self.z_box].iter().all(|v| v.iter().all(|c| *c == 0.0))
     }
 
     pub(crate) fn validate(&self, conic: &Conic) -> Result<(), Error> {
@@ -94,6 +100,14 @@ pub struct ConicGradient {
     pub b: Option<Vec<f64>>,
     pub lb: Option<Vec<f64>>,
     pub ub: Option<Vec<f64>>,
+}
+
+/// The blocks are `P, q, A, b, lb, ub`, in this order.
+impl Entries for ConicGradient {
+    fn add_to(&self, block: usize, out: &mut [f64]) {
+        let own = [&self.p, &self.q, &self.a, &self.b, &self.lb, &self.ub][block];
+        out.iter_mut().zip(own.iter().flatten()).for_each(|(sum, value)| *sum += value);
+    }
 }
 
 impl ConicGradient {

@@ -10,7 +10,7 @@ use super::newton::PrimalDual;
 use super::scaling::{INTERIOR_POINT, Scaling};
 use super::{ForwardHandle, ForwardSolver, Outcome, dual::DualHandle};
 use crate::kkt::{self, DenseKkt, KktCore, KktFactor, Matrices, many_singles};
-use crate::matrix::{Matrix, dot, norm_inf};
+use crate::matrix::{Matrix, dot, nan_max, norm_inf};
 use crate::{Certificate, Deadline, Error, Point, Qp, Settings, Status};
 use std::sync::Arc;
 
@@ -18,8 +18,12 @@ use std::sync::Arc;
 const MAX_ITER: usize = 200;
 /// Fraction of the way to the boundary.
 const TO_BOUNDARY: f64 = 0.995;
+/// Iterations without a residual cut in half after which it ends: another solver or another point may do better.
+const IDLE: usize = 25;
 /// A certificate is looked for from this iteration on.
 const FIRST_CERTIFICATE: usize = 4;
+/// By how much an iterate has to be longer than the one before that was looked at for a proof.
+const GROWN: f64 = 4.0;
 /// Violation at which a certificate ends the iteration, and at which one is taken where the iteration ended without
 /// a solution.
 const SURE: f64 = 1e-8;
@@ -324,6 +328,8 @@ impl General {
         let separate = self.scaled.p.is_zero();
         let mut stalled = 0;
         let mut most = f64::INFINITY;
+        let mut looked_at = 0.0;
+        let mut progress = (f64::INFINITY, 0);
         loop {
             let (qp, it) = (&self.scaled, &mut self.it);
             it.residuals(qp);
@@ -336,21 +342,30 @@ impl General {
                 norm_inf(&it.rd)
             );
             let outcome = |status, certificate| Outcome { status, iterations, certificate };
-            let (optimal, exact) = reached(qp, it, &self.scaling, mu, eps_rel, eps_abs);
-            if optimal {
+            let (left, exact) = reached(qp, it, &self.scaling, mu, eps_rel, eps_abs);
+            if left < 0.5 * progress.0 {
+                progress = (left, iterations);
+            }
+            if left <= 1.0 {
                 self.scaling.unscale(qp, it, &self.qp, out);
                 return outcome(Status::Solved, None);
             }
             if self.iterations >= FIRST_CERTIFICATE {
                 self.scaling.unscale(qp, it, &self.qp, out);
-                if let Some(proof) = certificate(&self.qp, out, SURE) {
-                    return no_solution(iterations, proof);
+                // an iterate that is no longer than when it was looked at last tells nothing new
+                let length = longest(out);
+                if length > GROWN * looked_at {
+                    looked_at = length;
+                    if let Some(proof) = certificate(&self.qp, out, SURE) {
+                        return no_solution(iterations, proof);
+                    }
                 }
             }
             let late = deadline.passed();
             if self.iterations >= self.limit
                 || late
                 || stalled >= 12
+                || iterations > progress.1 + IDLE
                 || !mu.is_finite()
                 || (mu < VANISHED && it.pairs() > 0)
             {
@@ -417,22 +432,33 @@ fn failed(iterations: usize) -> Outcome {
     Outcome { status: Status::NumericalFailure, iterations, certificate: None }
 }
 
-/// Residuals in the units of the problem, relative to the sizes of the terms that cancel in them: are all small enough, and
-/// do the rows hold far beyond what is asked for?
-fn reached(qp: &Qp, it: &PrimalDual, scaling: &Scaling, mu: f64, eps_rel: f64, eps_abs: f64) -> (bool, bool) {
+/// Residuals in the units of the problem, relative to the sizes of the terms that cancel in them: the largest over what is
+/// asked for, and whether the rows hold far beyond that.
+fn reached(qp: &Qp, it: &PrimalDual, scaling: &Scaling, mu: f64, eps_rel: f64, eps_abs: f64) -> (f64, bool) {
     let (primal, primal_scale) = scaling.primal(it, qp);
     let (dual, dual_scale) = scaling.dual(it, qp);
     let quadratic = dot(&it.x, &it.px);
     let objective = (0.5 * quadratic + dot(&it.x, &qp.q)).abs() / scaling.cost;
     let gap = mu * it.pairs() as f64 / scaling.cost;
-    let optimal = primal <= eps_abs + eps_rel * primal_scale
-        && dual <= eps_abs + eps_rel * dual_scale
-        && gap <= eps_abs + eps_rel * objective;
-    (optimal, primal <= EXACT * primal_scale)
+    let over = |value: f64, scale: f64| if value == 0.0 { 0.0 } else { value / (eps_abs + eps_rel * scale) };
+    let left = nan_max(nan_max(over(primal, primal_scale), over(dual, dual_scale)), over(gap, objective));
+    (left, primal <= EXACT * primal_scale)
+}
+
+/// The largest number of a point.
+fn longest(point: &Point) -> f64 {
+    norm_inf(&point.x).max(norm_inf(&point.y)).max(norm_inf(&point.z)).max(norm_inf(&point.z_box))
 }
 
 /// A certificate among the directions in which a diverging iterate points.
 fn certificate(qp: &Qp, point: &Point, accept: f64) -> Option<Certificate> {
+    // to clean a direction takes many products; one whose value has the wrong sign proves nothing
+    let proof = |candidate: Certificate| {
+        if candidate.violation(qp).is_infinite() {
+            return None;
+        }
+        Some(candidate.cleaned(qp)).filter(|candidate| candidate.violation(qp) <= accept)
+    };
     let multipliers = norm_inf(&point.y).max(norm_inf(&point.z)).max(norm_inf(&point.z_box));
     if multipliers > 1e3 {
         let scaled = |v: &[f64]| v.iter().map(|v| v / multipliers).collect::<Vec<_>>();
@@ -443,17 +469,11 @@ fn certificate(qp: &Qp, point: &Point, accept: f64) -> Option<Certificate> {
             z_box: scaled(&point.z_box),
             ..Point::default()
         };
-        let candidate = Certificate::PrimalInfeasible(ray).cleaned(qp);
-        if candidate.violation(qp) <= accept {
-            return Some(candidate);
+        let found = proof(Certificate::PrimalInfeasible(ray));
+        if found.is_some() {
+            return found;
         }
     }
     let size = norm_inf(&point.x);
-    if size > 1e3 {
-        let candidate = Certificate::DualInfeasible(point.x.iter().map(|v| v / size).collect()).cleaned(qp);
-        if candidate.violation(qp) <= accept {
-            return Some(candidate);
-        }
-    }
-    None
+    if size > 1e3 { proof(Certificate::DualInfeasible(point.x.iter().map(|v| v / size).collect())) } else { None }
 }

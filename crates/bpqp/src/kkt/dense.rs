@@ -506,11 +506,11 @@ impl KktFactor for DenseKkt {
         }
     }
 
-    fn deficient(&self) -> bool {
+    fn deficient(&mut self) -> bool {
         self.deficient
     }
 
-    fn determines(&self) -> bool {
+    fn determines(&mut self) -> bool {
         self.deficient && self.examined && self.rank.rows == self.free.len()
     }
 

@@ -87,9 +87,9 @@ pub trait KktFactor: Send {
         false
     }
 
-    /// True if the kept rows of the last factorization were dependent and had to be regularized: the multipliers are
-    /// then not unique.
-    fn deficient(&self) -> bool {
+    /// True if the kept rows of the last factorization are dependent and had to be regularized: the multipliers are
+    /// then not unique. Where that takes time it is found out when asked.
+    fn deficient(&mut self) -> bool {
         false
     }
 
@@ -102,7 +102,7 @@ pub trait KktFactor: Send {
 
     /// True if the kept rows of the last factorization are known to leave the variables no direction, though they are
     /// dependent: where they are to vanish along every row, so do the variables.
-    fn determines(&self) -> bool {
+    fn determines(&mut self) -> bool {
         false
     }
 

@@ -42,6 +42,7 @@ pub(super) struct Rank {
     terms: Vec<f64>,
     chosen: Vec<usize>,
     column_max: Vec<(f64, usize)>,
+    entries: Vec<(u32, u32, f64)>,
 }
 
 impl Default for Rank {
@@ -63,6 +64,7 @@ impl Default for Rank {
             terms: Vec::new(),
             chosen: Vec::new(),
             column_max: Vec::new(),
+            entries: Vec::new(),
         }
     }
 }
@@ -115,29 +117,30 @@ impl Rank {
         self.factors.resize(f + h, 1.0);
         self.largest.clear();
         self.largest.resize(f + h, 0.0);
-        let entries = |f_ij: &mut dyn FnMut(usize, usize, f64)| {
-            for (k, j) in k.iter().flat_map(|k| (0..f).map(move |j| (k, j))) {
-                k.col_as_slice(j).iter().enumerate().skip(j).for_each(|(i, &v)| f_ij(i, j, v));
-            }
-            for j in 0..h {
-                rows.col_as_slice(j).iter().enumerate().for_each(|(i, &v)| f_ij(i, f + j, v));
+        // sparse systems come as dense ones too, and each sweep reads all entries
+        let entries = &mut self.entries;
+        entries.clear();
+        let mut keep = |i: usize, j: usize, v: f64| {
+            if v != 0.0 {
+                entries.push((i as u32, j as u32, v));
             }
         };
-        ruiz(SWEEPS, f64::INFINITY, (&mut self.factors, &mut self.largest), (APART, &entries), |s, largest| {
-            let mut raise = |i: usize, j: usize, v: f64| {
+        for (k, j) in k.iter().flat_map(|k| (0..f).map(move |j| (k, j))) {
+            k.col_as_slice(j).iter().enumerate().skip(j).for_each(|(i, &v)| keep(i, j, v));
+        }
+        for j in 0..h {
+            rows.col_as_slice(j).iter().enumerate().for_each(|(i, &v)| keep(i, f + j, v));
+        }
+        let entries = &self.entries;
+        let each = |f: &mut dyn FnMut(usize, usize, f64)| {
+            entries.iter().for_each(|&(i, j, v)| f(i as usize, j as usize, v));
+        };
+        ruiz(SWEEPS, f64::INFINITY, (&mut self.factors, &mut self.largest), (APART, &each), |s, largest| {
+            for &(i, j, v) in entries {
+                let (i, j) = (i as usize, j as usize);
                 let v = (v * s[i] * s[j]).abs();
                 largest[i] = largest[i].max(v);
                 largest[j] = largest[j].max(v);
-            };
-            for (k, j) in k.iter().flat_map(|k| (0..f).map(move |j| (k, j))) {
-                for (i, &v) in k.col_as_slice(j).iter().enumerate().skip(j) {
-                    raise(i, j, v);
-                }
-            }
-            for j in 0..h {
-                for (i, &v) in rows.col_as_slice(j).iter().enumerate() {
-                    raise(i, f + j, v);
-                }
             }
         });
         self.factors.iter_mut().for_each(|s| *s = power_of_two(*s, LIMIT));
@@ -173,9 +176,14 @@ impl Rank {
             for (column, max) in rest.chunks_exact_mut(f).zip(&mut self.column_max[p + 1..]) {
                 let column = &mut column[p..];
                 let factor = column[0] / source[0];
-                if factor != 0.0 {
-                    column.iter_mut().zip(source).for_each(|(t, s)| *t -= factor * s);
+                if factor == 0.0 {
+                    // as it was, but for the exchange of two rows
+                    if max.1 == p {
+                        max.1 = i;
+                    }
+                    continue;
                 }
+                column.iter_mut().zip(source).for_each(|(t, s)| *t -= factor * s);
                 column[0] = 0.0;
                 let (size, at) = largest_of(column);
                 *max = (size, at + p);

@@ -225,7 +225,7 @@ impl KktFactor for SinglesKkt {
         self.apart.kept.iter().zip(&self.inner_v).for_each(|(&row, own)| v[row] = *own);
     }
 
-    fn deficient(&self) -> bool {
+    fn deficient(&mut self) -> bool {
         self.dependent || self.inner.deficient()
     }
 
@@ -233,7 +233,7 @@ impl KktFactor for SinglesKkt {
         self.inner.flat()
     }
 
-    fn determines(&self) -> bool {
+    fn determines(&mut self) -> bool {
         self.inner.determines()
     }
 

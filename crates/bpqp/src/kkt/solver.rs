@@ -87,12 +87,12 @@ impl KktSolver {
     }
 
     /// True if the kept rows were dependent, or the solution is one point of an optimal face.
-    pub fn deficient(&self) -> bool {
+    pub fn deficient(&mut self) -> bool {
         self.kkt.deficient() || self.on_face()
     }
 
     /// The kept rows are dependent and leave the variables no direction.
-    pub fn determines(&self) -> bool {
+    pub fn determines(&mut self) -> bool {
         self.kkt.determines()
     }
 

@@ -68,7 +68,8 @@ pub struct SparseKkt {
     pinned: Vec<bool>,
     weight: Vec<f64>,
     sharp: Sharp,
-    deficient: bool,
+    /// Dependent rows; not known before somebody asks.
+    deficient: Option<bool>,
     /// What elimination found of the system at hand; the face that it is on.
     examined: Option<Examined>,
     face: Face,
@@ -103,7 +104,7 @@ impl SparseKkt {
             pinned: vec![false; dim],
             weight: vec![1.0; dim],
             sharp: Sharp::Untried,
-            deficient: false,
+            deficient: Some(false),
             examined: None,
             face: Face::default(),
             delta: DELTAS[0],
@@ -242,7 +243,7 @@ impl SparseKkt {
     /// Factors what is staged.
     fn factor_any(&mut self, deltas: &[f64]) -> Result<(), Breakdown> {
         let n = self.n;
-        self.deficient = false;
+        self.deficient = Some(false);
         let mut failure = Breakdown::Inertia;
         // after a positive diagonal comes a Cholesky factorization, which hardly needs a regularization, unless its
         // rows are dependent: small pivots tell
@@ -258,7 +259,7 @@ impl SparseKkt {
         for delta in sharp.into_iter().chain(deltas.iter().copied()) {
             match self.factor_with(delta) {
                 Ok(pivots) if pivots.positive == n => {
-                    self.deficient = self.hard_rows_dependent()?;
+                    self.deficient = None;
                     return Ok(());
                 }
                 Ok(_) => failure = Breakdown::Inertia,
@@ -366,12 +367,19 @@ impl KktFactor for SparseKkt {
         true
     }
 
-    fn deficient(&self) -> bool {
-        self.deficient
+    fn deficient(&mut self) -> bool {
+        match self.deficient {
+            Some(known) => known,
+            None => {
+                let found = self.hard_rows_dependent().unwrap_or(true);
+                self.deficient = Some(found);
+                found
+            }
+        }
     }
 
-    fn determines(&self) -> bool {
-        self.deficient && self.examined.is_some_and(|found| found.determined)
+    fn determines(&mut self) -> bool {
+        self.deficient() && self.examined.is_some_and(|found| found.determined)
     }
 
     fn flat(&mut self) -> bool {
@@ -404,7 +412,7 @@ impl SparseKkt {
         self.x.copy_from_slice(&self.rhs);
         self.ldl.solve(&mut self.x);
         let done = enough > 0.0 && self.is_enough(enough);
-        let error = if done { 0.0 } else { self.refine(true) };
+        let error = if done { 0.0 } else { self.refine(true, enough) };
         if error > SHARPEN && self.sharp != Sharp::Useless {
             self.sharpen(error);
         }
@@ -434,12 +442,15 @@ impl SparseKkt {
         enough
     }
 
-    /// Improves `x`, the first solution of `exact x = rhs` or a later one, into `best`; returns the error that is left.
+    /// Improves `x`, the first solution of `exact x = rhs` or a later one, into `best`, until the residual is that share of
+    /// the right-hand side at most; returns the error that is left.
     ///
     /// Stops when the componentwise backward error `|r| / (|K||x| + |b|)` (Arioli, Demmel & Duff, "Solving sparse
     /// linear systems with sparse backward error", 1989) is at rounding level, or the residual no longer shrinks: then
     /// either the accuracy is reached or the system is inconsistent, where further steps only inflate `x`.
-    fn refine(&mut self, fresh: bool) -> f64 {
+    fn refine(&mut self, fresh: bool, enough: f64) -> f64 {
+        let weighted = |v: &[f64]| v.iter().zip(&self.weight).map(|(r, w)| (r * w).powi(2)).sum::<f64>();
+        let enough = enough * enough * weighted(&self.rhs);
         let mut rounded = self.measure();
         if fresh {
             self.scales = self.block_norms(&self.size);
@@ -456,7 +467,7 @@ impl SparseKkt {
                 error = self.error();
             }
             let shrinks = norm < STALL * STALL * previous;
-            if rounded || !shrinks {
+            if rounded || norm <= enough || !shrinks {
                 break;
             }
             self.ldl.solve(&mut self.r);
@@ -506,7 +517,7 @@ impl SparseKkt {
         };
         if ok {
             self.x.copy_from_slice(&self.best);
-            let other = self.refine(false);
+            let other = self.refine(false, 0.0);
             if used {
                 return;
             }

@@ -319,8 +319,11 @@ impl KktFactor for StructuredKkt {
         self.other().is_some_and(KktFactor::refines)
     }
 
-    fn deficient(&self) -> bool {
-        self.other().map_or(self.deficient, KktFactor::deficient)
+    fn deficient(&mut self) -> bool {
+        match self.general.as_mut().filter(|_| self.use_general) {
+            Some(general) => general.deficient(),
+            None => self.deficient,
+        }
     }
 
     fn flat(&mut self) -> bool {
