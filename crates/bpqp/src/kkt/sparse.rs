@@ -220,6 +220,12 @@ impl SparseKkt {
         equations > self.dx.iter().filter(|d| d.is_finite()).count()
     }
 
+    /// What that entry is at most, by entries of at most 2 as the equilibration leaves them: enough to know in most cases.
+    fn most_schur(&self) -> f64 {
+        let pivots = self.analysis.diagonal_at[..self.n].iter().map(|&at| self.exact[at].max(SCHUR_DELTA));
+        4.0 * self.n as f64 / pivots.fold(f64::INFINITY, f64::min)
+    }
+
     /// The largest diagonal entry of the Schur complement of the positive diagonal, whose variables come first.
     fn largest_schur(&mut self) -> f64 {
         let (n, col_ptr, row_idx) = (self.n, self.ldl.col_ptr(), self.ldl.row_idx());
@@ -250,7 +256,9 @@ impl SparseKkt {
         if self.ldl.primal_first()
             && let Ok(pivots) = self.factor_with(SCHUR_DELTA)
             && pivots.positive == n
-            && pivots.smallest_negative > SCHUR_PIVOT.max(SCHUR_ROUNDING * self.largest_schur())
+            && pivots.smallest_negative > SCHUR_PIVOT
+            && (pivots.smallest_negative > SCHUR_ROUNDING * self.most_schur()
+                || pivots.smallest_negative > SCHUR_ROUNDING * self.largest_schur())
             && !self.more_rows_than_variables()
         {
             return Ok(());
