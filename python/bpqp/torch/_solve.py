@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .. import _bpqp, _core
+from .._arguments import refuse_products
 from .._core import Factored
 from .._engines import OURS
 from .._errors import ArgumentError, DtypeError
@@ -30,6 +31,7 @@ MATRICES = ("P", "G", "A")
 def tensor_of(name: str, value: Any, like: torch.Tensor) -> torch.Tensor:
     """A dense tensor in the dtype of `like`."""
     if not isinstance(value, torch.Tensor):
+        refuse_products(name, value)
         try:
             value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
         except (TypeError, ValueError, RuntimeError) as error:
