@@ -83,7 +83,9 @@ def numbers_of(name: str, value: Any) -> np.ndarray[Any, Any]:
 def refuse_products(name: str, value: Any) -> None:
     """Where numbers are needed, what is known by its products only is refused by name."""
     if hasattr(value, "matvec"):
-        raise UnsupportedError(f"{name} is known by its products only: only bpqp.solve_qp of NumPy takes operators")
+        raise UnsupportedError(
+            f"{name} is known by its products only: bpqp.solve_qp and bpqp.torch.solve_qp take operators"
+        )
 
 
 def as_array(name: str, value: Any, rank: int) -> np.ndarray[Any, Any]:

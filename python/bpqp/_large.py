@@ -340,7 +340,9 @@ class LargeSolution:
         rows = tuple(None if v is None else v.reshape(-1) for v in cotangents_of(self, names_of_outputs, given))
         wanted = NAMES if wrt is None else names_of(wrt, NAMES)
         if not self._differentiable():
-            return self._without(wanted, np.nan if self._policy == 1 else 0.0)
+            # what does not matter to the loss has no gradient, whatever the policy is
+            matters = any(v is not None and v.any() for v in rows)
+            return self._without(wanted, np.nan if self._policy == 1 and matters else 0.0)
         blocks, _, code = self._solved.vjp(rows)
         return self._gathered(blocks, wanted, code)
 

@@ -106,6 +106,10 @@ def test_torch_layers_differentiate_parameters_bounds_and_multipliers():
     first = bounded(c, x0=[0.0, 0.0], index=["a"], full=True)
     second = bounded(c, x0=[0.0, 0.0], index=["a"], full=True)
     assert second.iterations <= first.iterations
+    # a second derivative is an error, also where the loss has a constant slope
+    (slope,) = torch.autograd.grad(bounded(c, x0=[0.0, 0.0]).sum(), c, create_graph=True)
+    with pytest.raises(bpqp.UnsupportedError, match="second derivatives of a NonlinearLayer"):
+        (slope.sum() + c.sum()).backward()
 
 
 def test_torch_failures_stay_with_their_element():
