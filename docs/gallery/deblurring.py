@@ -2,7 +2,7 @@
 # # Deblurring, with a matrix that is a product
 #
 # A telescope blurs stars. To get them back, minimize $\tfrac12\|Bx - y\|^2 + \tfrac\lambda2\|x\|^2$ over images
-# $x \ge 0$. The blur $B$ of 96 x 96 pixels would be a matrix of 85 million numbers; here it is two Fourier transforms,
+# $x \ge 0$. The blur $B$ of 72 x 72 pixels would be a matrix of 27 million numbers; here it is two Fourier transforms,
 # a `bpqp.Operator`. Solution and gradient use products only.
 
 # %%
@@ -10,11 +10,11 @@ import bpqp
 import matplotlib.pyplot as plt
 import numpy as np
 
-side = 96
+side = 72
 n = side * side
 rng = np.random.default_rng(0)
 truth = np.zeros((side, side))
-truth[tuple(rng.integers(4, side - 4, (2, 40)))] = rng.uniform(0.3, 1.0, 40)
+truth[tuple(rng.integers(4, side - 4, (2, 30)))] = rng.uniform(0.3, 1.0, 30)
 away = np.minimum(np.arange(side), side - np.arange(side)) ** 2
 kernel = np.exp(-(away[:, None] + away[None]) / 5.0)
 wave = np.fft.rfft2(kernel / kernel.sum())
@@ -25,7 +25,7 @@ def filtered(image, factor):
     return np.fft.irfft2(np.fft.rfft2(image.reshape(side, side)) * factor, (side, side)).ravel()
 
 
-seen = filtered(truth, wave) + 0.002 * rng.standard_normal(n)
+seen = filtered(truth, wave) + 0.004 * rng.standard_normal(n)
 
 
 def restored(strength):
@@ -58,7 +58,7 @@ linear = filtered(filtered(seen, wave), 1 / (wave**2 + strength))  # the same wi
 # %%
 star = int(best.x.argmax())
 by_seen = -filtered(best.vjp(x=np.eye(1, n, star)[0], wrt="q").q, wave)
-figure, axes = plt.subplots(2, 3, figsize=(10, 6.8))
+figure, axes = plt.subplots(2, 3, figsize=(10, 6.6), layout="constrained")
 for axis, image, title in zip(
     axes.ravel(),
     (truth, seen, linear, best.x),
@@ -71,7 +71,7 @@ row, column = divmod(star, side)
 corner = np.clip([row - 12, column - 12], 0, side - 24)
 part = by_seen.reshape(side, side)[corner[0] : corner[0] + 24, corner[1] : corner[1] + 24]
 axes[1, 1].imshow(part, cmap="RdBu", vmin=-np.abs(part).max(), vmax=np.abs(part).max())
-axes[1, 1].set_title("one star, by the pixels around it")
+axes[1, 1].set_title("one star, by pixels around it")
 for axis in axes.ravel()[:5]:
     axis.axis("off")
 axes[1, 2].loglog(*zip(*path, strict=True), "o-")

@@ -10,9 +10,9 @@ import bpqp
 import matplotlib.pyplot as plt
 import numpy as np
 
-load = np.array([90, 60, 110, 70, 120, 80, 60, 50.0])
+load = np.array([90, 60, 110, 70, 110, 80, 60, 50.0])
 # from, to, limit
-lines = [(0, 1, 150), (1, 2, 120), (2, 3, 120), (3, 4, 120), (4, 5, 60), (5, 6, 120), (6, 7, 120), (7, 0, 150)]
+lines = [(0, 1, 160), (1, 2, 120), (2, 3, 120), (3, 4, 120), (4, 5, 100), (5, 6, 120), (6, 7, 150), (7, 0, 150)]
 lines += [(1, 5, 70), (2, 6, 120)]
 towns = [0, 2, 5, 7]  # where the stations are
 most = np.array([300, 150, 250, 200.0])
@@ -44,13 +44,13 @@ print("full lines", [lines[k][:2] for k in np.flatnonzero(full)], "prices", np.r
 moves = np.stack([found.vjp(price=row).load for row in np.eye(len(load))])
 angle = np.linspace(0, 2 * np.pi, len(load), endpoint=False)
 place = np.stack([np.cos(angle), np.sin(angle)], 1)
-figure, axes = plt.subplots(1, 2, figsize=(10, 4.2))
+figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
 for k, (i, j, _) in enumerate(lines):
     axes[0].plot(*place[[i, j]].T, color="C3" if full[k] else "0.6", lw=0.6 + 4 * abs(found.flow[k]) / 150, zorder=1)
 dots = axes[0].scatter(*place.T, c=found.price, s=4 * load, cmap="viridis", zorder=2, edgecolors="k")
 for k, (x, y) in enumerate(place):
-    axes[0].annotate(f"{found.price[k]:.1f}", (1.18 * x, 1.18 * y), ha="center", va="center")
-axes[0].set(title="prices, $/MWh; red: full lines", xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), aspect="equal")
+    axes[0].annotate(f"{found.price[k]:.1f}", (1.3 * x, 1.3 * y), ha="center", va="center")
+axes[0].set(title="prices, $/MWh; red: full lines", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal")
 axes[0].axis("off")
 bound = np.abs(moves).max()
 shown = axes[1].imshow(moves, cmap="RdBu_r", vmin=-bound, vmax=bound)

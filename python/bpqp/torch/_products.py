@@ -53,36 +53,38 @@ class Operator:
     def __repr__(self) -> str:
         return f"Operator(shape={self.shape}, params={len(self.params)})"
 
-    def on_arrays(self, device: torch.device) -> _large.Operator:
-        """The same for NumPy."""
-        fixed = [p.detach().double() for p in self.params]
 
-        def of(function: Callable[..., torch.Tensor] | None) -> Any:
-            def product(v: Any) -> Any:
-                with torch.no_grad():
-                    found = function(torch.from_numpy(v).to(device), *fixed)  # type: ignore[misc]
-                if not isinstance(found, torch.Tensor):
-                    raise DtypeError(f"an Operator returned a {type(found).__name__}: return a tensor")
-                return numpy_of(found)
+def _on_arrays(own: Operator, device: torch.device) -> _large.Operator:
+    """An operator for NumPy."""
+    fixed = [p.detach().double() for p in own.params]
 
-            return None if function is None else product
+    def of(function: Callable[..., torch.Tensor] | None) -> Any:
+        def product(v: Any) -> Any:
+            with torch.no_grad():
+                found = function(torch.from_numpy(v).to(device), *fixed)  # type: ignore[misc]
+            if not isinstance(found, torch.Tensor):
+                raise DtypeError(f"an Operator returned a {type(found).__name__}: return a tensor")
+            return numpy_of(found)
 
-        return _large.Operator(self.shape, of(self.matvec), of(self.rmatvec))
+        return None if function is None else product
 
-    def by_params(self, found: _large.LowRank, device: torch.device, needs: Sequence[bool]) -> list[Any]:
-        """The gradients of the params, of that by the matrix: they are those of `sum_k left_k' M right_k`."""
-        if not any(needs):
-            return [None] * len(self.params)
-        left, right = (torch.from_numpy(part.T.copy()).to(device) for part in (found.left, found.right))
-        with torch.enable_grad():
-            params = [p.detach().double().requires_grad_(need) for p, need in zip(self.params, needs, strict=True)]
-            terms = [u @ self.matvec(v, *params) for u, v in zip(left, right, strict=True)]
-            wanted = [p for p in params if p.requires_grad]
-            total = torch.stack(terms).sum()
-            if not total.requires_grad:
-                return [None] * len(self.params)
-            slopes = iter(torch.autograd.grad(total, wanted, materialize_grads=True))
-        return [next(slopes).to(p.dtype) if need else None for p, need in zip(self.params, needs, strict=True)]
+    return _large.Operator(own.shape, of(own.matvec), of(own.rmatvec))
+
+
+def _by_params(own: Operator, found: _large.LowRank, device: torch.device, needs: Sequence[bool]) -> list[Any]:
+    """The gradients of the params, of that by the matrix: they are those of `sum_k left_k' M right_k`."""
+    if not any(needs):
+        return [None] * len(own.params)
+    left, right = (torch.from_numpy(part.T.copy()).to(device) for part in (found.left, found.right))
+    with torch.enable_grad():
+        params = [p.detach().double().requires_grad_(need) for p, need in zip(own.params, needs, strict=True)]
+        terms = [u @ own.matvec(v, *params) for u, v in zip(left, right, strict=True)]
+        wanted = [p for p in params if p.requires_grad]
+        total = torch.stack(terms).sum()
+        if not total.requires_grad:
+            return [None] * len(own.params)
+        slopes = iter(torch.autograd.grad(total, wanted, materialize_grads=True))
+    return [next(slopes).to(p.dtype) if need else None for p, need in zip(own.params, needs, strict=True)]
 
 
 def known(value: Any) -> bool:
@@ -98,7 +100,7 @@ class _Argument:
         self.tensors: list[torch.Tensor]
         self.data: Any
         if isinstance(value, Operator):
-            self.tensors, self.data = list(value.params), value.on_arrays(q.device)
+            self.tensors, self.data = list(value.params), _on_arrays(value, q.device)
         elif isinstance(value, Factored):
             self.tensors = [tensor_of(f"{name}.{part}", getattr(value, part), q) for part in ("d", "F")]
             self.data = Factored(*map(numpy_of, self.tensors))
@@ -113,7 +115,7 @@ class _Argument:
 
     def gradients(self, found: Any, needs: Sequence[bool]) -> list[Any]:
         if isinstance(self.value, Operator):
-            return self.value.by_params(found, self.q.device, needs)
+            return _by_params(self.value, found, self.q.device, needs)
         if isinstance(self.value, Factored):
             return [found.d, found.F]
         if isinstance(self.value, torch.Tensor) and sparse(self.value):
