@@ -39,7 +39,7 @@ fn learn(steps: usize, mut tell: impl FnMut(usize, f32, f32)) -> Result<(), Box<
         let loss = ((decide(&weights, &cap)? - &decided)?.sqr()?.sum_all()? / SAMPLES as f64)?;
         tell(step, loss.to_scalar()?, cap.to_vec1()?[0]);
         let gradients = loss.backward()?;
-        for (variable, rate) in [(&weights, 2.0), (&cap, 0.05)] {
+        for (variable, rate) in [(&weights, 1.0), (&cap, 0.05)] {
             if let Some(gradient) = gradients.get(variable) {
                 variable.set(&(variable.as_tensor() - (gradient * rate)?)?)?;
             }
@@ -49,9 +49,9 @@ fn learn(steps: usize, mut tell: impl FnMut(usize, f32, f32)) -> Result<(), Box<
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    learn(400, |step, loss, cap| {
-        if step % 100 == 0 {
-            println!("step {step:3}  loss {loss:.2e}  cap {cap:.3}");
+    learn(1000, |step, loss, cap| {
+        if step % 200 == 0 {
+            println!("step {step:4}  loss {loss:.2e}  cap {cap:.3}");
         }
     })
 }
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 #[test]
 fn what_was_hidden_is_found() {
     let mut last = (f32::NAN, f32::NAN);
-    learn(400, |_, loss, cap| last = (loss, cap)).unwrap();
+    learn(1000, |_, loss, cap| last = (loss, cap)).unwrap();
     assert!(last.0 < 1e-5, "loss {}", last.0);
-    assert!((last.1 - CAP).abs() < 1e-2, "cap {}", last.1);
+    assert!((last.1 - CAP).abs() < 1e-3, "cap {}", last.1);
 }

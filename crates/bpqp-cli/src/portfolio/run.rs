@@ -86,7 +86,7 @@ pub fn load(source: &Source, quick: bool) -> Result<Prices, DataError> {
         prices.remarks.extend(prices.likely_splits());
     }
     if quick {
-        prices.remarks.push("--quick is a first look at a few days: that it runs, not what there is to gain".to_owned());
+        prices.remarks.push("--quick is a first look at a few days: that it runs, not what is to be gained".into());
     }
     Ok(prices)
 }
