@@ -1,10 +1,11 @@
 """Solving alone, on collections of problems from files: Maros-Meszaros and Netlib.
 
-A collection is a folder of `.npz` files (P_data, P_indices, P_indptr, q, A_.., l, u: min 1/2 x'P x + q'x, l <= A x <= u, the
-last n rows of A the identity; or A_.., b, c, lo, hi: min c'x, A x = b, lo <= x <= hi) or of MPS and QPS files, with `index.csv`
-(name, objective, kind or status) where optima are known. Right is a point whose rows and bounds hold to 1e-6 of the terms of
-the row and whose objective is the known optimum to 1e-4 (where none is known: not above that of the best that is feasible), and
-for an infeasible problem the word that it is. Every solver is asked for 1e-8 (OSQP for 1e-6, which is what is checked).
+A collection is a folder of `.npz` files (P_data, P_indices, P_indptr, q, A_.., l, u: min 1/2 x'P x + q'x, l <= A x <=
+u, the last n rows of A the identity; or A_.., b, c, lo, hi: min c'x, A x = b, lo <= x <= hi) or of MPS and QPS files,
+with `index.csv` (name, objective, kind or status) where optima are known. Right is a point whose rows and bounds hold
+to 1e-6 of the terms of the row and whose objective is the known optimum to 1e-4 (where none is known: not above that
+of the best that is feasible), and for an infeasible problem the word that it is. Every solver is asked for 1e-8 (OSQP
+for 1e-6, which is what is checked).
 """
 
 from __future__ import annotations

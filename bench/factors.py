@@ -1,4 +1,6 @@
-"""What efficiency and accuracy depend on: one thing varied at a time, on 100 variables, 20 equalities and 50 inequalities.
+"""What efficiency and accuracy depend on: one thing varied at a time.
+
+On 100 variables, 20 equalities and 50 inequalities:
 
 condition   of P, 1 to 1e12: a random orthogonal basis, eigenvalues in geometric steps
 share       of inequalities that are active, 0 to 1

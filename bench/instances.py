@@ -3,15 +3,15 @@
     min 1/2 x'P x + q'x   s.t.   A x = b,  G x <= h,  lb <= x <= ub            Qp
     min 1/2 x'P x + q'x   s.t.   A x + s = b,  s in K                          Conic
 
-`g` is the gradient of the loss by x. Arrays of a batch have a batch dimension first. `make(name, draw)` is a problem with numbers of
-its own, `make(name, draw, base)` the problem `base` with other vectors and the matrices that it had.
+`g` is the gradient of the loss by x. Arrays of a batch have a batch dimension first. `make(name, draw)` is a problem
+with numbers of its own, `make(name, draw, base)` the problem `base` with other vectors and the matrices that it had.
 
-qp-NxM        the paper's: N variables, M equalities and M inequalities, entries uniform in (0, 1), P = B'B + 1e-6 I. Hardly any
-              inequality is active, so this is little more than an equality-constrained problem.
+qp-NxM        the paper's: N variables, M equalities and M inequalities, entries uniform in (0, 1), P = B'B + 1e-6 I.
+              Hardly any inequality is active, so this is little more than an equality-constrained problem.
 half-NxM      the same with h around the equality-constrained optimum: about half of the inequalities are active
 lp-NxM        the paper's linear programs with 1e-6 |x|^2
 portfolio-N   long-only mean-variance, ten factors, P as a dense matrix, x >= 0 as bounds
-factored-N    the same with P = diag(d) + F F' given as such (to those who have no such form as variables y = F'x: sparse)
+factored-N    the same with P = diag(d) + F F' given as such (to those who lack that form as variables y = F'x: sparse)
 batchN-B      B dense problems, N variables and N inequalities
 tiny-N        4 variables, 11 inequalities: a robot's safety filter
 mpc-T         banded optimal control, T steps, 8 states, 4 inputs, limits as bounds; mpcrows-T: the limits as rows

@@ -2,9 +2,10 @@
 
 socp-N       a linear objective over a ball, the paper's           batch-B   B of them with N = 10
 mixed-N      equalities, inequalities, second-order and exponential cones
-portfolio-N  long-only, ten factors, as norms of parameters        sdp-N     a linear objective over correlation matrices
+portfolio-N  long-only, ten factors, as norms of parameters        sdp-N     one over correlation matrices
 
-Every parameter is asked for its gradient. Right is what agrees along a random direction with central differences of tight solves.
+Every parameter is asked for its gradient. Right is what agrees along a random direction with central differences of
+tight solves.
 """
 
 from __future__ import annotations

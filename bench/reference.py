@@ -1,10 +1,11 @@
 """What the peers are compared with, and how.
 
-Quadratic programs: a tight interior point guesses which rows and bounds are active; the KKT system of that set is solved by LU
-with refinement, residuals in extended precision (80 bits on x86); the set is corrected until every active multiplier and every
-inactive slack is positive. What comes out is an optimum whoever guessed, and the gradient is one more solve with the same
-factors. Cones: Newton's method on the optimality conditions with the Jordan products of the cones, and one more solve with its
-Jacobian, along random directions. CVXPY layers (layers.py): central differences of tight solves at two steps.
+Quadratic programs: a tight interior point guesses which rows and bounds are active; the KKT system of that set is
+solved by LU with refinement, residuals in extended precision (80 bits on x86); the set is corrected until every
+active multiplier and every inactive slack is positive. What comes out is an optimum whoever guessed, and the gradient
+is one more solve with the same factors. Cones: Newton's method on the optimality conditions with the Jordan products
+of the cones, and one more solve with its Jacobian, along random directions. CVXPY layers (layers.py): central
+differences of tight solves at two steps.
 """
 
 from __future__ import annotations
@@ -175,8 +176,8 @@ def multiplication(kind, v):
 def optimum(p, q, t):
     """x, its derivative along every row of t, and the size of the last step.
 
-    Newton's method on `P x + q + A'y = 0, s o y = 0` with `s = b - A x` (`s = 0` in the zero cone), from a tight interior point; its
-    Jacobian is regular where the solution is unique and strictly complementary.
+    Newton's method on `P x + q + A'y = 0, s o y = 0` with `s = b - A x` (`s = 0` in the zero cone), from a tight
+    interior point; its Jacobian is regular where the solution is unique and strictly complementary.
     """
     n, A, (x, y) = p.n, p.A.toarray(), tight(p, q)
     P = np.zeros((n, n)) if p.P is None else p.P.toarray()

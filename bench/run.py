@@ -1,18 +1,20 @@
 """bpqp beside other libraries: one command, one machine, one run.
 
-    bench/run.sh                              makes an environment (target/bench/env) with every peer, then runs this in it
+    bench/run.sh                              makes an environment (target/bench/env) with every peer, runs this in it
     python bench/run.py                       in an environment of one's own; peers that are not installed are left out
     python bench/run.py --quick               small sizes, some minutes
     python bench/run.py --families half,mpc --peers bpqp,piqp+
     python bench/run.py --report              tables and plots again, from what was measured
 
-Every peer is a process of its own with one thread; for each instance the peers take turns. Times are medians of repeated calls, of
-process CPU time (`cpu`) and of the clock (`wall`); set-up, conversion and both passes count. What is wrong beside a reference that
-no peer has a part in (reference.py) by more than 1e-4 is marked `!` and takes no rank. `--out` gets results.jsonl, a line for
-each measurement as it comes: the same command goes on where it was stopped. Then tables.md and the plots.
+Every peer is a process of its own with one thread; for each instance the peers take turns. Times are medians of
+repeated calls, of process CPU time (`cpu`) and of the clock (`wall`); set-up, conversion and both passes count. What
+is wrong beside a reference that no peer has a part in (reference.py) by more than 1e-4 is marked `!` and takes no
+rank. `--out` gets results.jsonl, a line for each measurement as it comes: the same command goes on where it was
+stopped. Then tables.md and the plots.
 
-Families: paper half large lp portfolio batch tiny mpc projection boyd cones (instances.py), layers (CVXPY layers, layers.py), maros
-netlib (solving alone, from the folders --maros and --netlib, collection.py), factors (what time and accuracy depend on, factors.py).
+Families: paper half large lp portfolio batch tiny mpc projection boyd cones (instances.py), layers (CVXPY layers,
+layers.py), maros netlib (solving alone, from the folders --maros and --netlib, collection.py), factors (what time and
+accuracy depend on, factors.py).
 """
 
 from __future__ import annotations

@@ -9,12 +9,13 @@ names="bpqp bpqp-problems bpqp-grid"
 [ "${1:-}" != all ] || names="$names bpqp-burn bpqp-candle bpqp-cli"
 # shellcheck disable=SC2046
 cargo package --locked --no-verify $(for name in $names; do echo "-p $name"; done)
-user="$PWD/target/package-user"
+target="${CARGO_TARGET_DIR:-$PWD/target}"
+user="$target/package-user"
 rm -rf "$user"
 mkdir -p "$user/src"
 version=$(cargo pkgid -p bpqp)
 version=${version##*[#@]}
-for name in $names; do tar -xzf "target/package/$name-$version.crate" -C "$user"; done
+for name in $names; do tar -xzf "$target/package/$name-$version.crate" -C "$user"; done
 {
     printf '[package]\nname = "package-user"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n\n[dependencies]\n'
     for name in $names; do echo "$name = \"$version\""; done
@@ -36,4 +37,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 MAIN
-CARGO_TARGET_DIR="$PWD/target" cargo run --release --quiet --manifest-path "$user/Cargo.toml"
+CARGO_TARGET_DIR="$target" cargo run --release --quiet --manifest-path "$user/Cargo.toml"

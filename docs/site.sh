@@ -11,6 +11,8 @@ if [ ! -f "$env/site-ready" ]; then
     "$env/bin/python" -m pip install --quiet --disable-pip-version-check \
         "mkdocs>=1.6,<2" "mkdocs-material>=9.7,<10" "mkdocstrings-python>=2,<3" "mkdocs-jupyter>=0.26,<0.28"
     "$env/bin/python" -m ipykernel install --prefix "$env" --name bpqp >/dev/null
+    # a kernel warns of every start that it talks to this machine only
+    sed -i.old 's/"-f"/"--log-level=40", "-f"/' "$env/share/jupyter/kernels/bpqp/kernel.json"
     touch "$env/site-ready"
 fi
 # what the tools warn of each other is no fault of a page

@@ -29,8 +29,8 @@ if [ ! -f "$env/ready" ]; then
     touch "$env/ready"
 fi
 VIRTUAL_ENV="$env" "$env/bin/maturin" develop --release --quiet
-"$env/bin/ruff" check python docs
-"$env/bin/ruff" format --check python docs
+"$env/bin/ruff" check python docs bench
+"$env/bin/ruff" format --check python docs bench
 "$env/bin/stubtest" bpqp._bpqp
 # what a user's type checker sees, with the types of torch and jax
 if "$python" -c "import jax, torch"; then "$env/bin/mypy"; fi

@@ -1,7 +1,8 @@
 """What a peer is.
 
 prepare(problem, mode)  not timed: shapes and patterns; in mode `same` also the matrices, which later problems share
-load(problem)           not timed: the container alone (NumPy to torch). Stacking, sparsifying, factorizing belong to `forward`.
+load(problem)           not timed: the container alone (NumPy to torch). Stacking, sparsifying, factorizing belong to
+                        `forward`.
 forward(), backward(g)  timed
 x(), grads()            not timed: arrays; `grads` has q, and in mode `all` P, A, b, G, h too (P symmetric)
 """

@@ -1,6 +1,7 @@
 """Moreau, on the CPU, through its CompiledSolver; patterns are known beforehand, numbers are not.
 
-`max_iter` is 5000 instead of 200: its active set method needs more on portfolios, and says nothing to `backward` when it stops.
+`max_iter` is 5000 instead of 200: its active set method needs more on portfolios, and says nothing to `backward` when
+it stops.
 """
 
 import moreau

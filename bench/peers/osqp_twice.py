@@ -1,8 +1,10 @@
-"""The method of the paper: OSQP forward, and OSQP again for the backward pass, an equality-constrained QP on the active rows.
+"""The method of the paper: OSQP forward, and OSQP again for the backward pass.
+
+That is an equality-constrained QP on the active rows:
 
     min 1/2 d'P d + g'd   s.t.   A d = 0,  G_active d = 0
 
-osqp-twice           OSQP's own tolerances (1e-3, no polishing), as in the authors' notebook; set-up counts, which it does not there
+osqp-twice           OSQP's own tolerances (1e-3, no polishing), as in the notebook of its authors; set-up counts here
 osqp-twice-polished  1e-6 and polishing, so that it is mostly right
 """
 

@@ -1,7 +1,8 @@
 """A good forward solver, then one solve of the KKT system of its active set: what is quickly made by hand.
 
-The active set is where a multiplier is larger than its slack. Variables at a bound leave the system. Dense: Cholesky and a Schur
-complement, refined once, where P is positive definite, otherwise LAPACK's symmetric solver. Sparse: SuperLU.
+The active set is where a multiplier is larger than its slack. Variables at a bound leave the system. Dense: Cholesky
+and a Schur complement, refined once, where P is positive definite, otherwise LAPACK's symmetric solver. Sparse:
+SuperLU.
 
 daqp+      DAQP, dual active set, dense          proxqp+    ProxQP, eps 1e-9
 piqp+      PIQP, interior point, eps 1e-9        clarabel+  Clarabel, interior point, its own 1e-8

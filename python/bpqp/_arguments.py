@@ -80,10 +80,17 @@ def numbers_of(name: str, value: Any) -> np.ndarray[Any, Any]:
         raise DtypeError(f"{name} is a {type(value).__name__} that is no array of numbers: {error}") from None
 
 
+def refuse_products(name: str, value: Any) -> None:
+    """Where numbers are needed, what is known by its products only is refused by name."""
+    if hasattr(value, "matvec"):
+        raise UnsupportedError(
+            f"{name} is known by its products only: bpqp.solve_qp and bpqp.torch.solve_qp take operators"
+        )
+
+
 def as_array(name: str, value: Any, rank: int) -> np.ndarray[Any, Any]:
     """A contiguous f64 array of `rank` dimensions, or one more."""
-    if hasattr(value, "matvec"):
-        raise UnsupportedError(f"{name} is known by its products only: only bpqp.solve_qp of NumPy takes operators")
+    refuse_products(name, value)
     array = numbers_of(name, value)
     if type(array) is not np.ndarray and np.ma.is_masked(array):
         raise ArgumentError(f"{name} has masked entries: fill them, a mask would be ignored")

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import _bpqp
-from ._arguments import numbers_of
-from ._errors import ArgumentError, DtypeError
+from ._cotangents import cotangents_of
 from ._kept import Kept
 from ._outcome import described
 from ._results import Info
@@ -73,29 +72,7 @@ class BaseSolution:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_solved": Kept.of(self._solved)}
 
-    def _rows(self, name: str, value: Any) -> Any:
-        """The cotangent of an output as the extension takes it: a row for each element."""
-        array = numbers_of(f"the cotangent of {name}", value)
-        shape = np.shape(getattr(self, name))
-        if array.dtype.kind not in "iuf":
-            raise DtypeError(f"the cotangent of {name} has dtype {array.dtype}: pass float64 or float32")
-        if array.shape != shape:
-            raise ArgumentError(f"the cotangent of {name} has shape {array.shape}, expected {shape}, that of {name}")
-        rows = shape if self._batch is not None else (1, *shape)
-        return np.ascontiguousarray(array, dtype=np.float64).reshape(rows)
-
     def _cotangents(self, **given: Any) -> tuple[Any, ...]:
-        """Cotangents by name as the extension takes them, in the order of the outputs."""
-        names = (*self.OUTPUTS, "objective")
-        rows: list[Any] = [None] * len(names)
-        found = False
-        for name, value in given.items():
-            if value is None:
-                continue
-            if name not in names:
-                raise ArgumentError(f"a cotangent of {name} was given: this solution has {', '.join(names)}")
-            rows[names.index(name)] = self._rows(name, value)
-            found = True
-        if not found:
-            raise ArgumentError(f"no cotangent was given: pass {', '.join(f'{name}=' for name in names)}")
-        return tuple(rows)
+        """Cotangents by name as the extension takes them, in the order of the outputs: a row for each element."""
+        arrays = cotangents_of(self, (*self.OUTPUTS, "objective"), given)
+        return tuple(v if v is None or self._batch is not None else v[None] for v in arrays)

@@ -11,6 +11,7 @@ import numpy as np
 from . import _bpqp
 from ._arguments import NAMES, OUTPUTS, Factored, as_array, is_sparse, names_of, numbers_of
 from ._arguments import _as_csc as as_csc
+from ._cotangents import cotangents_of, doubles_like
 from ._engines import OURS, SETTINGS, policy_code
 from ._errors import ArgumentError, DtypeError, SolveError, UnsupportedError
 from ._results import Active, Diagnostics, Gradients, Info, Tangents
@@ -334,26 +335,16 @@ class LargeSolution:
             GradientError: the gradient is in doubt, and `on_untrusted` is "raise".
             SolveError: there is no solution to differentiate, and `on_failure` is "raise".
         """
-        given = dict(zip((*OUTPUTS, "objective"), (x, y, z, z_box, objective), strict=True))
-        if all(v is None for v in given.values()):
-            raise ArgumentError("no cotangent was given: pass x=, y=, z=, z_box=, objective=")
-        rows = tuple(self._like(f"cotangent of {name}", v, np.shape(getattr(self, name))) for name, v in given.items())
+        names_of_outputs = (*OUTPUTS, "objective")
+        given = dict(zip(names_of_outputs, (x, y, z, z_box, objective), strict=True))
+        rows = tuple(None if v is None else v.reshape(-1) for v in cotangents_of(self, names_of_outputs, given))
         wanted = NAMES if wrt is None else names_of(wrt, NAMES)
         if not self._differentiable():
-            return self._without(wanted, np.nan if self._policy == 1 else 0.0)
+            # what does not matter to the loss has no gradient, whatever the policy is
+            matters = any(v is not None and v.any() for v in rows)
+            return self._without(wanted, np.nan if self._policy == 1 and matters else 0.0)
         blocks, _, code = self._solved.vjp(rows)
         return self._gathered(blocks, wanted, code)
-
-    @staticmethod
-    def _like(name: str, value: Any, shape: tuple[int, ...]) -> Array | None:
-        if value is None:
-            return None
-        array = numbers_of(name, value)
-        if array.dtype.kind not in "iuf":
-            raise DtypeError(f"the {name} has dtype {array.dtype}: pass float64 or float32")
-        if array.shape != shape:
-            raise ArgumentError(f"the {name} has shape {array.shape}, expected {shape}")
-        return np.ascontiguousarray(array, dtype=np.float64).reshape(-1)
 
     def _gathered(self, blocks: tuple[Any, ...], wanted: Any, code: int) -> Gradients:
         out: list[Any] = [None] * 8
@@ -436,11 +427,10 @@ class LargeSolution:
         size = 0 if self._program.data[k] is None else self._program.data[k].size
         if value is None:
             return np.zeros(size)
-        array = numbers_of(f"tangent of {NAMES[k]}", value)
-        if self._program.scalars[k] and array.ndim == 0:
-            return np.full(size, float(array))
-        found = self._like(f"tangent of {NAMES[k]}", array, (size,))
-        return np.zeros(size) if found is None else found
+        what = f"the tangent of {NAMES[k]}"
+        number = self._program.scalars[k] and np.ndim(value) == 0
+        array = doubles_like(what, value, () if number else (size,))
+        return np.full(size, array) if number else array
 
     def __reduce__(self) -> Any:
         raise UnsupportedError("a solution of a program with operators cannot be pickled: its functions cannot")

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _bpqp
+from ._arguments import OUTPUTS
+from ._cotangents import cotangents_of, doubles_like
 from ._engines import POLICIES, policy_code
 from ._errors import ArgumentError, SolveError
 from ._results import CheckedBlock, GradientReport
@@ -237,17 +239,11 @@ class LocalSolution:
         self, x: Any = None, y: Any = None, z: Any = None, z_box: Any = None, objective: Any = None
     ) -> NonlinearGradients:
         """Gradients of a loss by the parameters and bounds, from its derivatives by the outputs; None is 0."""
-        given = (x, y, z, z_box, objective)
-        if all(v is None for v in given):
-            raise ArgumentError("no cotangent was given: pass x=, y=, z=, z_box=, objective=")
-        own = (self.x, self.y, self.z, self.z_box, np.zeros(1))
-        rows = []
-        for name, value, like in zip(("x", "y", "z", "z_box", "objective"), given, own, strict=True):
-            array = np.zeros(like.shape) if value is None else np.asarray(value, dtype=np.float64).reshape(-1)
-            if array.shape != like.shape:
-                raise ArgumentError(f"the cotangent of {name} has shape {array.shape}, expected {like.shape}")
-            rows.append(np.ascontiguousarray(array))
-        flat, lb, ub, verdict = self._local.vjp(self._calls, tuple(rows))
+        names = (*OUTPUTS, "objective")
+        found = cotangents_of(self, names, {"x": x, "y": y, "z": z, "z_box": z_box, "objective": objective})
+        sizes = (np.size(getattr(self, name)) for name in names)
+        rows = tuple(np.zeros(n) if v is None else v.reshape(-1) for v, n in zip(found, sizes, strict=True))
+        flat, lb, ub, verdict = self._local.vjp(self._calls, rows)
         judge(np.array([code_of(verdict)], np.uint8), self._on_untrusted)
         return NonlinearGradients(tuple(split(flat, self._shapes)), lb, ub, verdict)
 
@@ -263,11 +259,9 @@ class LocalSolution:
         if len(given) != len(self._shapes):
             raise ArgumentError(f"{len(given)} directions were given for {len(self._shapes)} parameters")
         parts = [
-            np.zeros(s) if v is None else np.asarray(v, np.float64) for v, s in zip(given, self._shapes, strict=True)
+            np.zeros(shape) if v is None else doubles_like(f"the direction of parameter {k}", v, shape)
+            for k, (v, shape) in enumerate(zip(given, self._shapes, strict=True))
         ]
-        for k, (part, shape) in enumerate(zip(parts, self._shapes, strict=True)):
-            if part.shape != shape:
-                raise ArgumentError(f"the direction of parameter {k} has shape {part.shape}, expected {shape}")
         flat = np.concatenate([p.reshape(-1) for p in parts] or [np.zeros(0)])
         box = [np.zeros(n) if v is None else np.array(np.broadcast_to(v, (n,)), np.float64) for v in (lb, ub)]
         *moved, objective, verdict = self._local.jvp(self._calls, (flat, box[0], box[1]), one_sided)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from . import _bpqp
-from ._arguments import NAMES, Factored, is_sparse, names_of, prepare
+from ._arguments import NAMES, OUTPUTS, Factored, is_sparse, names_of, prepare
+from ._cotangents import none_given
 from ._engines import call, options, policy_code
 from ._errors import ArgumentError, DtypeError, SolveError, UnsupportedError
 from ._results import Gradients
@@ -170,7 +171,7 @@ class QpSolver:
             SolveError: there is no solution to differentiate, and `on_failure` is "raise".
         """
         if x is None and y is None and z is None and z_box is None and objective is None:
-            raise ArgumentError("no cotangent was given: pass x=, y=, z=, z_box= or objective=")
+            raise none_given((*OUTPUTS, "objective"))
         target = out
         if out is None:
             target = self._arrays(wrt)

@@ -35,6 +35,8 @@ def arguments(description: str | None, picture: str, data: Path | None = None) -
     if data is not None:
         parser.add_argument("--data", type=Path, default=data, help="closing prices, csv.gz or npz")
     parsed = parser.parse_args()
+    if parsed.short:
+        print("short: a few steps on little data, to see that it runs; what it finds means nothing\n")
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
     torch.set_num_threads(1)  # these tensors are small: torch is several times faster without threads of its own

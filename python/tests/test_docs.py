@@ -62,3 +62,12 @@ def test_every_answer_has_the_test_that_it_names() -> None:
             file = ROOT / path if "/" in path else ROOT / "python" / "tests" / path
             assert file.is_file(), name
             assert not test or f"def {test}(" in file.read_text("utf-8"), name
+
+
+def test_the_glossary_has_the_words_of_the_package() -> None:
+    page = (ROOT / "docs" / "glossary.md").read_text("utf-8")
+    entries = re.findall(r"^(\S.*)\n:   \S", page, flags=re.MULTILINE)
+    words = ("vjp", "jvp", "Cotangent", "Polish", "Verdict", "Face of solutions", "Weakly active")
+    for word in (*words, "Infeasible, primal", "Infeasible, dual"):
+        assert word in entries, word
+    assert entries == sorted(entries, key=str.lower)

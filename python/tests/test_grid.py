@@ -75,3 +75,19 @@ def test_torch_layer(ac):
     np.testing.assert_allclose(load.grad[1], own.load, atol=1e-6)
     first = bpqp.grid.dispatch(grid, ac=ac).vjp(cost=1.0)
     np.testing.assert_allclose(linear.grad, own.linear + first.linear, atol=1e-5)
+    (slope,) = torch.autograd.grad(layer(load=load, linear=linear).cost.sum(), load, create_graph=True)
+    with pytest.raises(bpqp.UnsupportedError, match="second derivatives of a DispatchLayer"):
+        (slope.sum() + load.sum()).backward()
+
+
+def test_a_failed_element_does_not_spoil_a_masked_loss():
+    torch = pytest.importorskip("torch")
+    import bpqp.torch as bt
+
+    grid = case("14_ieee")
+    layer = bt.DispatchLayer(grid, on_failure="nan")
+    load = (torch.tensor([[1.0], [100.0]], dtype=torch.float64) * torch.from_numpy(grid.load)).requires_grad_()
+    out = layer(load=load)
+    assert out.ok.tolist() == [True, False]
+    out.cost[out.ok].sum().backward()
+    assert torch.isfinite(load.grad).all() and torch.all(load.grad[1] == 0)

@@ -236,14 +236,18 @@ def test_exceptions_of_functions_come_out_as_they_are():
 
 
 def test_time_limit_and_keyboard_interrupt_end_it():
+    calls = []
+
     def slow(x):
+        calls.append(time.monotonic())
         time.sleep(0.02)
         return x * np.linspace(1.0, 2.0, 50)
 
     P = bpqp.Operator((50, 50), slow)
     start = time.monotonic()
     sol = bpqp.solve_qp(P, -np.ones(50), time_limit=0.2, on_failure="nan")
-    assert sol.status == "time_limit" and time.monotonic() - start < 2.0
+    # it ends at the next product, however slow the machine is
+    assert sol.status == "time_limit" and sum(at > start + 0.2 for at in calls) <= 3
 
     timer = threading.Timer(0.1, lambda: signal.raise_signal(signal.SIGINT))
     timer.start()

@@ -46,6 +46,12 @@ def test_numpy_callables_have_their_closed_form():
     np.testing.assert_allclose(again.x, sol.x, atol=1e-10)
     with pytest.raises(bpqp.Error, match="no cotangent"):
         sol.vjp()
+    with pytest.raises(bpqp.ArgumentError, match=r"the cotangent of x has shape \(3,\), expected \(2,\)"):
+        sol.vjp(x=np.ones(3))
+    with pytest.raises(bpqp.DtypeError, match="the cotangent of z is a list"):
+        sol.vjp(z=[1.0, [2.0]])
+    with pytest.raises(bpqp.ArgumentError, match="the direction of parameter 1 has shape"):
+        sol.jvp([None, np.ones(2)])
     with pytest.raises(bpqp.Error, match="no setting"):
         bpqp.solve_nlp(outside(), [A, 1.0], [0.5, 0.5], tolerance=1)
 
@@ -100,6 +106,10 @@ def test_torch_layers_differentiate_parameters_bounds_and_multipliers():
     first = bounded(c, x0=[0.0, 0.0], index=["a"], full=True)
     second = bounded(c, x0=[0.0, 0.0], index=["a"], full=True)
     assert second.iterations <= first.iterations
+    # a second derivative is an error, also where the loss has a constant slope
+    (slope,) = torch.autograd.grad(bounded(c, x0=[0.0, 0.0]).sum(), c, create_graph=True)
+    with pytest.raises(bpqp.UnsupportedError, match="second derivatives of a NonlinearLayer"):
+        (slope.sum() + c.sum()).backward()
 
 
 def test_torch_failures_stay_with_their_element():

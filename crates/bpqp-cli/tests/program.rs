@@ -60,6 +60,8 @@ fn the_large_data_too_give_the_same_result_on_any_number_of_threads() {
 #[test]
 fn json_has_every_method_period_and_comparison() {
     let results = json(&["--quick", "--epochs", "1", "--tune", "1", "--seeds", "2", "--folds", "2"]);
+    let remarks = results["data"]["remarks"].as_array().unwrap();
+    assert!(remarks[0].as_str().unwrap().starts_with("--quick is a first look"), "{remarks:?}");
     let rows = results["rows"].as_array().unwrap();
     let names: Vec<&str> = rows.iter().map(|r| r["method"].as_str().unwrap()).collect();
     assert_eq!(names, ["equal-weight", "static", "two-stage", "control", "through"]);

@@ -46,15 +46,6 @@ impl Engine {
         Ok(Engine { batch, settings, single, interrupt, last: Mutex::new(None), busy: Mutex::new(()) })
     }
 
-    /// The settings it was made with.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    pub fn single(&self) -> bool {
-        self.single
-    }
-
     /// The problems of `data`, `size` of them where every argument is shared; what did not change since the last call
     /// keeps its address, and what was computed of it.
     fn problems<'a>(&self, data: &'a Data<'a>, size: Option<usize>) -> Result<Option<Problems<'a>>, Failure> {

@@ -15,6 +15,8 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 const NAMES: [&str; 8] = ["P", "q", "G", "h", "A", "b", "lb", "ub"];
 const RANKS: [usize; 8] = [2, 1, 2, 1, 2, 1, 1, 1];
 const OUTPUTS: [&str; 4] = ["x", "y", "z", "z_box"];
+const COTANGENTS: [&str; 4] =
+    ["the cotangent of x", "the cotangent of y", "the cotangent of z", "the cotangent of z_box"];
 
 struct State {
     layer: Layer,
@@ -244,8 +246,8 @@ impl Prepared {
             let any = cotangents.get_borrowed_item(k)?;
             part.clear();
             if !any.is_none() {
-                let array = numbers(OUTPUTS[k], &any, 1)?;
-                part.extend_from_slice(entries(OUTPUTS[k], &array, (lengths[k], 0), 1)?);
+                let array = numbers(COTANGENTS[k], &any, 1)?;
+                part.extend_from_slice(entries(COTANGENTS[k], &array, (lengths[k], 0), 1)?);
             }
         }
         let objective = cotangents.get_borrowed_item(4)?;

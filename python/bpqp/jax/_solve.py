@@ -11,6 +11,7 @@ import numpy as np
 from jax.experimental.sparse import JAXSparse
 
 from .. import _bpqp, _core
+from .._arguments import refuse_products
 from .._core import Factored
 from .._errors import ArgumentError, DtypeError, Error
 from .._pattern import Pattern
@@ -66,6 +67,7 @@ def status_names(status: jax.typing.ArrayLike) -> Word:
 
 def array_of(name: str, value: Any, rank: int, dtype: Any, *, short: bool = False) -> Any:
     """An array of `rank` dimensions or one more; with `short`, or one less."""
+    refuse_products(name, value)
     try:
         array = jnp.asarray(value)
     except (TypeError, ValueError) as error:

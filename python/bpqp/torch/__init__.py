@@ -15,6 +15,7 @@ from ._cvxpy import CvxpyLayer
 from ._grid import DispatchLayer, DispatchSolution
 from ._layer import QpLayer
 from ._nonlinear import NonlinearLayer, NonlinearSolution
+from ._products import Operator
 from ._solution import ConicSolution, CvxpySolution, Solution
 from ._solve import solve_qp
 
@@ -28,6 +29,7 @@ __all__ = [
     "Factored",
     "NonlinearLayer",
     "NonlinearSolution",
+    "Operator",
     "QpLayer",
     "Solution",
     "losses",

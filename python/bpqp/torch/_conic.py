@@ -10,14 +10,14 @@ import torch
 from .._arguments import Factored
 from .._conic_data import checked_cones, cone_rows
 from .._conic_operator import RANKS, check_shapes, operator_for
-from .._errors import ArgumentError, DtypeError
+from .._errors import ArgumentError
 from .._pattern import Pattern
 from .._types import Cones, OnFailure, Settings, Unpack
 from ._functions import Solve, numpy_of
 from ._operator import OperatorCall
 from ._solution import ConicSolution
-from ._solve import cast_up, tensor_of
 from ._sparse import apart, sparse
+from ._tensors import deciding, tensor_of
 from ._types import Quadratic, TensorLike, WarmStart
 
 OUTPUTS = ("x", "s", "y", "z_box")
@@ -155,11 +155,7 @@ def _collect(
     P: Any, q: Any, A: Any, b: Any, lb: Any, ub: Any
 ) -> tuple[dict[str, torch.Tensor], int | None, dict[str, Pattern]]:
     """The slots that are there, in the dtype and on the device of q, the size of the batch, and sparse patterns."""
-    if not isinstance(q, torch.Tensor):
-        raise DtypeError(f"q is a {type(q).__name__}: it decides dtype and device, so pass a tensor")
-    q = cast_up(q)
-    if q.dtype not in (torch.float32, torch.float64):
-        raise DtypeError(f"q has dtype {q.dtype}: pass float32 or float64, for instance q.float()")
+    q = deciding(q)
     for name, value in (("A", A), ("b", b)):
         if value is None:
             raise ArgumentError(f"{name} is None: a cone program has q, A and b; pass zeros for none")

@@ -15,7 +15,7 @@ from ._memory import Memory
 from ._nonlinear import CvxpyNlp
 from ._operator import OperatorCall
 from ._solution import CvxpySolution
-from ._solve import cast_up
+from ._tensors import cast_up
 from ._types import TensorLike
 
 if TYPE_CHECKING:

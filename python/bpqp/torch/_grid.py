@@ -15,6 +15,7 @@ from .._nonlinear import checked_settings, code_of
 from .._types import Array, OnFailure
 from .._verdicts import check_choice, judge
 from ..grid import PARAMETERS, Case, solved
+from ._first import first_only
 
 
 @dataclass
@@ -33,11 +34,12 @@ class _Dispatch(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Any, like: torch.Tensor, *inputs: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
         ctx.call, ctx.like = call, [None if v is None else (v.dtype, v.device, tuple(v.shape)) for v in inputs]
+        ctx.save_for_backward(*inputs)
         outputs = [(d.outcome()[5], *(d.outputs()[k] for k in (0, 2))) for d in call[0]]
         return tuple(torch.from_numpy(np.stack([o[k] for o in outputs])).to(like) for k in range(3))
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_only("a DispatchLayer")
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[Any, ...]:
         found, policy, on_untrusted = ctx.call
         cost, power, price = (np.ascontiguousarray(c.detach().cpu().double().numpy()) for c in cotangents)
@@ -48,7 +50,9 @@ class _Dispatch(torch.autograd.Function):
                 parts, verdict = d.vjp(float(cost[k]), power[k], price[k])
                 codes[k] = code_of(verdict)
             else:
-                bad = np.nan if policy == 1 else 0.0
+                # what does not matter to the loss has no gradient, whatever the policy is
+                matters = cost[k] != 0 or power[k].any() or price[k].any()
+                bad = np.nan if policy == 1 and matters else 0.0
                 parts = [np.full(g.shape[-1] if g is not None else 0, bad) for g in grads]
             for g, part in zip(grads, parts, strict=True):
                 if g is not None:

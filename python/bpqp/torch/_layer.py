@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .. import _bpqp, _core, _files
-from .._arguments import is_sparse
+from .._arguments import is_sparse, refuse_products
 from .._core import Factored
 from .._errors import ArgumentError, DtypeError
 from .._types import OnFailure, Settings, Unpack
@@ -58,6 +58,7 @@ class QpLayer(torch.nn.Module):
         for name, value in given:
             if value is None:
                 continue
+            refuse_products(name, value)
             if isinstance(value, torch.nn.Parameter):
                 self.register_parameter(f"data_{name}", value)
             else:

@@ -18,6 +18,7 @@ from .._nonlinear import bounds_of, check_local, checked_settings, code_of, desc
 from .._results import GradientReport
 from .._types import Array, OnFailure
 from .._verdicts import check_choice, judge
+from ._first import first_only
 
 Function = Callable[..., torch.Tensor]
 # matrices of fewer variables are dense
@@ -159,6 +160,7 @@ class _Solve(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: _Call, like: torch.Tensor, *inputs: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
         ctx.call, ctx.like = call, [None if v is None else (v.dtype, v.device, tuple(v.shape)) for v in inputs]
+        ctx.save_for_backward(*inputs)
         columns: list[list[Array]] = [[], [], [], [], []]
         for local in call.solved:
             parts = local.outputs()
@@ -169,7 +171,7 @@ class _Solve(torch.autograd.Function):
         return stacked[0], stacked[1], stacked[2], stacked[3], stacked[4][:, 0]
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_only("a NonlinearLayer")
     def backward(ctx: Any, *cotangents: torch.Tensor) -> tuple[Any, ...]:
         call: _Call = ctx.call
         rows = [np.ascontiguousarray(c.detach().cpu().double().numpy()) for c in cotangents]

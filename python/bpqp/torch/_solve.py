@@ -11,46 +11,21 @@ import torch
 from .. import _bpqp, _core
 from .._core import Factored
 from .._engines import OURS
-from .._errors import ArgumentError, DtypeError
+from .._errors import ArgumentError
 from .._pattern import Pattern
 from .._qp_operator import RANKS as QP_RANKS
 from .._qp_operator import qp_operator_for
 from .._types import OnFailure, Settings, Unpack
-from . import _eager
+from . import _eager, _products
 from ._functions import Solve, numpy_of
 from ._operator import OperatorCall
 from ._qp import RANKS, SLOTS, QpCall
 from ._solution import Solution
 from ._sparse import apart, sparse
+from ._tensors import deciding, tensor_of
 from ._types import Quadratic, TensorLike, WarmStart
 
 MATRICES = ("P", "G", "A")
-
-
-def tensor_of(name: str, value: Any, like: torch.Tensor) -> torch.Tensor:
-    """A dense tensor in the dtype of `like`."""
-    if not isinstance(value, torch.Tensor):
-        try:
-            value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise DtypeError(f"{name} is a {type(value).__name__}: pass a dense tensor") from error
-    if value.layout != torch.strided:
-        raise DtypeError(f"{name} is a sparse tensor: only P, G and A may be")
-    value = cast_up(value)
-    if value.dtype not in (torch.float32, torch.float64):
-        raise DtypeError(f"{name} has dtype {value.dtype}: pass float32 or float64, for instance {name}.float()")
-    tensor: torch.Tensor = value.to(like.dtype)
-    return tensor
-
-
-_LOW = (torch.bfloat16, torch.float16)
-
-
-def cast_up(tensor: torch.Tensor) -> torch.Tensor:
-    """Under autocast a tensor of low precision in single precision, as for torch's own linear algebra."""
-    if tensor.dtype in _LOW and torch.is_autocast_enabled(tensor.device.type):
-        return tensor.float()
-    return tensor
 
 
 def _spread(k: int, tensor: torch.Tensor, slots: list[Any], patterns: dict[str, Pattern]) -> torch.Tensor:
@@ -74,11 +49,7 @@ class Collected(NamedTuple):
 
 def collect(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) -> Collected:
     """The data of a call, checked and taken apart."""
-    if not isinstance(q, torch.Tensor):
-        raise DtypeError(f"q is a {type(q).__name__}: it decides dtype and device, so pass a tensor")
-    q = cast_up(q)
-    if q.dtype not in (torch.float32, torch.float64):
-        raise DtypeError(f"q has dtype {q.dtype}: pass float32 or float64, for instance q.float()")
+    q = deciding(q)
     factored = isinstance(P, Factored)
     slots = [P.d, P.F] if isinstance(P, Factored) else [P, None]
     slots += [q, G, h, A, b, lb, ub]
@@ -286,6 +257,8 @@ def solve_qp(
         out = _eager.solve((P, q, G, h, A, b, lb, ub), solver, settings, on_failure, full)
         if out is not None:
             return out
+    if _products.known(P) or _products.known(G) or _products.known(A):
+        return _by_products((P, q, G, h, A, b, lb, ub), full, solver, warm_start, on_failure, settings)
     if sparse(P) or sparse(G) or sparse(A):
         return _outside((P, q, G, h, A, b, lb, ub), full, solver, warm_start, on_failure, settings)
     slots, factored, batch, _ = collect(P, q, G, h, A, b, lb, ub)
@@ -333,5 +306,6 @@ def _with_patterns(values: Any, full: bool, solver: str, warm_start: Any, on_fai
     )
 
 
+_by_products: Any = torch.compiler.disable(_products.solve)  # type: ignore[no-untyped-call]
 # sparse tensors stay outside of the graph of torch.compile
 _outside: Any = torch.compiler.disable(_with_patterns)  # type: ignore[no-untyped-call]

@@ -85,6 +85,9 @@ pub fn load(source: &Source, quick: bool) -> Result<Prices, DataError> {
         // What ships was looked through by hand.
         prices.remarks.extend(prices.likely_splits());
     }
+    if quick {
+        prices.remarks.push("--quick is a first look at a few days: that it runs, not what is to be gained".into());
+    }
     Ok(prices)
 }
 

@@ -10,7 +10,7 @@ mod abi;
 mod call;
 mod recent;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, lock};
 use crate::errors::Failure;
 use crate::solutions::{Along, Solutions, codes, push_state, state_width};
 use abi::{Call, Operation, Refusal};
@@ -19,36 +19,54 @@ use call::{Frame, SLOTS, Slots};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use recent::Recent;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Prepared states kept for programs to come.
 const ENGINES: usize = 64;
 
-/// A prepared state, and what it solved last.
+/// Prepared states for the same settings, and what they solved last. The devices of a program solve at once, each with a state
+/// of its own.
 struct Prepared {
-    engine: Engine,
+    settings: Settings,
+    single: bool,
+    idle: Mutex<Vec<Engine>>,
     recent: Recent,
 }
 
 impl Prepared {
+    /// Works with a prepared state that nobody else uses.
+    fn apart<T>(&self, work: impl FnOnce(&Engine) -> Result<T, Failure>) -> Result<T, Failure> {
+        let taken = lock(&self.idle).pop();
+        let engine = match taken {
+            Some(engine) => engine,
+            None => Engine::new(self.settings.clone(), self.single)?,
+        };
+        let out = work(&engine);
+        lock(&self.idle).push(engine);
+        out
+    }
+
     /// The solutions of these data that have this state.
     fn solutions(&self, frame: &Frame<'_>, data: &Slots<'_>, state: &[f64]) -> Result<Solutions, Failure> {
         match self.recent.find(data, state) {
             Some(solutions) => Ok(solutions),
-            None => self.engine.restore(None, &data.data(frame.factored)?, state, frame.size),
+            None => {
+                let data = data.data(frame.factored)?;
+                self.apart(|engine| engine.restore(None, &data, state, frame.size))
+            }
         }
     }
 }
 
-/// The prepared state for these settings: one for all calls that have them.
+/// The prepared states for these settings: the same for all calls that have them.
 fn prepared(settings: Settings, single: bool) -> Result<Arc<Prepared>, Refusal> {
     static KNOWN: Mutex<Vec<Arc<Prepared>>> = Mutex::new(Vec::new());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(found) = known.iter().find(|p| p.engine.single() == single && *p.engine.settings() == settings) {
+    let mut known = lock(&KNOWN);
+    if let Some(found) = known.iter().find(|p| p.single == single && p.settings == settings) {
         return Ok(found.clone());
     }
-    let engine = Engine::new(settings, single).map_err(|e| Refusal::Argument(e.to_string()))?;
-    let made = Arc::new(Prepared { engine, recent: Recent::default() });
+    let first = Engine::new(settings.clone(), single).map_err(|e| Refusal::Argument(e.to_string()))?;
+    let made = Arc::new(Prepared { settings, single, idle: Mutex::new(vec![first]), recent: Recent::default() });
     if known.len() >= ENGINES {
         known.remove(0);
     }
@@ -67,7 +85,7 @@ impl Operation for Solve {
         frame.end()?;
         let prepared = frame.engine()?;
         let input = data.data(frame.factored)?;
-        let solved = prepared.engine.solve(None, &input, Some(frame.size), &[])?;
+        let solved = prepared.apart(|engine| engine.solve(None, &input, Some(frame.size), &[]))?;
         if frame.policy == 0
             && let Some(text) = solved.failures()
         {

@@ -13,6 +13,7 @@
 //! sides of rows; further rows of type N are no part of the problem. Refused are integer variables, several vectors of one
 //! section, entries given twice, and names that were not declared.
 
+mod build;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,42 @@
+"""Derivatives of a loss by the outputs, as the extension takes them: one check for every kind of solution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ._arguments import numbers_of
+from ._errors import ArgumentError, DtypeError
+from ._types import Array
+
+
+def none_given(names: tuple[str, ...]) -> ArgumentError:
+    """What is raised where a derivative was asked for and nothing says of what."""
+    return ArgumentError(f"no cotangent was given: pass {', '.join(f'{name}=' for name in names)}")
+
+
+def doubles_like(what: str, value: Any, shape: tuple[int, ...]) -> Array:
+    """The value as a contiguous array of doubles of this shape."""
+    array = numbers_of(what, value)
+    if array.dtype.kind not in "iuf":
+        raise DtypeError(f"{what} has dtype {array.dtype}: pass float64 or float32")
+    if array.shape != shape:
+        raise ArgumentError(f"{what} has shape {array.shape}, expected {shape}")
+    # ascontiguousarray gives a number an axis
+    return np.ascontiguousarray(array, dtype=np.float64).reshape(shape)
+
+
+def cotangents_of(solution: Any, names: tuple[str, ...], given: Mapping[str, Any]) -> list[Array | None]:
+    """One array for each output of the solution in the order of `names`, None for those that are not in the loss."""
+    found: dict[str, Array] = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name not in names:
+            raise ArgumentError(f"a cotangent of {name} was given: this solution has {', '.join(names)}")
+        found[name] = doubles_like(f"the cotangent of {name}", value, np.shape(getattr(solution, name)))
+    if not found:
+        raise none_given(names)
+    return [found.get(name) for name in names]

@@ -1,0 +1,1 @@
+"""A class for each column of docs/abilities.md, a method for each row: it probes and returns the word of the cell."""
