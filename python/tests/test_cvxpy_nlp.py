@@ -256,7 +256,7 @@ def test_duals_are_those_of_convex_problems() -> None:
 
 
 def test_a_batch_of_duals_in_both() -> None:
-    problem, (a,), (x, y), _ = bilinear()
+    problem, (a,), (x, _), _ = bilinear()
     row = problem.constraints[0].dual_variables[0]
     values = torch.tensor([3.0, 1.0], dtype=torch.float64, requires_grad=True)
     price, first = bt.CvxpyLayer(problem, [a], [row, x], nlp=True)(values)

@@ -43,7 +43,9 @@ class Nlp:
         duals = {v.id: k for k, c in enumerate(problem.constraints) for v in c.dual_variables}
         for k, v in enumerate(variables):
             if v.id not in known and v.id not in duals:
-                raise ArgumentError(f"variables[{k}] is no variable of the problem and no dual variable of its constraints")
+                raise ArgumentError(
+                    f"variables[{k}] is no variable of the problem and no dual variable of its constraints"
+                )
         stand_ins = [_stand_in(p) for p in parameters]
         own = _without_parameters(problem, parameters, stand_ins)
         smooth, inverse = Dnlp2Smooth().apply(own)
