@@ -11,7 +11,8 @@ PyTorch: `bpqp.torch.DispatchLayer`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from os import PathLike
 from typing import Any
 
@@ -96,11 +97,25 @@ class DispatchTangents:
 
 
 @dataclass(frozen=True)
+class _Call:
+    """What a solution follows from: numbers in the order of `PARAMETERS`, and where to start."""
+
+    numbers: tuple[Array, ...]
+    ac: bool
+    settings: dict[str, Any]
+    near: tuple[Array, Array, Array] | None
+
+    def solve(self, case: Case) -> _bpqp.Dispatched:
+        return case._grid.dispatch(self.numbers, self.ac, self.settings, self.near)
+
+
+@dataclass(frozen=True)
 class Dispatch:
     """A solved grid: `cost` ($/h), `power` of the generators (MW), `price` at every bus ($/MWh), `angle` (degrees).
 
     And the `flow` of power into every branch (MW); with the full power flow also `reactive` (MVAr) and `voltage`. NaN
-    without a solution.
+    without a solution. Pickles keep all numbers; the first derivative of one that was read solves the grid again, from
+    where it ended.
     """
 
     cost: float
@@ -117,8 +132,16 @@ class Dispatch:
     residual: float
     reason: str | None
     case: Case = field(repr=False)
-    _solved: _bpqp.Dispatched = field(repr=False)
+    _call: _Call = field(repr=False)
     _on_untrusted: str = field(repr=False, default="warn")
+
+    @cached_property
+    def _solved(self) -> _bpqp.Dispatched:
+        return self._call.solve(self.case)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in self.__dict__.items() if name != "_solved"}
+        return {**state, "_call": replace(self._call, near=self._solved.point())}
 
     def vjp(self, cost: float = 0.0, power: Any = None, price: Any = None) -> DispatchGradients:
         """Gradients by loads, limits and costs, from derivatives by cost, powers and prices; None is 0."""
@@ -148,10 +171,10 @@ def _vector(name: str, value: Any, case: Case) -> Array:
     return np.ascontiguousarray(np.broadcast_to(array, (n,)))
 
 
-def solved(case: Case, values: dict[str, Any], ac: bool, settings: dict[str, Any], near: Any = None) -> Any:
-    """The extension's solution with these parameters in the place of those of the case."""
+def request(case: Case, values: dict[str, Any], ac: bool, settings: dict[str, Any], near: Any = None) -> _Call:
+    """With these parameters in the place of those of the case, from the solution `near` of the extension."""
     numbers = tuple(getattr(case, n) if values.get(n) is None else _vector(n, values[n], case) for n in PARAMETERS)
-    return case._grid.dispatch(numbers, ac, settings, near)
+    return _Call(numbers, ac, settings, None if near is None else near.point())
 
 
 def dispatch(
@@ -180,12 +203,13 @@ def dispatch(
     policy_code(on_failure)
     check_choice(on_untrusted)
     values = dict(zip(PARAMETERS, (load, reactive, limit, quadratic, linear), strict=True))
-    found = solved(case, values, ac, checked_settings(settings), None if near is None else near._solved)
+    asked = request(case, values, ac, checked_settings(settings), None if near is None else near._solved)
+    found = asked.solve(case)
     status, ok, verdict, iterations, residual, cost, reason = found.outcome()
     if not ok and POLICIES[on_failure] == 0:
         raise SolveError(f"no schedule was found, status {status}" + (f": {reason}" if reason else ""), [(0, status)])
     outputs = dict(zip(OUTPUTS, found.outputs(), strict=True))
-    return Dispatch(
+    made = Dispatch(
         cost=cost,
         **outputs,
         status=status,
@@ -195,6 +219,8 @@ def dispatch(
         residual=residual,
         reason=reason,
         case=case,
-        _solved=found,
+        _call=asked,
         _on_untrusted=on_untrusted,
     )
+    made.__dict__["_solved"] = found
+    return made

@@ -206,10 +206,77 @@ def test_batches_matrices_and_what_is_refused() -> None:
     np.testing.assert_allclose(found.detach().numpy(), expected.numpy(), atol=1e-7)
     found[0].sum().backward()
     assert values.grad[1].abs().max() == 0 and values.grad[0].abs().max() > 0
-    y = cp.Variable()
-    row = y >= 1
-    with pytest.raises(bpqp.Error, match="no duals"):
-        bt.CvxpyLayer(cp.Problem(cp.Minimize(y), [row]), [], [row.dual_variables[0]], nlp=True)
+    y, stranger = cp.Variable(), cp.Variable()
+    other = stranger >= 1
+    for wrong in (stranger, other.dual_variables[0]):
+        with pytest.raises(bpqp.Error, match="no dual variable of its constraints"):
+            bt.CvxpyLayer(cp.Problem(cp.Minimize(y), [y >= 1]), [], [wrong], nlp=True)
+
+
+def with_duals(problem, variables):
+    return [*variables, *(v for c in problem.constraints for v in c.dual_variables)]
+
+
+CONSTRAINED = [make for make in PROBLEMS if make()[0].constraints]
+
+
+@pytest.mark.parametrize("make", CONSTRAINED)
+def test_duals_of_constraints_are_outputs(make) -> None:
+    problem, parameters, variables, values = make()
+    for p, v in zip(parameters, values, strict=True):
+        p.value = v
+    layer = bt.CvxpyLayer(problem, parameters, with_duals(problem, variables), nlp=True)
+    tensors = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in values]
+    found = layer(*tensors, full=True)
+    duals = found.variables[len(variables) :]
+    assert [tuple(d.shape) for d in duals] == [v.shape for c in problem.constraints for v in c.dual_variables]
+    assert any(bool((d.abs() > 1e-6).any()) for d in duals)
+    # multipliers of inequalities are those of a minimum
+    for c, d in zip(problem.constraints, duals, strict=True):
+        assert isinstance(c, cp.constraints.Equality) or bool((d >= 0).all())
+    assert torch.autograd.gradcheck(lambda *t: layer(*t), tensors, eps=1e-6, atol=2e-5, rtol=1e-4)
+
+
+def test_duals_are_those_of_convex_problems() -> None:
+    x, c = cp.Variable((2, 2)), cp.Parameter((2, 2))
+    rows = [cp.sum_squares(x[:, 0]) <= 0.2, x <= 0.3, cp.trace(x) >= -5, cp.sum(x[0]) == 0.1]
+    value = torch.tensor([[0.9, -0.4], [0.3, 0.6]], dtype=torch.float64, requires_grad=True)
+    for sign, sense in ((1.0, cp.Minimize), (-1.0, cp.Maximize)):
+        problem = cp.Problem(sense(sign * cp.sum_squares(x - c)), rows)
+        wanted = with_duals(problem, [x])
+        w = [torch.as_tensor(np.random.default_rng(2).standard_normal(v.shape)) for v in wanted]
+        gradients = []
+        for nlp in (False, True):
+            found = bt.CvxpyLayer(problem, [c], wanted, nlp=nlp)(value)
+            loss = sum((a * b).sum() for a, b in zip(found, w, strict=True))
+            gradients.append(([v.detach().numpy() for v in found], torch.autograd.grad(loss, value)[0].numpy()))
+        for a, b in zip(gradients[0][0], gradients[1][0], strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+        np.testing.assert_allclose(gradients[0][1], gradients[1][1], atol=1e-5)
+
+
+def test_a_batch_of_duals_in_both() -> None:
+    problem, (a,), (x, _), _ = bilinear()
+    row = problem.constraints[0].dual_variables[0]
+    values = torch.tensor([3.0, 1.0], dtype=torch.float64, requires_grad=True)
+    price, first = bt.CvxpyLayer(problem, [a], [row, x], nlp=True)(values)
+    # min x + 2 y over x y >= a: the value sqrt(8 a) has the derivative sqrt(2 / a)
+    expected = np.sqrt(2 / values.detach().numpy())
+    np.testing.assert_allclose(price.detach().numpy(), expected, atol=1e-7)
+    np.testing.assert_allclose(first.detach().numpy(), np.sqrt(2 * values.detach().numpy()), atol=1e-7)
+    price.sum().backward()
+    np.testing.assert_allclose(values.grad.numpy(), -0.5 * np.sqrt(2) * values.detach().numpy() ** -1.5, atol=1e-7)
+    need("jax")
+    import bpqp.jax as bj
+    import jax
+    import jax.numpy as jnp
+
+    with jax.enable_x64(True):
+        layer = bj.CvxpyLayer(problem, [a], [row, x], nlp=True)
+        array = jnp.array([3.0, 1.0])
+        np.testing.assert_allclose(layer(array)[0], expected, atol=1e-7)
+        slopes = jax.jit(jax.grad(lambda v: layer(v)[0].sum()))(array)
+        np.testing.assert_allclose(slopes, values.grad.numpy(), atol=1e-7)
 
 
 @pytest.mark.parametrize("make", PROBLEMS)
@@ -222,6 +289,7 @@ def test_jax_has_the_same_solutions_and_gradients(make) -> None:
     problem, parameters, variables, values = make()
     for p, v in zip(parameters, values, strict=True):
         p.value = v
+    variables = with_duals(problem, variables)
     of_torch = bt.CvxpyLayer(problem, parameters, variables, nlp=True)
     tensors = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in values]
     found = of_torch(*tensors)

@@ -1,5 +1,6 @@
 """Grids: published costs, prices, derivatives against re-solves, the torch layer."""
 
+import copy
 import pickle
 from pathlib import Path
 
@@ -42,6 +43,29 @@ def test_costs_prices_and_derivatives(name):
         np.testing.assert_allclose((both[0].cost - both[1].cost) / (2 * h), t.cost, rtol=1e-5, atol=1e-4)
     back = pickle.loads(pickle.dumps(grid))
     np.testing.assert_array_equal(back.load, grid.load)
+
+
+@pytest.mark.parametrize("ac", [False, True])
+def test_solutions_are_pickled(ac):
+    grid = case("30_as")
+    load = 1.02 * grid.load
+    found = bpqp.grid.dispatch(grid, load=load, ac=ac, near=bpqp.grid.dispatch(grid, ac=ac))
+    w = np.random.default_rng(1).standard_normal(load.size)
+    own = found.vjp(cost=0.3, price=w)
+    for back in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found), pickle.loads(pickle.dumps(copy.copy(found)))):
+        for name in ("power", "reactive", "price", "voltage", "angle", "flow"):
+            np.testing.assert_array_equal(getattr(back, name), getattr(found, name))
+        assert (back.cost, back.status, back.ok, back.verdict) == (found.cost, found.status, found.ok, found.verdict)
+        again = back.vjp(cost=0.3, price=w)
+        assert again.verdict == own.verdict
+        for name in ("load", "limit", "quadratic", "linear"):
+            np.testing.assert_allclose(getattr(again, name), getattr(own, name), rtol=1e-7, atol=1e-7)
+        # it is a start for others
+        assert bpqp.grid.dispatch(grid, load=load, ac=ac, near=back).cost == pytest.approx(found.cost, rel=1e-9)
+    gradients = pickle.loads(pickle.dumps(own))
+    np.testing.assert_array_equal(gradients.load, own.load)
+    failed = pickle.loads(pickle.dumps(bpqp.grid.dispatch(grid, load=100 * load, ac=ac, on_failure="nan")))
+    assert not failed.ok and np.isnan(failed.cost)
 
 
 def test_what_is_refused():

@@ -82,7 +82,7 @@ fn json_has_every_method_period_and_comparison() {
     }
     assert_eq!(results["comparisons"].as_array().unwrap().len(), 4);
     assert!(results["comparisons"][2]["log_variance"]["standard_error"].is_f64());
-    assert_eq!(results["with_costs"][4]["kappas"].as_array().unwrap().len(), 2);
+    assert_eq!(results["with_costs"][4]["frictions"].as_array().unwrap().len(), 2);
     assert!(results["caveats"].as_array().unwrap().len() >= 3);
     let date = |k: usize, part: &str, end: &str| results["periods"][k][part][end].as_str().unwrap().to_owned();
     assert!(date(0, "train", "until") < date(0, "validation", "from"));
@@ -165,9 +165,9 @@ fn a_saved_network_gives_training_s_own_weights_a_day_later_too() {
     .unwrap();
     refused(file, other.to_str().unwrap(), "was trained with C, which the prices lack");
     let broken = scratch("broken.json");
-    std::fs::write(&broken, std::fs::read_to_string(&model).unwrap().replace("\"version\":2", "\"version\":0"))
+    std::fs::write(&broken, std::fs::read_to_string(&model).unwrap().replace("\"version\":3", "\"version\":0"))
         .unwrap();
-    refused(broken.to_str().unwrap(), data, "reads bpqp portfolio model version 2: train and save it again");
+    refused(broken.to_str().unwrap(), data, "reads bpqp portfolio model version 3: train and save it again");
     refused(data, data, "not a model");
 }
 

@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let step = 1e-6;
             let sum = |step: f64| -> Result<f64, Box<dyn std::error::Error>> {
                 let moved = along.moved(&case, step);
-                let d = Dispatch::solve_from(&moved, model, &Default::default(), Some(&found))?;
+                let d = Dispatch::solve_from(&moved, model, &Default::default(), found.point())?;
                 Ok(d.price.iter().sum())
             };
             let numeric = (sum(step)? - sum(-step)?) / (2.0 * step);

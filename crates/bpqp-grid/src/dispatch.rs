@@ -1,7 +1,7 @@
 //! A solved grid: cost, schedule, prices, and their derivatives.
 
 use crate::{AcProgram, Case, GridError, dc};
-use bpqp::smooth::{self, LocalSolution};
+use bpqp::smooth::{self, At, LocalSolution};
 use bpqp::{Cotangent, Layer, Settings, Solver, Status, Tangent, Verdict, Wrt};
 
 /// Which physics.
@@ -114,13 +114,8 @@ impl Dispatch {
         Self::solve_from(case, model, settings, None)
     }
 
-    /// Solves a case, from the solution of a similar one of the same grid and model.
-    pub fn solve_from(
-        case: &Case,
-        model: Model,
-        settings: &Settings,
-        near: Option<&Dispatch>,
-    ) -> Result<Self, GridError> {
+    /// Solves a case, from where a similar one of the same grid and model ended ([`Dispatch::point`]).
+    pub fn solve_from(case: &Case, model: Model, settings: &Settings, near: Option<At<'_>>) -> Result<Self, GridError> {
         match model {
             Model::Dc => Self::linear(case, settings),
             Model::Ac => Self::full(case, settings, near),
@@ -159,16 +154,14 @@ impl Dispatch {
         })
     }
 
-    fn full(case: &Case, settings: &Settings, near: Option<&Dispatch>) -> Result<Self, GridError> {
+    fn full(case: &Case, settings: &Settings, near: Option<At<'_>>) -> Result<Self, GridError> {
         let mut program = AcProgram::new(case)?;
         let start = program.start();
         // also where it is small: quadratic programs of a grid are hard ones
         let solver = if settings.solver == Solver::Auto { Solver::InteriorPoint } else { settings.solver };
         let settings = &Settings { solver, ..settings.clone() };
-        let s = match near.map(|near| &near.solved) {
-            Some(Solved::Ac(_, s)) if s.ok() && s.x.len() == start.len() => {
-                smooth::solve(&mut program, &s.x, Some((&s.y, &s.z)), settings)?
-            }
+        let s = match near {
+            Some(At { x, y, z }) if x.len() == start.len() => smooth::solve(&mut program, x, Some((y, z)), settings)?,
             _ => smooth::solve(&mut program, &start, None, settings)?,
         };
         let (base, nb, ng) = (case.base, case.buses.len(), case.generators.len());
@@ -192,6 +185,14 @@ impl Dispatch {
             solved: Solved::Ac(Box::new(program), Box::new(s)),
             derivative: Verdict::Exact,
         })
+    }
+
+    /// Where a similar case may start: the point and multipliers of the full power flow, if there is a solution.
+    pub fn point(&self) -> Option<At<'_>> {
+        match &self.solved {
+            Solved::Ac(_, s) if s.ok() => Some(At { x: &s.x, y: &s.y, z: &s.z }),
+            _ => None,
+        }
     }
 
     /// The case.

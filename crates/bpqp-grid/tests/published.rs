@@ -124,7 +124,7 @@ fn large_grids_have_the_published_costs_and_derivatives() {
         let step = 1e-6;
         let at = |place: f64| {
             let moved = along.moved(&case, place);
-            let d = Dispatch::solve_from(&moved, Model::Ac, &Default::default(), Some(&found)).expect("valid");
+            let d = Dispatch::solve_from(&moved, Model::Ac, &Default::default(), found.point()).expect("valid");
             assert!(d.ok(), "{name}: {}", d.status);
             d
         };

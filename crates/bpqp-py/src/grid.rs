@@ -2,6 +2,7 @@
 
 use crate::errors::misuse;
 use crate::settings;
+use bpqp::smooth::At;
 use bpqp_grid::{Case, Dispatch, GridError, Model, Outputs, Parameters};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
@@ -27,6 +28,9 @@ type Numbers<'py> = (
     PyReadonlyArray1<'py, f64>,
     PyReadonlyArray1<'py, f64>,
 );
+
+/// A point and its multipliers.
+type Place<'py> = (PyReadonlyArray1<'py, f64>, PyReadonlyArray1<'py, f64>, PyReadonlyArray1<'py, f64>);
 
 /// A grid of a text in MATPOWER's format.
 #[pyclass(frozen, module = "bpqp._bpqp")]
@@ -79,14 +83,14 @@ impl Grid {
         tuple(py, [&load, &reactive, &limit, &quadratic, &linear, &least, &most])
     }
 
-    /// Solves at these parameters, from the solution of a similar call if there is one.
+    /// Solves at these parameters, from where a similar call ended if that is given.
     #[pyo3(signature = (numbers, ac, options = None, near = None))]
     fn dispatch(
         &self,
         numbers: Numbers<'_>,
         ac: bool,
         options: Option<&Bound<'_, PyDict>>,
-        near: Option<&Dispatched>,
+        near: Option<Place<'_>>,
     ) -> PyResult<Dispatched> {
         let settings = settings(options)?;
         let p = self.parameters(numbers)?;
@@ -101,8 +105,9 @@ impl Grid {
             (generator.cost[0], generator.cost[1]) = (p.quadratic[k], p.linear[k]);
         }
         let model = if ac { Model::Ac } else { Model::Dc };
-        let near = near.map(|near| near.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
-        let found = Dispatch::solve_from(&case, model, &settings, near.as_deref()).map_err(raised)?;
+        let near = near.map(|(x, y, z)| Ok::<_, PyErr>((x.to_vec()?, y.to_vec()?, z.to_vec()?))).transpose()?;
+        let near = near.as_ref().map(|(x, y, z)| At { x, y, z });
+        let found = Dispatch::solve_from(&case, model, &settings, near).map_err(raised)?;
         Ok(Dispatched(Mutex::new(found)))
     }
 }
@@ -122,6 +127,11 @@ impl Dispatched {
     /// Status, ok, verdict, iterations, residual, cost and the reason of a failure.
     fn outcome(&self) -> (&'static str, bool, &'static str, usize, f64, f64, Option<String>) {
         self.with(|d| (d.status.name(), d.ok(), d.verdict.name(), d.iterations, d.residual, d.cost, d.reason.clone()))
+    }
+
+    /// Where a similar call may start: a point and its multipliers, if there is a solution of the full power flow.
+    fn point<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        self.with(|d| d.point().map(|at| tuple(py, [at.x, at.y, at.z])).transpose())
     }
 
     /// Powers, reactive powers, prices, voltages, angles, flows.

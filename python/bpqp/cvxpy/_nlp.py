@@ -40,13 +40,15 @@ class Nlp:
         if {p.id for p in problem.parameters()} != {p.id for p in parameters}:
             raise ArgumentError("parameters must be those of the problem, each once")
         known = {v.id for v in problem.variables()}
+        duals = {v.id: k for k, c in enumerate(problem.constraints) for v in c.dual_variables}
         for k, v in enumerate(variables):
-            if v.id not in known:
-                raise UnsupportedError(
-                    f"variables[{k}] is no variable of the problem: with nlp=True there are no duals"
+            if v.id not in known and v.id not in duals:
+                raise ArgumentError(
+                    f"variables[{k}] is no variable of the problem and no dual variable of its constraints"
                 )
         stand_ins = [_stand_in(p) for p in parameters]
-        smooth, _ = Dnlp2Smooth().apply(_without_parameters(problem, parameters, stand_ins))
+        own = _without_parameters(problem, parameters, stand_ins)
+        smooth, inverse = Dnlp2Smooth().apply(own)
         bounds = Bounds(smooth)
         self._engine = Oracles(bounds.new_problem, verbose=False)
         order = list(bounds.new_problem.variables())
@@ -70,7 +72,6 @@ class Nlp:
         self._place = place
         self.lb, self.ub = np.concatenate(lower)[self._x], np.concatenate(upper)[self._x]
         self.start = np.concatenate(start)[self._x]
-        self.outputs = [(place[places[v.id]], v.shape) for v in variables]
         self._equal = np.flatnonzero(bounds.cl == bounds.cu)
         self._above = np.flatnonzero((bounds.cl != bounds.cu) & np.isfinite(bounds.cl))
         self._below = np.flatnonzero((bounds.cl != bounds.cu) & np.isfinite(bounds.cu))
@@ -78,6 +79,26 @@ class Nlp:
         self.shapes = [p.shape for p in parameters]
         # of the equalities and of the inequalities
         self.counts = (self._equal.size, self._above.size + self._below.size)
+        rows = _rows_of(smooth.constraints, bounds.cl.size)
+        multipliers = self._multipliers()
+
+        def found(v: Any) -> Array:
+            if v.id in known:
+                return np.asarray(place[places[v.id]])
+            constraint = inverse.cons_id_map[own.constraints[duals[v.id]].id]
+            return multipliers[rows[constraint]]
+
+        # where each is in (x, y, z)
+        self.outputs = [(found(v), v.shape) for v in variables]
+
+    def _multipliers(self) -> Array:
+        """Where the multiplier of each row is in (x, y, z)."""
+        at = np.empty(self._cl.size, int)
+        m, above = self._equal.size, self._above.size
+        at[self._equal] = self.n + np.arange(m)
+        at[self._above] = self.n + m + np.arange(above)
+        at[self._below] = self.n + m + above + np.arange(self._below.size)
+        return at
 
     def at(self, values: Sequence[Array]) -> NlpCalls:
         """The program at these values of the parameters."""
@@ -92,6 +113,18 @@ class Nlp:
         out = np.empty(self._size)
         out[self._x], out[self._theta] = x, theta
         return out
+
+
+def _rows_of(constraints: Sequence[Any], total: int) -> dict[int, Array]:
+    """Which rows of the engine each constraint is, by its id: they come in order, by columns."""
+    rows, at = {}, 0
+    for c in constraints:
+        rows[c.id] = np.arange(at, at + c.size)
+        at += c.size
+    if at != total:
+        kinds = sorted({type(c).__name__ for c in constraints})
+        raise UnsupportedError(f"CVXPY's engine has {total} rows for constraints of {at} entries ({', '.join(kinds)})")
+    return rows
 
 
 def _stand_in(p: Any) -> Any:

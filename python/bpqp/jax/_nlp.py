@@ -36,7 +36,9 @@ def _forward(compiled: _Compiled, theta: Any) -> Any:
     if not local.ok and compiled.policy == POLICIES["raise"]:
         raise SolveError(f"the problem was not solved, {described(local)}", [(0, local.status)])
     x, y, z = (np.asarray(v) for v in local.outputs()[:3])
-    shown = np.full_like(x, np.nan) if not local.ok and compiled.policy == POLICIES["nan"] else x
+    shown = np.concatenate([x, y, z])
+    if not local.ok and compiled.policy == POLICIES["nan"]:
+        shown = np.full_like(shown, np.nan)
     dtype = np.asarray(theta).dtype
     codes = np.array([_bpqp.STATUSES.index(local.status), _bpqp.VERDICTS.index(local.verdict)], np.int32)
     return shown.astype(dtype), x.astype(dtype), y.astype(dtype), z.astype(dtype), codes
@@ -53,7 +55,9 @@ def _backward(compiled: _Compiled, theta: Any, x: Any, y: Any, z: Any, codes: An
     calls, local = compiled.solve(theta, x, start)
     if not local.ok:
         calls, local = compiled.solve(theta, compiled.nlp.start)
-    own = (np.ascontiguousarray(cotangent), *(np.zeros_like(v) for v in local.outputs()[1:]))
+    x, y, z, z_box, objective = local.outputs()
+    parts = np.split(cotangent, np.cumsum([x.size, y.size]))
+    own = (*map(np.ascontiguousarray, parts), np.zeros_like(z_box), np.zeros_like(objective))
     flat, _, _, verdict = local.vjp(calls, own)
     judge(np.array([code_of(verdict)], np.uint8), compiled.on_untrusted)
     return flat.astype(theta.dtype)
@@ -67,7 +71,8 @@ def _solve(compiled: _Compiled, theta: Any) -> Any:
 def _solve_fwd(compiled: _Compiled, theta: Any) -> Any:
     struct: Any = jax.ShapeDtypeStruct
     m, k = compiled.nlp.counts
-    sizes = (compiled.nlp.n, compiled.nlp.n, m, k)
+    n = compiled.nlp.n
+    sizes = (n + m + k, n, m, k)
     shapes = (*(struct((size,), theta.dtype) for size in sizes), struct((2,), np.int32))
     host = partial(_forward, compiled)
     shown, x, y, z, codes = jax.pure_callback(host, shapes, theta, vmap_method="sequential")
@@ -110,8 +115,8 @@ class CvxpyNlp:
         def one(*values: Any) -> Any:
             flat = [jnp.ravel(v, order="F") for v in values]
             theta = jnp.concatenate(flat) if flat else jnp.zeros(0)
-            x, codes = _solve(self._compiled, theta)
-            return tuple(jnp.reshape(x[place], shape, order="F") for place, shape in nlp.outputs), codes
+            found, codes = _solve(self._compiled, theta)
+            return tuple(jnp.reshape(found[place], shape, order="F") for place, shape in nlp.outputs), codes
 
         if size is None:
             found: tuple[tuple[Any, ...], Any] = one(*arrays)

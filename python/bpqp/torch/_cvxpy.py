@@ -43,7 +43,7 @@ class CvxpyLayer(torch.nn.Module):
         on_failure: "raise", "nan" or "zero_grad", as for `bpqp.solve_conic`.
         nlp: the problem is disciplined nonlinear (DNLP, CVXPY 1.9), not necessarily convex: a local solution, from the
             values of its variables, with the derivatives and verdicts of `NonlinearLayer`. Of its settings
-            `solver_args` takes eps_abs, eps_rel, max_iter, time_limit and on_untrusted; no dual variables.
+            `solver_args` takes eps_abs, eps_rel, max_iter, time_limit and on_untrusted.
 
     First and second derivatives, in reverse and forward mode, and the transforms of torch.func. Second ones are not
     there (UnsupportedError) where a semidefinite cone or a kink of a cone is in the way.

@@ -14,7 +14,7 @@ from .._errors import ArgumentError, SolveError
 from .._nonlinear import checked_settings, code_of
 from .._types import Array, OnFailure
 from .._verdicts import check_choice, judge
-from ..grid import PARAMETERS, Case, solved
+from ..grid import PARAMETERS, Case, request
 from ._first import first_only
 
 
@@ -112,7 +112,7 @@ class DispatchLayer(torch.nn.Module):
             values = {
                 name: v[k] if v is not None and v.ndim == 2 else v for name, v in zip(PARAMETERS, rows, strict=True)
             }
-            near = solved(self.case, values, self.ac, self._settings, near if near and near.outcome()[1] else None)
+            near = request(self.case, values, self.ac, self._settings, near).solve(self.case)
             found.append(near)
         outcomes = [d.outcome() for d in found]
         failures = [(k, o[0]) for k, o in enumerate(outcomes) if not o[1]]

@@ -396,10 +396,10 @@ class CvxpyNlp:
             text = "; ".join(f"element {k}: {described(call.solved[k])}" for k, _ in failures[:8])
             raise SolveError(f"{len(failures)} of {count} problems were not solved: {text}", failures)
         like = params[0] if params else torch.zeros(0, dtype=torch.float64)
-        x = _Solve.apply(call, like.detach().reshape(-1)[:0], None, None, *inputs)[0]
+        primal_dual = torch.cat(_Solve.apply(call, like.detach().reshape(-1)[:0], None, None, *inputs)[:3], 1)
         variables = []
         for place, shape in nlp.outputs:
-            value = x[:, torch.as_tensor(place)].reshape(count, *reversed(shape))
+            value = primal_dual[:, torch.as_tensor(place)].reshape(count, *reversed(shape))
             value = value.permute(0, *range(len(shape), 0, -1))
             variables.append(value[0] if size is None else value)
         if not full:

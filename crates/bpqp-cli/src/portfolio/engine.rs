@@ -1,6 +1,7 @@
 //! Deciding with a predictor, and what its decisions are worth.
 
 use super::dataset::{AHEAD, Dataset, Day};
+use super::friction::{Friction, Weighted, weights};
 use super::metrics::{Series, drifted, mean};
 use super::model::Predictor;
 use super::options::Learn;
@@ -73,6 +74,9 @@ pub struct Engine<'a> {
     pub(super) device: Device,
 }
 
+/// Prices of trading away from what is held.
+pub type Pull<'p> = (Friction, &'p [f64]);
+
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The risk that the network can move: variances by a factor between `exp(-2)` and `exp(2)`.
@@ -88,20 +92,44 @@ impl<'a> Engine<'a> {
         Engine { data, learn, rule, device: Device::flex() }
     }
 
-    /// The set of the program: `1'w = 1`, caps, groups; stocks outside of the universe are held at 0.
-    fn set(&self, p: Hessian, q: Vec<f64>, known: &[bool]) -> Result<Qp, bpqp::Error> {
+    /// The set of the program over weights: `1'w = 1`, caps, groups; stocks outside of the universe are held at 0.
+    fn set(&self, p: Hessian, q: Vec<f64>, upper: Vec<f64>) -> Result<Qp, bpqp::Error> {
         let n = q.len();
         let qp = Qp::new(p, q)?.equality(Matrix::from_rows(1, n, &vec![1.0; n])?, vec![1.0])?;
-        let qp = qp.bounds(vec![0.0; n], self.upper(known).collect::<Vec<f64>>())?;
+        let qp = qp.bounds(vec![0.0; n], upper)?;
         if self.rule.groups.is_empty() {
             return Ok(qp);
         }
-        let mut rows = vec![0.0; n * self.rule.groups.len()];
-        for (k, group) in self.rule.groups.iter().enumerate() {
-            group.stocks.iter().for_each(|s| rows[k * n + s] = 1.0);
-        }
         let caps: Vec<f64> = self.rule.groups.iter().map(|g| g.cap).collect();
-        qp.inequality(Matrix::from_rows(self.rule.groups.len(), n, &rows)?, caps)
+        qp.inequality(Matrix::from_rows(self.rule.groups.len(), n, &self.group_rows(&vec![1.0; n]))?, caps)
+    }
+
+    /// The same over what is bought and sold.
+    fn trades(&self, own: Weighted, friction: Friction, held: &[f64]) -> Result<Qp, bpqp::Error> {
+        let n = held.len();
+        let traded = own.traded(friction, held)?;
+        let signs: Vec<f64> = (0..2 * n).map(|i| if i < n { 1.0 } else { -1.0 }).collect();
+        let rest = 1.0 - held.iter().sum::<f64>();
+        let qp = Qp::new(traded.p, traded.q)?.equality(Matrix::from_rows(1, 2 * n, &signs)?, vec![rest])?;
+        let qp = qp.bounds(traded.lower, traded.upper)?;
+        if self.rule.groups.is_empty() {
+            return Ok(qp);
+        }
+        let inside = |g: &Group| g.stocks.iter().map(|&s| held[s]).sum::<f64>();
+        let room: Vec<f64> = self.rule.groups.iter().map(|g| g.cap - inside(g)).collect();
+        qp.inequality(Matrix::from_rows(self.rule.groups.len(), 2 * n, &self.group_rows(&signs))?, room)
+    }
+
+    /// A row for each group, with these entries for each copy of its stocks.
+    fn group_rows(&self, entries: &[f64]) -> Vec<f64> {
+        let (n, width) = (self.data.stocks(), entries.len());
+        let mut rows = vec![0.0; width * self.rule.groups.len()];
+        for (k, group) in self.rule.groups.iter().enumerate() {
+            for at in group.stocks.iter().flat_map(|s| (*s..width).step_by(n)) {
+                rows[k * width + at] = entries[at];
+            }
+        }
+        rows
     }
 
     fn upper<'k>(&self, known: &'k [bool]) -> impl Iterator<Item = f64> + use<'k> {
@@ -117,28 +145,35 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// The program of a sample for what the predictor says, `kappa/2 |w - before|^2` added if there is a `pull`:
+    /// The program of a sample for what the predictor says, what it costs to trade away from `held` added if there is a
+    /// `pull`:
     ///
     /// - risk: `min 1/2 w'Sw`, `S = M (diag(d) + F F') M`, `M = diag(exp(a/2))`, `a` the prediction;
     /// - returns: `min lambda s/2 w'Sw - mu'w`, `mu` the prediction, `s` the risk of the day, `S = diag(d) + F F'`.
-    pub fn program(&self, sample: usize, said: &[f32], pull: Option<(f64, &[f64])>) -> Result<Qp, bpqp::Error> {
+    ///
+    /// With a price on absolute values its variables are what is bought and sold; see [`super::friction`].
+    pub fn program(&self, sample: usize, said: &[f32], pull: Option<Pull<'_>>) -> Result<Qp, bpqp::Error> {
         let (day, n, r) = (&self.data.days[sample], self.data.stocks(), self.data.components);
         let price = self.price(day);
-        let kappa = pull.map_or(0.0, |(kappa, _)| kappa);
         let moved: Vec<f64> = match self.learn {
             Learn::Risk => said.iter().map(|&a| f64::from(a).exp()).collect(),
             Learn::Returns => vec![price; n],
         };
-        let d = (0..n).map(|i| f64::from(day.d[i]) * moved[i] + kappa).collect();
+        let d: Vec<f64> = (0..n).map(|i| f64::from(day.d[i]) * moved[i]).collect();
         let f = Mat::from_fn(n, r, |i, k| f64::from(day.f[i * r + k]) * moved[i].sqrt());
         let mut q = vec![0.0; n];
         if self.learn == Learn::Returns {
             q.iter_mut().zip(said).for_each(|(q, &mu)| *q = -f64::from(mu));
         }
-        if let Some((kappa, before)) = pull {
-            q.iter_mut().zip(before).for_each(|(q, v)| *q -= kappa * v);
+        let upper: Vec<f64> = self.upper(&day.known).collect();
+        match pull {
+            None => self.set(Hessian::low_rank(d, f)?, q, upper),
+            Some((friction, held)) if friction.c > 0.0 => self.trades(Weighted { d, f, q, upper }, friction, held),
+            Some((Friction { kappa, .. }, held)) => {
+                q.iter_mut().zip(held).for_each(|(q, v)| *q -= kappa * v);
+                self.set(Hessian::low_rank(d.iter().map(|d| d + kappa).collect(), f)?, q, upper)
+            }
         }
-        self.set(Hessian::low_rank(d, f)?, q, &day.known)
     }
 
     /// Solves the program of a sample.
@@ -147,7 +182,7 @@ impl<'a> Engine<'a> {
         layer: &mut Option<(Layer, Point)>,
         sample: usize,
         said: &[f32],
-        pull: Option<(f64, &[f64])>,
+        pull: Option<Pull<'_>>,
     ) -> Result<Vec<f64>, Failure> {
         let qp = self.program(sample, said, pull)?;
         let (mut solver, warm) = match layer.take() {
@@ -169,13 +204,17 @@ impl<'a> Engine<'a> {
             )
             .into());
         }
-        let (w, point) = (solution.x.clone(), solution.point());
+        let w = match pull {
+            Some((friction, held)) if friction.c > 0.0 => weights(held, &solution.x),
+            _ => solution.x.clone(),
+        };
+        let point = solution.point();
         *layer = Some((solver, point));
         Ok(w)
     }
 
     /// The decision of a day by itself.
-    pub fn decide_one(&self, sample: usize, said: &[f32], pull: Option<(f64, &[f64])>) -> Result<Vec<f64>, Failure> {
+    pub fn decide_one(&self, sample: usize, said: &[f32], pull: Option<Pull<'_>>) -> Result<Vec<f64>, Failure> {
         self.solve(&mut None, sample, said, pull)
     }
 
@@ -221,7 +260,7 @@ impl<'a> Engine<'a> {
     }
 
     /// The decisions of these days, each with yesterday's weights in its program.
-    pub fn path(&self, samples: Range<usize>, said: &[f32], kappa: f64) -> Result<Vec<Vec<f64>>, Failure> {
+    pub fn path(&self, samples: Range<usize>, said: &[f32], friction: Friction) -> Result<Vec<Vec<f64>>, Failure> {
         let (n, start) = (self.data.stocks(), samples.start);
         let (mut layer, mut weights): (_, Vec<Vec<f64>>) = (None, Vec::with_capacity(samples.len()));
         for s in samples {
@@ -230,7 +269,7 @@ impl<'a> Engine<'a> {
                 None => self.solve(&mut None, s, said, None)?,
                 Some(last) => {
                     let before = drifted(last, self.data.outcome(s - 1));
-                    self.solve(&mut layer, s, said, Some((kappa, &before)))?
+                    self.solve(&mut layer, s, said, Some((friction, &before)))?
                 }
             };
             weights.push(w);

@@ -6,6 +6,7 @@ pub mod covariance;
 pub mod dataset;
 pub mod engine;
 pub mod features;
+pub mod friction;
 pub mod metrics;
 pub mod model;
 pub mod model_file;

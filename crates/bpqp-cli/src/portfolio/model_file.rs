@@ -2,6 +2,7 @@
 
 use super::dataset::Dataset;
 use super::engine::{Engine, Rule};
+use super::friction::Friction;
 use super::metrics::YEAR;
 use super::model::{Layer, Predictor};
 use super::options::Learn;
@@ -14,7 +15,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const FORMAT: &str = "bpqp portfolio model";
 /// Changes whenever a feature, the risk model or the network does: the numbers of another version mean something else.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Everything that the weights of a day need beside prices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,8 +35,8 @@ pub struct Model {
     pub features: Vec<String>,
     /// What may be held.
     pub rule: Rule,
-    /// The price of a trade chosen on the validation days.
-    pub kappa: f64,
+    /// The price of trading chosen on the validation days.
+    pub friction: Friction,
     /// Realized over expected variance of its portfolios on the validation days. A factor of all variances moves no
     /// decision, so training says nothing of it, and the least of many estimates is too low.
     pub realized: f64,
@@ -64,7 +65,7 @@ impl Model {
         data: &Dataset,
         learn: Learn,
         rule: &Rule,
-        (kappa, realized): (f64, f64),
+        (friction, realized): (Friction, f64),
         model: &Predictor,
         trained: (String, String),
     ) -> Self {
@@ -77,7 +78,7 @@ impl Model {
             tickers: data.prices.tickers.clone(),
             features: data.features.names.clone(),
             rule: rule.clone(),
-            kappa,
+            friction,
             realized,
             layers: model.layers(),
         }
@@ -115,6 +116,7 @@ impl Model {
             && last.bias.len() == 1
             && model.realized > 0.0
             && model.realized.is_finite()
+            && [model.friction.kappa, model.friction.c].iter().all(|v| *v >= 0.0 && v.is_finite())
             && model.rule.groups.iter().flat_map(|g| &g.stocks).all(|&s| s < model.tickers.len());
         if fits { Ok(model) } else { Err(bad("broken: its parts do not fit together; save it again".into())) }
     }
@@ -154,7 +156,7 @@ impl Model {
         days.enumerate()
             .map(|(k, sample)| {
                 let said = &said[k * n..(k + 1) * n];
-                let pull = holdings.map(|h| (self.kappa, h));
+                let pull = holdings.map(|h| (self.friction, h));
                 let w = engine.decide_one(sample, said, pull)?;
                 let variance = self.realized * engine.variance_of(sample, said, &w);
                 let mut weights: Vec<(String, f64)> =

@@ -1,6 +1,7 @@
 //! What a run found: the source of the table, the JSON and the page.
 
 use super::engine::{Method, Rule};
+use super::friction::Friction;
 use super::metrics::{Metrics, Series};
 use super::options::Learn;
 use super::stats::Difference;
@@ -132,8 +133,8 @@ pub struct SeedRow {
 pub struct CostRow {
     /// Which.
     pub method: Method,
-    /// The price of a trade, chosen on the validation days of each seed and period.
-    pub kappas: Vec<Vec<f64>>,
+    /// The price of trading, chosen on the validation days of each seed and period.
+    pub frictions: Vec<Vec<Friction>>,
     /// Means over the seeds.
     pub mean: Metrics,
     /// The days of the first seed.

@@ -2,6 +2,7 @@
 
 use super::dataset::{Dataset, Fold, GAP, LEAST_UNIT, days_needed, folds};
 use super::engine::{Engine, Group, Method, Rule};
+use super::friction::Friction;
 use super::metrics::{Metrics, Series, mean};
 use super::model_file::Model;
 use super::options::{Learn, Options, PortfolioCommand, Source};
@@ -24,8 +25,6 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Days of `--quick`.
 const QUICK: usize = 1500;
-/// Prices of a trade that are tried on the validation days, in units of the squared risk of the day.
-const KAPPAS: [f64; 6] = [0.0, 0.1, 0.3, 1.0, 3.0, 10.0];
 /// Days whose weights `--save` reports.
 const LATEST: usize = 5;
 
@@ -127,7 +126,7 @@ struct Outcome {
     chosen: usize,
     weights: Vec<Vec<f64>>,
     free: Series,
-    kappa: f64,
+    friction: Friction,
     costed: Series,
 }
 
@@ -154,7 +153,7 @@ impl Run<'_> {
         let weights = self.engine.equal_weight(days.clone());
         let free = self.engine.series(days, &weights);
         let costed = free.clone();
-        let equal = Outcome { curve: Vec::new(), chosen: 0, weights, free, kappa: 0.0, costed };
+        let equal = Outcome { curve: Vec::new(), chosen: 0, weights, free, friction: Friction::default(), costed };
         let nothing = |days: Range<usize>| vec![0.0; days.len() * self.engine.data.stocks()];
         let fixed = self.outcome(fold, nothing, Vec::new(), 0)?;
         Ok(BTreeMap::from([(Method::EqualWeight, equal), (Method::Static, fixed)]))
@@ -207,22 +206,22 @@ impl Run<'_> {
     ) -> Result<Outcome, Failure> {
         let (e, days) = (&self.engine, self.reported(fold));
         let before = said(fold.validation.clone());
-        let kappa = self.kappa(fold, &before)?;
+        let friction = self.friction(fold, &before)?;
         let said = if self.validation_only { before } else { said(days.clone()) };
         let weights = e.decide(days.clone(), &said)?;
         let free = e.series(days.clone(), &weights);
-        let costed = e.series(days.clone(), &e.path(days, &said, kappa)?);
-        Ok(Outcome { curve, chosen, weights, free, kappa, costed })
+        let costed = e.series(days.clone(), &e.path(days, &said, friction)?);
+        Ok(Outcome { curve, chosen, weights, free, friction, costed })
     }
 
-    /// The price of a trade with the least burden on the validation days.
-    fn kappa(&self, fold: &Fold, said: &[f32]) -> Result<f64, Failure> {
-        let mut best = (f64::INFINITY, 0.0);
-        for kappa in KAPPAS {
+    /// The price of trading with the least burden on the validation days.
+    fn friction(&self, fold: &Fold, said: &[f32]) -> Result<Friction, Failure> {
+        let mut best = (f64::INFINITY, Friction::default());
+        for friction in Friction::TRIED {
             let days = fold.validation.clone();
-            let burden = self.burden(&self.engine.series(days.clone(), &self.engine.path(days, said, kappa)?));
+            let burden = self.burden(&self.engine.series(days.clone(), &self.engine.path(days, said, friction)?));
             if burden < best.0 {
-                best = (burden, kappa);
+                best = (burden, friction);
             }
             if self.cost == 0.0 {
                 break;
@@ -241,9 +240,9 @@ impl Run<'_> {
         let days = fold.validation.clone();
         let said = e.say(through, days.clone());
         let realized = e.realized(days.clone(), &said, &e.decide(days, &said)?);
-        let kappa = self.kappa(&fold, &said)?;
+        let friction = self.friction(&fold, &said)?;
         let trained = (e.data.date(start).to_owned(), e.data.date(end - 1).to_owned());
-        Ok(Model::new(e.data, e.learn, e.rule, (kappa, realized), through, trained))
+        Ok(Model::new(e.data, e.learn, e.rule, (friction, realized), through, trained))
     }
 }
 
@@ -428,7 +427,7 @@ fn cost_row(method: Method, all: &[(u64, Vec<&Outcome>)], cost: f64) -> CostRow 
     let series: Vec<Series> = all.iter().map(|(_, o)| joined(o.iter().map(|o| &o.costed))).collect();
     CostRow {
         method,
-        kappas: all.iter().map(|(_, o)| o.iter().map(|o| o.kappa).collect()).collect(),
+        frictions: all.iter().map(|(_, o)| o.iter().map(|o| o.friction).collect()).collect(),
         mean: Metrics::mean_of(&series.iter().map(|s| s.metrics(cost)).collect::<Vec<_>>()),
         series: series.into_iter().next().unwrap_or_default(),
     }

@@ -97,7 +97,8 @@ pub fn text(results: &Results) -> String {
     if results.cost > 0.0 {
         lines.push(String::new());
         lines.push(wrapped(
-            "With yesterday's weights in the program: kappa/2 |w - w_drifted|^2, kappa chosen on the validation days.",
+            "With yesterday's weights in the program: kappa/2 |w - w_drifted|^2 or c |w - w_drifted|_1, which of them and how much \
+             chosen on the validation days.",
             "",
         ));
         lines.push(table("", &COST_COLUMNS, results.with_costs.iter().map(|r: &CostRow| (r.method, &r.mean))));

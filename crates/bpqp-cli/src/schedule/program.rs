@@ -6,12 +6,11 @@
 //! minimize sum_h E[50 (y_h - z_h)+ + 0.5 (z_h - y_h)+ + (z_h - y_h)^2 / 2]   s.t.   |z_h - z_(h-1)| <= ramp
 //! ```
 //!
-//! which is convex and smooth, but not quadratic: its curvature is that of the normal density. Each step solves the quadratic
-//! program with the exact Hessian at the last schedule, and a line search keeps the cost falling. At the solution the
-//! optimality conditions of the last quadratic program are those of the schedule, so that its derivative by its linear term,
-//! which the forecast moves, is the derivative of the schedule.
+//! which is convex and smooth, but not quadratic: its curvature is that of the normal density. It is a [`SmoothProgram`] whose
+//! parameters are the means and spreads.
 
-use bpqp::{Cotangent, Hessian, Layer, Matrix, Point, Qp, Settings, Status, Wrt};
+use bpqp::smooth::{self, At, Expansion, LocalSolution, Pushed, SmoothProgram, Values};
+use bpqp::{Cotangent, Hessian, Layer, Matrix, Qp, Settings, Status};
 use rayon::prelude::*;
 
 /// Hours in a day.
@@ -47,11 +46,12 @@ pub fn realized_slope(schedule: &Day, load: &Day) -> Day {
     })
 }
 
-/// Expected cost of one hour, with first and second derivative by the schedule.
+/// Expected cost of one hour, with first and second derivative by the schedule, and the first by the spread.
 struct Hour {
     cost: f64,
     slope: f64,
     curvature: f64,
+    by_spread: f64,
 }
 
 impl Hour {
@@ -63,6 +63,7 @@ impl Hour {
                 + 0.5 * (over * over + spread * spread),
             slope: (MISSING + SURPLUS) * below - MISSING + over,
             curvature: (MISSING + SURPLUS) * density / spread + 1.0,
+            by_spread: (MISSING + SURPLUS) * density + spread,
         }
     }
 }
@@ -97,24 +98,28 @@ pub enum PlanError {
         /// The spread.
         spread: f64,
     },
-    /// A quadratic program has no solution.
-    #[error("step {step} ended as {status}")]
+    /// The program was not solved.
+    #[error("the schedule of a day ended as {status}{reason}")]
     Unsolved {
-        /// From 0.
-        step: usize,
         /// How it ended.
         status: Status,
-    },
-    /// The steps did not become small.
-    #[error("the schedule still moves by {moved:.1e} after {STEPS} quadratic programs")]
-    Slow {
-        /// In the last step.
-        moved: f64,
+        /// Why, in words, if that is known.
+        reason: String,
     },
     /// The library refused.
     #[error(transparent)]
     Library(#[from] bpqp::Error),
 }
+
+impl PlanError {
+    fn unsolved(status: Status, reason: Option<String>) -> Self {
+        PlanError::Unsolved { status, reason: reason.map_or_else(String::new, |words| format!(": {words}")) }
+    }
+}
+
+/// Where a day starts: the first output and the changes of the optimal schedule of a similar forecast.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start(Vec<f64>);
 
 /// The optimal schedule of a day.
 #[derive(Debug, Clone)]
@@ -124,7 +129,7 @@ pub struct Plan {
     /// Quadratic programs that it took.
     pub steps: usize,
     /// Where to start from when the forecast has moved a little.
-    pub point: Point,
+    pub start: Start,
     /// The derivative of the loss, where one was asked for.
     pub derivative: Option<Derivative>,
 }
@@ -141,39 +146,108 @@ pub struct Derivative {
 /// The derivative of a loss by the schedule, for the k-th forecast of a call.
 pub type Loss<'a> = &'a (dyn Fn(usize, &Day) -> Day + Sync);
 
-/// The most quadratic programs for one day; five to eight are usual.
+/// The most steps for one day; five to eight are usual.
 const STEPS: usize = 60;
 /// Doublings of the spreads at the start of the second attempt.
 const WIDER: u32 = 12;
-/// A step below this, in units of load, is the last.
-const STILL: f64 = 1e-10;
-/// Rounding of the cost, relative to it.
-const ROUNDING: f64 = 1e-13;
-/// Days that one solver serves in a row: a fixed number, so that no result depends on the number of threads.
+/// Days that are served in a row: a fixed number, so that no result depends on the number of threads.
 const RUN: usize = 8;
+
+/// The program of one day, in the first output and the changes from hour to hour: the limits are bounds.
+struct DayProgram<'a> {
+    forecast: Forecast,
+    planner: &'a Planner,
+}
+
+/// The outputs that follow from the first one and the changes.
+fn outputs(x: &[f64]) -> Day {
+    let mut sum = 0.0;
+    std::array::from_fn(|h| {
+        sum += x[h];
+        sum
+    })
+}
+
+/// What is by the outputs, by the first one and the changes: each moves all hours from its own on.
+fn by_changes(of: impl Fn(usize) -> f64) -> Vec<f64> {
+    let mut out = vec![0.0; HOURS];
+    let mut sum = 0.0;
+    for h in (0..HOURS).rev() {
+        sum += of(h);
+        out[h] = sum;
+    }
+    out
+}
+
+/// The Hessian of what has these curvatures in the outputs.
+fn hessian(curvature: impl Fn(usize) -> f64) -> Hessian {
+    let sums = by_changes(curvature);
+    Hessian::Dense(faer::Mat::from_fn(HOURS, HOURS, |i, j| sums[i.max(j)]))
+}
+
+impl SmoothProgram for DayProgram<'_> {
+    fn bounds(&self) -> (&[f64], &[f64]) {
+        (&self.planner.lb, &self.planner.ub)
+    }
+
+    fn values(&mut self, x: &[f64]) -> Result<Values, bpqp::Error> {
+        Ok(Values { objective: expected(&outputs(x), &self.forecast), ..Values::default() })
+    }
+
+    fn expand(&mut self, at: At<'_>) -> Result<Expansion, bpqp::Error> {
+        let hours = hours(&outputs(at.x), &self.forecast);
+        Ok(Expansion {
+            gradient: by_changes(|h| hours[h].slope),
+            equality: Matrix::empty(HOURS),
+            inequality: Matrix::empty(HOURS),
+            hessian: hessian(|h| hours[h].curvature),
+        })
+    }
+
+    /// Means first, then spreads.
+    fn pull(&mut self, at: At<'_>, w: &[f64], _: (&[f64], &[f64]), t: f64) -> Result<Vec<f64>, bpqp::Error> {
+        let (z, w) = (outputs(at.x), outputs(w));
+        let hours = hours(&z, &self.forecast);
+        let by_mean = (0..HOURS).map(|h| -w[h] * hours[h].curvature - t * hours[h].slope);
+        let by_spread = (0..HOURS).map(|h| w[h] * self.slope_by_spread(h, &hours[h], z[h]) + t * hours[h].by_spread);
+        Ok(by_mean.chain(by_spread).collect())
+    }
+
+    fn push(&mut self, at: At<'_>, direction: &[f64]) -> Result<Pushed, bpqp::Error> {
+        let (mean, spread) = direction.split_at(HOURS);
+        let z = outputs(at.x);
+        let hours = hours(&z, &self.forecast);
+        let slope = |h: usize| self.slope_by_spread(h, &hours[h], z[h]) * spread[h] - hours[h].curvature * mean[h];
+        let lagrangian = (0..HOURS).map(|h| hours[h].by_spread * spread[h] - hours[h].slope * mean[h]).sum();
+        Ok(Pushed { gradient: by_changes(slope), lagrangian, ..Pushed::default() })
+    }
+}
+
+impl DayProgram<'_> {
+    /// How the slope of an hour moves with its spread.
+    fn slope_by_spread(&self, h: usize, hour: &Hour, z: f64) -> f64 {
+        -(hour.curvature - 1.0) * (z - self.forecast.mean[h]) / self.forecast.spread[h]
+    }
+}
 
 /// Schedules days under one ramp limit.
 #[derive(Debug, Clone)]
 pub struct Planner {
-    /// The rows, with some objective.
-    template: Qp,
+    ramp: f64,
+    /// Bounds of the first output and of the changes.
+    lb: Vec<f64>,
+    ub: Vec<f64>,
     settings: Settings,
 }
 
 impl Planner {
     /// For that limit on the change from hour to hour.
     pub fn new(ramp: f64) -> Result<Self, bpqp::Error> {
-        let rows = 2 * (HOURS - 1);
-        // Dense: 24 columns are too few for sparse rows to pay.
-        let mut g = faer::Mat::zeros(rows, HOURS);
-        for k in 0..HOURS - 1 {
-            for (row, sign) in [(k, 1.0), (k + HOURS - 1, -1.0)] {
-                (g[(row, k + 1)], g[(row, k)]) = (sign, -sign);
-            }
-        }
-        let template = Qp::new(Hessian::Diagonal(vec![1.0; HOURS]), vec![0.0; HOURS])?
-            .inequality(Matrix::Dense(g), vec![ramp; rows])?;
-        Ok(Planner { template, settings: Settings::default() })
+        let (mut lb, mut ub) = (vec![-ramp; HOURS], vec![ramp; HOURS]);
+        (lb[0], ub[0]) = (f64::NEG_INFINITY, f64::INFINITY);
+        let settings = Settings { max_iter: Some(STEPS), ..Settings::default() };
+        settings.validate()?;
+        Ok(Planner { ramp, lb, ub, settings })
     }
 
     /// The schedules of many days, on the threads of the current pool. `starts[k]` is where an earlier schedule of that day
@@ -181,56 +255,21 @@ impl Planner {
     pub fn plans(
         &self,
         forecasts: &[Forecast],
-        starts: &[Option<&Point>],
+        starts: &[Option<&Start>],
         loss: Option<Loss<'_>>,
     ) -> Result<Vec<Plan>, PlanError> {
-        let run = |(r, forecasts): (usize, &[Forecast])| -> Result<Vec<Plan>, PlanError> {
-            let mut layer = Layer::new(self.template.clone(), self.settings.clone())?;
-            let days = forecasts.iter().enumerate().map(|(k, forecast)| (r * RUN + k, forecast));
-            days.map(|(k, forecast)| {
-                let start = starts.get(k).copied().flatten();
-                self.plan(&mut layer, forecast, start, &|z| loss.map(|loss| loss(k, z)))
-            })
-            .collect()
+        let one = |(k, forecast): (usize, &Forecast)| {
+            self.plan(forecast, starts.get(k).copied().flatten(), &|z| loss.map(|loss| loss(k, z)))
         };
-        let runs: Result<Vec<Vec<Plan>>, PlanError> = forecasts.par_chunks(RUN).enumerate().map(run).collect();
-        Ok(runs?.into_iter().flatten().collect())
+        forecasts.par_iter().enumerate().map(one).collect()
     }
 
     /// Where spreads are so small beside the distances to the means that the steps do not become small, the schedule of wider
     /// spreads is the start.
     fn plan(
         &self,
-        layer: &mut Layer,
         forecast: &Forecast,
-        start: Option<&Point>,
-        loss: &dyn Fn(&Day) -> Option<Day>,
-    ) -> Result<Plan, PlanError> {
-        let first = self.newton(layer, forecast, start, loss);
-        if !matches!(first, Err(PlanError::Slow { .. })) {
-            return first;
-        }
-        let mut point: Option<Point> = None;
-        let mut steps = STEPS;
-        for halvings in (0..=WIDER).rev() {
-            let factor = f64::from(1u32 << halvings);
-            let wide = Forecast { spread: forecast.spread.map(|s| s * factor), ..*forecast };
-            let last = halvings == 0;
-            let plan = self.newton(layer, &wide, point.as_ref(), &|z| if last { loss(z) } else { None })?;
-            steps += plan.steps;
-            if last {
-                return Ok(Plan { steps, ..plan });
-            }
-            point = Some(plan.point);
-        }
-        first
-    }
-
-    fn newton(
-        &self,
-        layer: &mut Layer,
-        forecast: &Forecast,
-        start: Option<&Point>,
+        start: Option<&Start>,
         loss: &dyn Fn(&Day) -> Option<Day>,
     ) -> Result<Plan, PlanError> {
         for (hour, (&mean, &spread)) in forecast.mean.iter().zip(&forecast.spread).enumerate() {
@@ -238,108 +277,78 @@ impl Planner {
                 return Err(PlanError::Forecast { hour, mean, spread });
             }
         }
-        let mut moved = f64::INFINITY;
-        let (mut z, mut point) = match start {
-            Some(point) => (day(&point.x), point.clone()),
-            // Two spreads above the mean is near the optimum of an hour without ramp limits.
-            None => {
-                let target = std::array::from_fn(|h| forecast.mean[h] + 2.0 * forecast.spread[h]);
-                self.closest(layer, &target)?
+        let mut program = DayProgram { forecast: *forecast, planner: self };
+        let first = self.solve(&mut program, start)?;
+        if first.ok() {
+            return Plan::of(&mut program, &first, first.iterations, loss);
+        }
+        let mut steps = first.iterations;
+        let mut near: Option<Start> = None;
+        for halvings in (0..=WIDER).rev() {
+            let factor = f64::from(1u32 << halvings);
+            program.forecast.spread = forecast.spread.map(|s| s * factor);
+            let found = self.solve(&mut program, near.as_ref())?;
+            steps += found.iterations;
+            if !found.ok() {
+                break;
             }
+            if halvings == 0 {
+                return Plan::of(&mut program, &found, steps, loss);
+            }
+            near = Some(Start(found.x));
+        }
+        Err(PlanError::unsolved(first.status, first.reason))
+    }
+
+    fn solve(&self, program: &mut DayProgram<'_>, start: Option<&Start>) -> Result<LocalSolution, bpqp::Error> {
+        if let Some(Start(x)) = start {
+            return smooth::solve(program, x, Some((&[], &[])), &self.settings);
+        }
+        // Two spreads above the mean is near the optimum of an hour without ramp limits; that is followed as far as they allow.
+        let Forecast { mean, spread } = &program.forecast;
+        let (mut x, mut z) = (vec![0.0; HOURS], 0.0);
+        for h in 0..HOURS {
+            let change = mean[h] + 2.0 * spread[h] - z;
+            x[h] = if h == 0 { change } else { change.clamp(-self.ramp, self.ramp) };
+            z += x[h];
+        }
+        smooth::solve(program, &x, None, &self.settings)
+    }
+
+    /// The closest schedules that keep the limit: what becomes of outputs that no forecast led to.
+    pub fn closest(&self, targets: &[Day]) -> Result<Vec<Day>, PlanError> {
+        let template = Qp::new(hessian(|_| 1.0), vec![0.0; HOURS])?.bounds(self.lb.clone(), self.ub.clone())?;
+        let run = |targets: &[Day]| -> Result<Vec<Day>, PlanError> {
+            let mut layer = Layer::new(template.clone(), Settings::default())?;
+            let one = |target: &Day| {
+                layer.update(template.clone().with_q(by_changes(|h| -target[h]))?)?;
+                let solution = layer.solve()?;
+                if solution.ok() { Ok(outputs(&solution.x)) } else { Err(PlanError::unsolved(solution.status, None)) }
+            };
+            targets.iter().map(one).collect()
         };
-        for step in 1..=STEPS {
-            let at = hours(&z, forecast);
-            let curvature = at.iter().map(|hour| hour.curvature).collect();
-            let linear = at.iter().zip(&z).map(|(hour, z)| hour.slope - hour.curvature * z).collect();
-            let (next, reached) = self.step(layer, step, curvature, linear, Some(&point))?;
-            let direction: Day = std::array::from_fn(|h| next[h] - z[h]);
-            moved = direction.iter().fold(0.0, |m: f64, d| m.max(d.abs()));
-            point = reached;
-            if moved <= STILL {
-                let derivative = match loss(&next) {
-                    Some(loss) => Some(derivative(layer, &at, &z, forecast, &loss)?),
-                    None => None,
-                };
-                return Ok(Plan { schedule: next, steps: step, point, derivative });
+        let runs: Result<Vec<Vec<Day>>, PlanError> = targets.par_chunks(RUN).map(run).collect();
+        Ok(runs?.into_iter().flatten().collect())
+    }
+}
+
+impl Plan {
+    fn of(
+        program: &mut DayProgram<'_>,
+        found: &LocalSolution,
+        steps: usize,
+        loss: &dyn Fn(&Day) -> Option<Day>,
+    ) -> Result<Self, PlanError> {
+        let schedule = outputs(&found.x);
+        let derivative = match loss(&schedule) {
+            Some(loss) => {
+                let g = found.vjp(program, &Cotangent::x(&by_changes(|h| loss[h])))?.parameters;
+                Some(Derivative { mean: std::array::from_fn(|h| g[h]), spread: std::array::from_fn(|h| g[HOURS + h]) })
             }
-            z = shorten(&z, &at, &direction, forecast);
-        }
-        Err(PlanError::Slow { moved })
+            None => None,
+        };
+        Ok(Plan { schedule, steps, start: Start(found.x.clone()), derivative })
     }
-
-    /// The closest schedule that keeps the limits.
-    fn closest(&self, layer: &mut Layer, target: &Day) -> Result<(Day, Point), PlanError> {
-        let (x, z) = (target.to_vec(), vec![0.0; self.template.n_inequality()]);
-        let start = Point { x, y: Vec::new(), z, z_box: vec![0.0; HOURS], ..Point::default() };
-        self.step(layer, 0, vec![1.0; HOURS], target.iter().map(|t| -t).collect(), Some(&start))
-    }
-
-    fn step(
-        &self,
-        layer: &mut Layer,
-        step: usize,
-        curvature: Vec<f64>,
-        linear: Vec<f64>,
-        warm: Option<&Point>,
-    ) -> Result<(Day, Point), PlanError> {
-        layer.update(self.template.clone().with_p(Hessian::Diagonal(curvature))?.with_q(linear)?)?;
-        let solution = layer.solve_from(warm)?;
-        match solution.ok() {
-            true => Ok((day(&solution.x), solution.point())),
-            false => Err(PlanError::Unsolved { step, status: solution.status }),
-        }
-    }
-}
-
-fn day(values: &[f64]) -> Day {
-    std::array::from_fn(|h| values[h])
-}
-
-/// Along the step, both ends of which keep the limits, the first half that lowers the cost enough (Armijo).
-fn shorten(z: &Day, at: &[Hour; HOURS], direction: &Day, forecast: &Forecast) -> Day {
-    let cost: f64 = at.iter().map(|hour| hour.cost).sum();
-    let slope: f64 = at.iter().zip(direction).map(|(hour, d)| hour.slope * d).sum();
-    let mut t = 1.0;
-    loop {
-        let trial: Day = std::array::from_fn(|h| z[h] + t * direction[h]);
-        // The cost is convex with bounded curvature, so that this ends well before the step vanishes.
-        if expected(&trial, forecast) <= cost + 1e-4 * t * slope + ROUNDING * cost.abs() || t < 1e-9 {
-            return trial;
-        }
-        t *= 0.5;
-    }
-}
-
-/// The linear term of the last quadratic program is `slope - curvature z` with z held, and the forecast moves the slope alone
-/// (what it does to the curvature is multiplied by a step of 0).
-fn derivative(
-    layer: &mut Layer,
-    at: &[Hour; HOURS],
-    z: &Day,
-    forecast: &Forecast,
-    loss: &Day,
-) -> Result<Derivative, PlanError> {
-    let gradient = layer.vjp(&Cotangent::x(loss), Wrt::Q)?;
-    let w = gradient.q.as_deref().unwrap_or(&[0.0; HOURS]);
-    // d slope / d mean = -curvature; d slope / d spread = -(curvature - 1) u.
-    Ok(Derivative {
-        mean: std::array::from_fn(|h| -w[h] * at[h].curvature),
-        spread: std::array::from_fn(|h| {
-            let u = (z[h] - forecast.mean[h]) / forecast.spread[h];
-            -w[h] * (at[h].curvature - 1.0) * u
-        }),
-    })
-}
-
-/// The closest schedules that keep the limit: what becomes of outputs that no forecast led to.
-pub fn project(planner: &Planner, targets: &[Day]) -> Result<Vec<Day>, PlanError> {
-    let run = |targets: &[Day]| -> Result<Vec<Day>, PlanError> {
-        let mut layer = Layer::new(planner.template.clone(), planner.settings.clone())?;
-        let one = |target: &Day| Ok(planner.closest(&mut layer, target)?.0);
-        targets.iter().map(one).collect()
-    };
-    let runs: Result<Vec<Vec<Day>>, PlanError> = targets.par_chunks(RUN).map(run).collect();
-    Ok(runs?.into_iter().flatten().collect())
 }
 
 #[cfg(test)]
@@ -353,7 +362,7 @@ mod tests {
         (0..count).map(|_| Forecast { mean: day(1.2, 0.5), spread: day(0.02, 0.08) }).collect()
     }
 
-    fn none(count: usize) -> Vec<Option<&'static Point>> {
+    fn none(count: usize) -> Vec<Option<&'static Start>> {
         vec![None; count]
     }
 
@@ -381,7 +390,7 @@ mod tests {
         for size in [1e-1, 1e-3, 1e-5] {
             for _ in 0..50 {
                 let other: Day = std::array::from_fn(|h| plan.schedule[h] + size * (random.uniform() - 0.5));
-                let other = project(&planner, &[other]).unwrap()[0];
+                let other = planner.closest(&[other]).unwrap()[0];
                 assert!(expected(&other, &forecast) >= least - 1e-13);
             }
         }
@@ -424,7 +433,7 @@ mod tests {
         let cold = planner.plans(&forecasts, &none(20), None).unwrap();
         let near: Vec<Forecast> = forecasts.iter().map(|f| Forecast { mean: f.mean.map(|m| m + 1e-3), ..*f }).collect();
         let near = planner.plans(&near, &none(20), None).unwrap();
-        let starts: Vec<Option<&Point>> = near.iter().map(|plan| Some(&plan.point)).collect();
+        let starts: Vec<Option<&Start>> = near.iter().map(|plan| Some(&plan.start)).collect();
         let warm = planner.plans(&forecasts, &starts, None).unwrap();
         for (a, b) in cold.iter().zip(&warm) {
             assert!(a.schedule.iter().zip(&b.schedule).all(|(a, b)| (a - b).abs() < 1e-9));
@@ -440,7 +449,7 @@ mod tests {
         hard[0].spread = [1e-4; HOURS];
         hard[1].mean = hard[1].mean.map(|m| m + 3.0);
         let starts = planner.plans(&forecasts(2), &none(2), None).unwrap();
-        let starts: Vec<Option<&Point>> = starts.iter().map(|plan| Some(&plan.point)).collect();
+        let starts: Vec<Option<&Start>> = starts.iter().map(|plan| Some(&plan.start)).collect();
         for start in [starts, none(2)] {
             let plans = planner.plans(&hard, &start, None).unwrap();
             // At the optimum no small change within the limits is cheaper.
@@ -450,7 +459,7 @@ mod tests {
                     std::array::from_fn(|k| plan.schedule[k] + if k == h { by } else { 0.0 })
                 };
                 let all: Vec<Day> = (0..HOURS).flat_map(|h| [nudged(h, 1e-5), nudged(h, -1e-5)]).collect();
-                for other in project(&planner, &all).unwrap() {
+                for other in planner.closest(&all).unwrap() {
                     assert!(expected(&other, forecast) >= least - 1e-12 * least);
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::data::Days;
 use super::options::Options;
-use super::program::{Day, Forecast, Planner, project, realized};
+use super::program::{Day, Forecast, Planner, realized};
 use super::progress::Progress;
 use super::results::{
     Comparison, DataSummary, DayDetail, Method, MethodResults, PlanDetail, Results, SeedResults, caveats, mean, misses,
@@ -196,7 +196,7 @@ impl Study<'_> {
             self.row(seed, trained, forecasts, schedules)
         };
         let (careful, ours) = (planned(&squares, Some(&spread))?, planned(&end, None)?);
-        let direct = project(self.planner, &engine.means(&quantile.network, &test))?;
+        let direct = self.planner.closest(&engine.means(&quantile.network, &test))?;
         let rows = vec![
             row(&squares, &planned(&squares, Some(&optimistic))?),
             row(&squares, &careful),

@@ -2,9 +2,8 @@
 
 use super::data::Days;
 use super::model::Network;
-use super::program::{Day, Forecast, HOURS, PlanError, Planner, realized, realized_slope};
+use super::program::{Day, Forecast, HOURS, PlanError, Planner, Start, realized, realized_slope};
 use crate::portfolio::random::Random;
-use bpqp::Point;
 use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
 use burn::optim::decay::WeightDecayConfig;
@@ -171,7 +170,7 @@ impl<'a> Engine<'a> {
         let config = AdamConfig::new().with_epsilon(1e-8).with_weight_decay(Some(WeightDecayConfig::new(1e-5)));
         let mut optimizer = config.with_grad_clipping(Some(GradientClippingConfig::Norm(5.0))).init();
         let mut random = Random::new(seed, stream);
-        let mut starts: Vec<Option<Point>> = vec![None; self.data.loads.len()];
+        let mut starts: Vec<Option<Start>> = vec![None; self.data.loads.len()];
         let mut best = Trained { network: network.valid(), best: 0, epochs: 0, validation: f64::INFINITY };
         for epoch in 1..=training.epochs {
             let done = (epoch - 1) as f64 / training.epochs as f64;
@@ -211,7 +210,7 @@ impl<'a> Engine<'a> {
         goal: Goal,
         days: &[usize],
         out: &[f64],
-        starts: &mut [Option<Point>],
+        starts: &mut [Option<Start>],
     ) -> Result<(Vec<f64>, Vec<f64>), PlanError> {
         let width = out.len() / days.len();
         let rows = || out.chunks_exact(width);
@@ -220,7 +219,7 @@ impl<'a> Engine<'a> {
         let loads = |k: usize| &self.data.loads[days[k]];
         if let Goal::Schedule(spread) = goal {
             let forecasts: Vec<Forecast> = rows().map(|row| self.forecast(row, spread.as_ref())).collect();
-            let warm: Vec<Option<&Point>> = days.iter().map(|&d| starts[d].as_ref()).collect();
+            let warm: Vec<Option<&Start>> = days.iter().map(|&d| starts[d].as_ref()).collect();
             let slope = |k: usize, z: &Day| realized_slope(z, loads(k)).map(|s| SCALE * s);
             let plans = self.planner.plans(&forecasts, &warm, Some(&slope))?;
             for (k, plan) in plans.into_iter().enumerate() {
@@ -234,7 +233,7 @@ impl<'a> Engine<'a> {
                         }
                     }
                 }
-                starts[days[k]] = Some(plan.point);
+                starts[days[k]] = Some(plan.start);
             }
             return Ok((losses, gradient));
         }

@@ -47,9 +47,9 @@ const CSV: [&str; 2] = [
 2020-01-03,A,1,2,0.5,1.6,100\n2020-01-03,B,1,2,0.5,1.4,100\n",
 ];
 
-const MODEL: &str = r#"{"format": "bpqp portfolio model", "version": 2, "learn": "risk", "source": "a file", "trained": ["2020-01-02", "2021-01-04"],
+const MODEL: &str = r#"{"format": "bpqp portfolio model", "version": 3, "learn": "risk", "source": "a file", "trained": ["2020-01-02", "2021-01-04"],
     "tickers": ["A", "B"], "features": ["one", "two"], "rule": {"cap": 0.5, "groups": [{"name": "both", "stocks": [0, 1], "cap": 0.9}],
-    "risk_aversion": 3}, "kappa": 0.1, "realized": 1.2, "layers": [{"weight": [0.5, -1, 2, 0.1], "bias": [0, 0.5]},
+    "risk_aversion": 3}, "friction": {"kappa": 0.1, "c": 0}, "realized": 1.2, "layers": [{"weight": [0.5, -1, 2, 0.1], "bias": [0, 0.5]},
     {"weight": [1, 2, 3, 4], "bias": [0, 0]}, {"weight": [1, -1], "bias": [0]}]}"#;
 
 /// Two weeks and a day of hourly loads and temperatures.

@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// Curvatures within this part of the largest one have no sign.
 const ROUNDING: f64 = 1e-10;
+/// Curvatures of single variables down to this part of the largest one have units of their own.
+const LIKE: f64 = 1e-8;
 /// The pivots that count as rank.
 const RANK: f64 = 1e-11;
 /// Programs with fewer variables are judged by eigenvalues alone.
@@ -36,6 +38,9 @@ pub(super) enum Order {
 
 pub(super) fn judge(at: &Expansion, set: &ActiveSet) -> Order {
     let n = at.gradient.len();
+    if clearly_convex(&at.hessian) {
+        return Order::Minimum;
+    }
     let h = at.hessian.to_dense();
     let strict = |i: usize| set.g[i] && !set.weak_g[i];
     let pinned = |j: usize| set.bound[j] != Side::Free && !set.weak_bound[j];
@@ -54,6 +59,21 @@ pub(super) fn judge(at: &Expansion, set: &ActiveSet) -> Order {
             if dot(&pushed, &direction) < 0.0 { Order::NotAMinimum(direction) } else { Order::Unknown }
         }
         _ => Order::Unknown,
+    }
+}
+
+/// Positive curvature along every direction: shown by the entries of a diagonal, or by the pivots of a dense matrix after more
+/// than what counts as no curvature is taken from its diagonal. False says nothing.
+pub(super) fn clearly_convex(h: &Hessian) -> bool {
+    let largest = |d: &[f64]| d.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+    match h {
+        Hessian::Diagonal(d) => d.iter().all(|v| *v > 0.0 && *v >= LIKE * largest(d)),
+        Hessian::Dense(m) => {
+            let own: Vec<f64> = m.col_iter().map(|c| c.iter().fold(0.0_f64, |a, v| a.max(v.abs()))).collect();
+            let (floor, margin) = (LIKE * largest(&own), 2.0 * ROUNDING * own.len() as f64);
+            h.is_positive_definite(&own.iter().map(|v| -margin * v.max(floor)).collect::<Vec<f64>>())
+        }
+        _ => false,
     }
 }
 
@@ -99,7 +119,7 @@ fn smallest(
     // units in which every variable has a curvature of about 1
     let unit = |j: usize| {
         let own = free.iter().fold(0.0_f64, |m, &i| m.max(h[(i, j)].abs()));
-        1.0 / own.max(1e-8 * largest).sqrt()
+        1.0 / own.max(LIKE * largest).sqrt()
     };
     let units: Vec<f64> = free.iter().map(|&j| unit(j)).collect();
     let basis = null_space(at, &units, &free, row)?;

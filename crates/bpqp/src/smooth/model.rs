@@ -10,6 +10,7 @@
 //! definite wherever H is so on the null space of F. Only where that is not enough a multiple of the identity is added: the
 //! step is then a shorter one, and the point no solution that may be differentiated.
 
+use super::judge::clearly_convex;
 use super::{Expansion, Values};
 use crate::active::{ActiveSet, Side};
 use crate::kkt::negative_curvature;
@@ -31,6 +32,8 @@ pub(super) struct Model {
     pub held: (Vec<bool>, Vec<bool>),
     /// What was added to the diagonal: 0 where the derivatives are those of the program.
     pub shift: f64,
+    /// The Hessian of the program is clearly positive definite as it is: the model has one solution.
+    pub definite: bool,
 }
 
 /// The rows of the model: everything but the objective.
@@ -166,8 +169,10 @@ impl Model {
             other => other.clone(),
         };
         let damped = |h: Hessian| if damping > 0.0 { with_diagonal(&h, &vec![damping; n]) } else { Ok(h) };
-        if convex(&hessian) {
-            return Self::with(rows, at, damped(hessian)?, ((0.0, 0.0), none, damping));
+        let definite = clearly_convex(&hessian);
+        if definite || convex(&hessian) {
+            let model = Self::with(rows, at, damped(hessian)?, ((0.0, 0.0), none, damping))?;
+            return Ok(Model { definite, ..model });
         }
         let curvature = size(&hessian);
         let mut squares = 0.0_f64;
@@ -231,7 +236,7 @@ impl Model {
             .equality(at.equality.clone(), right(&at.equality, &rows.values.equality))?
             .inequality(at.inequality.clone(), right(&at.inequality, &rows.values.inequality))?
             .bounds(rows.bounds.0.to_vec(), rows.bounds.1.to_vec())?;
-        Ok(Model { qp, rho, held, shift })
+        Ok(Model { qp, rho, held, shift, definite: false })
     }
 
     /// The same program with a price on what its rows miss, in as many more variables; it always has a solution.

@@ -1,7 +1,6 @@
 //! Are the numbers that a program gives numbers? The first that is not, in words.
 
 use super::{Expansion, Values};
-use crate::matrix::Hessian;
 
 /// The first entry that is not finite, by function.
 pub(super) fn bad_value(values: &Values) -> Option<String> {
@@ -16,10 +15,15 @@ pub(super) fn bad_value(values: &Values) -> Option<String> {
 }
 
 pub(super) fn bad_expansion(at: &Expansion) -> Option<String> {
+    let rows = [("c", &at.equality), ("g", &at.inequality)];
+    let good = at.gradient.iter().all(|v| v.is_finite()) && rows.iter().all(|&(name, m)| m.check_finite(name).is_ok());
+    if good && at.hessian.check_finite("H").is_ok() {
+        return None;
+    }
     if let Some(j) = at.gradient.iter().position(|v| !v.is_finite()) {
         return Some(format!("the gradient of f has {} for x[{j}]", at.gradient[j]));
     }
-    for (name, m) in [("c", &at.equality), ("g", &at.inequality)] {
+    for (name, m) in rows {
         let mut found = None;
         m.for_each(|i, j, v| {
             if found.is_none() && !v.is_finite() {
@@ -30,20 +34,5 @@ pub(super) fn bad_expansion(at: &Expansion) -> Option<String> {
             return found;
         }
     }
-    (!finite(&at.hessian)).then(|| "the Hessian of the Lagrangian has an entry that is not finite".to_owned())
-}
-
-/// Whether the curvature at a point is that of a matrix at all.
-fn finite(h: &Hessian) -> bool {
-    let mut finite = true;
-    match h {
-        Hessian::Sparse(m) => finite = m.values().iter().all(|v| v.is_finite()),
-        other => {
-            let dense = other.to_dense();
-            for j in 0..dense.ncols() {
-                finite &= dense.col_as_slice(j).iter().all(|v| v.is_finite());
-            }
-        }
-    }
-    finite
+    Some("the Hessian of the Lagrangian has an entry that is not finite".to_owned())
 }

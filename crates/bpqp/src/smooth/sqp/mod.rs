@@ -171,6 +171,19 @@ impl Sqp<'_> {
         Left::of(&self.rows(), &self.at, (&self.y, &self.z, &self.z_box), NOTHING * self.force)
     }
 
+    /// The multipliers of the bounds that the others leave, where x is at one.
+    fn forces_at_bounds(&self) -> Vec<f64> {
+        let mut force = self.at.gradient.clone();
+        self.at.equality.tmul_add(1.0, &self.y, &mut force);
+        self.at.inequality.tmul_add(1.0, &self.z, &mut force);
+        let of = |j: usize| match self.x[j] {
+            x if x <= self.lb[j] => (-force[j]).min(0.0),
+            x if x >= self.ub[j] => (-force[j]).max(0.0),
+            _ => 0.0,
+        };
+        (0..force.len()).map(of).collect()
+    }
+
     /// A solution of a quadratic program, from the active set of the last one where that fits.
     fn quadratic(&mut self, qp: Qp) -> Result<Solution, Error> {
         let fits = self.layer.as_mut().is_some_and(|layer| layer.update(qp.clone()).is_ok());
@@ -196,6 +209,7 @@ impl Sqp<'_> {
             let n = self.x.len();
             let free = vec![crate::Side::Free; n];
             self.set = Some(ActiveSet::new((active, vec![false; mi]), (free, vec![false; n])));
+            self.z_box = self.forces_at_bounds();
         }
         let mut best: Option<(f64, usize)> = None;
         loop {
@@ -208,6 +222,9 @@ impl Sqp<'_> {
             let mut missed = 0.0;
             let (model, solution) = loop {
                 let model = Model::new(&self.rows(), &self.at, self.set.as_ref(), self.damping * unit)?;
+                if known && model.definite && self.steps == 0 {
+                    self.warm = Some(self.point());
+                }
                 let solution = self.quadratic(model.qp.clone())?;
                 self.steps += 1;
                 if solution.ok() {
@@ -251,8 +268,9 @@ impl Sqp<'_> {
                 if bad_value(&there).is_none() {
                     self.set = Some(solution.active.clone());
                     (self.x, self.values) = (to, there);
-                    // the last digits are found from nothing, unless that is long
-                    self.warm = (self.x.len() > LARGE).then(|| self.point());
+                    // the last digits are found from nothing, unless that is long or the answer plain
+                    let easy = model.definite || self.x.len() > LARGE;
+                    self.warm = easy.then(|| self.point());
                     continue;
                 }
                 return Ok((solution, model, left));
