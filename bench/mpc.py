@@ -2,11 +2,12 @@
 
     python bench/mpc.py [cartpole|quadrotor] [steps]
 
-A cart swings a pole up; a quadrotor flies to a point and turns. Horizon 40, multiple shooting, Runge-Kutta of order 4. All three
-solvers get the functions and the exact sparse derivatives that CasADi generates, and start each step from the shifted solution of
-the step before with its multipliers: `bpqp.solve_nlp`, CasADi's `sqpmethod` on its QP solver `qrqp`, Ipopt with MUMPS. Each runs its
-own closed loop. Milliseconds of the processor per step of the controller (so that other work on the machine does not count), median
-and worst, after the first one, which is cold; and where the loop ends.
+A cart swings a pole up; a quadrotor flies to a point and turns. Horizon 40, multiple shooting, Runge-Kutta of order
+4. All three solvers get the functions and the exact sparse derivatives that CasADi generates, and start each step
+from the shifted solution of the step before with its multipliers: `bpqp.solve_nlp`, CasADi's `sqpmethod` on its QP
+solver `qrqp`, Ipopt with MUMPS. Each runs its own closed loop. Milliseconds of the processor per step of the
+controller (so that other work on the machine does not count), median and worst, after the first one, which is cold;
+and where the loop ends.
 """
 
 import os

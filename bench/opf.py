@@ -3,10 +3,11 @@
     python -m pip install casadi
     python bench/opf.py FOLDER [NAME ..]
 
-FOLDER has cases of PGLib. `bpqp.grid.dispatch(case, ac=True)` to residuals of rounding, then Ipopt 3.14 with MUMPS through CasADi
-(its exact sparse derivatives, compiled to its virtual machine) to 1e-9; Ipopt relaxes bounds by 1e-8 of their size. `backward` is
-the gradient of the sum of all prices by all loads, limits and costs. Milliseconds of the processor, so that other work on the machine
-does not count; medians of three where one solve takes less than a second.
+FOLDER has cases of PGLib. `bpqp.grid.dispatch(case, ac=True)` to residuals of rounding, then Ipopt 3.14 with MUMPS
+through CasADi (its exact sparse derivatives, compiled to its virtual machine) to 1e-9; Ipopt relaxes bounds by 1e-8
+of their size. `backward` is the gradient of the sum of all prices by all loads, limits and costs. Milliseconds of the
+processor, so that other work on the machine does not count; medians of three where one solve takes less than a
+second.
 """
 
 import os
@@ -64,8 +65,8 @@ def ipopt(text):
         active[int(gen[k, 0])] -= p[k]
         reactive[int(gen[k, 0])] -= q[k]
     rows, limits = [], []
-    for f, t, r, react, charge, rate, _, _, tap, shift, _, least, most in branch[:, :13]:
-        f, t, tap = int(f), int(t), tap or 1.0
+    for start, end, r, react, charge, rate, _, _, taps, shift, _, smallest, largest in branch[:, :13]:
+        f, t, tap = int(start), int(end), taps or 1.0
         y, ratio, half = 1 / complex(r, react), tap * np.exp(1j * np.radians(shift)), 0.5j * charge
         own = ((y + half) / tap**2, -y / np.conj(ratio)), (y + half, -y / ratio)
         difference = angle[f] - angle[t]
@@ -80,9 +81,9 @@ def ipopt(text):
         if rate > 0 and np.isfinite(rate):
             rows += [ends[0] ** 2 + ends[1] ** 2, ends[2] ** 2 + ends[3] ** 2]
             limits += [(-np.inf, (rate / base) ** 2)] * 2
-        free = least == 0 and most == 0
-        least = -np.inf if free or least <= -360 else np.radians(least)
-        most = np.inf if free or most >= 360 else np.radians(most)
+        free = smallest == 0 and largest == 0
+        least = -np.inf if free or smallest <= -360 else np.radians(smallest)
+        most = np.inf if free or largest >= 360 else np.radians(largest)
         if np.isfinite(least) or np.isfinite(most):
             rows.append(difference)
             limits.append((least, most))

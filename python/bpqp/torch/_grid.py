@@ -122,5 +122,5 @@ class DispatchLayer(torch.nn.Module):
         out = _Dispatch.apply((found, self._policy, self._on_untrusted), like.detach()[..., :0], *given)
         cost, power, price = (v[0] for v in out) if single else out
         ok = torch.tensor([o[1] for o in outcomes])
-        status, verdict = ([o[k] for o in outcomes] for k in (0, 2))
+        status, verdict = [o[0] for o in outcomes], [o[2] for o in outcomes]
         return DispatchSolution(cost, power, price, ok[0] if single else ok, status, verdict)
