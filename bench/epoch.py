@@ -2,14 +2,13 @@
 
     python bench/epoch.py [bpqp] [clarabel] [scs] [moreau] [--days D]
 
-278 days of 500 stocks, invented: 10 factors and a diagonal as risk model, returns drawn from it. The network of `bpqp
-portfolio` (158 features, two hidden layers of 64) moves the risk model, the decision is the capped long-only
-portfolio of least variance, the loss the log of its variance over the five days that follow, 16 days a step. The
-first pass is cold; in later ones bpqp starts each day from its solution in the pass before. cvxpylayers gets the
-factors and the diagonal as sums of squares, with its own back ends (`python -m pip install cvxpylayers diffcp
-clarabel moreau`), and has no warm starts by sample. Printed are seconds of the processor a pass, so that other work
-on the machine does not count, and of that the optimization, forward and backward; torch and bpqp have one thread,
-diffcp as many as it likes.
+278 days of 500 stocks, invented: 10 factors and a diagonal as risk model, returns drawn from it. The network of
+`bpqp portfolio` (158 features, two hidden layers of 64) moves the risk model, the decision is the capped long-only
+portfolio of least variance, the loss the log of its variance over the five days that follow, 16 days a step. The first
+pass is cold; in later ones bpqp starts each day from its solution in the pass before. cvxpylayers gets the factors and
+the diagonal as sums of squares, with its own back ends (`pip install cvxpylayers diffcp clarabel moreau`), and has no
+warm starts by sample. Printed are seconds of the processor a pass, so that other work on the machine does not count,
+and of that the optimization, forward and backward; torch and bpqp have one thread, diffcp as many as it likes.
 """
 
 from __future__ import annotations

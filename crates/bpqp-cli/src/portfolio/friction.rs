@@ -181,8 +181,8 @@ mod tests {
         for (kappa, c) in [(0.0, 1e-3), (0.0, 0.02), (0.5, 0.02), (0.0, 10.0), (2.0, 0.0)] {
             let friction = Friction { kappa, c };
             let (w, expected) = (solved(&case, friction).1, reference(&case, friction));
-            for i in 0..N {
-                assert!((w[i] - expected[i]).abs() < 1e-9, "{friction:?}: {i}: {} {}", w[i], expected[i]);
+            for (i, (w, expected)) in w.iter().zip(&expected).enumerate() {
+                assert!((w - expected).abs() < 1e-9, "{friction:?}: {i}: {w} {expected}");
             }
         }
         // what is dear is traded only where it must be
@@ -196,8 +196,7 @@ mod tests {
         let mut random = Random::new(5, 1);
         let loss: Vec<f64> = (0..N).map(|_| random.uniform() - 0.5).collect();
         let value = |case: &Case| solved(case, friction).1.iter().zip(&loss).map(|(w, l)| w * l).sum::<f64>();
-        let (mut layer, w) = solved(&case, friction);
-        let trades = layer.solution().x.clone();
+        let (mut layer, _) = solved(&case, friction);
         let along: Vec<f64> = loss.iter().copied().chain(loss.iter().map(|l| -l)).collect();
         let gradient = layer.vjp(&Cotangent::x(&along), Wrt { p: true, q: true, ..Wrt::NONE }).unwrap();
         let q = gradient.q.clone().unwrap();
@@ -224,6 +223,5 @@ mod tests {
                 assert!((of_f - expected).abs() < 1e-6, "F[{i}, {k}]: {of_f} {expected}");
             }
         }
-        assert_eq!((trades.len(), w.len()), (2 * N, N));
     }
 }

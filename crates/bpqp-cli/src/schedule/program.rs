@@ -233,7 +233,6 @@ impl DayProgram<'_> {
 /// Schedules days under one ramp limit.
 #[derive(Debug, Clone)]
 pub struct Planner {
-    ramp: f64,
     /// Bounds of the first output and of the changes.
     lb: Vec<f64>,
     ub: Vec<f64>,
@@ -247,7 +246,7 @@ impl Planner {
         (lb[0], ub[0]) = (f64::NEG_INFINITY, f64::INFINITY);
         let settings = Settings { max_iter: Some(STEPS), ..Settings::default() };
         settings.validate()?;
-        Ok(Planner { ramp, lb, ub, settings })
+        Ok(Planner { lb, ub, settings })
     }
 
     /// The schedules of many days, on the threads of the current pool. `starts[k]` is where an earlier schedule of that day
@@ -306,12 +305,13 @@ impl Planner {
         }
         // Two spreads above the mean is near the optimum of an hour without ramp limits; that is followed as far as they allow.
         let Forecast { mean, spread } = &program.forecast;
-        let (mut x, mut z) = (vec![0.0; HOURS], 0.0);
-        for h in 0..HOURS {
-            let change = mean[h] + 2.0 * spread[h] - z;
-            x[h] = if h == 0 { change } else { change.clamp(-self.ramp, self.ramp) };
-            z += x[h];
-        }
+        let mut z = 0.0_f64;
+        let follow = |((mean, spread), (lb, ub)): ((&f64, &f64), (&f64, &f64))| {
+            let change = (mean + 2.0 * spread - z).clamp(*lb, *ub);
+            z += change;
+            change
+        };
+        let x: Vec<f64> = mean.iter().zip(spread).zip(self.lb.iter().zip(&self.ub)).map(follow).collect();
         smooth::solve(program, &x, None, &self.settings)
     }
 
