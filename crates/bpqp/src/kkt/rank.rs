@@ -5,7 +5,7 @@
 //! of each is told from rounding down to a condition of about 1e12. Costs as much as a factorization, and is asked for
 //! only where a pivot leaves a doubt.
 
-use super::equilibrate::{APART, power_of_two, ruiz};
+use super::equilibrate::{ANY_APART, power_of_two, ruiz};
 use crate::interrupt::late;
 use crate::matrix::resize;
 use crate::thresholds::rank_rounding;
@@ -123,7 +123,7 @@ impl Rank {
                 rows.col_as_slice(j).iter().enumerate().for_each(|(i, &v)| f_ij(i, f + j, v));
             }
         };
-        ruiz(SWEEPS, f64::INFINITY, (&mut self.factors, &mut self.largest), (APART, &entries), |s, largest| {
+        ruiz(SWEEPS, f64::INFINITY, (&mut self.factors, &mut self.largest), (ANY_APART, &entries), |s, largest| {
             let mut raise = |i: usize, j: usize, v: f64| {
                 let v = (v * s[i] * s[j]).abs();
                 largest[i] = largest[i].max(v);
