@@ -10,7 +10,7 @@
 
 use self::parts::{Examined, Face};
 use super::analysis::{Analysis, SKIP, too_large};
-use super::equilibrate::{ANY_APART, power_of_two, raise_curvature, ruiz};
+use super::equilibrate::{ANY_APART, APART, power_of_two, raise_curvature, ruiz};
 use super::ldl::{Ldl, PivotError, Pivots};
 use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
@@ -138,7 +138,9 @@ impl SparseKkt {
                 (col_ptr[j]..col_ptr[j + 1]).for_each(|k| f(row_idx[k], j, data[k]));
             }
         };
-        ruiz(RUIZ_SWEEPS, f64::INFINITY, (s, &mut self.r), (ANY_APART, &entries), |s, largest| {
+        // curved rows have entries that are rounding of their directions, and tell nothing of units
+        let apart = if self.of.rows[2].nrows() > 0 { APART } else { ANY_APART };
+        ruiz(RUIZ_SWEEPS, f64::INFINITY, (s, &mut self.r), (apart, &entries), |s, largest| {
             for j in 0..s.len() {
                 for k in col_ptr[j]..col_ptr[j + 1] {
                     let i = row_idx[k];

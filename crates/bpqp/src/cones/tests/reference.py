@@ -8,9 +8,9 @@ Nothing here knows the formulas of the library. The cones are unions of rays; th
 candidates are v itself (if it is in the cone), the origin, the flat faces and that point: the nearest wins. Duals by
 Pi_K*(v) = v + Pi_K(-v). Derivatives are central differences with a step of 1e-18.
 
-Columns: cone, exponent, v (3), projection (3), derivative (9, by rows). Points of the grid, which meets every face and
-kink, have before the derivative a word on it: `smooth`; `kink`, where the derivatives of two opposite directions are not
-opposite; `unclear`, where differences of two steps are not the same.
+Columns: cone, exponent, v (3), projection (3), derivative (9, by rows). Points of the grid, which meets every face and kink,
+have before the derivative a word on it: `smooth`; `kink`, where the derivatives of two opposite directions are not opposite;
+`unclear`, where differences of two steps are not the same.
 """
 
 import itertools
