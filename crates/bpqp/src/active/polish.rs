@@ -179,11 +179,14 @@ impl Polisher {
                         return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
                     }
                 }
-                if self.all_clear(qp) {
-                    if !rounded(&residuals) {
-                        // a solution that vanishes leaves nothing but rounding of where it came from
-                        (_, residuals, objective) = self.correct(qp, kkt, true);
+                if !rounded(&residuals) {
+                    // a solution that vanishes leaves nothing but rounding of where it came from
+                    (_, residuals, objective) = self.correct(qp, kkt, true);
+                    if self.repair(qp, round > BOLD_ROUNDS) {
+                        continue;
                     }
+                }
+                if self.all_clear(qp) {
                     self.set.weak_g.fill(false);
                     self.set.weak_bound.fill(false);
                 } else {

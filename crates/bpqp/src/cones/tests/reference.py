@@ -180,6 +180,9 @@ def grid():
         extra = [(-a, a - 1, mpf(s)) for s in (1, -1)] + [(a, 1 - a, mpf(s)) for s in (1, -1)] if a else []
         for v in [*itertools.product(map(mpf, (-2, -1, 0, 1, 2)), repeat=3), *extra]:
             v = list(v)
+            if a and v[2] == 0 and v[0] * v[1] <= 0:
+                # the boundary leaves this edge flatter than the search sees: closed forms are in tests.rs
+                continue
             kind = judge(project, v)
             slopes = derivative(project, v) if kind == "smooth" else []
             first = numbers([a, *v, *project(v)])
