@@ -1,8 +1,9 @@
 //! The exact judge by hand:
 //!
-//! `cargo run --release -p bpqp-testkit --example judge -- [COUNT] [SEED] [solver=NAME] [form=factored] [mode=jvp|second] [warm] [cones]`
+//! `cargo run --release -p bpqp-testkit --example judge -- [COUNT] [SEED] [solver=NAME] [form=factored] [mode=jvp|second] [warm] [cones] [list]`
 //!
-//! Prints every wrong answer with its seed, and the share of each verdict by kind of optimum and spread of the units.
+//! Prints every wrong answer with its seed, and the share of each verdict by kind of optimum and spread of the units; with
+//! `list` also the regular problems that are not `exact`.
 
 use bpqp::{Settings, Solver};
 use bpqp_testkit::Rng;
@@ -23,9 +24,10 @@ fn main() {
         Some(other) => panic!("mode {other}"),
     };
     let factored = option("form=").is_some();
-    let warm = std::env::args().any(|a| a == "warm");
-    if std::env::args().any(|a| a == "cones") {
-        return cones(first..first + count);
+    let flag = |name: &str| std::env::args().any(|a| a == name);
+    let (warm, list) = (flag("warm"), flag("list"));
+    if flag("cones") {
+        return cones(first..first + count, list);
     }
     let mut table: BTreeMap<(Kind, i32, String), BTreeMap<String, usize>> = BTreeMap::new();
     let (mut wrong, mut judged, mut worst) = (0, 0, 0.0_f64);
@@ -48,6 +50,9 @@ fn main() {
             wrong += 1;
             println!("seed {seed} {form} 2^{spread} {:?} {}: {why}", result.kind, result.said);
         }
+        if list && result.kind == Kind::Regular && result.said != "exact" {
+            println!("seed {seed} {form} 2^{spread}: {}", result.said);
+        }
         let row = table.entry((result.kind, spread, form)).or_default();
         let said = if result.wrong.is_some() { format!("WRONG {}", result.said) } else { result.said };
         *row.entry(said).or_default() += 1;
@@ -63,12 +68,15 @@ fn main() {
 }
 
 /// The judge of second-order cones.
-fn cones(seeds: std::ops::Range<u64>) {
+fn cones(seeds: std::ops::Range<u64>, list: bool) {
     let mut table: BTreeMap<(bool, i32), BTreeMap<String, usize>> = BTreeMap::new();
     for seed in seeds {
         let spread = [0, 0, 4, 10][(seed % 4) as usize];
         let planted = PlantedCones::new(&mut Rng::new(seed), spread).expect("finite numbers");
         let (said, regular, wrong) = planted.judge();
+        if list && regular && said != "exact" {
+            println!("seed {seed} 2^{spread}: {said}");
+        }
         let said = if let Some(why) = &wrong {
             println!("seed {seed} 2^{spread} {said}: {why}");
             format!("WRONG {said}")

@@ -250,13 +250,26 @@ fn primal_violation(qp: &Qp, p: &Point) -> f64 {
     let natural = own.zip(bounds.clone()).map(|(own, bound)| own.max(bound)).zip(&asked);
     let natural = natural.map(|(x, asked)| if x > 0.0 { x } else { *asked });
     let repair: f64 = natural.zip(&size).map(|(x, size)| x * size).sum();
-    value -= PROOF_ROUNDING * repair;
+    value -= PROOF_ROUNDING * (repair + empty_terms(qp, &z, p));
     let reach: Vec<f64> = bounds.zip(&asked).map(|(bound, asked)| bound.max(*asked)).collect();
     let mut within: f64 = reach.iter().zip(&r).map(|(x, r)| x * r.abs()).sum();
     let mut slack = magnitudes(&qp.d);
     qp.c.magnitudes_add(&reach, &mut slack);
     blocks(&qp.cones).for_each(|(k, rows)| within += off[k] * norm_inf(&slack[rows]));
     nan_max(over(violation, value, terms), ACCEPT * PROOF_REACH * over_value(within, value))
+}
+
+/// Terms of the right-hand sides of empty rows, which have no unit of their own: each as large as the largest of all.
+fn empty_terms(qp: &Qp, z: &[f64], p: &Point) -> f64 {
+    let mut pulls: Vec<f64> = p.y.iter().chain(z).map(|v| v.abs()).collect();
+    let rows = pulls.len();
+    qp.kkt().for_each_row_entry(|i, _, v| {
+        if i < rows && v != 0.0 {
+            pulls[i] = 0.0;
+        }
+    });
+    let largest = qp.b.iter().chain(qp.h.iter()).fold(0.0_f64, |m, v| m.max(finite(*v)));
+    pulls.iter().sum::<f64>() * largest
 }
 
 fn finite(v: f64) -> f64 {

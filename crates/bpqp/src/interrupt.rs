@@ -27,8 +27,8 @@ impl Interrupt {
     }
 }
 
-/// When a solve has to end: at a time, or when someone asks. Solvers look at it at least once for each factorization, and
-/// end with [`Status::TimeLimit`](crate::Status::TimeLimit).
+/// When a solve has to end: at a time, or when someone asks. Solvers look at it at least once for each factorization, long
+/// factorizations several times a second, and end with [`Status::TimeLimit`](crate::Status::TimeLimit).
 #[derive(Debug, Clone, Default)]
 pub struct Deadline {
     at: Option<Instant>,
@@ -81,8 +81,16 @@ pub(crate) fn watched() -> bool {
     WATCHED.with(|watched| watched.borrow().is_some())
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often it was asked for on this thread.
+    pub(crate) static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// True if the solve that runs on this thread has to end.
 pub(crate) fn late() -> bool {
+    #[cfg(test)]
+    LOOKS.with(|looks| looks.set(looks.get() + 1));
     WATCHED.with(|watched| watched.borrow().as_ref().is_some_and(Deadline::passed))
 }
 

@@ -9,6 +9,7 @@ use crate::interrupt::Watch;
 use crate::kkt::negative_curvature;
 use crate::residuals::{Point, ResidualWork, priced, residuals, total_complementarity};
 use crate::solution::Nearest;
+use crate::thresholds::EQUATION_ROUNDING;
 use crate::{
     Certificate, Cotangent, Deadline, Error, Gradient, Infeasible, Qp, Residuals, Settings, Solution, SolutionTangent,
     Solver, Status, Tangent, Verdict, Wrt,
@@ -31,6 +32,9 @@ const INACCURATE: f64 = 1e3;
 const MISSED: f64 = 0.1;
 /// A sum is never larger than its terms.
 const ANY: f64 = 2.0;
+/// Every equation holds to rounding of its own terms: no point is better.
+const ROUNDED: Tolerance =
+    Tolerance { absolute: 0.0, primal: EQUATION_ROUNDING, dual: EQUATION_ROUNDING, homogeneous: 0.0 };
 
 /// A solver, and its handle once it was needed.
 type Link = (Arc<dyn ForwardSolver>, Option<Box<dyn ForwardHandle>>);
@@ -64,6 +68,8 @@ pub struct Layer {
     free: ActiveSet,
     /// Where the polish of a curved program failed: how far the point that is shown is off.
     loss: f64,
+    /// The point misses the tolerance by rounding of the terms of its equations alone.
+    rounded: bool,
 }
 
 impl Layer {
@@ -102,6 +108,7 @@ impl Layer {
             rows: RowCheck::default(),
             free: ActiveSet::default(),
             loss: f64::INFINITY,
+            rounded: false,
             settings,
         })
     }
@@ -492,6 +499,7 @@ impl Layer {
         solution.info.raw = Some(raw);
         solution.at.clone_from(&self.trial);
         (solution.residuals, solution.objective) = (raw, objective);
+        self.rounded = false;
         solution.info.moved = 0.0;
         solution.info.dependent_rows = false;
         solution.info.flat_face = false;
@@ -499,8 +507,15 @@ impl Layer {
             let (from, at, active) = ((start, rounds), &mut solution.at, &mut solution.active);
             let report = self.backward.differentiator.polish(&solution.qp, from, at, active);
             solution.info.polish_rounds = report.rounds;
-            let better = report.residuals.within(self.settings.eps_abs, self.settings.eps_rel, 1.0)
-                || report.residuals.relative() <= raw.relative();
+            let within = report.residuals.within(self.settings.eps_abs, self.settings.eps_rel, 1.0);
+            if report.verified && !within && !curved {
+                // terms that cancel may be so large that no point is within the tolerance
+                residuals(&solution.qp, &solution.at, &mut self.work);
+                let scales = &self.backward.differentiator.polisher.scales;
+                let at = (&solution.at, &self.work);
+                self.rounded = self.rows.holds(&solution.qp, at, &solution.active, scales, ROUNDED);
+            }
+            let better = within || self.rounded || report.residuals.relative() <= raw.relative();
             solution.info.polished = report.verified && better;
             solution.exact_factors = solution.info.polished && self.backward.differentiator.exact_factors();
             if solution.info.polished {
@@ -591,6 +606,7 @@ impl Layer {
         solution.status = if off {
             if outcome.status.ok() { Status::NumericalFailure } else { outcome.status }
         } else if solution.residuals.within(eps_abs, eps_rel, 1.0)
+            || self.rounded
             || (!self.settings.polish && outcome.status == Status::Solved && solution.residuals.known())
         {
             Status::Solved

@@ -104,7 +104,8 @@ pub struct Settings {
     pub eps_rel: f64,
     /// Iteration limit of the forward solver; `None` is the solver's own.
     pub max_iter: Option<usize>,
-    /// Wall-clock limit of the forward solve.
+    /// Wall-clock limit of the forward solve, looked at in each iteration and inside of long factorizations. What ends before
+    /// a look: the analysis of a sparse pattern, and one iteration of Clarabel.
     #[cfg_attr(feature = "serde", serde(with = "seconds"))]
     pub time_limit: Option<Duration>,
     /// Solve the KKT system of the active set after the forward solver, verify it and repair the set.

@@ -7,7 +7,8 @@ use std::fmt;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Status {
-    /// Optimal to the tolerances, verified from the data.
+    /// Optimal to the tolerances, verified from the data; where what cancels in the equations is so large that no point is
+    /// within them, every equation holds to the rounding of its own terms.
     Solved,
     /// Optimal to a thousand times the tolerances only.
     SolvedInaccurate,

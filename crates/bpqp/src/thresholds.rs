@@ -37,6 +37,8 @@ pub(crate) const CURVATURE_ROUNDING: f64 = 1.0 / (1u64 << 26) as f64;
 pub(crate) const DOUBT: f64 = 64.0;
 /// Rounding of a term in the making of a residual, times what the sums of a few terms add.
 pub(crate) const TERM_ROUNDING: f64 = 4.0 * f64::EPSILON;
+/// Equations that hold to this part of their own terms hold: what is left is rounding of sums of many of them.
+pub(crate) const EQUATION_ROUNDING: f64 = 1e-13;
 /// Multipliers and slacks above this multiple of the scales of the whole problem need no estimate of their own: rounding
 /// reaches them only where the condition is above 1e9.
 pub(crate) const CLEARLY: f64 = 1e-6;
@@ -57,6 +59,9 @@ pub(crate) const PROOF_REACH: f64 = 1e6;
 
 /// Curvatures of cones within this factor of 1, in the units of slacks and multipliers, make no system ill-conditioned.
 pub(crate) const EXTREME_CURVATURE: f64 = 1e8;
+/// Curvatures beyond this factor are those of cones near a kink, if what is left of the equations moves them by a factor of two:
+/// an error sideways costs its square, so that slacks of a hundred-thousandth may be all noise.
+pub(crate) const NEAR_KINK: f64 = 1e5;
 /// A solution of curved cones that what is left of its equations moves by more than this part of its length is none: an
 /// optimum that is not attained, for one, beyond which the equations vanish.
 pub(crate) const LOST: f64 = 1e-3;

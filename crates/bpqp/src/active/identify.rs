@@ -12,6 +12,8 @@ pub(crate) struct RowScales {
     of: Option<(Arc<Matrix>, Arc<Matrix>, Arc<Hessian>)>,
     /// Euclidean norm of each row of `G`, 1 for an empty one.
     pub norms: Vec<f64>,
+    /// The rows of `G` that are empty: nothing moves their slack.
+    empty: Vec<usize>,
     /// The same of `A`.
     pub equality: Vec<f64>,
     /// Largest diagonal entry of P, which bounds every entry of it.
@@ -41,8 +43,9 @@ impl RowScales {
         }
         qp.p.diagonal_into(&mut self.diagonal);
         self.curvature = self.diagonal.iter().fold(0.0, |m, d| m.max(*d));
-        row_norms(&qp.g, &mut self.norms);
-        row_norms(&qp.a, &mut self.equality);
+        self.empty.clear();
+        row_norms(&qp.g, &mut self.norms, |i| self.empty.push(i));
+        row_norms(&qp.a, &mut self.equality, |_| {});
         self.of = Some((qp.g.clone(), qp.a.clone(), qp.p.clone()));
     }
 
@@ -79,7 +82,8 @@ impl RowScales {
     }
 }
 
-fn row_norms(m: &Matrix, norms: &mut Vec<f64>) {
+/// Tells which rows are empty.
+fn row_norms(m: &Matrix, norms: &mut Vec<f64>, mut empty: impl FnMut(usize)) {
     norms.clear();
     norms.resize(m.nrows(), 0.0);
     match m {
@@ -96,8 +100,13 @@ fn row_norms(m: &Matrix, norms: &mut Vec<f64>) {
             }
         }
     }
-    for norm in norms {
-        *norm = if *norm > 0.0 { norm.sqrt() } else { 1.0 };
+    for (i, norm) in norms.iter_mut().enumerate() {
+        if *norm > 0.0 {
+            *norm = norm.sqrt();
+        } else {
+            *norm = 1.0;
+            empty(i);
+        }
     }
 }
 
@@ -116,6 +125,9 @@ pub(crate) fn identify(qp: &Qp, point: &Point, work: &ResidualWork, scales: &Row
         let norm = scales.norms[i];
         work.slack[i] <= 0.0 || point.z[i] * norm / force > work.slack[i] / (norm * distance)
     }));
+    for &i in &scales.empty {
+        out.g[i] = work.slack[i] <= 0.0;
+    }
     out.bound.clear();
     out.bound.extend((0..n).map(|i| {
         let (lb, ub, x, z) = (qp.lb[i], qp.ub[i], point.x[i], point.z_box[i]);

@@ -13,7 +13,7 @@ use crate::cones::{Basis, Tolerance, blocks};
 use crate::kkt::KktSolver;
 use crate::matrix::{nan_max, norm_inf};
 use crate::residuals::{ResidualWork, equations};
-use crate::thresholds::{EXTREME_CURVATURE, LOST, RUN_OFF, TANGENT};
+use crate::thresholds::{EXTREME_CURVATURE, LOST, NEAR_KINK, RUN_OFF, TANGENT};
 use crate::{Point, Qp, Residuals};
 
 /// Steps at most.
@@ -36,6 +36,11 @@ pub(crate) fn merit(r: &Residuals, eps_abs: f64) -> f64 {
     let part = |r: f64, scale: f64| if r == 0.0 { 0.0 } else { r / scale.max(eps_abs) };
     let (a, b) = (part(r.primal, r.primal_scale), part(r.dual, r.dual_scale));
     if a.is_nan() || b.is_nan() { f64::INFINITY } else { a.max(b) }
+}
+
+/// A curvature that is neither 0 nor infinite, and further than this factor from 1.
+fn is_beyond(factor: f64, c: f64) -> bool {
+    c > 0.0 && c < f64::INFINITY && !(1.0 / factor..=factor).contains(&c)
 }
 
 /// Buffers of the method.
@@ -136,7 +141,7 @@ impl Newton {
         }
         let lost = match &mut system {
             Some((rotation, solver)) if best.merit <= POLISHED && taken > 0 && !dependent && !flat => {
-                self.extreme() && self.moves(qp, rotation, solver)
+                self.beyond(NEAR_KINK) && self.moves(qp, rotation, solver)
             }
             _ => false,
         };
@@ -204,23 +209,30 @@ impl Newton {
             || bound.iter().zip(weak_bound).any(|(side, weak)| *weak && *side == Side::Free)
     }
 
-    /// True if some curvature of the best point is far from 1 in the unit of the multipliers.
-    fn extreme(&self) -> bool {
-        let usual = 1.0 / EXTREME_CURVATURE..=EXTREME_CURVATURE;
-        let finite = |c: &&f64| **c > 0.0 && **c < f64::INFINITY;
-        self.best_set.faces.curvature.iter().filter(finite).any(|c| !usual.contains(&(c * self.unit)))
+    /// True if some curvature of the best point is further than this factor from 1 in the unit of the multipliers.
+    fn beyond(&self, factor: f64) -> bool {
+        self.best_set.faces.curvature.iter().any(|c| is_beyond(factor, c * self.unit))
     }
 
-    /// True if what is left of the equations of the best point moves it by a good part of its length. What cancels in a row is
-    /// no measure of the sum, so each counts as it is.
+    /// True if what is left of the equations of the best point, where curvatures are extreme, moves it by a good part of its
+    /// length. What cancels in a row is no measure of the sum, so each counts as it is. Cones of which it moves a curvature
+    /// that tells them from a kink are as good as there: towards one the method converges slowly, and ends anywhere.
     fn moves(&mut self, qp: &Qp, rotation: &mut Rotation, solver: &mut KktSolver) -> bool {
+        let extreme = self.beyond(EXTREME_CURVATURE);
         self.trial.clone_from(&self.best);
         self.set.clone_from(&self.best_set);
         equations(qp, &self.trial, &mut self.work);
-        self.step(qp, rotation, solver).is_none() || {
-            let moved = self.trial.x.iter().zip(&self.best.x).fold(0.0, |m, (a, b)| nan_max(m, (a - b).abs()));
-            moved > LOST * norm_inf(&self.best.x)
+        if self.step(qp, rotation, solver).is_none() {
+            return extreme;
         }
+        let (unit, faces) = (self.unit, &mut self.best_set.faces);
+        for (k, rows) in blocks(&qp.cones) {
+            let mut both = faces.curvature[rows.clone()].iter().zip(&self.set.faces.curvature[rows]);
+            faces.weak[k] |=
+                both.any(|(old, new)| is_beyond(NEAR_KINK, old * unit) && !(0.5 * old..=2.0 * old).contains(new));
+        }
+        let moved = self.trial.x.iter().zip(&self.best.x).fold(0.0, |m, (a, b)| nan_max(m, (a - b).abs()));
+        extreme && moved > LOST * norm_inf(&self.best.x)
     }
 
     fn keep(&mut self) {

@@ -12,13 +12,11 @@ use super::{ActiveSet, Crossover, Doubts, RowCheck, Side};
 use crate::kkt::{KktFactor, factor_flat};
 use crate::matrix::norm_inf;
 use crate::residuals::{ResidualWork, residuals};
-use crate::thresholds::CLEARLY;
+use crate::thresholds::{CLEARLY, EQUATION_ROUNDING};
 use crate::{Deadline, Point, Qp, Residuals};
 
 /// Violations below this multiple of the scales of the problem are rounding.
 const TOLERANCE: f64 = 1e-10;
-/// Equations that hold to this part of their own terms need no further correction.
-const BY_TERMS: f64 = 1e-13;
 /// The equations of the set hold if what is left of them is below this multiple of the scales of their rows.
 const HOLDS: f64 = 1e-8;
 /// The same of every single row.
@@ -87,6 +85,11 @@ pub(crate) struct Polisher {
     start: (f64, f64),
     /// The set is that of a vertex: independent, which weakly active constraints would end.
     vertex: bool,
+}
+
+/// What is left of the equations is rounding beside their scales.
+fn rounded(r: &Residuals) -> bool {
+    r.primal <= EQUATION_ROUNDING * r.primal_scale && r.dual <= EQUATION_ROUNDING * r.dual_scale
 }
 
 impl Polisher {
@@ -176,12 +179,19 @@ impl Polisher {
                         return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
                     }
                 }
+                if !rounded(&residuals) {
+                    // a solution that vanishes leaves nothing but rounding of where it came from
+                    (_, residuals, objective) = self.correct(qp, kkt, true);
+                    if self.repair(qp, round > BOLD_ROUNDS) {
+                        continue;
+                    }
+                }
                 if self.all_clear(qp) {
                     self.set.weak_g.fill(false);
                     self.set.weak_bound.fill(false);
                 } else {
                     self.doubts.measure(qp, &self.trial, &[]);
-                    if !self.doubts.hold(&self.work, &self.set, BY_TERMS) {
+                    if !self.doubts.hold(&self.work, &self.set, EQUATION_ROUNDING) {
                         (_, residuals, objective) = self.correct(qp, kkt, true);
                     }
                     let from = if free.is_some() { &self.origin } else { &*point };

@@ -66,6 +66,39 @@ pub(crate) struct Rotation {
     analysis: Keep,
     dense: Vec<f64>,
     entries: Vec<(usize, f64)>,
+    noise: Noise,
+}
+
+/// What the entries of rotated rows may be by the noise of the directions alone.
+#[derive(Debug, Default)]
+struct Noise {
+    /// Entries below this part of their column are taken for 0.
+    part: f64,
+    /// There were such entries.
+    found: bool,
+}
+
+impl Noise {
+    /// The entry of a rotated column of this length.
+    fn clear(&mut self, entry: f64, length: f64) -> f64 {
+        // NaN stays
+        if entry != 0.0 && entry.abs() <= self.part * length {
+            self.found = true;
+            return 0.0;
+        }
+        entry
+    }
+
+    /// The same of all entries.
+    fn clear_all(&mut self, entries: &mut [f64], length: f64) {
+        if self.part > 0.0 {
+            entries.iter_mut().for_each(|v| *v = self.clear(*v, length));
+        }
+    }
+}
+
+fn length(entries: impl Iterator<Item = f64>) -> f64 {
+    entries.map(|v| v * v).sum::<f64>().sqrt()
 }
 
 fn shape(cone: &Cone, sparse: bool, extra: &mut usize) -> Shape {
@@ -129,6 +162,7 @@ impl Rotation {
             analysis: qp.analysis.clone(),
             dense: Vec::new(),
             entries: Vec::new(),
+            noise: Noise::default(),
         };
         if let Matrix::Sparse(c) = &**c {
             let pattern = Matrix::Sparse(out.pattern(c)?);
@@ -217,6 +251,14 @@ impl Rotation {
         }
     }
 
+    /// Rotates the rows of `c` into the directions of the cones, without the entries that are not above this part of their
+    /// column; true if there were any.
+    pub fn rotate_above(&mut self, part: f64, c: &Matrix, faces: &Faces) -> bool {
+        self.noise = Noise { part, found: false };
+        self.rotate(c, faces);
+        std::mem::take(&mut self.noise).found
+    }
+
     /// Rotates the rows of `c` into the directions of the cones.
     pub fn rotate(&mut self, c: &Matrix, faces: &Faces) {
         self.current = 1 - self.current;
@@ -240,7 +282,8 @@ impl Rotation {
                 }
                 self.entries.clear();
                 self.entries.extend(from[rows.clone()].iter().copied().enumerate().filter(|(_, v)| *v != 0.0));
-                faces.bases[k].coordinates_sparse(&self.entries, &mut self.dense, &mut to[rows]);
+                faces.bases[k].coordinates_sparse(&self.entries, &mut self.dense, &mut to[rows.clone()]);
+                self.noise.clear_all(&mut to[rows.clone()], length(from[rows].iter().copied()));
             }
         }
     }
@@ -272,13 +315,18 @@ impl Rotation {
                             _ => 0.0,
                         };
                     }
-                    values[segment.to] = first;
+                    let curved = matches!(basis, Basis::SecondOrder(_)) && self.noise.part > 0.0;
+                    values[segment.to] =
+                        if curved { self.noise.clear(first, length(entries().map(|(_, v)| v))) } else { first };
                 }
                 Shape::Full => {
                     self.entries.clear();
                     self.entries.extend(entries());
                     let target = &mut values[segment.to..segment.to + block.len()];
                     basis.coordinates_sparse(&self.entries, &mut self.dense, target);
+                    if *basis != Basis::Rows {
+                        self.noise.clear_all(target, length(entries().map(|(_, v)| v)));
+                    }
                 }
             }
         }
@@ -287,7 +335,10 @@ impl Rotation {
             if matches!(shape, Shape::Lorentz(_)) {
                 let count = starts[k].len() - 1;
                 match &faces.bases[k] {
-                    Basis::SecondOrder(uh) => values[at..at + count].copy_from_slice(uh),
+                    Basis::SecondOrder(uh) => {
+                        values[at..at + count].copy_from_slice(uh);
+                        self.noise.clear_all(&mut values[at..at + count], 1.0);
+                    }
                     // the variable is pinned
                     _ => values[at..at + count].fill(1.0),
                 }

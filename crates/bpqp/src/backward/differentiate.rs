@@ -1,7 +1,7 @@
 //! From cotangents to gradients and from tangents to tangents, through a backward solver.
 
 use super::curved::{combine, rotate, spread};
-use super::direct::Direct;
+use super::direct::{Direct, as_many_rows_as_variables};
 use super::first_order::FirstOrder;
 use super::scaled::ScaledPolish;
 use super::smoothed::Smoothed;
@@ -12,6 +12,7 @@ use crate::gradient::{Adjoint, Envelope, assemble, tame};
 use crate::kkt::KktCore;
 use crate::matrix::{Matrix, dot};
 use crate::settings::Backward;
+use crate::thresholds::TANGENT;
 use crate::{ActiveSet, Cotangent, Error, Gradient, Point, Qp, Settings, SolutionTangent, Tangent, Wrt};
 
 /// Backward solves with the factors of the polish are taken as they come, unrefined, where their pivots say that they are
@@ -163,9 +164,15 @@ impl Differentiator {
             }
         }
         if let Some(rotation) = &mut self.rotation {
-            rotation.rotate(&at.qp.c, &at.active.faces);
-            rotation.diagonals(&at.active.faces, &mut self.dx, &mut self.dc);
+            let (c, faces) = (&at.qp.c, &at.active.faces);
+            rotation.diagonals(faces, &mut self.dx, &mut self.dc);
+            // where the noise of the directions alone keeps the system from being singular, it is
+            let faint = rotation.rotate_above(TANGENT, c, faces);
             self.direct.load(rotation.data(), None)?;
+            if faint && !self.direct.is_singular(rotation.data(), (&self.dx, &self.dc)) {
+                rotation.rotate(c, faces);
+                self.direct.load(rotation.data(), None)?;
+            }
         }
         let data = self.rotation.as_ref().map_or(at.qp.kkt(), Rotation::data);
         let system = BackwardQp { data, dx: &self.dx, dc: &self.dc };
@@ -202,8 +209,7 @@ impl Differentiator {
         };
         // as many hard rows as free variables: `F w = 0` leaves nothing but w = 0, to be exact (a linear program's dq),
         // where the rows are independent. Of more rows than that nobody has shown that they have full column rank
-        let hard = self.dc.iter().filter(|&&d| d == 0.0).count();
-        let vertex = hard == self.dx.iter().filter(|d| d.is_finite()).count()
+        let vertex = as_many_rows_as_variables((&self.dx, &self.dc))
             && self.v.iter().zip(&self.dc).all(|(&s, &d)| s == 0.0 || d == f64::INFINITY);
         let accuracy = solver.solve(&system, &mut self.w, &mut self.v)?;
         if vertex && !accuracy.deficient && !accuracy.iterative {

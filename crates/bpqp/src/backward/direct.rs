@@ -33,6 +33,12 @@ impl Direct {
         self.ready = None;
     }
 
+    /// Factors the system; true if its rows are dependent, or the solution is one point of an optimal face.
+    pub fn is_singular(&mut self, data: KktData<'_>, diagonals: (&[f64], &[f64])) -> bool {
+        self.ready = None;
+        self.solver.factor(data, diagonals).is_ok() && self.solver.deficient()
+    }
+
     /// The solution is one point of an optimal face.
     pub fn on_face(&self) -> bool {
         self.solver.on_face()
@@ -57,6 +63,11 @@ impl Direct {
     }
 }
 
+/// As many equations as free variables: where they are independent, they leave the variables nothing.
+pub(super) fn as_many_rows_as_variables((dx, dc): (&[f64], &[f64])) -> bool {
+    dc.iter().filter(|d| **d == 0.0).count() == dx.iter().filter(|d| d.is_finite()).count()
+}
+
 impl BackwardSolver for Direct {
     fn prepare(&mut self, system: &BackwardQp<'_>, _core: Option<&KktCore>) -> Result<(), Error> {
         if self.ready.is_none() {
@@ -73,6 +84,8 @@ impl BackwardSolver for Direct {
         let residual = if self.ready == Some(true) && !self.on_face() {
             self.solver.kkt().solve(w, v);
             0.0
+        } else if at_rest && !self.solver.deficient() && as_many_rows_as_variables(diagonals) {
+            self.solver.solve_still(system.data, diagonals, (w, v))?
         } else {
             self.solver.solve(system.data, diagonals, (w, v))?
         };

@@ -4,7 +4,7 @@
 //! `y = E y' / c` and `z_box = D^-1 z_box' / c`.
 
 use super::newton::PrimalDual;
-use crate::kkt::{power_of_two, raise_rows, ruiz};
+use crate::kkt::{ANY_APART, Apart, entry_spread, power_of_two, raise_parts, raise_rows, ruiz};
 use crate::matrix::{Matrix, norm_inf};
 use crate::{Point, Qp};
 use std::sync::Arc;
@@ -22,22 +22,35 @@ pub(crate) struct Rule {
     /// Problems whose rows and columns are no further apart are left as they are.
     spares: Option<f64>,
     /// Units are looked for where rows and columns are further apart.
-    apart: f64,
+    apart: Apart,
     /// The size of the linear term counts as well.
     objective: bool,
+    /// Parts of the problem that do not meet have units of their own, which their curvature decides.
+    parts: bool,
     /// The factor of the objective takes part in the sweeps, and the mean of the columns of P stands for its size: OSQP's
     /// (Stellato, Banjac, Goulart, Bemporad & Boyd, "OSQP: an operator splitting solver for quadratic programs", Math.
     /// Prog. Comp. 2020, section 5.1).
     osqp: bool,
 }
 
-pub(super) const INTERIOR_POINT: Rule =
-    Rule { sweeps: 8, limit: 40.0, spares: Some(WELL_SCALED), apart: 1e12, objective: true, osqp: false };
+/// Interior points come by units that are within these.
+const FURTHER: Apart = Apart { rows: 1e12, entries: 1e18 };
+const NEVER: Apart = Apart { rows: f64::INFINITY, entries: f64::INFINITY };
+
+pub(super) const INTERIOR_POINT: Rule = Rule {
+    sweeps: 8,
+    limit: 40.0,
+    spares: Some(WELL_SCALED),
+    apart: FURTHER,
+    objective: true,
+    parts: false,
+    osqp: false,
+};
 /// Of the polish, which decides what is active: problems whose units are within a few powers of ten need none.
 pub(crate) const POLISH: Rule =
-    Rule { sweeps: 12, limit: 200.0, spares: Some(1e6), apart: 1e6, objective: false, osqp: false };
+    Rule { sweeps: 12, limit: 200.0, spares: Some(1e6), apart: ANY_APART, objective: false, parts: true, osqp: false };
 pub(super) const ADMM: Rule =
-    Rule { sweeps: 10, limit: 20.0, spares: None, apart: f64::INFINITY, objective: true, osqp: true };
+    Rule { sweeps: 10, limit: 20.0, spares: None, apart: NEVER, objective: true, parts: false, osqp: true };
 
 /// Diagonal scalings of a problem.
 #[derive(Debug, Clone)]
@@ -58,13 +71,20 @@ impl Scaling {
         let data = qp.kkt();
         let (n, m) = (data.n(), data.m());
         let (mut factors, mut largest) = (vec![1.0; n + m], vec![0.0; n + m]);
+        let entries = |f: &mut dyn FnMut(usize, usize, f64)| {
+            data.for_each_row_entry(|i, j, v| f(n + i, j, v));
+            qp.p.diagonal().iter().enumerate().for_each(|(j, &v)| f(j, j, v));
+        };
+        // a rule that asks for the units of parts is one of decisions, which hidden units would mislead
+        let hidden = if rule.parts { rule.apart.entries } else { f64::INFINITY };
         if let Some(apart) = rule.spares {
             qp.p.raise_columns(&factors[..n], &mut largest[..n]);
             raise_rows(data, &factors, &mut largest);
             let all = || largest.iter().copied().filter(|v| *v > 0.0);
             let spread = all().fold(0.0_f64, f64::max) / all().fold(f64::INFINITY, f64::min);
             let q = norm_inf(&qp.q);
-            if spread <= apart && (!rule.objective || q == 0.0 || (1e-3..=1e3).contains(&q)) {
+            let near = spread <= apart && entry_spread(&entries, hidden) <= hidden;
+            if near && (!rule.objective || q == 0.0 || (1e-3..=1e3).contains(&q)) {
                 let e = factors.split_off(n);
                 return Scaling { d: factors, e, cost: 1.0, identity: true };
             }
@@ -81,10 +101,6 @@ impl Scaling {
             if size > 0.0 { 1.0 / size } else { 1.0 }
         };
         let mut first = true;
-        let entries = |f: &mut dyn FnMut(usize, usize, f64)| {
-            data.for_each_row_entry(|i, j, v| f(n + i, j, v));
-            qp.p.diagonal().iter().enumerate().for_each(|(j, &v)| f(j, j, v));
-        };
         ruiz(
             rule.sweeps,
             rule.limit.exp2(),
@@ -101,6 +117,9 @@ impl Scaling {
                 raise_rows(data, factors, largest);
             },
         );
+        if rule.parts {
+            raise_parts(data, (&vec![0.0; n], &vec![0.0; m]), &mut factors);
+        }
         let round = |factors: &mut [f64]| factors.iter_mut().for_each(|v| *v = power_of_two(*v, rule.limit));
         if !rule.osqp {
             round(&mut factors);

@@ -2,7 +2,7 @@
 //! the structure of the problem only and is made once for it: forward solver, polish and backward pass share it.
 
 use super::ldl::{LdlPattern, sort_by_column};
-use super::{KktData, Matrices};
+use super::{KktData, Matrices, Union};
 use crate::Error;
 use std::sync::Arc;
 
@@ -16,6 +16,8 @@ pub(super) struct Analysis {
     pub ldl: Arc<LdlPattern>,
     pub at: Vec<usize>,
     pub diagonal_at: Vec<usize>,
+    /// One variable or row for each part that meets no other, at all of its members.
+    pub parts: Vec<usize>,
 }
 
 impl Analysis {
@@ -48,6 +50,9 @@ impl Analysis {
         for i in 0..dim {
             push(i, i);
         }
+        let mut parts = Union::new(dim);
+        rows.iter().zip(&cols).for_each(|(&i, &j)| parts.join(i, j));
+        let parts = (0..dim).map(|i| parts.root(i)).collect();
         let order = sort_by_column(dim, &rows, &cols);
         // one stored entry for all sources of a place
         let (mut col_ptr, mut row_idx) = (vec![0; dim + 1], Vec::with_capacity(order.len()));
@@ -70,7 +75,7 @@ impl Analysis {
             LdlPattern::new(dim, &col_ptr, &row_idx, diagonal).map_err(|reason| too_large(dim, reason))?;
         at.iter_mut().filter(|k| **k != SKIP).for_each(|k| *k = position[stored_at[*k]]);
         let diagonal_at = at.split_off(at.len() - dim);
-        Ok(Analysis { of: Matrices::of(data), ldl: Arc::new(ldl), at, diagonal_at })
+        Ok(Analysis { of: Matrices::of(data), ldl: Arc::new(ldl), at, diagonal_at, parts })
     }
 }
 

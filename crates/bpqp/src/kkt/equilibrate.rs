@@ -1,16 +1,27 @@
 //! Equilibration: factors of the rows and columns of a symmetric matrix that bring their largest entries near 1 (Ruiz, "A
 //! scaling algorithm to equilibrate both rows and columns norms", 2001).
 
-use super::KktData;
+use super::{KktData, Union};
 
-/// Ratio of the largest to the smallest of the largest entries of all rows from which on their units are far apart.
-pub(crate) const APART: f64 = 1e6;
+/// Ratios of the largest to the smallest from which on units are far apart and are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Apart {
+    /// Of the largest entries of all rows and columns.
+    pub rows: f64,
+    /// Of all entries: where each row and column has a large one, those hide units that are far apart.
+    pub entries: f64,
+}
+
+/// Of the systems of all passes, which small entries need not change.
+pub(crate) const APART: Apart = Apart { rows: 1e6, entries: f64::INFINITY };
+/// Of decisions: what is a rank, what is active.
+pub(crate) const ANY_APART: Apart = Apart { rows: 1e6, entries: 1e12 };
 /// Sweeps for geometric means, each of which at least halves what most exponents are off by.
 const GEOMETRIC_SWEEPS: usize = 24;
 
 /// From which spread on units are looked for; and what calls a function for the entries `(i, j, value)` of a symmetric matrix,
 /// each once.
-pub(crate) type Entries<'a> = (f64, &'a dyn Fn(&mut dyn FnMut(usize, usize, f64)));
+pub(crate) type Entries<'a> = (Apart, &'a EachEntry<'a>);
 
 /// Divides the factors `sweeps` times by the square root of the largest entry in their row, which `raise` puts into
 /// `largest` (zeros) for the factors so far; none leaves the range that `limit` and its reciprocal bound.
@@ -28,7 +39,7 @@ pub(crate) fn ruiz(
     for sweep in 0..sweeps {
         largest.fill(0.0);
         raise(factors, largest);
-        if sweep == 0 && spread(largest) > apart {
+        if sweep == 0 && (spread(largest) > apart.rows || entry_spread(entries, apart.entries) > apart.entries) {
             bring_means_to_one(factors, entries);
             factors.iter_mut().for_each(|factor| *factor = factor.clamp(1.0 / limit, limit));
             largest.fill(0.0);
@@ -51,8 +62,21 @@ fn spread(v: &[f64]) -> f64 {
     high / low
 }
 
+/// The same of all entries, if anyone wants to know.
+pub(crate) fn entry_spread(entries: &EachEntry<'_>, limit: f64) -> f64 {
+    let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
+    if limit < f64::INFINITY {
+        entries(&mut |_, _, v| {
+            if v != 0.0 {
+                (low, high) = (low.min(v.abs()), high.max(v.abs()));
+            }
+        });
+    }
+    high / low
+}
+
 /// Calls its argument for every entry `(i, j, value)` of a matrix.
-type EachEntry<'a> = dyn Fn(&mut dyn FnMut(usize, usize, f64)) + 'a;
+pub(crate) type EachEntry<'a> = dyn Fn(&mut dyn FnMut(usize, usize, f64)) + 'a;
 
 /// Jacobi iteration for the least squares of the logarithms of all entries.
 fn bring_means_to_one(factors: &mut [f64], entries: &EachEntry<'_>) {
@@ -88,8 +112,36 @@ const FAINT: f64 = 1.0 / 1024.0;
 /// Where the largest curvature in equilibrated units is far below 1, to which the rows are brought: what the factors of the
 /// variables are multiplied by, and those of the rows divided, to raise it to 1. That changes no scaled row, and a
 /// Hessian looks like the same in another unit of the objective.
-pub(crate) fn raise_curvature(largest: f64) -> f64 {
+pub(super) fn raise_curvature(largest: f64) -> f64 {
     if largest > 0.0 && largest < FAINT { 1.0 / largest.sqrt() } else { 1.0 }
+}
+
+/// The same in each part of a system that meets no other, on what these diagonals keep: beside the curvature of another part
+/// its own would count for nothing.
+pub(crate) fn raise_parts(data: KktData<'_>, (dx, dc): (&[f64], &[f64]), factors: &mut [f64]) {
+    let (n, rows) = (data.n(), data.n() + data.m());
+    let mut sets = Union::new(rows + data.p.extension());
+    data.for_each_row_entry(|i, j, v| {
+        if v != 0.0 && dc[i].is_finite() && dx[j].is_finite() {
+            sets.join(n + i, j);
+        }
+    });
+    let kept = |i: usize| dx.get(i).is_none_or(|d| d.is_finite());
+    data.p.for_each_extended(rows, |i, j, v| {
+        if v != 0.0 && kept(i) && kept(j) {
+            sets.join(i, j);
+        }
+    });
+    let mut raised = vec![0.0_f64; rows + data.p.extension()];
+    for (i, p) in data.p.diagonal().iter().enumerate().filter(|(i, _)| kept(*i)) {
+        let largest = &mut raised[sets.root(i)];
+        *largest = largest.max((p + dx[i]) * factors[i] * factors[i]);
+    }
+    raised.iter_mut().for_each(|c| *c = raise_curvature(*c));
+    for (i, factor) in factors.iter_mut().enumerate() {
+        let c = raised[sets.root(i)];
+        *factor *= if i < n { c } else { 1.0 / c };
+    }
 }
 
 /// The nearest power of two, with which scaling adds no rounding error, within `2^-limit` and `2^limit`; 1 for what is no
@@ -173,11 +225,7 @@ impl Units {
                 *largest = largest.max(own * factor * factor);
             }
         });
-        let curved = diagonal.iter().zip(dx).zip(&*factors).filter(|((_, d), _)| d.is_finite());
-        let curvature = curved.fold(0.0_f64, |m, ((p, d), factor)| m.max((p + d) * factor * factor));
-        let c = raise_curvature(curvature);
-        factors[..n].iter_mut().for_each(|w| *w *= c);
-        factors[n..].iter_mut().for_each(|v| *v /= c);
+        raise_parts(data, (dx, dc), factors);
         for (factor, _) in factors.iter_mut().zip(largest).filter(|(_, largest)| **largest == 0.0) {
             *factor = f64::INFINITY;
         }

@@ -4,6 +4,8 @@
 //! 1995): every symmetric permutation has an `L D L'` with diagonal `D`, so the fill-reducing order can be fixed before
 //! the numbers are known. Everything here works in permuted order, so that a refactorization only rewrites values.
 
+use super::long;
+use crate::interrupt::watched;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::ldlt::factor::LdltRegularization;
 use faer::perm::PermRef;
@@ -22,6 +24,8 @@ pub(crate) enum PivotError {
     Zero,
     /// A pivot is NaN or infinite.
     NotFinite,
+    /// The solve on this thread has to end.
+    Late,
 }
 
 /// What the pattern of a symmetric matrix decides: the order of elimination, and the fill.
@@ -32,6 +36,8 @@ pub(crate) struct LdlPattern {
     /// Original index -> permuted index.
     place: Vec<usize>,
     primal_first: bool,
+    /// Products that a factorization takes.
+    products: usize,
 }
 
 /// The factorization of one triangle of a permuted symmetric matrix.
@@ -178,7 +184,8 @@ impl LdlPattern {
         (0..dim).for_each(|j| pointers[j + 1] += pointers[j]);
         let sorted = order.iter().map(|&k| rows[k]).collect();
         let triangle = SymbolicSparseColMat::new_checked(dim, dim, pointers, None, sorted);
-        Ok((LdlPattern { symbolic, triangle, place, primal_first: ordered.is_some() }, position))
+        let (primal_first, products) = (ordered.is_some(), long::products(&symbolic));
+        Ok((LdlPattern { symbolic, triangle, place, primal_first, products }, position))
     }
 
     /// Number of stored entries.
@@ -230,6 +237,9 @@ impl Ldl {
         let a = self.matrix.as_ref();
         let none = LdltRegularization::default();
         match self.pattern.symbolic.raw() {
+            _ if self.pattern.products >= long::LOOK && watched() => {
+                long::factor(&self.pattern.symbolic, a, &mut self.factor)?;
+            }
             SymbolicCholeskyRaw::Simplicial(s) => {
                 simplicial::factorize_simplicial_numeric_ldlt(&mut self.factor, a, none, s, stack)
                     .map_err(|_| PivotError::Zero)?;
@@ -257,6 +267,12 @@ impl Ldl {
             }
         });
         if finite { Ok(pivots) } else { Err(PivotError::NotFinite) }
+    }
+
+    /// The analysis, the values and the factor.
+    #[cfg(test)]
+    pub fn parts(&self) -> (&SymbolicCholesky<usize>, faer::sparse::SparseColMatRef<'_, usize, f64>, &[f64]) {
+        (&self.pattern.symbolic, self.matrix.as_ref(), &self.factor)
     }
 
     fn pivots(&self, mut f: impl FnMut(f64)) {

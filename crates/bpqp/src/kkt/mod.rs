@@ -27,6 +27,7 @@ mod equilibrate;
 mod flat;
 mod kernels;
 mod ldl;
+mod long;
 mod probe;
 mod range_space;
 mod rank;
@@ -35,6 +36,7 @@ mod singles;
 mod solver;
 mod sparse;
 mod structured;
+mod union;
 
 pub use convexity::negative_curvature;
 pub use data::KktData;
@@ -45,7 +47,9 @@ pub(crate) use basis::{Basis, Columns};
 pub(crate) use cholesky::{CholeskyScratch, pivot_ratio};
 pub(crate) use data::{FEW, Matrices};
 pub(crate) use dense::DenseKkt;
-pub(crate) use equilibrate::{APART, Units, power_of_two, raise_rows, ruiz};
+pub(crate) use equilibrate::{
+    ANY_APART, APART, Apart, Units, entry_spread, power_of_two, raise_parts, raise_rows, ruiz,
+};
 pub(crate) use flat::{FlatSolver, factor_flat};
 pub(crate) use kernels::{solve_lower, solve_lower_transposed};
 pub(crate) use ldl::{Ldl, LdlPattern, sort_by_column};
@@ -56,6 +60,7 @@ pub(crate) use refine::{Refiner, add_magnitudes};
 use singles::SinglesKkt;
 pub(crate) use solver::KktSolver;
 pub(crate) use structured::StructuredKkt;
+use union::Union;
 
 use crate::Error;
 use crate::matrix::Hessian;

@@ -5,7 +5,7 @@
 //! of each is told from rounding down to a condition of about 1e12. Costs as much as a factorization, and is asked for
 //! only where a pivot leaves a doubt.
 
-use super::equilibrate::{APART, power_of_two, ruiz};
+use super::equilibrate::{ANY_APART, power_of_two, ruiz};
 use crate::interrupt::late;
 use crate::matrix::resize;
 use crate::thresholds::rank_rounding;
@@ -135,7 +135,7 @@ impl Rank {
         let each = |f: &mut dyn FnMut(usize, usize, f64)| {
             entries.iter().for_each(|&(i, j, v)| f(i as usize, j as usize, v));
         };
-        ruiz(SWEEPS, f64::INFINITY, (&mut self.factors, &mut self.largest), (APART, &each), |s, largest| {
+        ruiz(SWEEPS, f64::INFINITY, (&mut self.factors, &mut self.largest), (ANY_APART, &each), |s, largest| {
             for &(i, j, v) in entries {
                 let (i, j) = (i as usize, j as usize);
                 let v = (v * s[i] * s[j]).abs();

@@ -37,6 +37,8 @@ enum Measure {
 /// Buffers of a refined solve.
 #[derive(Debug, Default)]
 pub(crate) struct Refiner {
+    /// The variables are known to vanish: what a solve leaves of them is rounding, and no residual is measured by it.
+    pub still: bool,
     r: Vec<f64>,
     s: Vec<f64>,
     size_r: Vec<f64>,
@@ -135,6 +137,9 @@ impl Refiner {
             return 0.0;
         }
         kkt.solve(w, v);
+        if self.still {
+            w.fill(0.0);
+        }
         // nothing is better than what this call computed, least of all the solution of an earlier system
         copy(&mut self.best_w, w);
         copy(&mut self.best_v, v);
@@ -176,6 +181,9 @@ impl Refiner {
             copy(&mut self.w, &self.r);
             copy(&mut self.v, &self.s);
             kkt.solve(&mut self.w, &mut self.v);
+            if self.still {
+                self.w.fill(0.0);
+            }
             if !trusted {
                 let before = correction;
                 correction = self.correction(data, diagonals, kkt.deficient());

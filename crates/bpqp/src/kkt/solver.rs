@@ -86,6 +86,19 @@ impl KktSolver {
         Ok(self.flat.solve(&mut *self.kkt, &mut self.refiner, data, (delta, diagonals), (w, v)))
     }
 
+    /// The same where the variables are known to vanish: independent rows leave them nothing else.
+    pub fn solve_still(
+        &mut self,
+        data: KktData<'_>,
+        diagonals: (&[f64], &[f64]),
+        (w, v): (&mut [f64], &mut [f64]),
+    ) -> Result<f64, Error> {
+        self.refiner.still = true;
+        let out = self.solve(data, diagonals, (w, v));
+        self.refiner.still = false;
+        out
+    }
+
     /// True if the kept rows were dependent, or the solution is one point of an optimal face.
     pub fn deficient(&mut self) -> bool {
         self.kkt.deficient() || self.on_face()

@@ -10,7 +10,7 @@
 
 use self::parts::{Examined, Face};
 use super::analysis::{Analysis, SKIP, too_large};
-use super::equilibrate::{APART, power_of_two, raise_curvature, ruiz};
+use super::equilibrate::{ANY_APART, APART, power_of_two, raise_curvature, ruiz};
 use super::ldl::{Ldl, PivotError, Pivots};
 use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
@@ -139,7 +139,9 @@ impl SparseKkt {
                 (col_ptr[j]..col_ptr[j + 1]).for_each(|k| f(row_idx[k], j, data[k]));
             }
         };
-        ruiz(RUIZ_SWEEPS, f64::INFINITY, (s, &mut self.r), (APART, &entries), |s, largest| {
+        // curved rows have entries that are rounding of their directions, and tell nothing of units
+        let apart = if self.of.rows[2].nrows() > 0 { APART } else { ANY_APART };
+        ruiz(RUIZ_SWEEPS, f64::INFINITY, (s, &mut self.r), (apart, &entries), |s, largest| {
             for j in 0..s.len() {
                 for k in col_ptr[j]..col_ptr[j + 1] {
                     let i = row_idx[k];
@@ -150,13 +152,17 @@ impl SparseKkt {
             }
         });
         if self.of.p.extension() == 0 {
-            let mut curvature = 0.0_f64;
+            let (parts, raised) = (&self.analysis.parts, &mut self.r);
+            raised.fill(0.0);
             self.of.p.for_each_extended(self.n + self.m, |i, j, v| {
-                curvature = curvature.max((v * s[place[i]] * s[place[j]]).abs());
+                let largest = &mut raised[parts[i]];
+                *largest = largest.max((v * s[place[i]] * s[place[j]]).abs());
             });
-            let c = raise_curvature(curvature);
-            place[..self.n].iter().for_each(|&p| s[p] *= c);
-            place[self.n..].iter().for_each(|&p| s[p] /= c);
+            raised.iter_mut().for_each(|c| *c = raise_curvature(*c));
+            for (i, (&p, &part)) in place.iter().zip(parts).enumerate() {
+                let c = raised[part];
+                s[p] *= if i < self.n { c } else { 1.0 / c };
+            }
         }
         s.iter_mut().for_each(|s| *s = power_of_two(*s, LIMIT));
         for j in 0..s.len() {
@@ -273,6 +279,7 @@ impl SparseKkt {
                 Ok(_) => failure = Breakdown::Inertia,
                 Err(PivotError::Zero) => failure = Breakdown::Rank,
                 Err(PivotError::NotFinite) => failure = Breakdown::NotFinite,
+                Err(PivotError::Late) => return Err(Breakdown::Late),
             }
         }
         Err(failure)

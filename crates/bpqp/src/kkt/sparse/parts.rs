@@ -5,6 +5,7 @@
 //! to tell.
 
 use super::SparseKkt;
+use crate::kkt::Union;
 use crate::kkt::rank::Rank;
 use crate::thresholds::PART_WORK;
 use faer::Mat;
@@ -47,24 +48,6 @@ impl Face {
                 variables.iter().zip(column).for_each(|(&i, n)| w[i] -= along * n);
             }
         }
-    }
-}
-
-/// Sets that merge.
-struct Union(Vec<usize>);
-
-impl Union {
-    fn root(&mut self, mut i: usize) -> usize {
-        while self.0[i] != i {
-            self.0[i] = self.0[self.0[i]];
-            i = self.0[i];
-        }
-        i
-    }
-
-    fn join(&mut self, i: usize, j: usize) {
-        let (i, j) = (self.root(i), self.root(j));
-        self.0[i] = j;
     }
 }
 
@@ -139,7 +122,7 @@ impl Remaining {
     /// The parts that do not meet.
     fn parts(&self) -> Vec<Part> {
         let (n, m) = (self.variable.len(), self.row.len());
-        let mut sets = Union((0..n).collect());
+        let mut sets = Union::new(n);
         for entries in self.rows.iter().chain(&self.factor) {
             entries.windows(2).for_each(|pair| sets.join(pair[0].0, pair[1].0));
         }
