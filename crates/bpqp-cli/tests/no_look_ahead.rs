@@ -3,6 +3,7 @@
 use bpqp_cli::portfolio::dataset::{Dataset, GAP, HORIZON, days_needed, folds};
 use bpqp_cli::portfolio::engine::{Engine, Method, Rule};
 use bpqp_cli::portfolio::features::WARM_UP;
+use bpqp_cli::portfolio::friction::Friction;
 use bpqp_cli::portfolio::options::Learn;
 use bpqp_cli::portfolio::prices::{Prices, Selection};
 use bpqp_cli::portfolio::training::Training;
@@ -90,21 +91,20 @@ fn models_and_decisions_do_not_see_later_prices() {
             let through = engine.tuned(&training, &first.model, Method::Through, &fold, 5, &stop, &watch).unwrap();
             let days = fold.test.clone();
             let said = engine.say(&through.model, days.clone());
-            (
-                fold,
-                through.model.layers(),
-                engine.path(days.clone(), &said, 0.3).unwrap(),
-                engine.decide(days, &said).unwrap(),
-            )
+            let path = |kappa: f64, c: f64| engine.path(days.clone(), &said, Friction { kappa, c }).unwrap();
+            let paths = [path(0.3, 0.0), path(0.0, 0.01)];
+            (fold, through.model.layers(), paths, engine.decide(days.clone(), &said).unwrap())
         };
-        let (fold, model, path, free) = decide(None);
-        let (_, same_model, same_path, same_free) = decide(Some(fold.test.start + 10 + WARM_UP));
+        let (fold, model, paths, free) = decide(None);
+        let (_, same_model, same_paths, same_free) = decide(Some(fold.test.start + 10 + WARM_UP));
         assert_eq!(model, same_model);
         // The path of day 9 has seen the prices of day 10 as drift at most.
-        assert_eq!(path[..=9], same_path[..=9]);
+        for (path, same_path) in paths.iter().zip(&same_paths) {
+            assert_eq!(path[..=9], same_path[..=9]);
+        }
         assert_eq!(free[..=10], same_free[..=10]);
         assert_ne!(free, same_free);
-        for w in path.iter().chain(&free) {
+        for w in paths.iter().flatten().chain(&free) {
             assert!(
                 (w.iter().sum::<f64>() - 1.0).abs() < 1e-6 && w.iter().all(|&w| (-1e-9..=0.4 + 1e-6).contains(&w)),
                 "{w:?}"
