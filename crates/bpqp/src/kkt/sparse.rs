@@ -39,7 +39,7 @@ const REFINEMENTS: usize = 10;
 /// Componentwise backward error that counts as rounding.
 const ROUNDING: f64 = 4.0 * f64::EPSILON;
 /// Residual of a Newton step relative to its right-hand side that needs no refinement.
-const STEP_RESIDUAL: f64 = 1e-10;
+const STEP_RESIDUAL: f64 = 1e-8;
 /// Refinement stops when a step shrinks the residual by less than this.
 const STALL: f64 = 0.8;
 

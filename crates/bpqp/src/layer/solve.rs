@@ -11,7 +11,7 @@ use crate::{Certificate, Deadline, Error, Residuals, Solution, Solver, Status};
 
 /// Rounds of repair after a forward solver; more from a warm start, where each is cheaper than a solve.
 const REPAIR_ROUNDS: usize = 10;
-/// Rounds of the first polish of a solver that can go on: its last digits cost less than finding the set by exchange.
+/// The same of the first polish after an interior point, which has further digits for less.
 const FIRST_ROUNDS: usize = 3;
 pub(super) const WARM_ROUNDS: usize = 25;
 /// Times that a solver is asked for further digits where the polish failed on the first ones.
@@ -85,7 +85,9 @@ impl Layer {
             let outcome = handle.solve(warm, &mut self.trial);
             self.solution.info.solver = name;
             self.solution.info.iterations = outcome.iterations;
-            if self.accept(outcome.clone(), (Start::Point, FIRST_ROUNDS))? {
+            // the last digits of an interior point cost less than finding the set by exchange
+            let rounds = if name == Solver::InteriorPoint.name() { FIRST_ROUNDS } else { REPAIR_ROUNDS };
+            if self.accept(outcome.clone(), (Start::Point, rounds))? {
                 return Ok(());
             }
             let first = (self.curved() && self.solution.ok()).then(|| (self.solution.clone(), self.loss));
