@@ -19,7 +19,7 @@ const MAX_ITER: usize = 200;
 /// Fraction of the way to the boundary.
 const TO_BOUNDARY: f64 = 0.995;
 /// Iterations without a residual cut in half after which it ends: another solver or another point may do better.
-const IDLE: usize = 25;
+const IDLE: usize = 60;
 /// A certificate is looked for from this iteration on.
 const FIRST_CERTIFICATE: usize = 4;
 /// By how much an iterate has to be longer than the one before that was looked at for a proof.

@@ -32,7 +32,7 @@ pub fn negative_curvature(p: &Arc<Hessian>, a: &Arc<Matrix>) -> Option<Vec<f64>>
         return None;
     }
     let empty = Arc::new(Matrix::empty(p.n()));
-    let mut kkt = SparseKkt::new(KktData { p, rows: [a, &empty, &empty], analysis: &Keep::default() }).ok()?;
+    let mut kkt = SparseKkt::of_curvature(KktData { p, rows: [a, &empty, &empty], analysis: &Keep::default() }).ok()?;
     search(p, a, &mut kkt, &metric)
 }
 
@@ -135,6 +135,16 @@ mod tests {
         let p = Mat::from_fn(n, n, |i, j| 0.5 * (p[(i, j)] + p[(j, i)]));
         let sparse = Csc::from_dense(&p);
         [Hessian::Dense(p), Hessian::Sparse(sparse)].map(|p| Qp::new(p, vec![0.0; n]).unwrap())
+    }
+
+    #[test]
+    fn rounding_in_an_entry_does_not_hide_curvature() {
+        for noise in [0.0, 1.1e-16, -1e-17, 3e-14] {
+            let p = Mat::from_fn(2, 2, |i, j| if i != j { -1.6 } else { noise * f64::from(u8::from(i == 0)) });
+            for p in [Hessian::Sparse(Csc::from_dense(&p)), Hessian::Dense(p)] {
+                check(&Qp::new(p, vec![0.0; 2]).unwrap(), true);
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! of each is told from rounding down to a condition of about 1e12. Costs as much as a factorization, and is asked for
 //! only where a pivot leaves a doubt.
 
-use super::equilibrate::{ANY_APART, power_of_two, ruiz};
+use super::equilibrate::{ANY_APART, APART, power_of_two, ruiz};
 use crate::interrupt::late;
 use crate::matrix::resize;
 use crate::thresholds::rank_rounding;
@@ -120,8 +120,10 @@ impl Rank {
         // sparse systems come as dense ones too, and each sweep reads all entries
         let entries = &mut self.entries;
         entries.clear();
+        let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
         let mut keep = |i: usize, j: usize, v: f64| {
             if v != 0.0 {
+                (low, high) = (low.min(v.abs()), high.max(v.abs()));
                 entries.push((i as u32, j as u32, v));
             }
         };
@@ -131,11 +133,12 @@ impl Rank {
         for j in 0..h {
             rows.col_as_slice(j).iter().enumerate().for_each(|(i, &v)| keep(i, f + j, v));
         }
+        let apart = if high > ANY_APART.entries * low { ANY_APART } else { APART };
         let entries = &self.entries;
         let each = |f: &mut dyn FnMut(usize, usize, f64)| {
             entries.iter().for_each(|&(i, j, v)| f(i as usize, j as usize, v));
         };
-        ruiz(SWEEPS, f64::INFINITY, (&mut self.factors, &mut self.largest), (ANY_APART, &each), |s, largest| {
+        ruiz(SWEEPS, f64::INFINITY, (&mut self.factors, &mut self.largest), (apart, &each), |s, largest| {
             for &(i, j, v) in entries {
                 let (i, j) = (i as usize, j as usize);
                 let v = (v * s[i] * s[j]).abs();

@@ -10,7 +10,7 @@
 
 use self::parts::{Examined, Face};
 use super::analysis::{Analysis, SKIP, too_large};
-use super::equilibrate::{ANY_APART, APART, power_of_two, raise_curvature, ruiz};
+use super::equilibrate::{ANY_APART, APART, Apart, power_of_two, raise_curvature, ruiz};
 use super::ldl::{Ldl, PivotError, Pivots};
 use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
@@ -56,6 +56,8 @@ enum Sharp {
 pub struct SparseKkt {
     n: usize,
     m: usize,
+    /// From which spread on units are looked for.
+    apart: Apart,
     of: Matrices,
     ldl: Ldl,
     analysis: Arc<Analysis>,
@@ -89,12 +91,23 @@ pub struct SparseKkt {
 impl SparseKkt {
     /// Loads the numbers of `data`, with the analysis of its structure that is kept beside it, or else a new one.
     pub fn new(data: KktData<'_>) -> Result<Self, Error> {
+        // curved rows have entries that are rounding of their directions, and tell nothing of units
+        Self::with_units(data, if data.rows[2].nrows() > 0 { APART } else { ANY_APART })
+    }
+
+    /// The same for decisions about curvature, where entries that are rounding of P must not choose the units.
+    pub fn of_curvature(data: KktData<'_>) -> Result<Self, Error> {
+        Self::with_units(data, APART)
+    }
+
+    fn with_units(data: KktData<'_>, apart: Apart) -> Result<Self, Error> {
         let analysis = Analysis::of(data)?;
         let (n, m) = (data.n(), data.m());
         let (dim, stored) = (analysis.diagonal_at.len(), analysis.ldl.stored());
         let mut kkt = SparseKkt {
             n,
             m,
+            apart,
             of: Matrices::of(data),
             ldl: Ldl::new(&analysis.ldl).map_err(|reason| too_large(dim, reason))?,
             analysis,
@@ -139,9 +152,7 @@ impl SparseKkt {
                 (col_ptr[j]..col_ptr[j + 1]).for_each(|k| f(row_idx[k], j, data[k]));
             }
         };
-        // curved rows have entries that are rounding of their directions, and tell nothing of units
-        let apart = if self.of.rows[2].nrows() > 0 { APART } else { ANY_APART };
-        ruiz(RUIZ_SWEEPS, f64::INFINITY, (s, &mut self.r), (apart, &entries), |s, largest| {
+        ruiz(RUIZ_SWEEPS, f64::INFINITY, (s, &mut self.r), (self.apart, &entries), |s, largest| {
             for j in 0..s.len() {
                 for k in col_ptr[j]..col_ptr[j + 1] {
                     let i = row_idx[k];

@@ -245,7 +245,7 @@ impl Layer {
             let report = self.backward.differentiator.polish(&solution.qp, from, at, active);
             solution.info.polish_rounds = report.rounds;
             let within = report.residuals.within(self.settings.eps_abs, self.settings.eps_rel, 1.0);
-            if report.verified && !within && !curved {
+            if report.verified && !within && !curved && report.residuals.known() && solution.at.is_finite() {
                 // terms that cancel may be so large that no point is within the tolerance
                 residuals(&solution.qp, &solution.at, &mut self.work);
                 let scales = &self.backward.differentiator.polisher.scales;
