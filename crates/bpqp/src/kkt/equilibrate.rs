@@ -63,7 +63,7 @@ fn spread(v: &[f64]) -> f64 {
 }
 
 /// The same of all entries, if anyone wants to know.
-pub(crate) fn entry_spread(entries: &EachEntry<'_>, limit: f64) -> f64 {
+fn entry_spread(entries: &EachEntry<'_>, limit: f64) -> f64 {
     let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
     if limit < f64::INFINITY {
         entries(&mut |_, _, v| {

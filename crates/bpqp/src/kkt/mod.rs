@@ -47,9 +47,7 @@ pub(crate) use basis::{Basis, Columns};
 pub(crate) use cholesky::{CholeskyScratch, pivot_ratio};
 pub(crate) use data::{FEW, Matrices};
 pub(crate) use dense::DenseKkt;
-pub(crate) use equilibrate::{
-    ANY_APART, APART, Apart, Units, entry_spread, power_of_two, raise_parts, raise_rows, ruiz,
-};
+pub(crate) use equilibrate::{ANY_APART, APART, Apart, Units, power_of_two, raise_parts, raise_rows, ruiz};
 pub(crate) use flat::{FlatSolver, factor_flat};
 pub(crate) use kernels::{solve_lower, solve_lower_transposed};
 pub(crate) use ldl::{Ldl, LdlPattern, sort_by_column};

@@ -87,7 +87,9 @@ fn shown_by_inertia(at: &Expansion, set: &ActiveSet) -> bool {
     }
     let (p, a, g) = (Arc::new(at.hessian.clone()), Arc::new(at.equality.clone()), Arc::new(at.inequality.clone()));
     let (empty, keep) = (Arc::new(Matrix::empty(n)), Keep::default());
-    let Ok(mut kkt) = SparseKkt::of_curvature(KktData { p: &p, rows: [&a, &g, &empty], analysis: &keep }) else { return false };
+    let Ok(mut kkt) = SparseKkt::of_curvature(KktData { p: &p, rows: [&a, &g, &empty], analysis: &keep }) else {
+        return false;
+    };
     let dx = (0..n).map(|j| if set.bound[j] != Side::Free && !set.weak_bound[j] { f64::INFINITY } else { 0.0 });
     let mut dc = vec![0.0; at.equality.nrows()];
     dc.extend((0..at.inequality.nrows()).map(|i| if set.g[i] && !set.weak_g[i] { 0.0 } else { f64::INFINITY }));
