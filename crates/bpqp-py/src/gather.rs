@@ -14,6 +14,9 @@ pub const NAMES: [&str; 8] = ["P", "q", "G", "h", "A", "b", "lb", "ub"];
 /// Slots of the arguments: P has two, one for `P` or `d` and one for `F`.
 pub const SLOTS: usize = 9;
 
+/// An array for each slot that is asked for.
+type Arrays<'py> = [Option<Bound<'py, PyAny>>; SLOTS];
+
 /// The gradients of a batch.
 pub struct Gathered {
     pub gather: Gather<BLOCKS>,
@@ -66,7 +69,7 @@ impl Gathered {
     }
 
     /// The arrays of the slots, and the verdicts.
-    fn into_arrays(self, py: Python<'_>) -> PyResult<([Option<Bound<'_, PyAny>>; SLOTS], Vec<u8>)> {
+    fn into_arrays(self, py: Python<'_>) -> PyResult<(Arrays<'_>, Vec<u8>)> {
         let Gathered { gather, slots, many, verdicts } = self;
         let (n, cotangents) = gather.lead();
         let summed = Block::ALL.map(|block| gather.summed(block as usize));

@@ -25,6 +25,9 @@ pub struct ConicSolved {
     pub(super) workers: Arc<ConicWorkers>,
 }
 
+/// The numbers of the gradient of each block that is asked for, and the verdicts.
+type Gathered = ([Option<Vec<f64>>; BLOCKS], Vec<u8>);
+
 fn wrt(ask: [bool; BLOCKS]) -> ConicWrt {
     let [p, q, a, b, lb, ub] = ask;
     ConicWrt { p, q, a, b, lb, ub }
@@ -98,7 +101,7 @@ impl ConicSolved {
         cotangents: usize,
         vanishes: impl Fn(usize) -> bool,
         gradient: impl Fn(&mut ConicLayer, usize, &mut dyn FnMut(usize, &ConicGradient)) -> Result<(), Error> + Sync + Send,
-    ) -> PyResult<([Option<Vec<f64>>; BLOCKS], Vec<u8>)> {
+    ) -> PyResult<Gathered> {
         let lengths = lengths(&self.structure);
         let blocks = std::array::from_fn(|k| ask[k].then_some((lengths[k], summed[k])));
         let mut gather = Gather::new(blocks, self.instances.len(), cotangents);

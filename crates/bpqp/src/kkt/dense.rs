@@ -210,6 +210,7 @@ impl DenseKkt {
             let source = self.rows.col_as_slice(row);
             self.gathered.col_as_slice_mut(j).iter_mut().zip(&self.free).for_each(|(o, &i)| *o = source[i]);
         }
+        self.rank.hidden_units = self.of.rows[2].nrows() == 0;
         let hard_rows = std::mem::replace(&mut self.gathered, Mat::zeros(0, 0));
         match dx {
             None => self.rank.examine_rows(&hard_rows),

@@ -29,6 +29,8 @@ pub(super) struct Rank {
     pub frame: Mat<f64>,
     /// The largest entry of `K` in equilibrated units, 1 where there is none.
     pub curvature: f64,
+    /// Units that large entries hide are looked for. Not among rotated rows, of which small entries are rounding.
+    pub hidden_units: bool,
     factors: Vec<f64>,
     largest: Vec<f64>,
     /// H', column by column, in elimination.
@@ -53,6 +55,7 @@ impl Default for Rank {
             face: empty(),
             frame: empty(),
             curvature: 1.0,
+            hidden_units: true,
             factors: Vec::new(),
             largest: Vec::new(),
             t: Vec::new(),
@@ -133,7 +136,7 @@ impl Rank {
         for j in 0..h {
             rows.col_as_slice(j).iter().enumerate().for_each(|(i, &v)| keep(i, f + j, v));
         }
-        let apart = if high > ANY_APART.entries * low { ANY_APART } else { APART };
+        let apart = if self.hidden_units && high > ANY_APART.entries * low { ANY_APART } else { APART };
         let entries = &self.entries;
         let each = |f: &mut dyn FnMut(usize, usize, f64)| {
             entries.iter().for_each(|&(i, j, v)| f(i as usize, j as usize, v));

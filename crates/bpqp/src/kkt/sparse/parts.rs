@@ -176,6 +176,7 @@ impl SparseKkt {
         dependent |= (0..self.m).any(|i| hard(i) && left.row[i] && left.rows[i].is_empty());
         let mut place = vec![0; self.n];
         let mut rank = Rank::default();
+        rank.hidden_units = self.of.rows[2].nrows() == 0;
         for part in left.parts() {
             let (equations, curved): (Vec<usize>, Vec<usize>) = part.rows.iter().partition(|&&i| hard(i));
             let f = part.variables.len();
