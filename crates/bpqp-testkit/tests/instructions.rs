@@ -11,7 +11,7 @@
 //! `valgrind --tool=callgrind --toggle-collect='*instructions::measured*' BINARY measure "half 50 10 solve"` and
 //! `callgrind_annotate --inclusive=yes`. Any sizes may be named.
 
-use bpqp::{ConicLayer, Cotangent, Error, Layer, Qp, Settings, Wrt};
+use bpqp::{ConicCotangent, ConicLayer, ConicWrt, Cotangent, Error, Layer, Qp, Settings, Wrt};
 use bpqp_problems::{conic, paper};
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -22,8 +22,9 @@ const TOLERANCE: f64 = 0.02;
 const ROUNDS: usize = 4;
 
 /// Family, sizes, and what is counted: `cold` makes a layer and solves; `solve` solves with new numbers in every block, `same`
-/// with new vectors and the matrices kept; `vjp` is the gradient of every block, `q` that of q alone.
-const CASES: [&str; 18] = [
+/// with new vectors and the matrices kept; `vjp` is the gradient of every block, `q` that of q alone, `both` a solve and
+/// the gradient of every block.
+const CASES: [&str; 21] = [
     "qp 10 5 solve",
     "qp 10 5 vjp",
     "half 10 5 cold",
@@ -32,6 +33,7 @@ const CASES: [&str; 18] = [
     "half 50 10 vjp",
     "half 50 10 q",
     "half 100 20 cold",
+    "half 500 100 same",
     "lp 50 10 solve",
     "batch 50 0 solve",
     "portfolio 100 0 solve",
@@ -41,6 +43,8 @@ const CASES: [&str; 18] = [
     "projection 500 0 solve",
     "projection 500 0 vjp",
     "socp 50 2 solve",
+    "socp 50 2 both",
+    "socp 50 2 vjp",
     "sdp 8 0 solve",
 ];
 
@@ -71,7 +75,7 @@ fn run(case: &str) -> Result<(), String> {
     let (n, m) = (n.parse().unwrap_or(10), m.parse().unwrap_or(0));
     let settings = || Settings { threads: 1, ..Settings::default() };
     let done = if quadratic(family, n, m, 0).is_none() {
-        run_conic(family, n, m, settings)
+        run_conic(family, n, m, pass, settings)
     } else {
         run_quadratic(family, n, m, pass, settings)
     };
@@ -101,13 +105,20 @@ fn run_quadratic(family: &str, n: usize, m: usize, pass: &str, settings: impl Fn
     }
 }
 
-fn run_conic(family: &str, n: usize, m: usize, settings: impl Fn() -> Settings) -> Result<(), Error> {
+fn run_conic(family: &str, n: usize, m: usize, pass: &str, settings: impl Fn() -> Settings) -> Result<(), Error> {
     let problem = |seed| if family == "sdp" { conic::correlation(n, seed) } else { conic::robust(n, m, seed) };
     let qs: Vec<Vec<f64>> = (0..ROUNDS as u64).map(|seed| problem(seed).q().to_vec()).collect();
     let mut layer = ConicLayer::new(problem(0), settings())?;
-    let mut pass = |k: usize| layer.update(None, Some(&qs[k]), None, None).and_then(|()| layer.solve().map(drop));
-    (0..ROUNDS).try_for_each(&mut pass)?;
-    measured(&mut pass)
+    let dx: Vec<f64> = (0..problem(0).n()).map(|i| (i as f64 + 1.0).sin()).collect();
+    let cotangent = ConicCotangent::x(&dx);
+    let mut run = |k: usize, pass: &str| {
+        if pass != "vjp" {
+            layer.update(None, Some(&qs[k]), None, None).and_then(|()| layer.solve().map(drop))?;
+        }
+        if pass == "solve" { Ok(()) } else { layer.vjp(&cotangent, ConicWrt::ALL).map(drop) }
+    };
+    (0..ROUNDS).try_for_each(|k| run(k, "both"))?;
+    measured(&mut |k| run(k, pass))
 }
 
 /// Instructions inside of [`measured`] in one case.

@@ -87,9 +87,9 @@ pub(crate) struct Polisher {
     vertex: bool,
 }
 
-/// What is left of the equations is rounding beside their scales.
-fn rounded(r: &Residuals) -> bool {
-    r.primal <= EQUATION_ROUNDING * r.primal_scale && r.dual <= EQUATION_ROUNDING * r.dual_scale
+/// Rounding of sums of `n` terms, relative to the largest: it grows as a random walk does.
+fn rounding(n: usize) -> f64 {
+    ROUNDING * (n as f64 / 100.0).sqrt().max(1.0)
 }
 
 impl Polisher {
@@ -179,7 +179,7 @@ impl Polisher {
                         return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
                     }
                 }
-                if !rounded(&residuals) {
+                if !self.rounded(qp, &residuals) {
                     // a solution that vanishes leaves nothing but rounding of where it came from
                     (_, residuals, objective) = self.correct(qp, kkt, true);
                     if self.repair(qp, round > BOLD_ROUNDS) {
@@ -253,6 +253,13 @@ impl Polisher {
             || self.vanishes(qp)
     }
 
+    /// What is left of the equations is rounding beside the terms that cancel in them at the point itself.
+    fn rounded(&self, qp: &Qp, r: &Residuals) -> bool {
+        let small = |force: f64| r.dual <= EQUATION_ROUNDING * force;
+        let force = || self.scales.force(qp, &self.work.px, &self.trial.x);
+        r.primal <= EQUATION_ROUNDING * r.primal_scale && (small(r.dual_scale) || small(force()))
+    }
+
     /// What is left of the equations is rounding of numbers of the size of the data: all there is where the solution vanishes,
     /// and has no size of its own.
     fn vanishes(&self, qp: &Qp) -> bool {
@@ -312,7 +319,7 @@ impl Polisher {
     /// Corrects the trial point on its set until its residual is at rounding level or stops falling, which takes one solve
     /// with good factors; or `to_the_end` of its solves, while it stays there. The first solve tells how good they are.
     fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, to_the_end: bool) -> (f64, Residuals, f64) {
-        let m = qp.n_equality();
+        let (m, rounding) = (qp.n_equality(), rounding(qp.n()));
         let (report, _) = residuals(qp, &self.trial, &mut self.work);
         // where the solution vanishes, so do the scales of its residuals: they never count less than those of the start
         self.start = (report.primal_scale, report.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x)));
@@ -335,7 +342,7 @@ impl Polisher {
             if first == f64::INFINITY && before > TELLING {
                 first = after / before;
             }
-            if after.is_nan() || (after > before && after > ROUNDING) {
+            if after.is_nan() || (after > before && after > rounding) {
                 std::mem::swap(&mut self.trial, &mut self.before);
                 last = Some(residuals(qp, &self.trial, &mut self.work));
                 break;
@@ -343,7 +350,7 @@ impl Polisher {
             last = Some(now);
             // ill-conditioned or unknown factors: the worse block may be at rounding while the other still improves
             let well = !to_the_end && kkt.reciprocal_condition() > 0.0;
-            if after == 0.0 || (well && (after <= ROUNDING || after > 0.1 * before)) || after > before.max(ROUNDING) {
+            if after == 0.0 || (well && (after <= rounding || after > 0.1 * before)) || after > before.max(rounding) {
                 break;
             }
             before = after;

@@ -5,7 +5,7 @@
 
 use super::newton::PrimalDual;
 use crate::kkt::{ANY_APART, Apart, power_of_two, raise_parts, raise_rows, ruiz};
-use crate::matrix::{Matrix, norm_inf};
+use crate::matrix::{Matrix, extent, norm_inf};
 use crate::{Point, Qp};
 use std::sync::Arc;
 
@@ -54,14 +54,9 @@ pub(super) const ADMM: Rule =
 
 /// True if the entries of the rows and the diagonal of P differ by more than that factor.
 fn spreads_beyond(qp: &Qp, factor: f64) -> bool {
-    let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
-    let mut see = |v: f64| {
-        let v = v.abs();
-        high = high.max(v);
-        low = low.min(if v > 0.0 { v } else { f64::INFINITY });
-    };
-    qp.kkt().for_each_row_entry(|_, _, v| see(v));
-    qp.p.diagonal().into_iter().for_each(see);
+    let wider = |(low, high): (f64, f64), (l, h): (f64, f64)| (low.min(l), high.max(h));
+    let rows = qp.kkt().blocks().map(|(_, block)| block.extent()).fold((f64::INFINITY, 0.0), wider);
+    let (low, high) = wider(rows, extent(&qp.p.diagonal()));
     high > factor * low
 }
 

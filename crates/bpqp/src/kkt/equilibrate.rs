@@ -154,11 +154,10 @@ pub(crate) fn power_of_two(v: f64, limit: f64) -> f64 {
 pub(crate) fn raise_rows(data: KktData<'_>, factors: &[f64], largest: &mut [f64]) {
     let (d, e) = factors.split_at(data.n());
     let (columns, rows) = largest.split_at_mut(data.n());
-    data.for_each_row_entry(|i, j, v| {
-        let v = (v * e[i] * d[j]).abs();
-        rows[i] = rows[i].max(v);
-        columns[j] = columns[j].max(v);
-    });
+    for (first, block) in data.blocks() {
+        let block_rows = first..first + block.nrows();
+        block.raise((&e[block_rows.clone()], d), &mut rows[block_rows], columns);
+    }
 }
 
 /// Sweeps for the units; each halves what the exponents are off by. Within a power of ten is enough to tell rounding from

@@ -43,6 +43,34 @@ pub(crate) fn gemv_t_abs(m: &Mat<f64>, y: &[f64], out: &mut [f64]) {
     }
 }
 
+/// Raises `rows` and `columns` to the largest magnitudes in those of `E m D`.
+pub(crate) fn raise_largest(m: &Mat<f64>, (e, d): (&[f64], &[f64]), rows: &mut [f64], columns: &mut [f64]) {
+    for (j, (d, column)) in d.iter().zip(columns).enumerate() {
+        let mut largest = *column;
+        for ((v, e), row) in m.col_as_slice(j).iter().zip(e).zip(&mut *rows) {
+            let v = (v * e * d).abs();
+            *row = if v > *row { v } else { *row };
+            largest = if v > largest { v } else { largest };
+        }
+        *column = largest;
+    }
+}
+
+/// The smallest magnitude above 0, infinite if there is none, and the largest one.
+pub(crate) fn extent(a: &[f64]) -> (f64, f64) {
+    let (mut low, mut high) = ([f64::INFINITY; LANES], [0.0_f64; LANES]);
+    let (chunks, rest) = a.as_chunks::<LANES>();
+    let mut see = |k: usize, v: f64| {
+        let v = v.abs();
+        high[k] = if v > high[k] { v } else { high[k] };
+        let positive = if v > 0.0 { v } else { f64::INFINITY };
+        low[k] = if positive < low[k] { positive } else { low[k] };
+    };
+    chunks.iter().for_each(|chunk| (0..LANES).for_each(|k| see(k, chunk[k])));
+    rest.iter().enumerate().for_each(|(k, &v)| see(k, v));
+    (low.into_iter().fold(f64::INFINITY, f64::min), high.into_iter().fold(0.0, f64::max))
+}
+
 /// Accumulators that run side by side: a single one would wait for itself, four cycles per entry.
 const LANES: usize = 8;
 

@@ -1,6 +1,6 @@
 //! A constraint matrix.
 
-use super::{Csc, dense_finite, gemv, gemv_abs, gemv_t, gemv_t_abs};
+use super::{Csc, dense_finite, extent, gemv, gemv_abs, gemv_t, gemv_t_abs, raise_largest};
 use crate::Error;
 use faer::Mat;
 
@@ -101,6 +101,29 @@ impl Matrix {
         match self {
             Matrix::Dense(m) => gemv_t_abs(m, y, out),
             Matrix::Sparse(m) => m.transposed_magnitudes_add(y, out),
+        }
+    }
+
+    /// Raises `rows` and `columns` to the largest magnitudes in those of `E M D`.
+    pub(crate) fn raise(&self, (e, d): (&[f64], &[f64]), rows: &mut [f64], columns: &mut [f64]) {
+        match self {
+            Matrix::Dense(m) => raise_largest(m, (e, d), rows, columns),
+            Matrix::Sparse(m) => m.triplets().for_each(|(i, j, v)| {
+                let v = (v * e[i] * d[j]).abs();
+                rows[i] = rows[i].max(v);
+                columns[j] = columns[j].max(v);
+            }),
+        }
+    }
+
+    /// The smallest magnitude above 0, infinite if there is none, and the largest one.
+    pub(crate) fn extent(&self) -> (f64, f64) {
+        match self {
+            Matrix::Dense(m) if m.ncols() == 0 => (f64::INFINITY, 0.0),
+            Matrix::Dense(m) => (0..m.ncols())
+                .map(|j| extent(m.col_as_slice(j)))
+                .fold((f64::INFINITY, 0.0_f64), |(low, high), (l, h)| (low.min(l), high.max(h))),
+            Matrix::Sparse(m) => extent(m.values()),
         }
     }
 
