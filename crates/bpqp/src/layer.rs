@@ -40,7 +40,8 @@ type Link = (Arc<dyn ForwardSolver>, Option<Box<dyn ForwardHandle>>);
 pub struct Layer {
     settings: Settings,
     chain: Vec<Link>,
-    backward: Workspace,
+    /// Boxed, as it is large and layers are moved.
+    backward: Box<Workspace>,
     convex: Option<bool>,
     curvature: Option<Vec<f64>>,
     loaded: bool,
@@ -81,7 +82,7 @@ impl Layer {
         }
         Ok(Layer {
             chain: solvers.into_iter().map(|solver| (solver, None)).collect(),
-            backward: Workspace::new(Differentiator::new(&qp, &settings)?),
+            backward: Box::new(Workspace::new(Differentiator::new(&qp, &settings)?)),
             convex: None,
             curvature: None,
             loaded: false,
