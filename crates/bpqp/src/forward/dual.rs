@@ -8,9 +8,11 @@
 //!
 //! whose slacks `s` of `z >= 0` are the slacks of `G x <= h`. The free multipliers y are eliminated once too
 //! (`M_yy = L_y L_y'`), so that an iteration costs one Cholesky of the order of the inequalities. `x` is computed at the
-//! end, and its stationarity is exact by construction.
+//! end, and its stationarity is exact by construction. Where block principal pivoting finds the multipliers in a few rounds,
+//! and all are clear, there is nothing to iterate.
 
 use super::Outcome;
+use super::pivoting::Pivoting;
 use crate::interrupt::late;
 use crate::kkt::{CholeskyScratch, KktCore, Matrices, RangeSpace, solve_lower, solve_lower_transposed};
 use crate::matrix::{dot, gemv, gemv_t, norm_inf, solve_lower_columns};
@@ -34,6 +36,8 @@ struct Reduced {
     wy: Mat<f64>,
     /// `M_zz - W'W`, both triangles.
     m: Mat<f64>,
+    /// Norms of the inequality rows in the metric of `P^-1`.
+    norms: Vec<f64>,
 }
 
 impl Reduced {
@@ -63,7 +67,8 @@ impl Reduced {
                 m[(i, j)] = m[(j, i)];
             }
         }
-        (!late()).then_some(Reduced { ly, wy, m })
+        let norms = (ne..ne + ni).map(|i| core.m[(i, i)].sqrt()).collect();
+        (!late()).then_some(Reduced { ly, wy, m, norms })
     }
 }
 
@@ -72,6 +77,9 @@ pub(super) struct DualHandle {
     core: Arc<RangeSpace>,
     reduced: Arc<Reduced>,
     scratch: CholeskyScratch,
+    pivoting: Pivoting,
+    /// The multipliers come from pivoting: there is no interior point to continue from.
+    pivoted: bool,
     max_iter: usize,
     deadline: Deadline,
     first_target: f64,
@@ -103,6 +111,8 @@ impl DualHandle {
             core,
             reduced,
             scratch,
+            pivoting: Pivoting::default(),
+            pivoted: false,
             max_iter: settings.max_iter.unwrap_or(MAX_ITER),
             deadline: Deadline::default(),
             // without the polish the iterate itself is what the caller gets
@@ -175,8 +185,30 @@ impl DualHandle {
         // the optimal value of the problem with equalities only
         self.value = 0.5 * (dot(&self.cy, &self.cy) - dot(&self.lq, &self.lq));
         (self.scale, self.iterations, self.target) = (scale, 0, self.first_target);
-        self.start(&reduced);
+        self.pivoted = self.pivot(qp, &reduced);
+        if !self.pivoted {
+            self.start(&reduced);
+        }
         self.finish(qp, out)
+    }
+
+    /// Finds the multipliers without an interior point; false if that takes one.
+    fn pivot(&mut self, qp: &Qp, reduced: &Reduced) -> bool {
+        if self.z.is_empty() || self.max_iter == 0 {
+            return false;
+        }
+        let linear = dot(&self.lq, &self.lq).sqrt() + dot(&self.cy, &self.cy).sqrt();
+        let norms = &reduced.norms;
+        let h = |i: usize| if qp.h[i].is_finite() { qp.h[i].abs() } else { 0.0 };
+        let terms = |z: &[f64]| {
+            let force = linear + dot(norms, z);
+            move |i: usize| h(i) + norms[i] * force
+        };
+        let system = (&reduced.m, &self.c[..]);
+        let room = (&mut self.scratch, &mut self.k);
+        let rounds = self.pivoting.solve(system, terms, room, (&mut self.z, &mut self.s));
+        self.iterations = rounds.unwrap_or(0);
+        rounds.is_some()
     }
 
     /// Continues to the last digits; `None` if that was done already.
@@ -185,12 +217,16 @@ impl DualHandle {
             return None;
         }
         self.target = LAST_TARGET;
+        if std::mem::take(&mut self.pivoted) {
+            let reduced = self.reduced.clone();
+            self.start(&reduced);
+        }
         Some(self.finish(qp, out)).filter(|outcome| outcome.status == Status::Solved)
     }
 
     fn finish(&mut self, qp: &Qp, out: &mut Point) -> Outcome {
         let (core, reduced) = (self.core.clone(), self.reduced.clone());
-        let status = if self.z.is_empty() { Status::Solved } else { self.iterate(&reduced) };
+        let status = if self.z.is_empty() || self.pivoted { Status::Solved } else { self.iterate(&reduced) };
         let iterations = self.iterations;
         let certificate =
             (status == Status::PrimalInfeasible).then(|| self.farkas(qp, &reduced)).filter(|c| c.verify(qp));

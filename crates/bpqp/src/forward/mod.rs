@@ -9,6 +9,7 @@ mod dual;
 mod homogeneous;
 mod interior_point;
 pub(crate) mod newton;
+mod pivoting;
 pub(crate) mod rays;
 mod scaling;
 mod separable;

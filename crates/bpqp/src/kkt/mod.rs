@@ -44,7 +44,7 @@ pub use sparse::SparseKkt;
 
 pub(crate) use analysis::too_large;
 pub(crate) use basis::{Basis, Columns};
-pub(crate) use cholesky::{CholeskyScratch, pivot_ratio};
+pub(crate) use cholesky::{CholeskyScratch, pivot_ratio, pivots_kept};
 pub(crate) use data::{FEW, Matrices};
 pub(crate) use dense::DenseKkt;
 pub(crate) use equilibrate::{ANY_APART, APART, Apart, Units, power_of_two, raise_parts, raise_rows, ruiz};

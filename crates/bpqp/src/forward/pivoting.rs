@@ -1,0 +1,85 @@
+//! Block principal pivoting for `minimize 1/2 z'M z + c'z, z >= 0`: guess which multipliers are positive, solve, exchange
+//! all that contradict the guess at once (Júdice & Pires, "A block principal pivoting algorithm for large-scale strictly
+//! monotone linear complementarity problems", Computers & Operations Research 1994).
+//!
+//! A round costs a Cholesky factorization of the order of the guess, and a few rounds are enough where M is well
+//! conditioned; an interior point takes twice as many, each of the order of all multipliers. It may cycle, and it does not
+//! see ties: whoever calls it has another method for what it leaves.
+
+use crate::kkt::{CholeskyScratch, pivots_kept, solve_lower, solve_lower_transposed};
+use faer::Mat;
+
+/// Rounds at most, and those that may pass without fewer contradictions.
+const ROUNDS: usize = 12;
+const PATIENCE: usize = 3;
+/// The smallest part of its diagonal entry that a pivot has to keep: below it rows are nearly dependent.
+const KEPT: f64 = 1e-10;
+/// Multipliers and slacks are clear of zero when they exceed this multiple of the terms that they are sums of.
+const CLEAR: f64 = 1e-7;
+
+/// Its memory.
+#[derive(Default)]
+pub(super) struct Pivoting {
+    positive: Vec<bool>,
+    list: Vec<usize>,
+    diagonal: Vec<f64>,
+    rhs: Vec<f64>,
+}
+
+impl Pivoting {
+    /// Writes the multipliers `z` and the slacks `s = M z + c` and tells the rounds; `None` where the pivoting does not
+    /// end, rows are nearly dependent, or some multiplier and its slack are both nearly zero. `terms(z)` tells the size of the
+    /// numbers that each slack is the sum of; `k` is room for a matrix of the order of M.
+    pub fn solve<F: Fn(usize) -> f64>(
+        &mut self,
+        (m, c): (&Mat<f64>, &[f64]),
+        terms: impl FnOnce(&[f64]) -> F,
+        (scratch, k): (&mut CholeskyScratch, &mut Mat<f64>),
+        (z, s): (&mut [f64], &mut [f64]),
+    ) -> Option<usize> {
+        self.positive.clear();
+        self.positive.extend(c.iter().map(|c| *c < 0.0));
+        let (mut least, mut patience) = (usize::MAX, PATIENCE);
+        for round in 1..=ROUNDS {
+            self.list.clear();
+            self.list.extend((0..c.len()).filter(|&i| self.positive[i]));
+            let order = self.list.len();
+            self.diagonal.clear();
+            self.rhs.clear();
+            for (at, &j) in self.list.iter().enumerate() {
+                let (source, target) = (m.col_as_slice(j), &mut k.col_as_slice_mut(at)[at..order]);
+                target.iter_mut().zip(&self.list[at..]).for_each(|(v, &i)| *v = source[i]);
+                self.diagonal.push(source[j]);
+                self.rhs.push(-c[j]);
+            }
+            scratch.factor(k.submatrix_mut(0, 0, order, order)).ok()?;
+            let l = k.submatrix(0, 0, order, order);
+            if !pivots_kept(l, &self.diagonal, KEPT) {
+                return None;
+            }
+            solve_lower(l, &mut self.rhs);
+            solve_lower_transposed(l, &mut self.rhs);
+            z.fill(0.0);
+            s.copy_from_slice(c);
+            for (&j, &v) in self.list.iter().zip(&self.rhs) {
+                z[j] = v;
+                s.iter_mut().zip(m.col_as_slice(j)).for_each(|(s, m)| *s += m * v);
+            }
+            let mut wrong = 0;
+            for (i, positive) in self.positive.iter_mut().enumerate() {
+                let right = if *positive { z[i] > 0.0 } else { s[i] > 0.0 };
+                wrong += usize::from(!right);
+                *positive ^= !right;
+            }
+            if wrong == 0 {
+                self.list.iter().for_each(|&i| s[i] = 0.0);
+                let size = terms(z);
+                let clear = |i: usize| z[i] * m[(i, i)] + s[i] > CLEAR * size(i);
+                return (0..c.len()).all(clear).then_some(round);
+            }
+            patience = if wrong < least { PATIENCE } else { patience.checked_sub(1)? };
+            least = least.min(wrong);
+        }
+        None
+    }
+}
