@@ -44,24 +44,26 @@ impl Reduced {
     fn new(core: &RangeSpace, ne: usize, scratch: &mut CholeskyScratch) -> Option<Self> {
         let ni = core.m.ncols() - ne;
         let mut ly = core.m.submatrix(0, 0, ne, ne).to_owned();
-        scratch.factor(ly.as_mut()).ok()?;
-        if ne > 0 && crate::kkt::pivot_ratio(ly.as_ref()) < 1e-12 {
-            return None;
-        }
         let mut wy = core.m.submatrix(ne, 0, ni, ne).transpose().to_owned();
-        solve_lower_columns(ly.as_ref(), wy.as_mut());
         let mut m = core.m.submatrix(ne, ne, ni, ni).to_owned();
-        triangular_matmul(
-            m.as_mut(),
-            BlockStructure::TriangularLower,
-            Accum::Add,
-            wy.transpose(),
-            BlockStructure::Rectangular,
-            wy.as_ref(),
-            BlockStructure::Rectangular,
-            -1.0,
-            Par::Seq,
-        );
+        if ne > 0 {
+            scratch.factor(ly.as_mut()).ok()?;
+            if crate::kkt::pivot_ratio(ly.as_ref()) < 1e-12 {
+                return None;
+            }
+            solve_lower_columns(ly.as_ref(), wy.as_mut());
+            triangular_matmul(
+                m.as_mut(),
+                BlockStructure::TriangularLower,
+                Accum::Add,
+                wy.transpose(),
+                BlockStructure::Rectangular,
+                wy.as_ref(),
+                BlockStructure::Rectangular,
+                -1.0,
+                Par::Seq,
+            );
+        }
         for j in 0..ni {
             for i in 0..j {
                 m[(i, j)] = m[(j, i)];

@@ -66,8 +66,8 @@ impl Pivoting {
                 s.iter_mut().zip(m.col_as_slice(j)).for_each(|(s, m)| *s += m * v);
             }
             let mut wrong = 0;
-            for (i, positive) in self.positive.iter_mut().enumerate() {
-                let right = if *positive { z[i] > 0.0 } else { s[i] > 0.0 };
+            for (positive, (z, s)) in self.positive.iter_mut().zip(z.iter().zip(&*s)) {
+                let right = if *positive { *z > 0.0 } else { *s > 0.0 };
                 wrong += usize::from(!right);
                 *positive ^= !right;
             }
