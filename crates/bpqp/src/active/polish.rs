@@ -349,7 +349,7 @@ impl Polisher {
             }
             last = Some(now);
             // ill-conditioned or unknown factors: the worse block may be at rounding while the other still improves
-            let well = !to_the_end && kkt.reciprocal_condition() > 0.0;
+            let well = !to_the_end && (kkt.reciprocal_condition() > 0.0 || kkt.rounded());
             if after == 0.0 || (well && (after <= rounding || after > 0.1 * before)) || after > before.max(rounding) {
                 break;
             }

@@ -177,10 +177,10 @@ impl PrimalDual {
 
     /// Sets the complementarity target: `s z - target`, plus the second-order term of the last step if asked.
     fn target(&mut self, target: f64, second_order: bool) {
-        for f in [&mut self.g, &mut self.l, &mut self.u] {
-            for k in 0..f.s.len() {
-                let correction = if second_order { f.ds[k] * f.dz[k] } else { 0.0 };
-                f.rc[k] = f.s[k] * f.z[k] - target + correction;
+        for Pairs { s, z, rc, ds, dz, .. } in [&mut self.g, &mut self.l, &mut self.u] {
+            rc.iter_mut().zip(s.iter().zip(&*z)).for_each(|(rc, (s, z))| *rc = s * z - target);
+            if second_order {
+                rc.iter_mut().zip(ds.iter().zip(&*dz)).for_each(|(rc, (ds, dz))| *rc += ds * dz);
             }
         }
     }
@@ -191,13 +191,11 @@ impl PrimalDual {
         let m = qp.n_equality();
         self.w.clear();
         self.w.extend(self.rd.iter().map(|r| -r));
-        for k in 0..self.l.index.len() {
-            let f = &self.l;
-            self.w[f.index[k]] -= (f.rc[k] - f.z[k] * f.r[k]) / f.s[k];
-        }
-        for k in 0..self.u.index.len() {
-            let f = &self.u;
-            self.w[f.index[k]] -= (f.z[k] * f.r[k] - f.rc[k]) / f.s[k];
+        for (f, sign) in [(&self.l, 1.0), (&self.u, -1.0)] {
+            let pairs = f.s.iter().zip(&f.z).zip(f.r.iter().zip(&f.rc));
+            for (&i, ((s, z), (r, rc))) in f.index.iter().zip(pairs) {
+                self.w[i] -= sign * (rc - z * r) / s;
+            }
         }
         self.v.clear();
         self.v.extend(self.ra.iter().map(|r| -r));
@@ -212,20 +210,19 @@ impl PrimalDual {
         } else {
             self.refiner.step(kkt, qp.kkt(), diagonals, &mut self.w, &mut self.v);
         }
-        for k in 0..self.g.index.len() {
-            let f = &mut self.g;
-            f.dz[k] = self.v[m + f.index[k]];
-            f.ds[k] = (-f.rc[k] - f.s[k] * f.dz[k]) / f.z[k];
+        let Pairs { index, s, z, rc, ds, dz, .. } = &mut self.g;
+        let pairs = s.iter().zip(&*z).zip(rc.iter().zip(&*index));
+        for ((ds, dz), ((s, z), (rc, &i))) in ds.iter_mut().zip(dz).zip(pairs) {
+            *dz = self.v[m + i];
+            *ds = (-rc - s * *dz) / z;
         }
-        for k in 0..self.l.index.len() {
-            let f = &mut self.l;
-            f.ds[k] = self.w[f.index[k]] - f.r[k];
-            f.dz[k] = (-f.rc[k] - f.z[k] * f.ds[k]) / f.s[k];
-        }
-        for k in 0..self.u.index.len() {
-            let f = &mut self.u;
-            f.ds[k] = -self.w[f.index[k]] - f.r[k];
-            f.dz[k] = (-f.rc[k] - f.z[k] * f.ds[k]) / f.s[k];
+        for (f, sign) in [(&mut self.l, 1.0), (&mut self.u, -1.0)] {
+            let Pairs { index, s, z, r, rc, ds, dz } = f;
+            let pairs = s.iter().zip(&*z).zip(rc.iter().zip(r.iter().zip(&*index)));
+            for ((ds, dz), ((s, z), (rc, (r, &i)))) in ds.iter_mut().zip(dz).zip(pairs) {
+                *ds = sign * self.w[i] - r;
+                *dz = (-rc - z * *ds) / s;
+            }
         }
     }
 

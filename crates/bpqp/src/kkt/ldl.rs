@@ -4,6 +4,7 @@
 //! 1995): every symmetric permutation has an `L D L'` with diagonal `D`, so the fill-reducing order can be fixed before
 //! the numbers are known. Everything here works in permuted order, so that a refactorization only rewrites values.
 
+use super::grouped::{Groups, Room};
 use super::long;
 use crate::interrupt::watched;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -36,6 +37,8 @@ pub(crate) struct LdlPattern {
     /// Original index -> permuted index.
     place: Vec<usize>,
     primal_first: bool,
+    /// Of the simplicial code.
+    groups: Option<Groups>,
     /// Products that a factorization takes.
     products: usize,
 }
@@ -46,6 +49,7 @@ pub(crate) struct Ldl {
     matrix: SparseColMat<usize, f64>,
     factor: Vec<f64>,
     memory: MemBuffer,
+    room: Room,
 }
 
 /// Fill that the Schur complement order may cost, relative to minimum degree.
@@ -185,7 +189,13 @@ impl LdlPattern {
         let sorted = order.iter().map(|&k| rows[k]).collect();
         let triangle = SymbolicSparseColMat::new_checked(dim, dim, pointers, None, sorted);
         let (primal_first, products) = (ordered.is_some(), long::products(&symbolic));
-        Ok((LdlPattern { symbolic, triangle, place, primal_first, products }, position))
+        let groups = match symbolic.raw() {
+            SymbolicCholeskyRaw::Simplicial(s) => {
+                Groups::new((triangle.col_ptr(), triangle.row_idx()), (s.col_ptr(), s.row_idx()))
+            }
+            SymbolicCholeskyRaw::Supernodal(_) => None,
+        };
+        Ok((LdlPattern { symbolic, triangle, place, primal_first, groups, products }, position))
     }
 
     /// Number of stored entries.
@@ -203,7 +213,8 @@ impl Ldl {
         let memory = MemBuffer::try_new(numeric.or(solve)).map_err(|_| "its factorization does not fit into memory")?;
         let matrix = SparseColMat::new(pattern.triangle.clone(), vec![0.0; pattern.stored()]);
         let factor = vec![0.0; symbolic.len_val()];
-        Ok(Ldl { pattern: pattern.clone(), matrix, factor, memory })
+        let room = pattern.groups.as_ref().map(Groups::room).unwrap_or_default();
+        Ok(Ldl { pattern: pattern.clone(), matrix, factor, memory, room })
     }
 
     /// Original index -> permuted index.
@@ -240,10 +251,15 @@ impl Ldl {
             _ if self.pattern.products >= long::LOOK && watched() => {
                 long::factor(&self.pattern.symbolic, a, &mut self.factor)?;
             }
-            SymbolicCholeskyRaw::Simplicial(s) => {
-                simplicial::factorize_simplicial_numeric_ldlt(&mut self.factor, a, none, s, stack)
-                    .map_err(|_| PivotError::Zero)?;
-            }
+            SymbolicCholeskyRaw::Simplicial(s) => match &self.pattern.groups {
+                Some(groups) => {
+                    groups.factor((a.col_ptr(), a.val()), s.col_ptr(), &mut self.factor, &mut self.room)?;
+                }
+                None => {
+                    simplicial::factorize_simplicial_numeric_ldlt(&mut self.factor, a, none, s, stack)
+                        .map_err(|_| PivotError::Zero)?;
+                }
+            },
             SymbolicCholeskyRaw::Supernodal(s) => {
                 supernodal::factorize_supernodal_numeric_ldlt(
                     &mut self.factor,
@@ -293,6 +309,10 @@ impl Ldl {
 
     /// Solves in place, in permuted order.
     pub fn solve(&mut self, x: &mut [f64]) {
+        if let (Some(groups), SymbolicCholeskyRaw::Simplicial(s)) = (&self.pattern.groups, self.pattern.symbolic.raw())
+        {
+            return groups.solve(s.col_ptr(), &self.factor, x);
+        }
         let stack = MemStack::new(&mut self.memory);
         let rhs = ColMut::from_slice_mut(x).as_mat_mut();
         match self.pattern.symbolic.raw() {

@@ -25,6 +25,7 @@ mod data;
 mod dense;
 mod equilibrate;
 mod flat;
+mod grouped;
 mod kernels;
 mod ldl;
 mod long;
@@ -87,6 +88,12 @@ pub trait KktFactor: Send {
 
     /// True if [`solve`](Self::solve) itself refines its solution against the system as stated.
     fn refines(&self) -> bool {
+        false
+    }
+
+    /// True if the last solve left nothing but rounding in every row of the system as stated. Where that is not looked at,
+    /// false.
+    fn rounded(&self) -> bool {
         false
     }
 

@@ -225,6 +225,10 @@ impl KktFactor for SinglesKkt {
         self.apart.kept.iter().zip(&self.inner_v).for_each(|(&row, own)| v[row] = *own);
     }
 
+    fn rounded(&self) -> bool {
+        self.inner.rounded()
+    }
+
     fn deficient(&mut self) -> bool {
         self.dependent || self.inner.deficient()
     }

@@ -70,6 +70,10 @@ pub struct SparseKkt {
     pinned: Vec<bool>,
     weight: Vec<f64>,
     sharp: Sharp,
+    /// Some variable is held, or some row left out.
+    any_pinned: bool,
+    /// The last solve left nothing but rounding.
+    rounded: bool,
     /// Dependent rows; not known before somebody asks.
     deficient: Option<bool>,
     /// What elimination found of the system at hand; the face that it is on.
@@ -117,6 +121,8 @@ impl SparseKkt {
             pinned: vec![false; dim],
             weight: vec![1.0; dim],
             sharp: Sharp::Untried,
+            any_pinned: false,
+            rounded: false,
             deficient: Some(false),
             examined: None,
             face: Face::default(),
@@ -298,17 +304,13 @@ impl SparseKkt {
 
     /// The matrix that was asked for: data, diagonals of the pass, pins.
     fn stage(&mut self) {
-        let (n, m, dx, dc) = (self.n, self.m, &self.dx, &self.dc);
+        let (n, dx, dc) = (self.n, &self.dx, &self.dc);
         let place = self.ldl.place();
         self.exact.copy_from_slice(&self.data);
-        let mut pins = 0;
-        for i in 0..n + m {
-            let given = if i < n { dx[i] } else { dc[i - n] };
-            let pin = given == f64::INFINITY;
-            self.pinned[place[i]] = pin;
-            pins += usize::from(pin);
-        }
-        if pins > 0 {
+        let given = || dx.iter().chain(dc);
+        self.any_pinned = given().any(|given| *given == f64::INFINITY);
+        if self.any_pinned {
+            place.iter().zip(given()).for_each(|(&p, given)| self.pinned[p] = *given == f64::INFINITY);
             let (col_ptr, row_idx) = (self.ldl.col_ptr(), self.ldl.row_idx());
             for j in 0..self.x.len() {
                 let whole = self.pinned[j];
@@ -319,13 +321,13 @@ impl SparseKkt {
                 }
             }
         }
-        for i in 0..n + m {
-            let (at, sign) = (self.analysis.diagonal_at[i], if i < n { 1.0 } else { -1.0 });
-            let given = if i < n { dx[i] } else { dc[i - n] };
-            self.exact[at] += if given == f64::INFINITY { sign } else { sign * given * self.scale[i] * self.scale[i] };
+        let diagonal_at = &self.analysis.diagonal_at[..];
+        for (((&at, given), scale), i) in diagonal_at.iter().zip(given()).zip(&self.scale).zip(0..) {
+            let sign = if i < n { 1.0 } else { -1.0 };
+            self.exact[at] += if *given == f64::INFINITY { sign } else { sign * given * scale * scale };
         }
-        for (i, &p) in place.iter().enumerate() {
-            self.weight[p] = 1.0 / self.exact[self.analysis.diagonal_at[i]].abs().max(1.0);
+        for (&p, &at) in place.iter().zip(diagonal_at) {
+            self.weight[p] = 1.0 / self.exact[at].abs().max(1.0);
         }
     }
 
@@ -393,6 +395,10 @@ impl KktFactor for SparseKkt {
         true
     }
 
+    fn rounded(&self) -> bool {
+        self.rounded
+    }
+
     fn deficient(&mut self) -> bool {
         match self.deficient {
             Some(known) => known,
@@ -426,27 +432,37 @@ impl SparseKkt {
         let (n, m) = (self.n, self.m);
         // along the face nothing resists
         self.face.project_off(w);
-        let place = self.ldl.place();
-        self.rhs.fill(0.0);
-        for i in 0..n + m {
-            let p = place[i];
-            if !self.pinned[p] {
-                self.rhs[p] = self.scale[i] * if i < n { w[i] } else { v[i - n] };
-            }
+        let (place, others) = self.ldl.place().split_at(n);
+        let (scale, other_scale) = self.scale.split_at(n);
+        others[m..].iter().for_each(|&p| self.rhs[p] = 0.0);
+        for ((&p, scale), w) in place.iter().zip(scale).zip(&*w) {
+            self.rhs[p] = scale * w;
+        }
+        for ((&p, scale), v) in others.iter().zip(other_scale).zip(&*v) {
+            self.rhs[p] = scale * v;
+        }
+        if self.any_pinned {
+            self.rhs.iter_mut().zip(&self.pinned).filter(|(_, pinned)| **pinned).for_each(|(r, _)| *r = 0.0);
         }
         // also when its residual is above the right-hand side: then x is large and the residual is its rounding
         self.x.copy_from_slice(&self.rhs);
         self.ldl.solve(&mut self.x);
         let done = enough > 0.0 && self.is_enough(enough);
         let error = if done { 0.0 } else { self.refine(true, enough) };
+        self.rounded = !done && error == 0.0;
         if error > SHARPEN && self.sharp != Sharp::Useless {
             self.sharpen(error);
         }
-        let place = self.ldl.place();
-        for i in 0..n + m {
-            let p = place[i];
-            let value = if self.pinned[p] { 0.0 } else { self.scale[i] * self.best[p] };
-            *(if i < n { &mut w[i] } else { &mut v[i - n] }) = value;
+        if self.any_pinned {
+            self.best.iter_mut().zip(&self.pinned).filter(|(_, pinned)| **pinned).for_each(|(x, _)| *x = 0.0);
+        }
+        let (place, others) = self.ldl.place().split_at(n);
+        let (scale, other_scale) = self.scale.split_at(n);
+        for ((&p, scale), w) in place.iter().zip(scale).zip(&mut *w) {
+            *w = scale * self.best[p];
+        }
+        for ((&p, scale), v) in others.iter().zip(other_scale).zip(&mut *v) {
+            *v = scale * self.best[p];
         }
         self.face.project_off(w);
     }

@@ -334,6 +334,10 @@ impl KktFactor for StructuredKkt {
         self.other().is_some_and(|general| general.leave_face(w))
     }
 
+    fn rounded(&self) -> bool {
+        self.other().is_some_and(|general| general.rounded())
+    }
+
     fn reciprocal_condition(&self) -> f64 {
         match self.other() {
             Some(general) => general.reciprocal_condition(),

@@ -2,8 +2,7 @@
 //! have: at small orders a general library spends more on finding its kernel than in it.
 
 use super::dense::dot;
-use faer::reborrow::ReborrowMut;
-use faer::{MatMut, MatRef};
+use faer::MatRef;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Columns that are worked on together: a row of the result is loaded once for four of them.
@@ -115,37 +114,4 @@ pub(crate) fn gemv(alpha: f64, m: MatRef<'_, f64>, x: &[f64], out: &mut [f64]) -
         return false;
     }
     true
-}
-
-/// Lower triangle of `out = y'y` of matrices whose columns are contiguous.
-struct LowerGram<'a, 'b>(&'a mut MatMut<'b, f64>, MatRef<'a, f64>);
-
-impl WithSimd for LowerGram<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let LowerGram(out, y) = self;
-        let k = y.ncols();
-        for j in 0..k {
-            let own = column(y, j, 0);
-            let Some(target) = out.rb_mut().col_mut(j).try_as_col_major_mut() else { return };
-            let target = target.as_slice_mut();
-            // blocks of four from the diagonal on
-            let blocked = j + (k - j) / BLOCK * BLOCK;
-            for i in (j..blocked).step_by(BLOCK) {
-                target[i..i + BLOCK].copy_from_slice(&products(simd, own, columns(y, i, 0)));
-            }
-            (blocked..k).for_each(|i| target[i] = dot(own, column(y, i, 0)));
-        }
-    }
-}
-
-/// Lower triangle of `out = y'y`; false, and nothing done, where columns are not contiguous.
-pub(crate) fn lower_gram(out: &mut MatMut<'_, f64>, y: MatRef<'_, f64>) -> bool {
-    let contiguous = out.row_stride() == 1 && y.row_stride() == 1;
-    if contiguous {
-        Arch::new().dispatch(LowerGram(out, y));
-    }
-    contiguous
 }

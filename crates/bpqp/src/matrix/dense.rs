@@ -123,14 +123,8 @@ fn largest<const K: usize>(a: &[f64]) -> f64 {
     largest.into_iter().fold(0.0, f64::max)
 }
 
-/// Products up to which our own kernel takes less time than finding a general one.
-const FEW_PRODUCTS: usize = 24 * 24 * 24;
-
 /// Lower triangle of `out = y'y`.
-pub(crate) fn lower_gram_block(mut out: MatMut<'_, f64>, y: MatRef<'_, f64>) {
-    if y.nrows() * y.ncols() * y.ncols() <= FEW_PRODUCTS && columns::lower_gram(&mut out, y) {
-        return;
-    }
+pub(crate) fn lower_gram_block(out: MatMut<'_, f64>, y: MatRef<'_, f64>) {
     triangular_matmul(
         out,
         BlockStructure::TriangularLower,
