@@ -23,10 +23,7 @@ const GEOMETRIC_SWEEPS: usize = 24;
 /// each once.
 pub(crate) type Entries<'a> = (Apart, &'a EachEntry<'a>);
 
-/// No sweep follows one that found nothing further from 1 than this: the next would change no factor by half of itself.
-const NEAR: f64 = 2.0;
-
-/// Divides the factors up to `sweeps` times by the square root of the largest entry in their row, which `raise` puts into
+/// Divides the factors `sweeps` times by the square root of the largest entry in their row, which `raise` puts into
 /// `largest` (zeros) for the factors so far; none leaves the range that `limit` and its reciprocal bound.
 ///
 /// Largest entries of 1 are had in many ways, some of which leave most entries tiny. So where units are far apart the
@@ -48,15 +45,10 @@ pub(crate) fn ruiz(
             largest.fill(0.0);
             raise(factors, largest);
         }
-        let mut off = 1.0_f64;
         for (factor, largest) in factors.iter_mut().zip(&*largest) {
             if *largest > 0.0 {
                 *factor = (*factor / largest.sqrt()).clamp(1.0 / limit, limit);
-                off = off.max(*largest).max(1.0 / largest);
             }
-        }
-        if off <= NEAR {
-            return;
         }
     }
 }
