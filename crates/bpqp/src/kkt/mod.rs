@@ -24,6 +24,7 @@ mod convexity;
 mod data;
 mod dense;
 mod equilibrate;
+mod face;
 mod flat;
 mod kernels;
 mod ldl;
@@ -113,6 +114,12 @@ pub trait KktFactor: Send {
     /// solves then are of least norm by themselves.
     fn leave_face(&self, _w: &mut [f64]) -> bool {
         false
+    }
+
+    /// What rounding of the directions of that face may change a solution of least norm by, relative to it: where the units of
+    /// variables are far apart, and the entries of the data do not decide.
+    fn face_doubt(&self) -> f64 {
+        0.0
     }
 
     /// Smallest over largest squared pivot of the last factorization: an estimate of its reciprocal condition. 0 where it

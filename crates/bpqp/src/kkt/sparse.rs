@@ -418,6 +418,10 @@ impl KktFactor for SparseKkt {
         }
         !self.face.is_empty()
     }
+
+    fn face_doubt(&self) -> f64 {
+        self.face.doubt
+    }
 }
 
 impl SparseKkt {
