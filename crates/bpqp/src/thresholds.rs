@@ -14,8 +14,8 @@ pub(crate) fn rank_rounding(order: usize) -> f64 {
 }
 
 /// What rounding of the directions of a face may change a gradient of least norm by, relative to it, before they are refined in
-/// twice the precision. What is left above 1e-8 after that lowers the verdict.
-pub(crate) const FACE_DOUBT: f64 = 1e-10;
+/// twice the precision: entries that cancel lose more. What is left above 1e-8 after that lowers the verdict.
+pub(crate) const FACE_DOUBT: f64 = 1e-13;
 
 /// Products that the dense elimination of one part of a sparse system may take: a few milliseconds. Larger parts are
 /// searched for null vectors by inverse iteration.

@@ -89,6 +89,16 @@ fn units_that_are_hard_to_find_are_found() {
 }
 
 #[test]
+fn least_norms_on_faces_are_those_of_units_far_apart() {
+    // dense and sparse; directions with an entry of the longest variable that is rounding, and faces of linear programs
+    let seeds = [880_855, 887_139, 100_013_079, 100_033_787, 110_103_511, 110_272_731, 110_320_895, 110_342_095];
+    for seed in seeds {
+        let result = judge(&Planted::new(&mut Rng::new(seed), 30), &plain(seed)).expect("the truth is known");
+        assert_eq!((result.kind, &*result.said, &result.wrong), (Kind::Face, "one_of_several", &None), "seed {seed}");
+    }
+}
+
+#[test]
 fn nor_of_second_order_cones() {
     let (mut regular, mut exactly) = (0, 0);
     // the last ones were wrong once: a rank and kinks that the noise of the directions hid

@@ -513,7 +513,8 @@ impl KktFactor for DenseKkt {
     }
 
     fn determines(&mut self) -> bool {
-        self.deficient && self.examined && self.rank.rows == self.free.len()
+        let along = if self.face { self.rank.face.ncols() } else { 0 };
+        (self.deficient || self.face) && self.examined && self.rank.rows + along == self.free.len()
     }
 
     fn flat(&mut self) -> bool {

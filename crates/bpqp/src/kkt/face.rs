@@ -7,11 +7,11 @@
 
 use super::cholesky::CholeskyScratch;
 use super::kernels::{solve_lower, solve_lower_transposed};
-use crate::thresholds::FACE_DOUBT;
+use crate::thresholds::{FACE_DOUBT, PART_WORK};
 use faer::Mat;
 
-/// Rounds; each squares what is left in units of the condition.
-const ROUNDS: usize = 3;
+/// Rounds; each leaves of an error what rounding is of one, times the condition.
+const ROUNDS: usize = 2;
 
 /// A sum of products in twice the precision.
 #[derive(Default, Clone, Copy)]
@@ -53,18 +53,21 @@ fn doubt(z: &[f64], d: &[f64], off: impl Fn(usize) -> f64) -> f64 {
 /// Refines the columns of `basis`, which span the null space of the symmetric `k` and of the columns of `rows`, in units in
 /// which the variables are `d` long; `refine` where the entries of `k` are those of the data. Returns what is left of doubt.
 pub(super) fn sharpen(basis: &mut Mat<f64>, d: &[f64], (k, rows): (&Mat<f64>, &Mat<f64>), refine: bool) -> f64 {
-    let q = basis.ncols();
+    let (longest, shortest) = (largest(d), d.iter().fold(f64::INFINITY, |m, d| m.min(*d)));
+    if f64::EPSILON * (longest / shortest).powi(2) <= FACE_DOUBT {
+        return 0.0;
+    }
+    let (f, q) = (basis.nrows(), basis.ncols());
+    let refine = refine && q * f * (f + rows.ncols()) <= PART_WORK;
+    let factor = if refine { definite(basis, (k, rows)) } else { None };
+    // as they come, all may have a part along the longest one
+    let pivots = echelon(basis, d);
     let worst = |basis: &Mat<f64>, off: &dyn Fn(usize, usize) -> f64| {
         (0..q).fold(0.0, |m, c| f64::max(m, doubt(basis.col_as_slice(c), d, |j| off(j, c))))
     };
-    let rounded = |basis: &Mat<f64>| worst(basis, &|_, c| f64::EPSILON * largest(basis.col_as_slice(c)));
-    let before = rounded(basis);
-    if before <= FACE_DOUBT || !refine {
-        return before;
-    }
-    let Some(factor) = definite(basis, (k, rows)) else { return before };
-    let pivots = echelon(basis, d);
-    let mut last = Mat::zeros(basis.nrows(), q);
+    let before = worst(basis, &|_, c| f64::EPSILON * largest(basis.col_as_slice(c)));
+    let Some(factor) = factor.filter(|_| before > FACE_DOUBT) else { return before };
+    let mut last = Mat::zeros(f, q);
     for _ in 0..ROUNDS {
         for c in 0..q {
             let mut e = correction(basis.col_as_slice(c), &factor, (k, rows));
@@ -93,7 +96,7 @@ fn definite(basis: &Mat<f64>, (k, rows): (&Mat<f64>, &Mat<f64>)) -> Option<Mat<f
 fn correction(z: &[f64], factor: &Mat<f64>, (k, rows): (&Mat<f64>, &Mat<f64>)) -> Vec<f64> {
     let product = |column: &[f64]| {
         let mut sum = Sum::default();
-        column.iter().zip(z).filter(|(_, z)| **z != 0.0).for_each(|(k, z)| sum.add_product(*k, *z));
+        column.iter().zip(z).filter(|(k, z)| **k != 0.0 && **z != 0.0).for_each(|(k, z)| sum.add_product(*k, *z));
         sum.value()
     };
     let mut out: Vec<f64> = (0..k.ncols()).map(|j| product(k.col_as_slice(j))).collect();
@@ -113,9 +116,9 @@ fn echelon(basis: &mut Mat<f64>, d: &[f64]) -> Vec<usize> {
     let mut pivots = vec![usize::MAX; q];
     for _ in 0..q {
         let open = (0..q).filter(|&c| pivots[c] == usize::MAX);
+        let length = |j: usize, c: usize| (basis[(j, c)] * d[j]).abs();
         let entries = open.flat_map(|c| (0..f).map(move |j| (j, c)));
-        let length = |&(j, c): &(usize, usize)| (basis[(j, c)] * d[j]).abs() / column_norm(basis.col_as_slice(c), d);
-        let Some((p, c)) = entries.max_by(|a, b| length(a).total_cmp(&length(b))) else { break };
+        let Some((p, c)) = entries.max_by(|a, b| length(a.0, a.1).total_cmp(&length(b.0, b.1))) else { break };
         pivots[c] = p;
         let pivot = basis[(p, c)];
         basis.col_as_slice_mut(c).iter_mut().for_each(|z| *z /= pivot);

@@ -104,8 +104,8 @@ pub trait KktFactor: Send {
         false
     }
 
-    /// True if the kept rows of the last factorization are known to leave the variables no direction, though they are
-    /// dependent: where they are to vanish along every row, so do the variables.
+    /// True if the kept rows of the last factorization are known to leave the variables no direction but those of a face, though
+    /// they are dependent or there is one: where they are to vanish along every row, so do the variables.
     fn determines(&mut self) -> bool {
         false
     }

@@ -405,7 +405,7 @@ impl KktFactor for SparseKkt {
     }
 
     fn determines(&mut self) -> bool {
-        self.deficient() && self.examined.is_some_and(|found| found.determined)
+        (self.deficient() || !self.face.is_empty()) && self.examined.is_some_and(|found| found.determined)
     }
 
     fn flat(&mut self) -> bool {

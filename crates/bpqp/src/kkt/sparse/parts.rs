@@ -20,7 +20,7 @@ pub(super) struct Examined {
     pub dependent: Option<bool>,
     /// There is a direction of the free variables along which nothing changes.
     pub flat: Option<bool>,
-    /// The hard rows leave the free variables no direction.
+    /// The hard rows leave the free variables no direction but those of the face.
     pub determined: bool,
 }
 
@@ -207,7 +207,7 @@ impl SparseKkt {
             }
             rank.examine(&h, &k, curved.is_empty() && part.factors.is_empty());
             dependent |= rank.rows < equations.len();
-            determined &= rank.rows == f;
+            determined &= rank.rows + rank.face.ncols() == f;
             if rank.face.ncols() > 0 {
                 flat = true;
                 self.face.doubt = self.face.doubt.max(rank.doubt);
