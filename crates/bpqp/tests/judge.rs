@@ -69,7 +69,8 @@ fn nor_by_any_solver() {
 #[test]
 fn what_was_wrong_once() {
     // contradictions that points of ordinary size satisfy; a weakly active row of a solution that vanishes
-    for seed in [572_211, 590_199, 765_863, 246_583, 590_218] {
+    // the last one has right-hand sides 0, and a bound that asks for the variables through the rows
+    for seed in [572_211, 590_199, 765_863, 246_583, 590_218, 130_014_515] {
         let spread = [0, 0, 10, 30][(seed % 4) as usize];
         let planted = Planted::new(&mut Rng::new(seed), spread);
         let result = judge(&planted, &plain(seed)).expect("the truth is known");

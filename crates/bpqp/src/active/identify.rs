@@ -74,6 +74,11 @@ impl RowScales {
         (length, self.force(qp, px, x).max(self.curvature * length))
     }
 
+    /// True if every force and every right-hand side is 0: then so is a solution, and no number says how small another is.
+    pub fn vanish(&self, qp: &Qp) -> bool {
+        self.reach == 0.0 && norm_inf(&qp.q) == 0.0
+    }
+
     /// The length that slacks are compared with: [`distance_scale`], and what the forces move against the largest curvature;
     /// where the solution vanishes, what is left of `x` is rounding of that.
     pub fn distance(&self, qp: &Qp, px: &[f64], x: &[f64]) -> f64 {
