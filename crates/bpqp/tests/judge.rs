@@ -69,8 +69,9 @@ fn nor_by_any_solver() {
 #[test]
 fn what_was_wrong_once() {
     // contradictions that points of ordinary size satisfy; a weakly active row of a solution that vanishes
-    // the last one has right-hand sides 0, and a bound that asks for the variables through the rows
-    for seed in [572_211, 590_199, 765_863, 246_583, 590_218, 130_014_515] {
+    // the last ones: right-hand sides 0, and a bound that asks for the variables through the rows; all data 0; a force on a
+    // variable without curvature
+    for seed in [572_211, 590_199, 765_863, 246_583, 590_218, 130_014_515, 130_030_303, 130_047_075] {
         let spread = [0, 0, 10, 30][(seed % 4) as usize];
         let planted = Planted::new(&mut Rng::new(seed), spread);
         let result = judge(&planted, &plain(seed)).expect("the truth is known");
@@ -112,6 +113,14 @@ fn nor_of_second_order_cones() {
         exactly += usize::from(is_regular && said == "exact");
     }
     assert!(regular > 100 && exactly + 2 >= regular, "{exactly} of {regular} regular problems are exact");
+}
+
+#[test]
+fn cone_programs_in_units_apart_are_solved() {
+    for seed in [6003, 7759, 310_091] {
+        let planted = PlantedCones::new(&mut Rng::new(seed), 10).expect("finite numbers");
+        assert_eq!(planted.judge(), ("exact".to_owned(), true, None), "seed {seed}");
+    }
 }
 
 /// `min 1/2 |x|^2 - v'x` over a cone: the projection of v, in these units of x and of the objective.
