@@ -1,14 +1,14 @@
 //! The exact judge by hand:
 //!
-//! `cargo run --release -p bpqp-testkit --example judge -- [COUNT] [SEED] [solver=NAME] [form=factored] [mode=jvp|second] [warm] [cones] [list]`
+//! `cargo run --release -p bpqp-testkit --example judge -- [COUNT] [SEED] [solver=NAME] [form=factored] [mode=jvp|second] [warm] [kind=NAME] [spread=N] [cones] [list]`
 //!
 //! Prints every wrong answer with its seed, and the share of each verdict by kind of optimum and spread of the units; with
-//! `list` also the regular problems that are not `exact`.
+//! `list` also the regular problems that are not `exact`. `kind` (`face`, ...) and `spread` look at these problems only.
 
 use bpqp::{Settings, Solver};
 use bpqp_testkit::Rng;
 use bpqp_testkit::cone_judge::PlantedCones;
-use bpqp_testkit::judge::{How, Kind, Mode, condition, judge};
+use bpqp_testkit::judge::{How, Kind, Mode, condition, judge, kind};
 use bpqp_testkit::planted::{Form, Planted};
 use std::collections::BTreeMap;
 
@@ -26,6 +26,7 @@ fn main() {
     let factored = option("form=").is_some();
     let flag = |name: &str| std::env::args().any(|a| a == name);
     let (warm, list) = (flag("warm"), flag("list"));
+    let (only, spread_asked) = (option("kind="), option("spread=").map(|n| n.parse::<i32>().expect("a number")));
     if flag("cones") {
         return cones(first..first + count, list);
     }
@@ -33,12 +34,18 @@ fn main() {
     let (mut wrong, mut judged, mut worst) = (0, 0, 0.0_f64);
     for seed in first..first + count {
         let spread = [0, 0, 10, 30][(seed % 4) as usize];
+        if spread_asked.is_some_and(|asked| asked != spread) {
+            continue;
+        }
         let (copies, form) = match seed % 8 < 4 {
             _ if factored => (if seed % 8 < 4 { 1 } else { 12 }, Form::Factored),
             true => (1, Form::Dense),
             false => (12, Form::Sparse),
         };
         let planted = Planted::new(&mut Rng::new(seed), spread);
+        if only.as_ref().is_some_and(|only| kind(&planted).is_none_or(|k| format!("{k:?}").to_lowercase() != *only)) {
+            continue;
+        }
         let how = How { copies, form, warm, mode, settings: Settings { solver, ..Settings::default() } };
         let Some(result) = judge(&planted, &how) else { continue };
         judged += 1;

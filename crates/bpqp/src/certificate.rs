@@ -162,6 +162,8 @@ impl Certificate {
     }
 }
 
+/// Rows in a row through which the length of one variable tells that of another.
+const PASSES: usize = 8;
 /// Entries below these multiples of the largest one may be remnants.
 const CLEAN: [f64; 4] = [0.0, 1e-7, 1e-5, 1e-3];
 
@@ -282,7 +284,7 @@ fn over_value(part: f64, value: f64) -> f64 {
 }
 
 /// What the rows ask each variable to be: the largest right-hand side over its entry in that row, or, where all of its rows
-/// have none, the largest of all, in equilibrated units.
+/// have none, the largest of all, in equilibrated units, or what the others in its rows are bounded by.
 fn asked_lengths(qp: &Qp) -> Vec<f64> {
     let rhs: Vec<f64> = qp.b.iter().chain(qp.h.iter()).chain(qp.d.iter()).map(|v| finite(*v)).collect();
     let mut units = Units::default();
@@ -296,7 +298,37 @@ fn asked_lengths(qp: &Qp) -> Vec<f64> {
         }
     });
     let all = rhs.iter().zip(&norms).filter(|(_, n)| **n > 0.0).fold(0.0_f64, |m, (v, n)| m.max(v / n));
-    asked.iter().zip(units.w()).map(|(asked, w)| if *asked > 0.0 { *asked } else { all * one(*w) }).collect()
+    let open: Vec<bool> = asked.iter().map(|asked| *asked == 0.0).collect();
+    if open.contains(&true) {
+        pass_on(qp, &open, &mut asked);
+    }
+    asked
+        .iter()
+        .zip(&open)
+        .zip(units.w())
+        .map(|((asked, open), w)| if *open { asked.max(all * one(*w)) } else { *asked })
+        .collect()
+}
+
+/// Gives variables without a length of their own those of the others in their rows, from row to row.
+fn pass_on(qp: &Qp, open: &[bool], asked: &mut [f64]) {
+    let known = qp.lb.iter().zip(qp.ub.iter()).map(|(l, u)| finite(*l).max(finite(*u)));
+    let mut lengths: Vec<f64> = known.zip(&*asked).map(|(bound, asked)| bound.max(*asked)).collect();
+    for _ in 0..PASSES {
+        let mut pulls = vec![0.0_f64; qp.n_equality() + qp.n_inequality() + qp.n_cone()];
+        qp.kkt().for_each_row_entry(|i, j, v| pulls[i] = pulls[i].max(v.abs() * lengths[j]));
+        let mut changed = false;
+        qp.kkt().for_each_row_entry(|i, j, v| {
+            if open[j] && v != 0.0 && lengths[j] == 0.0 && pulls[i] > 0.0 {
+                asked[j] = asked[j].max(pulls[i] / v.abs());
+                changed = true;
+            }
+        });
+        if !changed {
+            break;
+        }
+        lengths.iter_mut().zip(&*asked).for_each(|(length, asked)| *length = length.max(*asked));
+    }
 }
 
 /// Along an approximate direction the objective falls until a row or the curvature stops it; that is as far out in the units

@@ -13,6 +13,10 @@ pub(crate) fn rank_rounding(order: usize) -> f64 {
     64.0 * f64::EPSILON * order.max(8) as f64
 }
 
+/// What rounding of the directions of a face may change a gradient of least norm by, relative to it, before they are refined in
+/// twice the precision: entries that cancel lose more. What is left above 1e-8 after that lowers the verdict.
+pub(crate) const FACE_DOUBT: f64 = 1e-13;
+
 /// Products that the dense elimination of one part of a sparse system may take: a few milliseconds. Larger parts are
 /// searched for null vectors by inverse iteration.
 pub(crate) const PART_WORK: usize = 30_000_000;

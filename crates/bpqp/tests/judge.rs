@@ -69,7 +69,9 @@ fn nor_by_any_solver() {
 #[test]
 fn what_was_wrong_once() {
     // contradictions that points of ordinary size satisfy; a weakly active row of a solution that vanishes
-    for seed in [572_211, 590_199, 765_863, 246_583, 590_218] {
+    // the last ones: right-hand sides 0, and a bound that asks for the variables through the rows; all data 0; a force on a
+    // variable without curvature
+    for seed in [572_211, 590_199, 765_863, 246_583, 590_218, 130_014_515, 130_030_303, 130_047_075] {
         let spread = [0, 0, 10, 30][(seed % 4) as usize];
         let planted = Planted::new(&mut Rng::new(seed), spread);
         let result = judge(&planted, &plain(seed)).expect("the truth is known");
@@ -89,6 +91,16 @@ fn units_that_are_hard_to_find_are_found() {
 }
 
 #[test]
+fn least_norms_on_faces_are_those_of_units_far_apart() {
+    // dense and sparse; directions with an entry of the longest variable that is rounding, and faces of linear programs
+    let seeds = [880_855, 887_139, 100_013_079, 100_033_787, 110_103_511, 110_272_731, 110_320_895, 110_342_095];
+    for seed in seeds {
+        let result = judge(&Planted::new(&mut Rng::new(seed), 30), &plain(seed)).expect("the truth is known");
+        assert_eq!((result.kind, &*result.said, &result.wrong), (Kind::Face, "one_of_several", &None), "seed {seed}");
+    }
+}
+
+#[test]
 fn nor_of_second_order_cones() {
     let (mut regular, mut exactly) = (0, 0);
     // the last ones were wrong once: a rank and kinks that the noise of the directions hid
@@ -101,6 +113,14 @@ fn nor_of_second_order_cones() {
         exactly += usize::from(is_regular && said == "exact");
     }
     assert!(regular > 100 && exactly + 2 >= regular, "{exactly} of {regular} regular problems are exact");
+}
+
+#[test]
+fn cone_programs_in_units_apart_are_solved() {
+    for seed in [6003, 7759, 310_091] {
+        let planted = PlantedCones::new(&mut Rng::new(seed), 10).expect("finite numbers");
+        assert_eq!(planted.judge(), ("exact".to_owned(), true, None), "seed {seed}");
+    }
 }
 
 /// `min 1/2 |x|^2 - v'x` over a cone: the projection of v, in these units of x and of the objective.

@@ -74,11 +74,22 @@ impl RowScales {
         (length, self.force(qp, px, x).max(self.curvature * length))
     }
 
-    /// The length that slacks are compared with: [`distance_scale`], and what the forces move against the largest curvature;
-    /// where the solution vanishes, what is left of `x` is rounding of that.
+    /// True if every force and every right-hand side is 0: then so is a solution, and no number says how small another is.
+    pub fn vanish(&self, qp: &Qp) -> bool {
+        self.reach == 0.0 && norm_inf(&qp.q) == 0.0
+    }
+
+    /// The length that slacks are compared with: [`distance_scale`], and what the forces move against the largest curvature, or each
+    /// variable against its own if that is less; where the solution vanishes, what is left of `x` is rounding of that.
     pub fn distance(&self, qp: &Qp, px: &[f64], x: &[f64]) -> f64 {
-        let stiff = if self.curvature > 0.0 { norm_inf(px).max(norm_inf(&qp.q)) / self.curvature } else { 0.0 };
-        distance_scale(qp, x).max(stiff)
+        let (scale, force) = (distance_scale(qp, x), norm_inf(px).max(norm_inf(&qp.q)));
+        if self.curvature == 0.0 || force <= scale * self.curvature {
+            return scale;
+        }
+        // a force on a variable without curvature is in no unit of length
+        let forces = px.iter().zip(qp.q.iter()).map(|(px, q)| px.abs().max(q.abs()));
+        let own = self.diagonal.iter().zip(forces).filter(|(d, _)| **d > 0.0).fold(0.0_f64, |m, (d, f)| m.max(f / d));
+        scale.max(own.min(force / self.curvature))
     }
 }
 

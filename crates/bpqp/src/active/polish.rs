@@ -149,6 +149,9 @@ impl Polisher {
     ) -> PolishReport {
         self.trial.clone_from(point);
         self.set.clone_from(active);
+        if self.scales.vanish(qp) {
+            self.trial.reset(qp);
+        }
         let mut accuracy = f64::INFINITY;
         // what was verified before the weakly active constraints were held
         let mut free: Option<PolishReport> = None;

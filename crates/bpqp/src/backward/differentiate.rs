@@ -3,7 +3,7 @@
 use super::curved::{combine, rotate, spread};
 use super::direct::{Direct, as_many_rows_as_variables};
 use super::first_order::FirstOrder;
-use super::scaled::ScaledPolish;
+use super::scaled::{ScaledNewton, ScaledPolish};
 use super::smoothed::Smoothed;
 use super::{Accuracy, At, BackwardQp, BackwardSolver};
 use crate::active::Rotation;
@@ -32,6 +32,9 @@ pub(crate) struct Differentiator {
     pub(super) rotation: Option<Rotation>,
     newton: Newton,
     scaled: ScaledPolish,
+    scaled_newton: ScaledNewton,
+    /// Where a polish begins.
+    start: Point,
     eps_abs: f64,
     direct: Direct,
     first_order: Option<FirstOrder>,
@@ -62,6 +65,8 @@ impl Differentiator {
             rotation,
             newton: Newton::default(),
             scaled: ScaledPolish::default(),
+            scaled_newton: ScaledNewton::default(),
+            start: Point::default(),
             eps_abs: settings.eps_abs,
             direct,
             first_order: (settings.backward == Backward::FirstOrder).then(|| FirstOrder::new(settings)),
@@ -123,7 +128,18 @@ impl Differentiator {
         if let Some(rotation) = &mut self.rotation {
             self.direct.forget();
             let system = Some((rotation, &mut self.direct.solver));
-            return self.newton.polish(qp, system, point, active, self.eps_abs);
+            self.start.clone_from(point);
+            let report = self.newton.polish(qp, system, point, active, self.eps_abs);
+            if report.verified {
+                return report;
+            }
+            return match self.scaled_newton.polish(qp, &mut self.start, active, self.eps_abs) {
+                Some(found) => {
+                    point.clone_from(&self.start);
+                    found
+                }
+                None => report,
+            };
         }
         self.polisher.scales.load(qp);
         if !self.polisher.scales.close(FAR_APART)

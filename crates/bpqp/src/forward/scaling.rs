@@ -4,7 +4,8 @@
 //! `y = E y' / c` and `z_box = D^-1 z_box' / c`.
 
 use super::newton::PrimalDual;
-use crate::kkt::{ANY_APART, Apart, power_of_two, raise_parts, raise_rows, ruiz};
+use crate::cones::blocks;
+use crate::kkt::{ANY_APART, APART, Apart, power_of_two, raise_parts, raise_rows, ruiz};
 use crate::matrix::{Matrix, extent, norm_inf};
 use crate::{Point, Qp};
 use std::sync::Arc;
@@ -49,6 +50,9 @@ pub(super) const INTERIOR_POINT: Rule = Rule {
 /// Of the polish, which decides what is active: problems whose units are within a few powers of ten need none.
 pub(crate) const POLISH: Rule =
     Rule { sweeps: 12, limit: 200.0, spares: Some(1e6), apart: ANY_APART, objective: false, parts: true, osqp: false };
+/// The same where there are curved cones, whose slacks and multipliers are compared across all rows.
+pub(crate) const POLISH_CONES: Rule =
+    Rule { sweeps: 12, limit: 200.0, spares: Some(1e2), apart: APART, objective: false, parts: false, osqp: false };
 pub(super) const ADMM: Rule =
     Rule { sweeps: 10, limit: 20.0, spares: None, apart: NEVER, objective: true, parts: false, osqp: true };
 
@@ -125,6 +129,13 @@ impl Scaling {
             first = false;
             raise_rows(data, factors, largest);
         });
+        // a cone is one in a common unit of its rows
+        let first = n + m - qp.n_cone();
+        for (_, rows) in blocks(&qp.cones).filter(|(_, rows)| !rows.is_empty()) {
+            let own = &mut factors[first + rows.start..first + rows.end];
+            let mean = own.iter().map(|e| e.log2()).sum::<f64>() / own.len() as f64;
+            own.fill(mean.exp2());
+        }
         if rule.parts {
             raise_parts(data, (&vec![0.0; n], &vec![0.0; m]), &mut factors);
         }
@@ -170,7 +181,7 @@ impl Scaling {
             g,
             h: times(&qp.h, &self.e[m..]),
             c,
-            d: qp.d.clone(),
+            d: times(&qp.d, &self.e[m + qp.n_inequality()..]),
             cones: qp.cones.clone(),
             lb: over(&qp.lb),
             ub: over(&qp.ub),
@@ -188,6 +199,7 @@ impl Scaling {
         rewrite(&mut scaled.q, qp.q.iter().zip(&self.d).map(|(q, d)| self.cost * q * d));
         rewrite(&mut scaled.b, qp.b.iter().zip(&self.e).map(|(v, e)| v * e));
         rewrite(&mut scaled.h, qp.h.iter().zip(&self.e[m..]).map(|(v, e)| v * e));
+        rewrite(&mut scaled.d, qp.d.iter().zip(&self.e[m + qp.n_inequality()..]).map(|(v, e)| v * e));
         rewrite(&mut scaled.lb, qp.lb.iter().zip(&self.d).map(|(v, d)| v / d));
         rewrite(&mut scaled.ub, qp.ub.iter().zip(&self.d).map(|(v, d)| v / d));
     }
@@ -202,6 +214,9 @@ impl Scaling {
         powers(&mut point.z_box, &|i| self.d[i] * self.cost);
         powers(&mut point.y, &|i| self.cost / self.e[i]);
         powers(&mut point.z, &|i| self.cost / self.e[m + i]);
+        let first = m + point.z.len();
+        powers(&mut point.s, &|i| self.e[first + i]);
+        powers(&mut point.y_cone, &|i| self.cost / self.e[first + i]);
     }
 
     /// Largest primal residual in problem units, and the size it is relative to.

@@ -148,6 +148,16 @@ mod tests {
     }
 
     #[test]
+    fn rounding_beside_a_zero_is_no_curvature() {
+        for noise in [1e-17, -1e-16, 8e-16] {
+            let p = Mat::from_fn(3, 3, |i, j| [[4.0, 2.0, noise], [2.0, 1.0, 0.0], [noise, 0.0, 0.0]][i][j]);
+            for p in [Hessian::Sparse(Csc::from_dense(&p)), Hessian::Dense(p)] {
+                check(&Qp::new(p, vec![0.0; 3]).unwrap(), false);
+            }
+        }
+    }
+
+    #[test]
     fn tells_curvature_from_rounding() {
         for qp in both(&[1.0, 2.0, 0.0, 0.0, 5.0, 1e-3]) {
             check(&qp, false);

@@ -216,7 +216,8 @@ impl DenseKkt {
             None => self.rank.examine_rows(&hard_rows),
             Some(dx) => {
                 self.fill_again(dx);
-                self.rank.examine(&hard_rows, &self.k);
+                let data = self.soft.is_empty() && self.of.p.extension() == 0;
+                self.rank.examine(&hard_rows, &self.k, data);
             }
         }
         self.gathered = hard_rows;
@@ -512,7 +513,8 @@ impl KktFactor for DenseKkt {
     }
 
     fn determines(&mut self) -> bool {
-        self.deficient && self.examined && self.rank.rows == self.free.len()
+        let along = if self.face { self.rank.face.ncols() } else { 0 };
+        (self.deficient || self.face) && self.examined && self.rank.rows + along == self.free.len()
     }
 
     fn flat(&mut self) -> bool {
@@ -526,6 +528,10 @@ impl KktFactor for DenseKkt {
             self.free.iter().zip(&t).for_each(|(&i, &t)| w[i] = t);
         }
         self.face
+    }
+
+    fn face_doubt(&self) -> f64 {
+        if self.face { self.rank.doubt } else { 0.0 }
     }
 
     fn reciprocal_condition(&self) -> f64 {

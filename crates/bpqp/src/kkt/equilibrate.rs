@@ -40,7 +40,7 @@ pub(crate) fn ruiz(
         largest.fill(0.0);
         raise(factors, largest);
         if sweep == 0 && (spread(largest) > apart.rows || entry_spread(entries, apart.entries) > apart.entries) {
-            bring_means_to_one(factors, entries);
+            bring_means_to_one(factors, entries, apart.entries < f64::INFINITY);
             factors.iter_mut().for_each(|factor| *factor = factor.clamp(1.0 / limit, limit));
             largest.fill(0.0);
             raise(factors, largest);
@@ -78,10 +78,10 @@ fn entry_spread(entries: &EachEntry<'_>, limit: f64) -> f64 {
 /// Calls its argument for every entry `(i, j, value)` of a matrix.
 pub(crate) type EachEntry<'a> = dyn Fn(&mut dyn FnMut(usize, usize, f64)) + 'a;
 
-/// Jacobi iteration for the least squares of the logarithms of all entries.
-fn bring_means_to_one(factors: &mut [f64], entries: &EachEntry<'_>) {
+/// Jacobi iteration for the least squares of the logarithms of all entries. Entries that no units explain are rounding of a
+/// sum that vanishes: where `numbers` alone may choose units they are left out, and where that is not enough nothing changes.
+fn bring_means_to_one(factors: &mut [f64], entries: &EachEntry<'_>, numbers: bool) {
     let mut exponents: Vec<f64> = factors.iter().map(|f| f.log2()).collect();
-    let mut sums = vec![(0.0, 0.0); factors.len()];
     // a logarithm costs more than all sweeps over it
     let mut sizes = Vec::new();
     entries(&mut |i, j, v| {
@@ -90,9 +90,34 @@ fn bring_means_to_one(factors: &mut [f64], entries: &EachEntry<'_>) {
             sizes.push((i, j, size));
         }
     });
+    fit(&mut exponents, &sizes);
+    if numbers && apart(&exponents, &sizes) > UNEXPLAINED {
+        sizes.retain(|&(i, j, size)| size + exponents[i] + exponents[j] > -0.5 * UNEXPLAINED);
+        fit(&mut exponents, &sizes);
+        if apart(&exponents, &sizes) > UNEXPLAINED {
+            return;
+        }
+    }
+    factors.iter_mut().zip(&exponents).for_each(|(f, e)| *f = e.exp2());
+}
+
+/// How far apart exponents are that units do not bring together: numbers of one problem are not, and rounding is further.
+const UNEXPLAINED: f64 = 40.0;
+
+fn apart(exponents: &[f64], sizes: &[(usize, usize, f64)]) -> f64 {
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    for &(i, j, size) in sizes {
+        let size = size + exponents[i] + exponents[j];
+        (low, high) = (low.min(size), high.max(size));
+    }
+    high - low
+}
+
+fn fit(exponents: &mut [f64], sizes: &[(usize, usize, f64)]) {
+    let mut sums = vec![(0.0, 0.0); exponents.len()];
     for _ in 0..GEOMETRIC_SWEEPS {
         sums.fill((0.0, 0.0));
-        for &(i, j, size) in &sizes {
+        for &(i, j, size) in sizes {
             let size: f64 = size + exponents[i] + exponents[j];
             sums[i] = (sums[i].0 + size, sums[i].1 + 1.0);
             if i != j {
@@ -103,7 +128,6 @@ fn bring_means_to_one(factors: &mut [f64], entries: &EachEntry<'_>) {
             *exponent -= 0.5 * sum / count;
         }
     }
-    factors.iter_mut().zip(&exponents).for_each(|(f, e)| *f = e.exp2());
 }
 
 /// Curvature below this part of the rows is brought to their size.

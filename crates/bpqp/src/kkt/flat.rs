@@ -56,7 +56,7 @@ pub(crate) struct FlatSolver {
 impl FlatSolver {
     /// Solves with the factors of `P + delta I`: the part of `w` along the face, which nothing resists, is dropped; what
     /// is left is refined against the system itself, which converges to its solution of least norm. Returns the
-    /// relative residual.
+    /// relative residual, or what the face is in doubt by.
     pub fn solve(
         &mut self,
         kkt: &mut dyn KktFactor,
@@ -69,7 +69,7 @@ impl FlatSolver {
         let residual = refiner.solve(kkt, data, diagonals, w, v);
         // what rounding left of that part was divided by delta
         self.leave_face(kkt, delta, w, v.len());
-        residual
+        residual.max(kkt.face_doubt())
     }
 
     /// Subtracts from `w` its projection on the face; twice, for the first is accurate to `rounding/delta` only.

@@ -24,6 +24,7 @@ mod convexity;
 mod data;
 mod dense;
 mod equilibrate;
+mod face;
 mod flat;
 mod grouped;
 mod kernels;
@@ -110,8 +111,8 @@ pub trait KktFactor: Send {
         false
     }
 
-    /// True if the kept rows of the last factorization are known to leave the variables no direction, though they are
-    /// dependent: where they are to vanish along every row, so do the variables.
+    /// True if the kept rows of the last factorization are known to leave the variables no direction but those of a face, though
+    /// they are dependent or there is one: where they are to vanish along every row, so do the variables.
     fn determines(&mut self) -> bool {
         false
     }
@@ -120,6 +121,12 @@ pub trait KktFactor: Send {
     /// solves then are of least norm by themselves.
     fn leave_face(&self, _w: &mut [f64]) -> bool {
         false
+    }
+
+    /// What rounding of the directions of that face may change a solution of least norm by, relative to it: where the units of
+    /// variables are far apart, and the entries of the data do not decide.
+    fn face_doubt(&self) -> f64 {
+        0.0
     }
 
     /// Smallest over largest squared pivot of the last factorization: an estimate of its reciprocal condition. 0 where it

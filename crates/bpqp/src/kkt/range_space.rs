@@ -44,7 +44,7 @@ impl RangeSpace {
         let kept = smallest_kept(l.as_ref(), |i| p[(i, i)]);
         if kept <= CLEAR_PIVOT {
             let mut rank = Rank::default();
-            rank.examine(&Mat::zeros(p.ncols(), 0), p);
+            rank.examine(&Mat::zeros(p.ncols(), 0), p, false);
             if rank.face.ncols() > 0 {
                 return Err(NotPositive);
             }

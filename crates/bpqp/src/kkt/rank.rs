@@ -6,6 +6,7 @@
 //! only where a pivot leaves a doubt.
 
 use super::equilibrate::{ANY_APART, APART, power_of_two, ruiz};
+use super::face::sharpen;
 use crate::interrupt::late;
 use crate::matrix::resize;
 use crate::thresholds::rank_rounding;
@@ -27,6 +28,8 @@ pub(super) struct Rank {
     /// A basis U of the same number of directions with `U'N` regular for a basis N of the face, in the units of forces: `U U'`
     /// makes `K` definite along it without drowning anything.
     pub frame: Mat<f64>,
+    /// What rounding of `face` may change a least norm by, relative to it.
+    pub doubt: f64,
     /// The largest entry of `K` in equilibrated units, 1 where there is none.
     pub curvature: f64,
     /// Units that large entries hide are looked for. Not among rotated rows, of which small entries are rounding.
@@ -54,6 +57,7 @@ impl Default for Rank {
             rows: 0,
             face: empty(),
             frame: empty(),
+            doubt: 0.0,
             curvature: 1.0,
             hidden_units: true,
             factors: Vec::new(),
@@ -85,8 +89,8 @@ impl Rank {
         self.rows = self.eliminate(f, h, None);
     }
 
-    /// The same, and the face beside the lower triangle of `k`.
-    pub fn examine(&mut self, rows: &Mat<f64>, k: &Mat<f64>) {
+    /// The same, and the face beside the lower triangle of `k`, whose entries are those of the data or sums of products of them.
+    pub fn examine(&mut self, rows: &Mat<f64>, k: &Mat<f64>, data: bool) {
         let (f, h) = (rows.nrows(), rows.ncols());
         self.examine_rows(rows);
         // the rank of the rows is theirs alone, but which variables follow from the others is chosen in the units of both: the
@@ -97,6 +101,7 @@ impl Rank {
         self.curvature = if largest > 0.0 { largest } else { 1.0 };
         self.rows = self.eliminate(f, h, Some(self.rows));
         self.find_face(f, k);
+        self.leave_units(rows, data);
     }
 
     /// As many variables as the rows have rank, on which they are independent.
@@ -233,11 +238,10 @@ impl Rank {
         matmul(self.product.as_mut(), Accum::Replace, self.k.as_ref(), null, 1.0, Par::Seq);
         matmul(self.reduced.as_mut(), Accum::Replace, null.transpose(), self.product.as_ref(), 1.0, Par::Seq);
         // sizes of the terms of each curvature
-        self.k.as_mut().col_iter_mut().for_each(|c| c.iter_mut().for_each(|v| *v = v.abs()));
         self.terms.clear();
         for c in 0..q {
             let z = self.null.col_as_slice(c);
-            let inner = |j: usize| self.k.col_as_slice(j).iter().zip(z).map(|(k, z)| k * z.abs()).sum::<f64>();
+            let inner = |j: usize| self.k.col_as_slice(j).iter().zip(z).map(|(k, z)| (k * z).abs()).sum::<f64>();
             let terms: f64 = (0..f).filter(|&j| z[j] != 0.0).map(|j| inner(j) * z[j].abs()).sum();
             self.terms.push(terms.sqrt());
         }
@@ -299,12 +303,25 @@ impl Rank {
             }
         }
         orthonormalize(&mut self.face);
-        resize(&mut self.frame, f, left.len());
-        for c in 0..left.len() {
-            let (frame, face) = (self.frame.col_as_slice_mut(c), self.face.col_as_slice_mut(c));
-            for ((u, z), d) in frame.iter_mut().zip(face).zip(&self.factors) {
-                (*u, *z) = (*z / d, *z * d);
-            }
+    }
+
+    /// From the equilibrated units to those of the variables.
+    fn leave_units(&mut self, rows: &Mat<f64>, data: bool) {
+        let (f, q) = (self.face.nrows(), self.face.ncols());
+        self.doubt = 0.0;
+        resize(&mut self.frame, f, q);
+        if q == 0 {
+            return;
+        }
+        for c in 0..q {
+            let (frame, face) = (self.frame.col_as_slice_mut(c), self.face.col_as_slice(c));
+            frame.iter_mut().zip(face).zip(&self.factors).for_each(|((u, z), d)| *u = z / d);
+        }
+        let (d, e) = self.factors.split_at(f);
+        let scaled = Mat::from_fn(f, rows.ncols(), |i, j| rows[(i, j)] * d[i] * e[j]);
+        self.doubt = sharpen(&mut self.face, d, (&self.k, &scaled), data);
+        for c in 0..q {
+            self.face.col_as_slice_mut(c).iter_mut().zip(d).for_each(|(z, d)| *z *= d);
         }
         orthonormalize(&mut self.face);
     }
@@ -357,7 +374,7 @@ mod tests {
         let h = Mat::from_fn(f, rows.len(), |i, j| rows[j][i]);
         let k = Mat::from_fn(f, f, |i, j| k[i][j]);
         let mut out = Rank::default();
-        out.examine(&h, &k);
+        out.examine(&h, &k, true);
         for c in 0..out.face.ncols() {
             let z = out.face.col_as_slice(c);
             for row in rows {

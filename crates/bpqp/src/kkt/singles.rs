@@ -245,6 +245,10 @@ impl KktFactor for SinglesKkt {
         self.inner.leave_face(w)
     }
 
+    fn face_doubt(&self) -> f64 {
+        self.inner.face_doubt()
+    }
+
     fn reciprocal_condition(&self) -> f64 {
         if self.dependent { 0.0 } else { self.inner.reciprocal_condition() }
     }

@@ -104,7 +104,7 @@ impl KktSolver {
         self.kkt.deficient() || self.on_face()
     }
 
-    /// The kept rows are dependent and leave the variables no direction.
+    /// The kept rows are dependent, or there is a face, and they leave the variables no other direction.
     pub fn determines(&mut self) -> bool {
         self.kkt.determines()
     }

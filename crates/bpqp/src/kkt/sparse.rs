@@ -411,7 +411,7 @@ impl KktFactor for SparseKkt {
     }
 
     fn determines(&mut self) -> bool {
-        self.deficient() && self.examined.is_some_and(|found| found.determined)
+        (self.deficient() || !self.face.is_empty()) && self.examined.is_some_and(|found| found.determined)
     }
 
     fn flat(&mut self) -> bool {
@@ -423,6 +423,10 @@ impl KktFactor for SparseKkt {
             self.face.project_off(w);
         }
         !self.face.is_empty()
+    }
+
+    fn face_doubt(&self) -> f64 {
+        self.face.doubt
     }
 }
 

@@ -338,6 +338,10 @@ impl KktFactor for StructuredKkt {
         self.other().is_some_and(|general| general.rounded())
     }
 
+    fn face_doubt(&self) -> f64 {
+        self.other().map_or(0.0, |general| general.face_doubt())
+    }
+
     fn reciprocal_condition(&self) -> f64 {
         match self.other() {
             Some(general) => general.reciprocal_condition(),

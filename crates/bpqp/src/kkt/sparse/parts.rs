@@ -20,7 +20,7 @@ pub(super) struct Examined {
     pub dependent: Option<bool>,
     /// There is a direction of the free variables along which nothing changes.
     pub flat: Option<bool>,
-    /// The hard rows leave the free variables no direction.
+    /// The hard rows leave the free variables no direction but those of the face.
     pub determined: bool,
 }
 
@@ -28,6 +28,8 @@ pub(super) struct Examined {
 #[derive(Default)]
 pub(super) struct Face {
     parts: Vec<(Vec<usize>, Mat<f64>)>,
+    /// What rounding of them may change a least norm by, relative to it.
+    pub doubt: f64,
 }
 
 impl Face {
@@ -37,6 +39,7 @@ impl Face {
 
     pub fn clear(&mut self) {
         self.parts.clear();
+        self.doubt = 0.0;
     }
 
     /// `w -= N N'w`.
@@ -202,11 +205,12 @@ impl SparseKkt {
                     }
                 }
             }
-            rank.examine(&h, &k);
+            rank.examine(&h, &k, curved.is_empty() && part.factors.is_empty());
             dependent |= rank.rows < equations.len();
-            determined &= rank.rows == f;
+            determined &= rank.rows + rank.face.ncols() == f;
             if rank.face.ncols() > 0 {
                 flat = true;
+                self.face.doubt = self.face.doubt.max(rank.doubt);
                 self.face.parts.push((part.variables, rank.face.clone()));
             }
         }

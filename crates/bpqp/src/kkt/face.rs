@@ -1,0 +1,135 @@
+//! The directions of an optimal face to the last digits of each entry.
+//!
+//! What is taken off along a face is measured in the units of the variables, where one unit may be a million times another:
+//! an entry of a direction that is rounding beside the others is then none beside what it is taken from. So where units
+//! are far apart the directions are refined: each is fixed at the variable that is longest in it, and the others follow from
+//! what `K z` and `H z` leave, summed in twice the precision (Moler, "Iterative refinement in floating point", 1967).
+
+use super::cholesky::CholeskyScratch;
+use super::kernels::{solve_lower, solve_lower_transposed};
+use crate::thresholds::{FACE_DOUBT, PART_WORK};
+use faer::Mat;
+
+/// Rounds; each leaves of an error what rounding is of one, times the condition.
+const ROUNDS: usize = 2;
+
+/// A sum of products in twice the precision.
+#[derive(Default, Clone, Copy)]
+struct Sum {
+    high: f64,
+    low: f64,
+}
+
+impl Sum {
+    fn add_product(&mut self, a: f64, b: f64) {
+        let product = a * b;
+        let rest = a.mul_add(b, -product);
+        let sum = self.high + product;
+        let part = sum - self.high;
+        self.low += (self.high - (sum - part)) + (product - part) + rest;
+        self.high = sum;
+    }
+
+    fn value(self) -> f64 {
+        self.high + self.low
+    }
+}
+
+fn column_norm(v: &[f64], d: &[f64]) -> f64 {
+    v.iter().zip(d).map(|(v, d)| (v * d).powi(2)).sum::<f64>().sqrt()
+}
+
+fn largest(v: &[f64]) -> f64 {
+    v.iter().fold(0.0_f64, |m, v| m.max(v.abs()))
+}
+
+/// What errors `off` of the entries of a direction `z`, in units in which the variables are `d` long, may change a force by
+/// that the direction is taken off, relative to it.
+fn doubt(z: &[f64], d: &[f64], off: impl Fn(usize) -> f64) -> f64 {
+    let (length, size) = (column_norm(z, d), largest(z));
+    d.iter().enumerate().fold(0.0, |m, (j, d)| f64::max(m, (d / length).powi(2) * off(j) * size))
+}
+
+/// Refines the columns of `basis`, which span the null space of the symmetric `k` and of the columns of `rows`, in units in
+/// which the variables are `d` long; `refine` where the entries of `k` are those of the data. Returns what is left of doubt.
+pub(super) fn sharpen(basis: &mut Mat<f64>, d: &[f64], (k, rows): (&Mat<f64>, &Mat<f64>), refine: bool) -> f64 {
+    let (longest, shortest) = (largest(d), d.iter().fold(f64::INFINITY, |m, d| m.min(*d)));
+    if f64::EPSILON * (longest / shortest).powi(2) <= FACE_DOUBT {
+        return 0.0;
+    }
+    let (f, q) = (basis.nrows(), basis.ncols());
+    let refine = refine && q * f * (f + rows.ncols()) <= PART_WORK;
+    let factor = if refine { definite(basis, (k, rows)) } else { None };
+    // as they come, all may have a part along the longest one
+    let pivots = echelon(basis, d);
+    let worst = |basis: &Mat<f64>, off: &dyn Fn(usize, usize) -> f64| {
+        (0..q).fold(0.0, |m, c| f64::max(m, doubt(basis.col_as_slice(c), d, |j| off(j, c))))
+    };
+    let before = worst(basis, &|_, c| f64::EPSILON * largest(basis.col_as_slice(c)));
+    let Some(factor) = factor.filter(|_| before > FACE_DOUBT) else { return before };
+    let mut last = Mat::zeros(f, q);
+    for _ in 0..ROUNDS {
+        for c in 0..q {
+            let mut e = correction(basis.col_as_slice(c), &factor, (k, rows));
+            // the entries that are fixed stay
+            for (other, &p) in pivots.iter().enumerate() {
+                let along = e[p];
+                e.iter_mut().zip(basis.col_as_slice(other)).for_each(|(e, z)| *e -= along * z);
+                e[p] = 0.0;
+            }
+            basis.col_as_slice_mut(c).iter_mut().zip(&e).for_each(|(z, e)| *z -= e);
+            last.col_as_slice_mut(c).copy_from_slice(&e);
+        }
+    }
+    // a correction of no more than rounding of its entry is none
+    worst(basis, &|j, c| (f64::EPSILON * basis[(j, c)]).abs().max(last[(j, c)].abs()))
+}
+
+/// The lower factor of `K + H'H + Z Z'`.
+fn definite(basis: &Mat<f64>, (k, rows): (&Mat<f64>, &Mat<f64>)) -> Option<Mat<f64>> {
+    let mut s = k + rows * rows.transpose() + basis * basis.transpose();
+    CholeskyScratch::default().factor(s.as_mut()).ok()?;
+    Some(s)
+}
+
+/// What `z` is off by, but for its part along the null space.
+fn correction(z: &[f64], factor: &Mat<f64>, (k, rows): (&Mat<f64>, &Mat<f64>)) -> Vec<f64> {
+    let product = |column: &[f64]| {
+        let mut sum = Sum::default();
+        column.iter().zip(z).filter(|(k, z)| **k != 0.0 && **z != 0.0).for_each(|(k, z)| sum.add_product(*k, *z));
+        sum.value()
+    };
+    let mut out: Vec<f64> = (0..k.ncols()).map(|j| product(k.col_as_slice(j))).collect();
+    for h in 0..rows.ncols() {
+        let row = rows.col_as_slice(h);
+        let left = product(row);
+        out.iter_mut().zip(row).for_each(|(o, v)| *o += left * v);
+    }
+    solve_lower(factor.as_ref(), &mut out);
+    solve_lower_transposed(factor.as_ref(), &mut out);
+    out
+}
+
+/// Reduces the columns so that each has an entry 1 where all others have 0, at the variables that are longest; returns these.
+fn echelon(basis: &mut Mat<f64>, d: &[f64]) -> Vec<usize> {
+    let (f, q) = (basis.nrows(), basis.ncols());
+    let mut pivots = vec![usize::MAX; q];
+    for _ in 0..q {
+        let open = (0..q).filter(|&c| pivots[c] == usize::MAX);
+        let length = |j: usize, c: usize| (basis[(j, c)] * d[j]).abs();
+        let entries = open.flat_map(|c| (0..f).map(move |j| (j, c)));
+        let Some((p, c)) = entries.max_by(|a, b| length(a.0, a.1).total_cmp(&length(b.0, b.1))) else { break };
+        pivots[c] = p;
+        let pivot = basis[(p, c)];
+        basis.col_as_slice_mut(c).iter_mut().for_each(|z| *z /= pivot);
+        for other in (0..q).filter(|&other| other != c) {
+            let along = basis[(p, other)];
+            for j in 0..f {
+                let z = basis[(j, c)];
+                basis[(j, other)] -= along * z;
+            }
+            basis[(p, other)] = 0.0;
+        }
+    }
+    pivots
+}
