@@ -18,6 +18,7 @@ impl Sqp<'_> {
         let mut price = self.price.max(10.0 * force);
         let mut found: Option<(Solution, f64)> = None;
         let warm = self.warm.take();
+        self.kept.current = false;
         loop {
             let qp = model.elastic(price)?;
             let solution = qp.solve(&self.settings)?;
