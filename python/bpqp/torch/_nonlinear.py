@@ -30,9 +30,7 @@ def _jacobian(values: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
     size, found = values.numel(), None
     if size and values.requires_grad:
         each = torch.eye(size, dtype=values.dtype, device=values.device)
-        (found,) = torch.autograd.grad(
-            values, by, each, retain_graph=True, is_grads_batched=True, allow_unused=True
-        )
+        (found,) = torch.autograd.grad(values, by, each, retain_graph=True, is_grads_batched=True, allow_unused=True)
     return by.new_zeros(size, by.numel()) if found is None else found
 
 
