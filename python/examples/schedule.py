@@ -4,8 +4,8 @@ Each evening 24 hourly outputs z are fixed, |z_h - z_(h-1)| <= ramp. A unit of l
 much 0.5, and half the square comes on top (Donti, Amos and Kolter 2017). The forecast of an hour is normal, and the
 schedule has the least expected cost: convex, but not quadratic. It is a `NonlinearLayer` in the first output and the
 changes, whose limits are bounds; a day starts from its own last schedule (`index=`). The loads of PJM ship with this
-repository; days before 2015 train, a random fifth of them chooses the epoch, 2015 and 2016 are reported. `bpqp schedule`
-is the full study of this, docs/schedule.md its results.
+repository; days before 2015 train, a random fifth of them chooses the epoch, 2015 and 2016 are reported. The full study
+of this is `bpqp schedule`; its results: docs/schedule.md.
 """
 
 from __future__ import annotations
