@@ -71,6 +71,22 @@ impl Qp {
         }
     }
 
+    /// Without curved cones, of matrices that others have too: they and the bounds were validated, vectors are here.
+    pub(crate) fn of_parts(
+        p: Arc<Hessian>,
+        q: Vec<f64>,
+        (a, b): (Arc<Matrix>, Vec<f64>),
+        (g, h): (Arc<Matrix>, Vec<f64>),
+        (lb, ub): (Arc<[f64]>, Arc<[f64]>),
+    ) -> Result<Self, Error> {
+        check_finite("q", &q)?;
+        check_finite("b", &b)?;
+        validate::upper("h", &h)?;
+        let (c, analysis) = (Arc::new(Matrix::empty(p.n())), Keep::default());
+        let (q, b, h) = (q.into(), b.into(), h.into());
+        Ok(Qp { p, q, a, b, g, h, c, d: Arc::new([]), cones: Arc::new([]), lb, ub, analysis })
+    }
+
     /// The linear program `min q'x`.
     pub fn linear(q: impl Into<Vec<f64>>) -> Result<Self, Error> {
         let q = q.into();
@@ -78,35 +94,27 @@ impl Qp {
     }
 
     /// With the constraints `A x = b` in place of its equalities.
-    pub fn equality(self, a: impl Into<Matrix>, b: impl Into<Vec<f64>>) -> Result<Self, Error> {
-        self.shared_equality(Arc::new(a.into()), b.into())
-    }
-
-    /// The same with a matrix that others have too.
-    pub(crate) fn shared_equality(mut self, a: Arc<Matrix>, b: Vec<f64>) -> Result<Self, Error> {
+    pub fn equality(mut self, a: impl Into<Matrix>, b: impl Into<Vec<f64>>) -> Result<Self, Error> {
+        let (a, b) = (a.into(), b.into());
         validate::matrix("A", &a, self.n())?;
         if b.len() != a.nrows() {
             return Err(Error::length("b", b.len(), a.nrows(), "b has one entry per row of A"));
         }
         check_finite("b", &b)?;
-        (self.a, self.b) = (a, b.into());
+        (self.a, self.b) = (Arc::new(a), b.into());
         self.analysis = Keep::default();
         Ok(self)
     }
 
     /// With the constraints `G x <= h` in place of its inequalities. An entry of `h` may be `+inf`.
-    pub fn inequality(self, g: impl Into<Matrix>, h: impl Into<Vec<f64>>) -> Result<Self, Error> {
-        self.shared_inequality(Arc::new(g.into()), h.into())
-    }
-
-    /// The same with a matrix that others have too.
-    pub(crate) fn shared_inequality(mut self, g: Arc<Matrix>, h: Vec<f64>) -> Result<Self, Error> {
+    pub fn inequality(mut self, g: impl Into<Matrix>, h: impl Into<Vec<f64>>) -> Result<Self, Error> {
+        let (g, h) = (g.into(), h.into());
         validate::matrix("G", &g, self.n())?;
         if h.len() != g.nrows() {
             return Err(Error::length("h", h.len(), g.nrows(), "h has one entry per row of G"));
         }
         validate::upper("h", &h)?;
-        (self.g, self.h) = (g, h.into());
+        (self.g, self.h) = (Arc::new(g), h.into());
         self.analysis = Keep::default();
         Ok(self)
     }

@@ -79,8 +79,15 @@ impl Curvature {
             Hessian::Diagonal(d) => d.iter().all(|v| *v > 0.0 && *v >= LIKE * norm_inf(d)),
             Hessian::Dense(m) => {
                 let n = m.ncols();
+                // of rows, which are columns: several at a time
                 self.largest.clear();
-                self.largest.extend((0..n).map(|j| norm_inf(m.col_as_slice(j))));
+                self.largest.resize(n, 0.0);
+                for j in 0..n {
+                    for (largest, v) in self.largest.iter_mut().zip(m.col_as_slice(j)) {
+                        let v = v.abs();
+                        *largest = if v > *largest { v } else { *largest };
+                    }
+                }
                 let (floor, margin) = (LIKE * norm_inf(&self.largest), 2.0 * ROUNDING * n as f64);
                 self.shifted.clear();
                 (0..n).for_each(|j| self.shifted.extend_from_slice(m.col_as_slice(j)));

@@ -13,7 +13,6 @@
 use super::judge::Curvature;
 use super::{Expansion, Values};
 use crate::active::{ActiveSet, Side};
-use crate::error::check_finite;
 use crate::kkt::negative_curvature;
 use crate::matrix::{Csc, Hessian, Matrix, norm_inf};
 use crate::{Error, Qp};
@@ -64,13 +63,15 @@ impl Expanded {
 /// A full Hessian is symmetric up to rounding; here it becomes exactly so. Others are when a model is made of them.
 fn symmetrize(h: &mut Hessian) {
     let Hessian::Dense(m) = h else { return };
-    for j in 0..m.ncols() {
-        for i in j + 1..m.ncols() {
-            let (below, above) = (m[(i, j)], m[(j, i)]);
-            if below != above {
-                let mean = 0.5 * (below + above);
-                (m[(i, j)], m[(j, i)]) = (mean, mean);
-            }
+    let n = m.ncols();
+    let mirrored = |j: usize| m.col(j).iter().skip(j + 1).eq(m.row(j).iter().skip(j + 1));
+    if (0..n).all(mirrored) {
+        return;
+    }
+    for j in 0..n {
+        for i in j + 1..n {
+            let mean = 0.5 * (m[(i, j)] + m[(j, i)]);
+            (m[(i, j)], m[(j, i)]) = (mean, mean);
         }
     }
 }
@@ -92,7 +93,7 @@ pub(super) struct Model {
 pub(super) struct Rows<'a> {
     pub values: &'a Values,
     pub x: &'a [f64],
-    pub bounds: (&'a [f64], &'a [f64]),
+    pub bounds: (&'a Arc<[f64]>, &'a Arc<[f64]>),
 }
 
 /// Where the numbers of a sparse sum go: sorting its entries is most of the work of making it.
@@ -298,11 +299,10 @@ impl Model {
             m.mul_add(1.0, rows.x, &mut out);
             out
         };
-        check_finite("q", &q)?;
-        let qp = Qp::of_shared(p, q)
-            .shared_equality(at.equality.clone(), right(&at.equality, &rows.values.equality))?
-            .shared_inequality(at.inequality.clone(), right(&at.inequality, &rows.values.inequality))?
-            .bounds(rows.bounds.0.to_vec(), rows.bounds.1.to_vec())?;
+        let equality = (at.equality.clone(), right(&at.equality, &rows.values.equality));
+        let inequality = (at.inequality.clone(), right(&at.inequality, &rows.values.inequality));
+        let bounds = (rows.bounds.0.clone(), rows.bounds.1.clone());
+        let qp = Qp::of_parts(p, q, equality, inequality, bounds)?;
         Ok(Model { qp, rho, held, shift, definite: false })
     }
 

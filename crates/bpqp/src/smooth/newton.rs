@@ -54,7 +54,7 @@ pub(super) fn finish(
 ) -> Result<Option<LocalSolution>, Error> {
     let tolerance = settings.eps_abs.max(settings.eps_rel).max(1e-12);
     let (lb, ub) = program.bounds();
-    let (lb, ub) = (lb.to_vec(), ub.to_vec());
+    let (lb, ub): (Arc<[f64]>, Arc<[f64]>) = (lb.into(), ub.into());
     let n = lb.len();
     let (mut x, mut y, mut z) = (reached.x.clone(), reached.y.clone(), reached.z.clone());
     let (row, side) = reached.active(times, (&lb, &ub));

@@ -126,7 +126,11 @@ fn check(program: &dyn SmoothProgram, x0: &[f64], settings: &Settings) -> Result
         return Err(Error::length(argument, found, n, "x0, lb and ub have one entry for each variable"));
     }
     crate::error::check_finite("x0", x0)?;
-    match (0..n).find(|&i| lb[i].is_nan() || ub[i].is_nan() || lb[i] > ub[i]) {
+    let empty = |i: &usize| {
+        let (lb, ub) = (lb[*i], ub[*i]);
+        lb.is_nan() || ub.is_nan() || lb > ub || lb == f64::INFINITY || ub == f64::NEG_INFINITY
+    };
+    match (0..n).find(empty) {
         Some(i) => Err(Error::Bounds { index: i, lb: lb[i], ub: ub[i] }),
         None => Ok(()),
     }

@@ -21,6 +21,7 @@ use crate::matrix::norm_inf;
 use crate::thresholds::sqp::*;
 use crate::{Deadline, Error, Layer, Point, Qp, Settings, Solution, Status};
 pub(super) use start::Start;
+use std::sync::Arc;
 
 /// What is kept between programs of one structure, solved with the same settings.
 #[derive(Default)]
@@ -36,8 +37,8 @@ struct Sqp<'a> {
     program: &'a mut dyn SmoothProgram,
     kept: &'a mut Kept,
     settings: Settings,
-    lb: Vec<f64>,
-    ub: Vec<f64>,
+    lb: Arc<[f64]>,
+    ub: Arc<[f64]>,
     x: Vec<f64>,
     y: Vec<f64>,
     z: Vec<f64>,
@@ -101,7 +102,7 @@ pub(super) fn run(
 ) -> Result<LocalSolution, Error> {
     kept.current = false;
     let (lb, ub) = program.bounds();
-    let (lb, ub) = (lb.to_vec(), ub.to_vec());
+    let (lb, ub): (Arc<[f64]>, Arc<[f64]>) = (lb.into(), ub.into());
     let n = lb.len();
     let x: Vec<f64> = (0..n).map(|i| start.x[i].max(lb[i]).min(ub[i])).collect();
     let values = program.values(&x)?;
@@ -204,14 +205,14 @@ impl Sqp<'_> {
     }
 
     /// A solution of a quadratic program, from the active set of the last one where that fits. It is a model, which is convex.
-    fn quadratic(&mut self, qp: Qp) -> Result<Solution, Error> {
+    fn quadratic(&mut self, qp: Qp) -> Result<Box<Solution>, Error> {
         let fits = self.kept.layer.as_mut().is_some_and(|layer| layer.update_convex(qp.clone()).is_ok());
         if !fits {
             self.kept.layer = Some(Layer::of_convex(qp, self.settings.clone())?);
         }
         self.kept.current = true;
         match &mut self.kept.layer {
-            Some(layer) => layer.solve_from(self.warm.as_ref()).cloned(),
+            Some(layer) => layer.solve_from(self.warm.as_ref()).map(|solution| Box::new(solution.clone())),
             None => Err(Error::Backward { reason: "no layer".to_owned() }),
         }
     }
@@ -226,7 +227,7 @@ impl Sqp<'_> {
     }
 
     /// The last iterate with its model's solution, where it is a stationary point to the tolerance.
-    fn iterate(&mut self, tolerance: f64, limit: usize, known: bool) -> Result<(Solution, Model, Left), Stop> {
+    fn iterate(&mut self, tolerance: f64, limit: usize, known: bool) -> Result<(Box<Solution>, Model, Left), Stop> {
         let start = self.values.objective;
         if self.set.is_some() {
             self.warm = Some(self.point());

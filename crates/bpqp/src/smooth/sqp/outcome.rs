@@ -21,7 +21,7 @@ impl Sqp<'_> {
     }
 
     /// Judges the stationary point.
-    pub(super) fn finish(mut self, solution: Solution, model: &Model, left: Left) -> Result<LocalSolution, Error> {
+    pub(super) fn finish(mut self, solution: Box<Solution>, model: &Model, left: Left) -> Result<LocalSolution, Error> {
         // the Hessian was that of the multipliers before, if they have a part in it
         match self.expand() {
             Ok(()) => {}
@@ -62,14 +62,14 @@ impl Sqp<'_> {
     }
 
     /// The solution with the quadratic program that it is, which has its derivatives.
-    fn with_derivatives(mut out: LocalSolution, inner: Solution, (rho, held): (Weight, Held)) -> LocalSolution {
+    fn with_derivatives(mut out: LocalSolution, inner: Box<Solution>, (rho, held): (Weight, Held)) -> LocalSolution {
         if inner.ok() {
             // multipliers as they are at this point
             (out.y, out.z, out.z_box) = (inner.y.clone(), inner.z.clone(), inner.z_box.clone());
         }
         (out.rho, out.held) = (rho, held);
         out.order_known &= inner.ok();
-        out.inner = Some(inner);
+        out.inner = Some(*inner);
         out
     }
 }
