@@ -134,7 +134,7 @@ pub(crate) mod sqp {
     pub(crate) const ROUNDED: f64 = 1e-14;
     /// Steps from here on have a square far below rounding, and are short enough for the curvature to be that of their end; if they
     /// fell by this factor they are Newton's.
-    pub(crate) const LAST: f64 = 1e-11;
+    pub(crate) const LAST: f64 = 1e-12;
     pub(crate) const FALLS: f64 = 1e-3;
     /// Forces below this part of those at the start are none.
     pub(crate) const NOTHING: f64 = 1e-7;

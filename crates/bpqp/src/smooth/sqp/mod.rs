@@ -107,8 +107,7 @@ pub(super) fn run(
     let x: Vec<f64> = (0..n).map(|i| start.x[i].max(lb[i]).min(ub[i])).collect();
     let values = program.values(&x)?;
     let (m, mi) = (values.equality.len(), values.inequality.len());
-    // where there are no rows, nothing is missing
-    let known = start.multipliers.is_some() || m + mi == 0;
+    let known = start.multipliers.is_some();
     let (y, z) = match start.multipliers {
         Some((y, z)) => {
             for (argument, found, expected) in [("y", y.len(), m), ("z", z.len(), mi)] {
