@@ -128,7 +128,7 @@ def train(
         value = loss(model(x[batch]), y[batch]).mean()
         value.backward()
         optimizer.step()
-        course.append(float(value - least[batch].mean()))
+        course.append((value.detach() - least[batch].mean()).item())
     return course
 
 

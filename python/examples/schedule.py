@@ -2,10 +2,10 @@
 
 Each evening 24 hourly outputs z are fixed, |z_h - z_(h-1)| <= ramp. A unit of load that is not met costs 50, a unit too
 much 0.5, and half the square comes on top (Donti, Amos and Kolter 2017). The forecast of an hour is normal, and the
-schedule has the least expected cost: convex, but not quadratic. Sequential quadratic programs solve it for a batch of
-days at a time, and the last one carries the gradient to mean and spread: z and the Hessian are held, the linear term
-moves with the forecast. The loads of PJM ship with this repository; days before 2015 train, a random fifth of them
-chooses the epoch, 2015 and 2016 are reported. `bpqp schedule` is the full study of this, docs/schedule.md its results.
+schedule has the least expected cost: convex, but not quadratic. It is a `NonlinearLayer` in the first output and the
+changes, whose limits are bounds; a day starts from its own last schedule (`index=`). The loads of PJM ship with this
+repository; days before 2015 train, a random fifth of them chooses the epoch, 2015 and 2016 are reported. The full study
+of this is `bpqp schedule`; its results: docs/schedule.md.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import csv
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -62,37 +62,28 @@ def realized(z: Tensor, load: Tensor) -> Tensor:
     return (MISSING * (load - z).clamp(min=0) + SURPLUS * (z - load).clamp(min=0) + (z - load) ** 2 / 2).sum(1)
 
 
-def expected(z: Tensor, mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The expected cost of each hour, its slope and its curvature in z."""
+def expected(changes: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    """The expected cost of a day, in its first output and the changes from hour to hour."""
+    z = changes.cumsum(0)
     over, u = z - mean, (z - mean) / spread
     below, density = torch.special.ndtr(u), torch.exp(-(u**2) / 2) / (2 * torch.pi) ** 0.5
-    both = MISSING + SURPLUS
-    cost = both * (spread * density + over * below) - MISSING * over + (over**2 + spread**2) / 2
-    return cost, both * below - MISSING + over, both * density / spread + 1
+    cost = (MISSING + SURPLUS) * (spread * density + over * below) - MISSING * over + (over**2 + spread**2) / 2
+    return cost.sum()
 
 
-def schedule(mean: Tensor, spread: Tensor) -> Tensor:
+class Scheduler:
     """The optimal schedules, differentiable by mean and spread."""
-    change = torch.eye(HOURS).diff(dim=0)
-    rows = {"G": torch.cat([change, -change]), "h": torch.full((2 * (HOURS - 1),), RAMP), "threads": 1}
-    with torch.no_grad():
-        z = bt.solve_qp(torch.eye(HOURS), -(mean + 2 * spread), **rows)  # a start that keeps the limits
-        for _ in range(60):
-            cost, slope, curvature = expected(z, mean, spread)
-            step = bt.solve_qp(torch.diag_embed(curvature), slope - curvature * z, **rows) - z
-            size, falls = torch.ones(len(z), 1), (slope * step).sum(1)
-            for _ in range(30):  # halved until the cost falls enough (Armijo)
-                after = expected(z + size * step, mean, spread)[0].sum(1)
-                high = after > cost.sum(1) + 1e-4 * size[:, 0] * falls + 1e-12
-                if not high.any():
-                    break
-                size[high] /= 2
-            z = z + size * step
-            if step.abs().max() < 1e-9:
-                break
-    _, slope, curvature = expected(z, mean, spread)
-    curvature = curvature.detach()
-    return bt.solve_qp(torch.diag_embed(curvature), slope - curvature * z, **rows)
+
+    def __init__(self) -> None:
+        self.limit = torch.tensor([torch.inf] + (HOURS - 1) * [RAMP])
+        self.layer = bt.NonlinearLayer(expected, lb=-self.limit, ub=self.limit)
+
+    def __call__(self, mean: Tensor, spread: Tensor, days: Sequence[int] | None = None) -> Tensor:
+        z, start = torch.zeros(len(mean)), []
+        for load, limit in zip((mean + 2 * spread).detach().T, self.limit, strict=True):  # as far as the limits allow
+            start.append((load - z).clamp(-limit, limit))
+            z = z + start[-1]
+        return self.layer(mean, spread, x0=torch.stack(start, 1), index=days).cumsum(1)
 
 
 class Forecast(nn.Module):
@@ -112,7 +103,7 @@ class Forecast(nn.Module):
         return self.linear(features) + mean, (spread - 1).exp()
 
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # of mean, spread and the numbers of the days
 
 
 def fit(model: Forecast, loss: Loss, days: Days, train: Tensor, chosen_by: Tensor, epochs: int, rate: float) -> int:
@@ -125,12 +116,12 @@ def fit(model: Forecast, loss: Loss, days: Days, train: Tensor, chosen_by: Tenso
         for k in torch.randperm(len(train)).split(64):
             rows = train[k]
             optimizer.zero_grad()
-            loss(*model(days.features[rows]), days.loads[rows]).backward()
+            loss(*model(days.features[rows]), rows).backward()
             optimizer.step()
         falling.step()
         model.eval()
         with torch.no_grad():
-            now = loss(*model(days.features[chosen_by]), days.loads[chosen_by]).item()
+            now = loss(*model(days.features[chosen_by]), chosen_by).item()
         if now < least:
             least, best, state = now, epoch, copy.deepcopy(model.state_dict())
     model.load_state_dict(state)
@@ -143,7 +134,7 @@ def gradient_error() -> float:
     mean, spread = 1.3 + 0.5 * torch.rand(3, HOURS), 0.03 + 0.05 * torch.rand(3, HOURS)
     both = torch.stack([mean, spread]).requires_grad_()
     weights, direction = torch.randn(3, HOURS), torch.randn(2, 3, HOURS)
-    value = lambda at: (weights * schedule(*at)).sum()  # noqa: E731
+    value = lambda at: (weights * Scheduler()(*at)).sum()  # noqa: E731
     (gradient,) = torch.autograd.grad(value(both), both)
     reference = along(value, both.detach(), direction, 1e-7)
     return abs((gradient * direction).sum().item() - reference) / max(1.0, abs(reference))
@@ -183,11 +174,14 @@ def main() -> None:
     days.features = (days.features - center) / size
     level, unit = days.loads[train].mean(0), days.loads[train].std(0)
 
-    def likelihood(mean: Tensor, spread: Tensor, load: Tensor) -> Tensor:
-        return (spread.log() + (((load - level) / unit - mean) / spread) ** 2 / 2).mean()
+    schedule = Scheduler()
 
-    def cost(mean: Tensor, spread: Tensor, load: Tensor) -> Tensor:
-        return realized(schedule(level + unit * mean, unit * spread), load).mean() / 10
+    def likelihood(mean: Tensor, spread: Tensor, rows: Tensor) -> Tensor:
+        return (spread.log() + (((days.loads[rows] - level) / unit - mean) / spread) ** 2 / 2).mean()
+
+    def cost(mean: Tensor, spread: Tensor, rows: Tensor) -> Tensor:
+        planned = schedule(level + unit * mean, unit * spread, rows.tolist())
+        return realized(planned, days.loads[rows]).mean() / 10
 
     likely = Forecast(days.features.shape[1])
     epochs, more = (3, 1) if settings.short else (80, 12)

@@ -63,6 +63,11 @@ impl Layer {
         Self::with_solvers(qp, solvers, settings)
     }
 
+    /// The same for a problem that is known to be convex.
+    pub(crate) fn of_convex(qp: Qp, settings: Settings) -> Result<Self, Error> {
+        Ok(Layer { convex: Some(true), ..Self::new(qp, settings)? })
+    }
+
     /// Prepares for a solution that is given: nothing solves.
     pub(crate) fn for_given(qp: Qp, settings: Settings) -> Result<Self, Error> {
         Self::with_solvers(qp, Vec::new(), settings)
@@ -113,6 +118,13 @@ impl Layer {
         self.solution.status = Status::NumericalFailure;
         self.solution.closest = None;
         self.loaded = false;
+        Ok(())
+    }
+
+    /// The same for a problem that is known to be convex, of which nobody asks for a proof.
+    pub(crate) fn update_convex(&mut self, qp: Qp) -> Result<(), Error> {
+        self.update(qp)?;
+        self.convex = Some(true);
         Ok(())
     }
 

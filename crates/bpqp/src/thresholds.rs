@@ -134,6 +134,12 @@ pub(crate) mod sqp {
     pub(crate) const FLAT: f64 = 1e-5;
     /// Steps that Newton's method ends with are far below this.
     pub(crate) const SETTLED: f64 = 1e-7;
+    /// Conditions of which no more than this is left, relative to their terms, hold to rounding.
+    pub(crate) const ROUNDED: f64 = 1e-14;
+    /// Steps from here on have a square far below rounding, and are short enough for the curvature to be that of their end; if they
+    /// fell by this factor they are Newton's.
+    pub(crate) const LAST: f64 = 1e-12;
+    pub(crate) const FALLS: f64 = 1e-3;
     /// Forces below this part of those at the start are none.
     pub(crate) const NOTHING: f64 = 1e-7;
     /// An objective below minus this, relative to where it began, is taken to have no bound.

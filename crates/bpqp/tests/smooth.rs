@@ -1,7 +1,7 @@
 //! Smooth programs: the problems of Hock and Schittkowski with their optima and the gradients of their constants; and points
 //! that are no solutions.
 
-use bpqp::smooth::{self, Dual, DualNum, DualProgram, Functions, LocalSolution};
+use bpqp::smooth::{self, Dual, DualNum, DualProgram, Expansion, Functions, LocalSolution, SmoothLayer, SmoothProgram};
 use bpqp::{Cotangent, Error, Settings, Solver, Status, Verdict};
 use bpqp_testkit::Rng;
 use bpqp_testkit::hock_schittkowski::{Problem, problems};
@@ -264,4 +264,80 @@ fn random_starts_end_in_a_local_solution_or_say_why_not() {
     }
     println!("{ends:?}");
     assert!(ends["solved"] >= 1200, "{ends:?}");
+}
+
+/// One layer for all problems, whatever their structure, twice each: the second time from the solution.
+#[test]
+fn a_layer_has_the_numbers_of_single_solves() {
+    let mut layer = SmoothLayer::new(Settings::default()).expect("valid");
+    let nothing = layer.vjp(&mut program(&problems()[0], problems()[0].p.clone()), &Cotangent::x(&[1.0]));
+    assert!(matches!(nothing, Err(Error::NoSolution { .. })), "nothing was solved");
+    let (mut compared, mut failures) = (0, Vec::new());
+    for problem in problems() {
+        let mut own = program(&problem, problem.p.clone());
+        let single = smooth::solve(&mut own, &problem.x0, None, &Settings::default()).expect("valid");
+        if !single.ok() {
+            continue;
+        }
+        let cot = cotangent(&single, &mut Rng::new(u64::from(problem.number)));
+        let expected = single.vjp(&mut own, &cot).expect("a solution");
+        for warm in [false, true] {
+            let (x0, start) =
+                if warm { (&single.x, Some((&single.y[..], &single.z[..]))) } else { (&problem.x0, None) };
+            let found = layer.solve(&mut own, x0, start).expect("valid");
+            let size = single.x.iter().fold(1.0_f64, |m, x| m.max(x.abs()));
+            let off = found.x.iter().zip(&single.x).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs())) / size;
+            let (status, verdict) = (found.status, found.verdict());
+            if single.verdict() != Verdict::Exact {
+                continue;
+            }
+            compared += 1;
+            let gradient = layer.vjp(&mut own, &cot).expect("a solution");
+            let size = expected.parameters.iter().fold(1e-3_f64, |m, v| m.max(v.abs()));
+            let pairs = gradient.parameters.iter().zip(&expected.parameters);
+            let wrong = pairs.fold(0.0_f64, |m, (a, b)| m.max((a - b).abs())) / size;
+            if !(status.ok() && off <= 1e-9 && wrong <= 1e-7 && verdict == Verdict::Exact) {
+                failures.push(format!("{}, warm {warm}: {status} {verdict}, off {off:e}, {wrong:e}", problem.number));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(compared >= 80, "{compared}");
+}
+
+/// Derivatives of shapes that are not those of the program are misuse, which names the argument.
+#[test]
+fn derivatives_of_other_shapes_are_refused() {
+    struct Wrong(Program, &'static str);
+    impl SmoothProgram for Wrong {
+        fn bounds(&self) -> (&[f64], &[f64]) {
+            self.0.bounds()
+        }
+        fn values(&mut self, x: &[f64]) -> Result<smooth::Values, Error> {
+            self.0.values(x)
+        }
+        fn expand(&mut self, at: smooth::At<'_>) -> Result<Expansion, Error> {
+            let mut out = self.0.expand(at)?;
+            let wide = bpqp::Matrix::Dense(bpqp::faer::Mat::zeros(1, 3));
+            match self.1 {
+                "gradient" => out.gradient.push(0.0),
+                "equality" => out.equality = wide,
+                "inequality" => out.inequality = wide,
+                _ => out.hessian = bpqp::Hessian::Dense(bpqp::faer::Mat::zeros(2, 3)),
+            }
+            Ok(out)
+        }
+        fn pull(&mut self, at: smooth::At<'_>, w: &[f64], u: (&[f64], &[f64]), t: f64) -> Result<Vec<f64>, Error> {
+            self.0.pull(at, w, u, t)
+        }
+        fn push(&mut self, at: smooth::At<'_>, direction: &[f64]) -> Result<smooth::Pushed, Error> {
+            self.0.push(at, direction)
+        }
+    }
+    for which in ["gradient", "equality", "inequality", "hessian"] {
+        let bowl: fn(&[Dual], &[Dual]) -> Functions = |x, p| (x[0].powi(2) + (x[1] - p[0]).powi(2), vec![], vec![]);
+        let mut wrong = Wrong(DualProgram::new(2, vec![1.0], bowl), which);
+        let error = smooth::solve(&mut wrong, &[0.0, 0.0], None, &Settings::default()).expect_err("misuse");
+        assert!(error.to_string().contains(which), "{which}: {error}");
+    }
 }

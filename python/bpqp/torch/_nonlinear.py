@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.func import grad, hessian, jacrev, jvp
+from torch.func import grad, jvp
 
 from .. import _bpqp
 from .._engines import POLICIES, policy_code
@@ -23,6 +23,15 @@ from ._first import first_only
 Function = Callable[..., torch.Tensor]
 # matrices of fewer variables are dense
 _DENSE = 64
+
+
+def _jacobian(values: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+    """All rows of it in one pass over the graph, which is kept."""
+    size, found = values.numel(), None
+    if size and values.requires_grad:
+        each = torch.eye(size, dtype=values.dtype, device=values.device)
+        (found,) = torch.autograd.grad(values, by, each, retain_graph=True, is_grads_batched=True, allow_unused=True)
+    return by.new_zeros(size, by.numel()) if found is None else found
 
 
 class Calls:
@@ -65,17 +74,17 @@ class Calls:
 
     def expand(self, x: Array, y: Array, z: Array) -> tuple[Array, Any, Any, Any]:
         at, ys, zs = map(self._tensor, (x, y, z))
-        gradient = grad(lambda v: self.f(v, *self.params).reshape(()))(at)
-        blocks = []
-        for rows, k in ((self.c, y.size), (self.g, z.size)):
-            none = rows is None
-            blocks.append(
-                np.zeros((k, x.size))
-                if none
-                else self._array(jacrev(lambda v, r=rows: self._rows(r, v, *self.params))(at))
-            )
-        curvature = self._array(hessian(lambda v: self._lagrangian(v, ys, zs, *self.params))(at))
-        return self._array(gradient), *self._sparse([*blocks, curvature])
+        with torch.enable_grad():
+            at = at.requires_grad_()
+            f = self.f(at, *self.params).reshape(1)
+            c, g = (self._rows(rows, at, *self.params) for rows in (self.c, self.g))
+            blocks = [self._array(_jacobian(rows, at)) for rows in (f, c, g)]
+            lagrangian = f[0] + c @ ys + g @ zs
+            slope = at.new_zeros(x.size)
+            if lagrangian.requires_grad:
+                (slope,) = torch.autograd.grad(lagrangian, at, create_graph=True, materialize_grads=True)
+            blocks.append(self._array(_jacobian(slope, at)))
+        return blocks[0][0], *self._sparse(blocks[1:])
 
     def _sparse(self, matrices: list[Array]) -> list[Any]:
         """The same by columns, on the entries that were ever not 0, where these are few."""

@@ -9,7 +9,7 @@
 //! which is convex and smooth, but not quadratic: its curvature is that of the normal density. It is a [`SmoothProgram`] whose
 //! parameters are the means and spreads.
 
-use bpqp::smooth::{self, At, Expansion, LocalSolution, Pushed, SmoothProgram, Values};
+use bpqp::smooth::{At, Expansion, Pushed, SmoothLayer, SmoothProgram, Values};
 use bpqp::{Cotangent, Hessian, Layer, Matrix, Qp, Settings, Status};
 use rayon::prelude::*;
 
@@ -47,6 +47,7 @@ pub fn realized_slope(schedule: &Day, load: &Day) -> Day {
 }
 
 /// Expected cost of one hour, with first and second derivative by the schedule, and the first by the spread.
+#[derive(Debug, Clone, Copy)]
 struct Hour {
     cost: f64,
     slope: f64,
@@ -74,13 +75,17 @@ fn normal(u: f64) -> (f64, f64) {
     (below, (-0.5 * u * u).exp() / std::f64::consts::TAU.sqrt())
 }
 
+fn cost(hours: &[Hour; HOURS]) -> f64 {
+    hours.iter().map(|hour| hour.cost).sum()
+}
+
 fn hours(z: &Day, forecast: &Forecast) -> [Hour; HOURS] {
     std::array::from_fn(|h| Hour::at(z[h], forecast.mean[h], forecast.spread[h]))
 }
 
 /// The cost of a schedule that a forecast expects.
 pub fn expected(schedule: &Day, forecast: &Forecast) -> f64 {
-    hours(schedule, forecast).iter().map(|hour| hour.cost).sum()
+    cost(&hours(schedule, forecast))
 }
 
 /// Why there is no schedule.
@@ -157,6 +162,8 @@ const RUN: usize = 8;
 struct DayProgram<'a> {
     forecast: Forecast,
     planner: &'a Planner,
+    /// The outputs that were last looked at, and their hours: values and derivatives of a point are asked for in turn.
+    last: Option<(Day, [Hour; HOURS])>,
 }
 
 /// The outputs that follow from the first one and the changes.
@@ -182,7 +189,13 @@ fn by_changes(of: impl Fn(usize) -> f64) -> Vec<f64> {
 /// The Hessian of what has these curvatures in the outputs.
 fn hessian(curvature: impl Fn(usize) -> f64) -> Hessian {
     let sums = by_changes(curvature);
-    Hessian::Dense(faer::Mat::from_fn(HOURS, HOURS, |i, j| sums[i.max(j)]))
+    let mut out = faer::Mat::zeros(HOURS, HOURS);
+    for (j, &own) in sums.iter().enumerate() {
+        let column = out.col_as_slice_mut(j);
+        column[..j].fill(own);
+        column[j..].copy_from_slice(&sums[j..]);
+    }
+    Hessian::Dense(out)
 }
 
 impl SmoothProgram for DayProgram<'_> {
@@ -191,11 +204,11 @@ impl SmoothProgram for DayProgram<'_> {
     }
 
     fn values(&mut self, x: &[f64]) -> Result<Values, bpqp::Error> {
-        Ok(Values { objective: expected(&outputs(x), &self.forecast), ..Values::default() })
+        Ok(Values { objective: cost(&self.at(x).1), ..Values::default() })
     }
 
     fn expand(&mut self, at: At<'_>) -> Result<Expansion, bpqp::Error> {
-        let hours = hours(&outputs(at.x), &self.forecast);
+        let (_, hours) = self.at(at.x);
         Ok(Expansion {
             gradient: by_changes(|h| hours[h].slope),
             equality: Matrix::empty(HOURS),
@@ -206,8 +219,7 @@ impl SmoothProgram for DayProgram<'_> {
 
     /// Means first, then spreads.
     fn pull(&mut self, at: At<'_>, w: &[f64], _: (&[f64], &[f64]), t: f64) -> Result<Vec<f64>, bpqp::Error> {
-        let (z, w) = (outputs(at.x), outputs(w));
-        let hours = hours(&z, &self.forecast);
+        let ((z, hours), w) = (self.at(at.x), outputs(w));
         let by_mean = (0..HOURS).map(|h| -w[h] * hours[h].curvature - t * hours[h].slope);
         let by_spread = (0..HOURS).map(|h| w[h] * self.slope_by_spread(h, &hours[h], z[h]) + t * hours[h].by_spread);
         Ok(by_mean.chain(by_spread).collect())
@@ -215,8 +227,7 @@ impl SmoothProgram for DayProgram<'_> {
 
     fn push(&mut self, at: At<'_>, direction: &[f64]) -> Result<Pushed, bpqp::Error> {
         let (mean, spread) = direction.split_at(HOURS);
-        let z = outputs(at.x);
-        let hours = hours(&z, &self.forecast);
+        let (z, hours) = self.at(at.x);
         let slope = |h: usize| self.slope_by_spread(h, &hours[h], z[h]) * spread[h] - hours[h].curvature * mean[h];
         let lagrangian = (0..HOURS).map(|h| hours[h].by_spread * spread[h] - hours[h].slope * mean[h]).sum();
         Ok(Pushed { gradient: by_changes(slope), lagrangian, ..Pushed::default() })
@@ -224,6 +235,15 @@ impl SmoothProgram for DayProgram<'_> {
 }
 
 impl DayProgram<'_> {
+    /// The outputs and their hours.
+    fn at(&mut self, x: &[f64]) -> (Day, [Hour; HOURS]) {
+        let z = outputs(x);
+        if let Some(last) = self.last.filter(|last| last.0 == z) {
+            return last;
+        }
+        *self.last.insert((z, hours(&z, &self.forecast)))
+    }
+
     /// How the slope of an hour moves with its spread.
     fn slope_by_spread(&self, h: usize, hour: &Hour, z: f64) -> f64 {
         -(hour.curvature - 1.0) * (z - self.forecast.mean[h]) / self.forecast.spread[h]
@@ -257,16 +277,24 @@ impl Planner {
         starts: &[Option<&Start>],
         loss: Option<Loss<'_>>,
     ) -> Result<Vec<Plan>, PlanError> {
-        let one = |(k, forecast): (usize, &Forecast)| {
-            self.plan(forecast, starts.get(k).copied().flatten(), &|z| loss.map(|loss| loss(k, z)))
+        let run = |(r, forecasts): (usize, &[Forecast])| -> Result<Vec<Plan>, PlanError> {
+            let mut layer = SmoothLayer::new(self.settings.clone())?;
+            let days = forecasts.iter().enumerate().map(|(k, forecast)| (r * RUN + k, forecast));
+            days.map(|(k, forecast)| {
+                let start = starts.get(k).copied().flatten();
+                self.plan(&mut layer, forecast, start, &|z| loss.map(|loss| loss(k, z)))
+            })
+            .collect()
         };
-        forecasts.par_iter().enumerate().map(one).collect()
+        let runs: Result<Vec<Vec<Plan>>, PlanError> = forecasts.par_chunks(RUN).enumerate().map(run).collect();
+        Ok(runs?.into_iter().flatten().collect())
     }
 
     /// Where spreads are so small beside the distances to the means that the steps do not become small, the schedule of wider
     /// spreads is the start.
     fn plan(
         &self,
+        layer: &mut SmoothLayer,
         forecast: &Forecast,
         start: Option<&Start>,
         loss: &dyn Fn(&Day) -> Option<Day>,
@@ -276,43 +304,54 @@ impl Planner {
                 return Err(PlanError::Forecast { hour, mean, spread });
             }
         }
-        let mut program = DayProgram { forecast: *forecast, planner: self };
-        let first = self.solve(&mut program, start)?;
-        if first.ok() {
-            return Plan::of(&mut program, &first, first.iterations, loss);
+        let mut program = DayProgram { forecast: *forecast, planner: self, last: None };
+        let first = self.solve(layer, &mut program, start)?;
+        if first.ok {
+            return Plan::of(layer, &mut program, first, loss);
         }
-        let mut steps = first.iterations;
+        let mut steps = first.steps;
         let mut near: Option<Start> = None;
         for halvings in (0..=WIDER).rev() {
             let factor = f64::from(1u32 << halvings);
             program.forecast.spread = forecast.spread.map(|s| s * factor);
-            let found = self.solve(&mut program, near.as_ref())?;
-            steps += found.iterations;
-            if !found.ok() {
+            program.last = None;
+            let mut found = self.solve(layer, &mut program, near.as_ref())?;
+            steps += found.steps;
+            if !found.ok {
                 break;
             }
             if halvings == 0 {
-                return Plan::of(&mut program, &found, steps, loss);
+                found.steps = steps;
+                return Plan::of(layer, &mut program, found, loss);
             }
-            near = Some(Start(found.x));
+            near = Some(found.start);
         }
         Err(PlanError::unsolved(first.status, first.reason))
     }
 
-    fn solve(&self, program: &mut DayProgram<'_>, start: Option<&Start>) -> Result<LocalSolution, bpqp::Error> {
-        if let Some(Start(x)) = start {
-            return smooth::solve(program, x, Some((&[], &[])), &self.settings);
-        }
-        // Two spreads above the mean is near the optimum of an hour without ramp limits; that is followed as far as they allow.
-        let Forecast { mean, spread } = &program.forecast;
-        let mut z = 0.0_f64;
-        let follow = |((mean, spread), (lb, ub)): ((&f64, &f64), (&f64, &f64))| {
-            let change = (mean + 2.0 * spread - z).clamp(*lb, *ub);
-            z += change;
-            change
+    fn solve(
+        &self,
+        layer: &mut SmoothLayer,
+        program: &mut DayProgram<'_>,
+        start: Option<&Start>,
+    ) -> Result<Found, bpqp::Error> {
+        let found = if let Some(Start(x)) = start {
+            layer.solve(program, x, Some((&[], &[])))?
+        } else {
+            // Two spreads above the mean is near the optimum of an hour without ramp limits; that is followed as far as they
+            // allow.
+            let Forecast { mean, spread } = &program.forecast;
+            let mut z = 0.0_f64;
+            let follow = |((mean, spread), (lb, ub)): ((&f64, &f64), (&f64, &f64))| {
+                let change = (mean + 2.0 * spread - z).clamp(*lb, *ub);
+                z += change;
+                change
+            };
+            let x: Vec<f64> = mean.iter().zip(spread).zip(self.lb.iter().zip(&self.ub)).map(follow).collect();
+            layer.solve(program, &x, None)?
         };
-        let x: Vec<f64> = mean.iter().zip(spread).zip(self.lb.iter().zip(&self.ub)).map(follow).collect();
-        smooth::solve(program, &x, None, &self.settings)
+        let (ok, status, reason) = (found.ok(), found.status, found.reason.clone());
+        Ok(Found { ok, status, reason, steps: found.iterations, start: Start(found.x.clone()) })
     }
 
     /// The closest schedules that keep the limit: what becomes of outputs that no forecast led to.
@@ -332,22 +371,32 @@ impl Planner {
     }
 }
 
+/// How a solve ended.
+struct Found {
+    ok: bool,
+    status: Status,
+    reason: Option<String>,
+    steps: usize,
+    start: Start,
+}
+
 impl Plan {
+    /// What the layer found last.
     fn of(
+        layer: &mut SmoothLayer,
         program: &mut DayProgram<'_>,
-        found: &LocalSolution,
-        steps: usize,
+        found: Found,
         loss: &dyn Fn(&Day) -> Option<Day>,
     ) -> Result<Self, PlanError> {
-        let schedule = outputs(&found.x);
+        let schedule = outputs(&found.start.0);
         let derivative = match loss(&schedule) {
             Some(loss) => {
-                let g = found.vjp(program, &Cotangent::x(&by_changes(|h| loss[h])))?.parameters;
+                let g = layer.vjp(program, &Cotangent::x(&by_changes(|h| loss[h])))?.parameters;
                 Some(Derivative { mean: std::array::from_fn(|h| g[h]), spread: std::array::from_fn(|h| g[HOURS + h]) })
             }
             None => None,
         };
-        Ok(Plan { schedule, steps, start: Start(found.x.clone()), derivative })
+        Ok(Plan { schedule, steps: found.steps, start: found.start, derivative })
     }
 }
 

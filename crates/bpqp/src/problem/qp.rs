@@ -71,6 +71,22 @@ impl Qp {
         }
     }
 
+    /// Without curved cones, of matrices that others have too: they and the bounds were validated, vectors are here.
+    pub(crate) fn of_parts(
+        p: Arc<Hessian>,
+        q: Vec<f64>,
+        (a, b): (Arc<Matrix>, Vec<f64>),
+        (g, h): (Arc<Matrix>, Vec<f64>),
+        (lb, ub): (Arc<[f64]>, Arc<[f64]>),
+    ) -> Result<Self, Error> {
+        check_finite("q", &q)?;
+        check_finite("b", &b)?;
+        validate::upper("h", &h)?;
+        let (c, analysis) = (Arc::new(Matrix::empty(p.n())), Keep::default());
+        let (q, b, h) = (q.into(), b.into(), h.into());
+        Ok(Qp { p, q, a, b, g, h, c, d: Arc::new([]), cones: Arc::new([]), lb, ub, analysis })
+    }
+
     /// The linear program `min q'x`.
     pub fn linear(q: impl Into<Vec<f64>>) -> Result<Self, Error> {
         let q = q.into();

@@ -10,11 +10,11 @@
 //! variables in which the Hessian has a diagonal of about 1. Cholesky of a regularized matrix would not show it. For sparse
 //! matrices the pivots of a matrix that is made *less* definite show a minimum first.
 
-use super::Expansion;
+use super::model::Expanded;
 use crate::active::{ActiveSet, Side};
-use crate::kkt::{KktData, SparseKkt};
-use crate::matrix::{Hessian, Keep, Matrix, dot};
-use faer::{Mat, Side as Triangle};
+use crate::kkt::{CholeskyScratch, KktData, SparseKkt};
+use crate::matrix::{Hessian, Keep, Matrix, dot, norm_inf};
+use faer::{Mat, MatMut, Side as Triangle};
 use std::sync::Arc;
 
 /// Curvatures within this part of the largest one have no sign.
@@ -36,9 +36,10 @@ pub(super) enum Order {
     Unknown,
 }
 
-pub(super) fn judge(at: &Expansion, set: &ActiveSet) -> Order {
+/// `definite`: its curvature is clear.
+pub(super) fn judge(at: &Expanded, set: &ActiveSet, definite: bool) -> Order {
     let n = at.gradient.len();
-    if clearly_convex(&at.hessian) {
+    if definite {
         return Order::Minimum;
     }
     let h = at.hessian.to_dense();
@@ -62,32 +63,56 @@ pub(super) fn judge(at: &Expansion, set: &ActiveSet) -> Order {
     }
 }
 
-/// Positive curvature along every direction: shown by the entries of a diagonal, or by the pivots of a dense matrix after more
-/// than what counts as no curvature is taken from its diagonal. False says nothing.
-pub(super) fn clearly_convex(h: &Hessian) -> bool {
-    let largest = |d: &[f64]| d.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
-    match h {
-        Hessian::Diagonal(d) => d.iter().all(|v| *v > 0.0 && *v >= LIKE * largest(d)),
-        Hessian::Dense(m) => {
-            let own: Vec<f64> = m.col_iter().map(|c| c.iter().fold(0.0_f64, |a, v| a.max(v.abs()))).collect();
-            let (floor, margin) = (LIKE * largest(&own), 2.0 * ROUNDING * own.len() as f64);
-            h.is_positive_definite(&own.iter().map(|v| -margin * v.max(floor)).collect::<Vec<f64>>())
+/// Proofs of positive curvature, in buffers that are kept between them.
+#[derive(Default)]
+pub(super) struct Curvature {
+    scratch: CholeskyScratch,
+    shifted: Vec<f64>,
+    largest: Vec<f64>,
+}
+
+impl Curvature {
+    /// Positive curvature along every direction: shown by the entries of a diagonal, or by the pivots of a dense matrix after
+    /// more than what counts as no curvature is taken from its diagonal. False says nothing.
+    pub fn is_clear(&mut self, h: &Hessian) -> bool {
+        match h {
+            Hessian::Diagonal(d) => d.iter().all(|v| *v > 0.0 && *v >= LIKE * norm_inf(d)),
+            Hessian::Dense(m) => {
+                let n = m.ncols();
+                // of rows, which are columns: several at a time
+                self.largest.clear();
+                self.largest.resize(n, 0.0);
+                for j in 0..n {
+                    for (largest, v) in self.largest.iter_mut().zip(m.col_as_slice(j)) {
+                        let v = v.abs();
+                        *largest = if v > *largest { v } else { *largest };
+                    }
+                }
+                let (floor, margin) = (LIKE * norm_inf(&self.largest), 2.0 * ROUNDING * n as f64);
+                self.shifted.clear();
+                (0..n).for_each(|j| self.shifted.extend_from_slice(m.col_as_slice(j)));
+                for (j, v) in self.largest.iter().enumerate() {
+                    self.shifted[j * n + j] -= margin * v.max(floor);
+                }
+                let shifted = MatMut::from_column_major_slice_mut(&mut self.shifted, n, n);
+                self.scratch.factor(shifted).is_ok()
+            }
+            _ => false,
         }
-        _ => false,
     }
 }
 
 /// For sparse matrices: true if the curvature on the null space of the strictly active rows F is positive, because
 /// `[H - d, F'; F, -d]` with a small d has as many positive pivots as variables: then `H - d + F'F/d` is positive definite, and
 /// `F w = 0` leaves `w'H w > d w'w`. False says nothing.
-fn shown_by_inertia(at: &Expansion, set: &ActiveSet) -> bool {
+fn shown_by_inertia(at: &Expanded, set: &ActiveSet) -> bool {
     let n = at.gradient.len();
-    if n <= DENSE || !matches!(at.hessian, Hessian::Sparse(_)) {
+    if n <= DENSE || !matches!(*at.hessian, Hessian::Sparse(_)) {
         return false;
     }
-    let (p, a, g) = (Arc::new(at.hessian.clone()), Arc::new(at.equality.clone()), Arc::new(at.inequality.clone()));
     let (empty, keep) = (Arc::new(Matrix::empty(n)), Keep::default());
-    let Ok(mut kkt) = SparseKkt::of_curvature(KktData { p: &p, rows: [&a, &g, &empty], analysis: &keep }) else {
+    let data = KktData { p: &at.hessian, rows: [&at.equality, &at.inequality, &empty], analysis: &keep };
+    let Ok(mut kkt) = SparseKkt::of_curvature(data) else {
         return false;
     };
     let dx = (0..n).map(|j| if set.bound[j] != Side::Free && !set.weak_bound[j] { f64::INFINITY } else { 0.0 });
@@ -98,7 +123,7 @@ fn shown_by_inertia(at: &Expansion, set: &ActiveSet) -> bool {
 
 /// The smallest curvature on the null space of the rows, its direction, and the largest magnitude; infinite without one.
 fn smallest(
-    at: &Expansion,
+    at: &Expanded,
     h: &Mat<f64>,
     row: &dyn Fn(usize) -> bool,
     pin: &dyn Fn(usize) -> bool,
@@ -145,7 +170,7 @@ fn smallest(
 }
 
 /// An orthonormal basis of the null space of the rows in the free variables, in their units.
-fn null_space(at: &Expansion, units: &[f64], free: &[usize], row: &dyn Fn(usize) -> bool) -> Option<Mat<f64>> {
+fn null_space(at: &Expanded, units: &[f64], free: &[usize], row: &dyn Fn(usize) -> bool) -> Option<Mat<f64>> {
     let f = free.len();
     let mut place = vec![usize::MAX; at.gradient.len()];
     free.iter().enumerate().for_each(|(k, &j)| place[j] = k);

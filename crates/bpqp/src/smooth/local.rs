@@ -4,7 +4,9 @@ use super::newton::System;
 use super::{At, Pushed, SmoothProgram};
 use crate::derivatives::Workspace;
 use crate::matrix::dot;
-use crate::{Cotangent, Derivatives, Error, Point, Solution, SolutionTangent, Status, Tangent, Verdict, Wrt};
+use crate::{
+    Cotangent, Derivatives, Error, Gradient, Layer, Point, Solution, SolutionTangent, Status, Tangent, Verdict, Wrt,
+};
 use std::fmt;
 use std::sync::Mutex;
 
@@ -38,9 +40,10 @@ pub struct LocalSolution {
     pub(super) inner: Option<Solution>,
     pub(super) rho: (f64, f64),
     pub(super) held: (Vec<bool>, Vec<bool>),
-    pub(super) work: Mutex<Option<Workspace>>,
+    // in boxes: most solutions are moved before anybody asks for their derivatives
+    pub(super) work: Mutex<Option<Box<Workspace>>>,
     /// The backward system of a large sparse program, which needs none of the quadratic program.
-    pub(super) system: Option<Mutex<System>>,
+    pub(super) system: Option<Box<Mutex<System>>>,
 }
 
 /// The gradient of a loss.
@@ -134,7 +137,7 @@ impl LocalSolution {
         let mut guard = self.work.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let work = match guard.as_mut() {
             Some(work) => work,
-            None => guard.insert(Workspace::of(inner)?),
+            None => guard.insert(Box::new(Workspace::of(inner)?)),
         };
         f(&mut Derivatives::new(inner, work)?)
     }
@@ -149,9 +152,37 @@ impl LocalSolution {
         if let Some(system) = &self.system {
             return self.sparse_vjp(program, cot, system);
         }
+        let (g, verdict) = self.with(|at| Self::by_rows(at, cot))?;
+        self.pulled(program, cot, g, verdict)
+    }
+
+    /// The gradient by the vectors of the quadratic program.
+    fn by_rows(at: &mut Derivatives<'_>, cot: &Cotangent) -> Result<(Gradient, Verdict), Error> {
         let wrt = Wrt { q: true, b: true, h: true, lb: true, ub: true, ..Wrt::NONE };
         let own = Cotangent { objective: 0.0, ..cot.clone() };
-        let (g, verdict) = self.with(|at| Ok((at.vjp(&own, wrt)?.clone(), at.verdict())))?;
+        Ok((at.vjp(&own, wrt)?.clone(), at.verdict()))
+    }
+
+    /// The same as [`LocalSolution::vjp`], with the factors that a layer has of the quadratic program.
+    pub(super) fn vjp_with(
+        &self,
+        program: &mut dyn SmoothProgram,
+        cot: &Cotangent,
+        layer: &mut Layer,
+    ) -> Result<SmoothGradient, Error> {
+        self.usable()?;
+        let (g, verdict) = Self::by_rows(&mut layer.derivatives()?, cot)?;
+        self.pulled(program, cot, g, verdict)
+    }
+
+    /// The gradient of the program's parameters and bounds, from that of the vectors of the quadratic program.
+    fn pulled(
+        &self,
+        program: &mut dyn SmoothProgram,
+        cot: &Cotangent,
+        g: Gradient,
+        verdict: Verdict,
+    ) -> Result<SmoothGradient, Error> {
         let take = |v: Option<Vec<f64>>| v.unwrap_or_default();
         let (w, mut uy, mut uz) = (take(g.q), take(g.b), take(g.h));
         let (mut lb, mut ub) = (take(g.lb), take(g.ub));

@@ -17,6 +17,7 @@
 mod dual;
 mod interior;
 mod judge;
+mod layer;
 mod local;
 mod model;
 mod newton;
@@ -26,6 +27,7 @@ mod sqp;
 
 #[cfg(feature = "dual")]
 pub use dual::{Dual, DualNum, DualProgram, Functions};
+pub use layer::SmoothLayer;
 pub use local::{LocalSolution, SmoothGradient, SmoothTangent};
 
 use crate::{Error, Hessian, Matrix, Settings};
@@ -99,16 +101,21 @@ pub trait SmoothProgram {
 }
 
 /// Solves a smooth program from `x0`: a local solution, or why there is none ([`LocalSolution::status`]). `multipliers`
-/// `(y, z)` of a similar problem help; without them the first step has those of its quadratic model.
+/// `(y, z)` of a similar problem help; without them the first step has those of its quadratic model. For many programs of one
+/// structure keep a [`SmoothLayer`].
 pub fn solve(
     program: &mut dyn SmoothProgram,
     x0: &[f64],
     multipliers: Option<(&[f64], &[f64])>,
     settings: &Settings,
 ) -> Result<LocalSolution, Error> {
-    let found = solve::solve(program, x0, multipliers, settings)?;
-    log::debug!("smooth program of {} variables: {}", x0.len(), found.status);
+    let found = solve::solve(program, x0, multipliers, settings, &mut sqp::Kept::default())?;
+    tell(&found);
     Ok(found)
+}
+
+fn tell(found: &LocalSolution) {
+    log::debug!("smooth program of {} variables: {}", found.x.len(), found.status);
 }
 
 /// A local solution that someone else found: Newton steps on its active set to full digits, the verdict, and derivatives.

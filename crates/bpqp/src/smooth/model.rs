@@ -10,7 +10,7 @@
 //! definite wherever H is so on the null space of F. Only where that is not enough a multiple of the identity is added: the
 //! step is then a shorter one, and the point no solution that may be differentiated.
 
-use super::judge::clearly_convex;
+use super::judge::Curvature;
 use super::{Expansion, Values};
 use crate::active::{ActiveSet, Side};
 use crate::kkt::negative_curvature;
@@ -22,6 +22,59 @@ use std::sync::Arc;
 /// Weights of the rows that are held, times the ratio of the sizes of H and F'F; then multiples of the identity, times H.
 const WEIGHTS: [f64; 4] = [1.0, 10.0, 1e3, 1e5];
 const SHIFTS: [f64; 8] = [1e-6, 1e-4, 1e-2, 0.15, 1.5, 15.0, 1e3, 1e6];
+
+/// An expansion whose matrices are shared with the programs that are made of it.
+#[derive(Debug)]
+pub(super) struct Expanded {
+    pub gradient: Vec<f64>,
+    pub equality: Arc<Matrix>,
+    pub inequality: Arc<Matrix>,
+    pub hessian: Arc<Hessian>,
+}
+
+impl Expanded {
+    /// Of `n` variables, with nothing else.
+    pub fn blank(n: usize) -> Self {
+        let empty = Arc::new(Matrix::empty(n));
+        let hessian = Arc::new(Hessian::Zero(n));
+        Expanded { gradient: Vec::new(), equality: empty.clone(), inequality: empty, hessian }
+    }
+
+    /// With `m` equalities and `mi` inequalities; other shapes are refused.
+    pub fn of(at: Expansion, n: usize, (m, mi): (usize, usize)) -> Result<Self, Error> {
+        let Expansion { gradient, equality, inequality, mut hessian } = at;
+        if gradient.len() != n {
+            return Err(Error::length("gradient", gradient.len(), n, "the gradient has one entry per variable"));
+        }
+        let shape = |argument, found: (usize, usize), expected: (usize, usize), advice| {
+            if found == expected { Ok(()) } else { Err(Error::Shape { argument, found, expected, advice }) }
+        };
+        let rows = "a Jacobian has one row per function and one column per variable";
+        shape("equality", (equality.nrows(), equality.ncols()), (m, n), rows)?;
+        shape("inequality", (inequality.nrows(), inequality.ncols()), (mi, n), rows)?;
+        let own = if let Hessian::Dense(h) = &hessian { h.shape() } else { (hessian.n(), hessian.n()) };
+        shape("hessian", own, (n, n), "the Hessian has a row and a column per variable")?;
+        symmetrize(&mut hessian);
+        let (equality, inequality) = (Arc::new(equality), Arc::new(inequality));
+        Ok(Expanded { gradient, equality, inequality, hessian: Arc::new(hessian) })
+    }
+}
+
+/// A full Hessian is symmetric up to rounding; here it becomes exactly so. Others are when a model is made of them.
+fn symmetrize(h: &mut Hessian) {
+    let Hessian::Dense(m) = h else { return };
+    let n = m.ncols();
+    let mirrored = |j: usize| m.col(j).iter().skip(j + 1).eq(m.row(j).iter().skip(j + 1));
+    if (0..n).all(mirrored) {
+        return;
+    }
+    for j in 0..n {
+        for i in j + 1..n {
+            let mean = 0.5 * (m[(i, j)] + m[(j, i)]);
+            (m[(i, j)], m[(j, i)]) = (mean, mean);
+        }
+    }
+}
 
 /// A quadratic model.
 pub(super) struct Model {
@@ -40,7 +93,7 @@ pub(super) struct Model {
 pub(super) struct Rows<'a> {
     pub values: &'a Values,
     pub x: &'a [f64],
-    pub bounds: (&'a [f64], &'a [f64]),
+    pub bounds: (&'a Arc<[f64]>, &'a Arc<[f64]>),
 }
 
 /// Where the numbers of a sparse sum go: sorting its entries is most of the work of making it.
@@ -134,6 +187,9 @@ fn with_diagonal(h: &Hessian, d: &[f64]) -> Result<Hessian, Error> {
 
 /// The largest entry.
 pub(super) fn size(h: &Hessian) -> f64 {
+    if let Hessian::Dense(m) = h {
+        return (0..m.ncols()).map(|j| norm_inf(m.col_as_slice(j))).fold(0.0, f64::max);
+    }
     let mut largest = 0.0_f64;
     each_entry(h, |_, _, v| largest = largest.max(v.abs()));
     largest
@@ -155,7 +211,15 @@ pub(super) type Weights = ((f64, f64), (Vec<bool>, Vec<bool>), f64);
 impl Model {
     /// The model at a point, with the rows held that `set` says (all equalities are) and at least this much added to the
     /// diagonal.
-    pub fn new(rows: &Rows<'_>, at: &Expansion, set: Option<&ActiveSet>, damping: f64) -> Result<Self, Error> {
+    ///
+    /// Whatever is added, its Hessian is convex: proven here, or by the size of what was added.
+    pub fn new(
+        rows: &Rows<'_>,
+        at: &Expanded,
+        set: Option<&ActiveSet>,
+        damping: f64,
+        curvature: &mut Curvature,
+    ) -> Result<Self, Error> {
         let n = rows.x.len();
         let mi = rows.values.inequality.len();
         let strict = |i: usize| set.is_some_and(|s| s.g.get(i) == Some(&true) && !s.weak_g[i]);
@@ -163,13 +227,15 @@ impl Model {
             |j: usize| set.is_some_and(|s| s.bound.get(j).is_some_and(|b| *b != Side::Free) && !s.weak_bound[j]);
         let held: (Vec<bool>, Vec<bool>) = ((0..mi).map(strict).collect(), (0..n).map(pinned).collect());
         let none = (vec![false; mi], vec![false; n]);
-        // a Hessian is symmetric up to rounding
-        let hessian = match &at.hessian {
-            Hessian::Dense(m) => Hessian::Dense(Mat::from_fn(n, n, |i, j| 0.5 * (m[(i, j)] + m[(j, i)]))),
-            other => other.clone(),
+        let hessian = match &*at.hessian {
+            Hessian::Dense(_) => at.hessian.clone(),
+            other => Arc::new(other.clone().validated()?),
         };
-        let damped = |h: Hessian| if damping > 0.0 { with_diagonal(&h, &vec![damping; n]) } else { Ok(h) };
-        let definite = clearly_convex(&hessian);
+        let checked = |h: Hessian| h.validated().map(Arc::new);
+        let damped = |h: Arc<Hessian>| {
+            if damping > 0.0 { with_diagonal(&h, &vec![damping; n]).and_then(checked) } else { Ok(h) }
+        };
+        let definite = curvature.is_clear(&hessian);
         if definite || convex(&hessian) {
             let model = Self::with(rows, at, damped(hessian)?, ((0.0, 0.0), none, damping))?;
             return Ok(Model { definite, ..model });
@@ -181,7 +247,7 @@ impl Model {
         at.inequality.for_each(|i, _, v| norms[at.equality.nrows() + i] += if held.0[i] { v * v } else { 0.0 });
         norms.iter().for_each(|v| squares = squares.max(*v));
         let base = if squares > 0.0 { curvature / squares } else { 0.0 };
-        let mut last = hessian.clone();
+        let mut last = (*hessian).clone();
         let (mut rho, mut places) = ((0.0, 0.0), Places::default());
         for weight in WEIGHTS {
             rho = (weight * base, weight * curvature);
@@ -189,7 +255,7 @@ impl Model {
             let pins: Vec<f64> = held.1.iter().map(|&p| if p { rho.1 } else { 0.0 }).collect();
             last = with_diagonal(&last, &pins)?;
             if convex(&last) {
-                return Self::with(rows, at, damped(last)?, (rho, held, damping));
+                return Self::with(rows, at, damped(checked(last)?)?, (rho, held, damping));
             }
             if weight >= 10.0 && squares == 0.0 && !held.1.contains(&true) {
                 break;
@@ -198,18 +264,19 @@ impl Model {
         for shift in SHIFTS.map(|s| s * curvature).into_iter().filter(|s| *s >= damping) {
             let moved = with_diagonal(&last, &vec![shift; n])?;
             if convex(&moved) {
-                return Self::with(rows, at, moved, (rho, held, shift));
+                return Self::with(rows, at, checked(moved)?, (rho, held, shift));
             }
         }
         let shift = damping.max(n as f64 * size(&last));
         let moved = with_diagonal(&last, &vec![shift; n])?;
-        Self::with(rows, at, moved, (rho, held, shift))
+        Self::with(rows, at, checked(moved)?, (rho, held, shift))
     }
 
+    /// With this Hessian, which was validated.
     pub(super) fn with(
         rows: &Rows<'_>,
-        at: &Expansion,
-        p: Hessian,
+        at: &Expanded,
+        p: Arc<Hessian>,
         (rho, held, shift): Weights,
     ) -> Result<Self, Error> {
         let mut q = at.gradient.clone();
@@ -232,10 +299,10 @@ impl Model {
             m.mul_add(1.0, rows.x, &mut out);
             out
         };
-        let qp = Qp::new(p, q)?
-            .equality(at.equality.clone(), right(&at.equality, &rows.values.equality))?
-            .inequality(at.inequality.clone(), right(&at.inequality, &rows.values.inequality))?
-            .bounds(rows.bounds.0.to_vec(), rows.bounds.1.to_vec())?;
+        let equality = (at.equality.clone(), right(&at.equality, &rows.values.equality));
+        let inequality = (at.inequality.clone(), right(&at.inequality, &rows.values.inequality));
+        let bounds = (rows.bounds.0.clone(), rows.bounds.1.clone());
+        let qp = Qp::of_parts(p, q, equality, inequality, bounds)?;
         Ok(Model { qp, rho, held, shift, definite: false })
     }
 
@@ -267,7 +334,7 @@ impl Model {
     }
 
     /// The same program where the rows have these values at the point `x + d`: a second-order correction.
-    pub fn corrected(&self, rows: &Rows<'_>, at: &Expansion, there: &Values, d: &[f64]) -> Result<Qp, Error> {
+    pub fn corrected(&self, rows: &Rows<'_>, at: &Expanded, there: &Values, d: &[f64]) -> Result<Qp, Error> {
         let right = |m: &Matrix, values: &[f64]| {
             let mut out: Vec<f64> = values.iter().map(|v| -v).collect();
             m.mul_add(1.0, rows.x, &mut out);
@@ -295,7 +362,7 @@ impl Left {
     /// At a point with multipliers `(y, z, z_box)`.
     ///
     /// `force` is a size of forces below which there is nothing: where a gradient vanishes its terms vanish with it.
-    pub fn of(rows: &Rows<'_>, at: &Expansion, (y, z, z_box): (&[f64], &[f64], &[f64]), force: f64) -> Self {
+    pub fn of(rows: &Rows<'_>, at: &Expanded, (y, z, z_box): (&[f64], &[f64], &[f64]), force: f64) -> Self {
         let n = rows.x.len();
         let mut r: Vec<f64> = at.gradient.iter().zip(z_box).map(|(g, z)| g + z).collect();
         let mut terms: Vec<f64> = at.gradient.iter().zip(z_box).map(|(g, z)| g.abs() + z.abs()).collect();

@@ -10,9 +10,9 @@
 //! steps is left to the other solver.
 
 use super::interior::Reached;
-use super::judge::{Order, judge};
+use super::judge::{Curvature, Order, judge};
 use super::local::LocalSolution;
-use super::model::{Left, Model, Places, Rows, size, with_rows};
+use super::model::{Expanded, Left, Model, Places, Rows, size, with_rows};
 use super::numbers::{bad_expansion, bad_value};
 use super::{At, Expansion, SmoothProgram};
 use crate::active::{ActiveSet, Side};
@@ -54,7 +54,7 @@ pub(super) fn finish(
 ) -> Result<Option<LocalSolution>, Error> {
     let tolerance = settings.eps_abs.max(settings.eps_rel).max(1e-12);
     let (lb, ub) = program.bounds();
-    let (lb, ub) = (lb.to_vec(), ub.to_vec());
+    let (lb, ub): (Arc<[f64]>, Arc<[f64]>) = (lb.into(), ub.into());
     let n = lb.len();
     let (mut x, mut y, mut z) = (reached.x.clone(), reached.y.clone(), reached.z.clone());
     let (row, side) = reached.active(times, (&lb, &ub));
@@ -84,6 +84,7 @@ pub(super) fn finish(
         if bad_expansion(&at).is_some() || !suits(&at) {
             return Ok(None);
         }
+        let at = Expanded::of(at, n, (y.len(), z.len()))?;
         augment = augment || !curved(&at, &set.side);
         let mut forces = at.gradient.clone();
         at.equality.tmul_add(1.0, &y, &mut forces);
@@ -170,7 +171,7 @@ pub(super) fn finish(
 }
 
 /// Has every variable that is free curvature of its own? Then the Hessian needs none of the rows to have pivots, most often.
-fn curved(at: &Expansion, side: &[Side]) -> bool {
+fn curved(at: &Expanded, side: &[Side]) -> bool {
     let diagonal = at.hessian.diagonal();
     let least = OWN_CURVATURE * size(&at.hessian);
     diagonal.iter().zip(side).all(|(d, side)| *side != Side::Free || *d > least)
@@ -188,10 +189,9 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn of(at: &Expansion, row: &[bool], augment: Option<&mut Places>) -> Result<Self, Error> {
+    fn of(at: &Expanded, row: &[bool], augment: Option<&mut Places>) -> Result<Self, Error> {
         let (m, k) = (at.equality.nrows(), row.len());
-        let h = Arc::new(at.hessian.clone());
-        let (a, g) = (Arc::new(at.equality.clone()), Arc::new(at.inequality.clone()));
+        let (h, a, g) = (at.hessian.clone(), at.equality.clone(), at.inequality.clone());
         let empty = Arc::new(Matrix::empty(at.gradient.len()));
         let Some(places) = augment else {
             return Ok(Blocks { augmented: h.clone(), h, a, g, empty, weights: vec![0.0; m + k] });
@@ -349,7 +349,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(at: &Expansion, x: &[f64], (y, z, z_box): (&[f64], &[f64], &[f64])) -> Self {
+    fn of(at: &Expanded, x: &[f64], (y, z, z_box): (&[f64], &[f64], &[f64])) -> Self {
         let magnitudes: Vec<f64> = x.iter().map(|x| x.abs().max(1.0)).collect();
         let mut terms = vec![0.0; z.len()];
         at.inequality.magnitudes_add(&magnitudes, &mut terms);
@@ -424,7 +424,7 @@ fn exchange(
 
 /// Judges the point, and makes the quadratic program that the smooth one is there.
 fn ended(
-    (rows, at): (Rows<'_>, &Expansion),
+    (rows, at): (Rows<'_>, &Expanded),
     mut point: Point,
     active: ActiveSet,
     (left, iterations, system): (Left, usize, System),
@@ -442,7 +442,7 @@ fn ended(
     let mut out = LocalSolution::at_point(&point, rows.values.objective, Status::Solved, iterations);
     out.x.iter_mut().enumerate().for_each(|(j, x)| *x = x.max(rows.bounds.0[j]).min(rows.bounds.1[j]));
     out.residual = left.worst();
-    match judge(at, &active) {
+    match judge(at, &active, Curvature::default().is_clear(&at.hessian)) {
         Order::NotAMinimum(direction) => {
             (out.status, out.direction) = (Status::NotAMinimum, Some(direction));
             return Ok(out);
@@ -452,10 +452,10 @@ fn ended(
     }
     let held = (vec![false; point.z.len()], vec![false; point.x.len()]);
     out.held = held.clone();
-    let model = Model::with(&rows, at, at.hessian.clone(), ((0.0, 0.0), held, 0.0))?;
+    let model = Model::with(&rows, at, Arc::new((*at.hessian).clone().validated()?), ((0.0, 0.0), held, 0.0))?;
     let mut inner = Solution::restore(model.qp, point, active, settings)?;
     inner.info.dependent_rows = system.deficient();
-    out.system = Some(Mutex::new(system));
+    out.system = Some(Box::new(Mutex::new(system)));
     out.inner = Some(inner);
     Ok(out)
 }

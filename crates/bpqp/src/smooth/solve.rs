@@ -6,14 +6,16 @@ use super::numbers::bad_value;
 use super::{At, SmoothProgram, newton, sqp};
 use crate::thresholds::sqp::*;
 use crate::{Deadline, Error, Settings, Solver, Status};
-use sqp::Start;
+use sqp::{Kept, Start};
 
 pub(super) fn solve(
     program: &mut dyn SmoothProgram,
     x0: &[f64],
     multipliers: Option<(&[f64], &[f64])>,
     settings: &Settings,
+    kept: &mut Kept,
 ) -> Result<LocalSolution, Error> {
+    kept.current = false;
     let deadline = settings.deadline();
     let limit = settings.max_iter.unwrap_or(STEPS);
     check(program, x0, settings)?;
@@ -38,28 +40,27 @@ pub(super) fn solve(
         }
     }
     if !inside {
-        let first = iterate(program, Start::new(x0, multipliers), settings, limit, deadline.clone())?;
+        let first = iterate(program, Start::new(x0, multipliers), settings, (limit, deadline.clone()), kept)?;
         let broken = matches!(first.status, Status::NumericalFailure | Status::IterationLimit);
         if settings.solver == Solver::ActiveSet || !broken {
             return Ok(first);
         }
         let reached = interior::solve(program, x0, None, settings, &deadline)?;
-        let found = if reached.converged {
-            ended_inside(program, reached, settings, limit, deadline)?
-        } else {
+        if !reached.converged {
             return Ok(first);
-        };
+        }
+        let found = ended_inside(program, reached, settings, (limit, deadline), kept)?;
         return Ok(if found.ok() { found } else { first });
     }
     let reached = interior::solve(program, x0, None, settings, &deadline)?;
     if reached.converged {
-        return ended_inside(program, reached, settings, limit, deadline);
+        return ended_inside(program, reached, settings, (limit, deadline), kept);
     }
     let left = limit.saturating_sub(reached.steps);
     // where it did not move x0 is the better name for the place
     let start = Start { steps: reached.steps, ..Start::new(if reached.steps == 0 { x0 } else { &reached.x }, None) };
     let left = if large { left.min(AFTER) } else { left };
-    iterate(program, start, settings, left, deadline)
+    iterate(program, start, settings, (left, deadline), kept)
 }
 
 /// Are the matrices at a start, or the bounds nearest to it, sparse ones? False where they are no numbers.
@@ -76,8 +77,8 @@ fn ended_inside(
     program: &mut dyn SmoothProgram,
     reached: Reached,
     settings: &Settings,
-    limit: usize,
-    deadline: Deadline,
+    (limit, deadline): (usize, Deadline),
+    kept: &mut Kept,
 ) -> Result<LocalSolution, Error> {
     // where multipliers and slacks are of one size the set is a guess
     for times in SURE {
@@ -88,7 +89,7 @@ fn ended_inside(
     let left = limit.saturating_sub(reached.steps).max(2 * POLISH);
     let left = if reached.x.len() > LARGE { left.min(2 * POLISH) } else { left };
     let start = Start::from_interior(reached, program.bounds());
-    iterate(program, start, settings, left, deadline)
+    iterate(program, start, settings, (left, deadline), kept)
 }
 
 /// Full steps from a solution that someone else found.
@@ -100,7 +101,7 @@ pub(super) fn polish(
 ) -> Result<LocalSolution, Error> {
     let loose =
         Settings { eps_abs: settings.eps_abs.max(1e-4), eps_rel: settings.eps_rel.max(1e-4), ..settings.clone() };
-    iterate(program, Start::new(x, multipliers), &loose, POLISH, settings.deadline())
+    iterate(program, Start::new(x, multipliers), &loose, (POLISH, settings.deadline()), &mut Kept::default())
 }
 
 /// Sequential quadratic programming from a start.
@@ -108,11 +109,11 @@ fn iterate(
     program: &mut dyn SmoothProgram,
     start: Start,
     settings: &Settings,
-    limit: usize,
-    deadline: Deadline,
+    until: (usize, Deadline),
+    kept: &mut Kept,
 ) -> Result<LocalSolution, Error> {
     check(program, &start.x, settings)?;
-    sqp::run(program, start, settings, limit, deadline)
+    sqp::run(program, start, settings, until, kept)
 }
 
 /// Refuses what is no start.
@@ -125,7 +126,11 @@ fn check(program: &dyn SmoothProgram, x0: &[f64], settings: &Settings) -> Result
         return Err(Error::length(argument, found, n, "x0, lb and ub have one entry for each variable"));
     }
     crate::error::check_finite("x0", x0)?;
-    match (0..n).find(|&i| lb[i].is_nan() || ub[i].is_nan() || lb[i] > ub[i]) {
+    let empty = |i: &usize| {
+        let (lb, ub) = (lb[*i], ub[*i]);
+        lb.is_nan() || ub.is_nan() || lb > ub || lb == f64::INFINITY || ub == f64::NEG_INFINITY
+    };
+    match (0..n).find(empty) {
         Some(i) => Err(Error::Bounds { index: i, lb: lb[i], ub: ub[i] }),
         None => Ok(()),
     }

@@ -8,7 +8,7 @@ use crate::{Solution, Status};
 
 impl Sqp<'_> {
     /// The step that misses the rows of the model least for its price, which grows until it helps.
-    pub(super) fn elastic(&mut self, model: &Model, missed: &mut f64) -> Result<Solution, Stop> {
+    pub(super) fn elastic(&mut self, model: &Model, missed: &mut f64) -> Result<Box<Solution>, Stop> {
         let (n, m, mi) = (self.x.len(), self.y.len(), self.z.len());
         let now = violation(&self.values);
         if now > MISSED && self.slope_of_violation() <= FLAT * now {
@@ -18,6 +18,7 @@ impl Sqp<'_> {
         let mut price = self.price.max(10.0 * force);
         let mut found: Option<(Solution, f64)> = None;
         let warm = self.warm.take();
+        self.kept.current = false;
         loop {
             let qp = model.elastic(price)?;
             let solution = qp.solve(&self.settings)?;
@@ -49,7 +50,7 @@ impl Sqp<'_> {
         solution.active.bound.truncate(n);
         solution.active.weak_bound.truncate(n);
         debug_assert!(solution.y.len() == m && solution.z.len() == mi);
-        Ok(solution)
+        Ok(Box::new(solution))
     }
 
     /// How fast the sum of what the rows are missed by changes with x, in units of x, within the bounds.

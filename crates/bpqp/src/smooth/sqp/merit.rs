@@ -85,7 +85,7 @@ impl Sqp<'_> {
     }
 
     pub(super) fn accept(&mut self, x: Vec<f64>, values: Values, solution: &Solution) {
-        (self.x, self.values) = (x, values);
+        self.go(x, values);
         let fits = solution.active.bound.len() == self.x.len() && solution.active.g.len() == self.z.len();
         self.set = fits.then(|| solution.active.clone());
         self.warm = Some(self.point());

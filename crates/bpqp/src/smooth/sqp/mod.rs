@@ -11,31 +11,45 @@ mod merit;
 mod outcome;
 mod start;
 
+use super::judge::Curvature;
 use super::local::LocalSolution;
-use super::model::{Left, Model, Rows, size};
+use super::model::{Expanded, Left, Model, Rows, size};
 use super::numbers::{bad_expansion, bad_value};
-use super::{At, Expansion, SmoothProgram, Values};
+use super::{At, SmoothProgram, Values};
 use crate::active::ActiveSet;
 use crate::matrix::norm_inf;
 use crate::thresholds::sqp::*;
 use crate::{Deadline, Error, Layer, Point, Qp, Settings, Solution, Status};
 pub(super) use start::Start;
+use std::sync::Arc;
+
+/// What is kept between programs of one structure, solved with the same settings.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Solves the quadratic programs.
+    pub layer: Option<Layer>,
+    /// Its solution is the quadratic program of the last local solution.
+    pub current: bool,
+    curvature: Curvature,
+}
 
 struct Sqp<'a> {
     program: &'a mut dyn SmoothProgram,
+    kept: &'a mut Kept,
     settings: Settings,
-    lb: Vec<f64>,
-    ub: Vec<f64>,
+    lb: Arc<[f64]>,
+    ub: Arc<[f64]>,
     x: Vec<f64>,
     y: Vec<f64>,
     z: Vec<f64>,
     z_box: Vec<f64>,
     values: Values,
-    at: Expansion,
+    at: Expanded,
+    /// It is that of the point and the multipliers at hand.
+    fresh: bool,
     set: Option<ActiveSet>,
     warm: Option<Point>,
     deadline: Deadline,
-    layer: Option<Layer>,
     price: f64,
     /// What is added to the curvature: more after steps that had to be cut, less after full ones.
     damping: f64,
@@ -83,11 +97,12 @@ pub(super) fn run(
     program: &mut dyn SmoothProgram,
     start: Start,
     settings: &Settings,
-    limit: usize,
-    deadline: Deadline,
+    (limit, deadline): (usize, Deadline),
+    kept: &mut Kept,
 ) -> Result<LocalSolution, Error> {
+    kept.current = false;
     let (lb, ub) = program.bounds();
-    let (lb, ub) = (lb.to_vec(), ub.to_vec());
+    let (lb, ub): (Arc<[f64]>, Arc<[f64]>) = (lb.into(), ub.into());
     let n = lb.len();
     let x: Vec<f64> = (0..n).map(|i| start.x[i].max(lb[i]).min(ub[i])).collect();
     let values = program.values(&x)?;
@@ -104,12 +119,6 @@ pub(super) fn run(
         }
         None => (vec![0.0; m], vec![0.0; mi]),
     };
-    let blank = Expansion {
-        gradient: Vec::new(),
-        equality: crate::Matrix::empty(n),
-        inequality: crate::Matrix::empty(n),
-        hessian: crate::Hessian::Zero(n),
-    };
     let inner = Settings {
         solver: crate::Solver::Auto,
         eps_abs: 1e-9,
@@ -122,6 +131,7 @@ pub(super) fn run(
     };
     let mut sqp = Sqp {
         program,
+        kept,
         settings: inner,
         lb,
         ub,
@@ -130,11 +140,11 @@ pub(super) fn run(
         z,
         z_box: start.z_box.unwrap_or_else(|| vec![0.0; n]),
         values,
-        at: blank,
+        at: Expanded::blank(n),
+        fresh: false,
         set: start.set,
         warm: None,
         deadline,
-        layer: None,
         price: 0.0,
         damping: 0.0,
         step: f64::INFINITY,
@@ -160,11 +170,21 @@ impl Sqp<'_> {
     }
 
     fn expand(&mut self) -> Result<(), Stop> {
-        self.at = self.program.expand(At { x: &self.x, y: &self.y, z: &self.z })?;
-        match bad_expansion(&self.at) {
-            Some(bad) => ended(Status::NumericalFailure, bad),
-            None => Ok(()),
+        if self.fresh {
+            return Ok(());
         }
+        let at = self.program.expand(At { x: &self.x, y: &self.y, z: &self.z })?;
+        if let Some(bad) = bad_expansion(&at) {
+            return ended(Status::NumericalFailure, bad);
+        }
+        self.at = Expanded::of(at, self.x.len(), (self.y.len(), self.z.len()))?;
+        self.fresh = true;
+        Ok(())
+    }
+
+    /// Goes to a point, where nothing is known yet.
+    fn go(&mut self, x: Vec<f64>, values: Values) {
+        (self.x, self.values, self.fresh) = (x, values, false);
     }
 
     fn left(&self) -> Left {
@@ -184,20 +204,30 @@ impl Sqp<'_> {
         (0..force.len()).map(of).collect()
     }
 
-    /// A solution of a quadratic program, from the active set of the last one where that fits.
-    fn quadratic(&mut self, qp: Qp) -> Result<Solution, Error> {
-        let fits = self.layer.as_mut().is_some_and(|layer| layer.update(qp.clone()).is_ok());
+    /// A solution of a quadratic program, from the active set of the last one where that fits. It is a model, which is convex.
+    fn quadratic(&mut self, qp: Qp) -> Result<Box<Solution>, Error> {
+        let fits = self.kept.layer.as_mut().is_some_and(|layer| layer.update_convex(qp.clone()).is_ok());
         if !fits {
-            self.layer = Some(Layer::new(qp, self.settings.clone())?);
+            self.kept.layer = Some(Layer::of_convex(qp, self.settings.clone())?);
         }
-        match &mut self.layer {
-            Some(layer) => layer.solve_from(self.warm.as_ref()).cloned(),
+        self.kept.current = true;
+        match &mut self.kept.layer {
+            Some(layer) => layer.solve_from(self.warm.as_ref()).map(|solution| Box::new(solution.clone())),
             None => Err(Error::Backward { reason: "no layer".to_owned() }),
         }
     }
 
+    /// The model at hand.
+    fn model(&mut self) -> Result<Model, Error> {
+        let unit =
+            |at: &Expanded, x: &[f64]| size(&at.hessian).max(norm_inf(&at.gradient) / norm_inf(x).max(1.0)).max(1e-8);
+        let damping = if self.damping > 0.0 { self.damping * unit(&self.at, &self.x) } else { 0.0 };
+        let rows = Rows { values: &self.values, x: &self.x, bounds: (&self.lb, &self.ub) };
+        Model::new(&rows, &self.at, self.set.as_ref(), damping, &mut self.kept.curvature)
+    }
+
     /// The last iterate with its model's solution, where it is a stationary point to the tolerance.
-    fn iterate(&mut self, tolerance: f64, limit: usize, known: bool) -> Result<(Solution, Model, Left), Stop> {
+    fn iterate(&mut self, tolerance: f64, limit: usize, known: bool) -> Result<(Box<Solution>, Model, Left), Stop> {
         let start = self.values.objective;
         if self.set.is_some() {
             self.warm = Some(self.point());
@@ -218,10 +248,9 @@ impl Sqp<'_> {
             }
             self.expand()?;
             self.force = self.force.max(if self.steps == 0 { norm_inf(&self.at.gradient) } else { 0.0 });
-            let unit = size(&self.at.hessian).max(norm_inf(&self.at.gradient) / norm_inf(&self.x).max(1.0)).max(1e-8);
             let mut missed = 0.0;
             let (model, solution) = loop {
-                let model = Model::new(&self.rows(), &self.at, self.set.as_ref(), self.damping * unit)?;
+                let model = self.model()?;
                 if known && model.definite && self.steps == 0 {
                     self.warm = Some(self.point());
                 }
@@ -241,7 +270,10 @@ impl Sqp<'_> {
             // at this point, with the multipliers that the model gives
             let keep = (self.y.clone(), self.z.clone(), self.z_box.clone());
             (self.y, self.z, self.z_box) = (solution.y.clone(), solution.z.clone(), solution.z_box.clone());
+            // only multipliers of rows have a part in the derivatives
+            self.fresh &= self.y.is_empty() && self.z.is_empty();
             let left = self.left();
+            let before = self.step;
             let step = d.iter().zip(&self.x).fold(0.0_f64, |m, (d, x)| m.max(d.abs() / x.abs().max(1.0)));
             self.step = step;
             log::trace!(
@@ -258,22 +290,31 @@ impl Sqp<'_> {
                 let better = best.is_none_or(|(last, _)| worst < 0.5 * last);
                 let count = best.map_or(0, |(_, count)| count + 1);
                 // the first model had the curvature of other multipliers
-                if (settled && (worst <= 1e-14 || (!better && count >= 2))) || count >= POLISH {
+                if (settled && (worst <= ROUNDED || (!better && count >= 2))) || count >= POLISH {
                     return Ok((solution, model, left));
                 }
                 self.damping = 0.0;
                 best = Some((best.map_or(worst, |(last, _)| last.min(worst)), count));
                 let to = solution.x.clone();
                 let there = self.program.values(&to)?;
-                if bad_value(&there).is_none() {
-                    self.set = Some(solution.active.clone());
-                    (self.x, self.values) = (to, there);
-                    // the last digits are found from nothing, unless that is long or the answer plain
-                    let easy = model.definite || self.x.len() > LARGE;
-                    self.warm = easy.then(|| self.point());
-                    continue;
+                if bad_value(&there).is_some() {
+                    return Ok((solution, model, left));
                 }
-                return Ok((solution, model, left));
+                // the error after a step of Newton's method is that step's square: one more would find nothing
+                let last = settled && model.shift == 0.0 && step <= LAST && step <= FALLS * before;
+                self.set = Some(solution.active.clone());
+                self.go(to, there);
+                if last {
+                    self.expand()?;
+                    let left = self.left();
+                    if left.worst() <= ROUNDED {
+                        return Ok((solution, model, left));
+                    }
+                }
+                // the last digits are found from nothing, unless that is long or the answer plain
+                let easy = model.definite || self.x.len() > LARGE;
+                self.warm = easy.then(|| self.point());
+                continue;
             }
             best = None;
             if self.steps >= limit {
