@@ -6,10 +6,7 @@ use bpqp::{
 };
 use bpqp_testkit::Rng;
 use bpqp_testkit::conic::{self, Place, instance};
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
+use bpqp_testkit::differences::dot;
 
 fn solved(problem: &Conic) -> ConicSolution {
     let solution = problem.solve(&Settings::default()).expect("valid");

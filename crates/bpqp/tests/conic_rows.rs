@@ -2,10 +2,7 @@
 
 use bpqp::{Cone, Conic, ConicCotangent, ConicLayer, ConicSolution, ConicTangent, ConicWrt, Csc, Settings, Status};
 use bpqp_testkit::Rng;
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
+use bpqp_testkit::differences::dot;
 
 fn solved(problem: &Conic) -> ConicSolution {
     let solution = problem.solve(&Settings::default()).expect("valid");

@@ -6,10 +6,7 @@ use bpqp::{
 };
 use bpqp_testkit::Rng;
 use bpqp_testkit::conic::{ConicInstance, Place, instance};
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
+use bpqp_testkit::differences::dot;
 
 /// A direction in every block of the data.
 struct Direction([Vec<f64>; 4]);

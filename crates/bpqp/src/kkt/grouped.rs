@@ -86,8 +86,9 @@ impl<'a, const N: usize> Columns<'a, N> {
     }
 }
 
-/// Places of outer products per entry of L that are worth their memory.
+/// Places of outer products per entry of L that are worth their memory, and in all.
 const PLACES: usize = 8;
+const MOST_PLACES: usize = 1 << 22;
 
 /// The leaves of a pattern, and the rest of the matrix once they are eliminated.
 struct Leaves {
@@ -136,7 +137,7 @@ impl Leaves {
         let dim = a_ptr.len() - 1;
         let column = |j: usize| &row_idx[col_ptr[j] + 1..col_ptr[j + 1]];
         let products: usize = (0..count).map(|j| column(j).len() * (column(j).len() + 1) / 2).sum();
-        if products > PLACES * row_idx.len() || u32::try_from(products.max(row_idx.len())).is_err() {
+        if products > MOST_PLACES.min(PLACES * row_idx.len()) {
             return None;
         }
         // entries of the matrix and of the outer products, as (column, row); the fill of the rest has them all

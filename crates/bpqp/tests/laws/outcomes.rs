@@ -3,6 +3,7 @@
 use bpqp::{
     Certificate, Cotangent, Error, Hessian, Interrupt, Layer, Qp, Settings, Solution, Solver, Status, Verdict, Wrt,
 };
+use bpqp_testkit::differences::dot;
 use bpqp_testkit::{Family, Rng, hard};
 use faer::Mat;
 use std::time::Duration;
@@ -13,10 +14,6 @@ const PROOF: f64 = 1e-6;
 fn rows(m: &bpqp::Matrix) -> Vec<Vec<f64>> {
     let m = m.to_dense();
     (0..m.nrows()).map(|i| (0..m.ncols()).map(|j| m[(i, j)]).collect()).collect()
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// Checks the claim of a certificate from the data, every quantity relative to the size of the vector.
