@@ -60,6 +60,8 @@ class Problem(NamedTuple):
     dtype: np.dtype[Any]
     templates: tuple[Any, ...]
     numbers: int = 0
+    # gradients have the shapes of the data as the extension gives them
+    plain: bool = False
     # "scalar" for a number that stands for a vector, "row" for a vector that stands for a matrix of one row
     forms: tuple[str | None, ...] = (None,) * 8
 
@@ -104,6 +106,12 @@ def as_array(name: str, value: Any, rank: int) -> np.ndarray[Any, Any]:
         )
     flags = array.flags
     return array if flags.c_contiguous and flags.aligned else np.array(array, order="C")
+
+
+def _ready(array: np.ndarray[Any, Any], rank: int) -> bool:
+    """True for an array of numbers that is already as `as_array` makes it."""
+    flags = array.flags
+    return array.dtype is _F64 and array.ndim <= rank + 1 and flags.c_contiguous and flags.aligned
 
 
 def check_sparse(name: str, matrix: Any) -> None:
@@ -229,20 +237,19 @@ def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
     """Checks the arguments and brings them into the form that the extension takes."""
     if q is None:
         raise ArgumentError("q is None: a problem needs its linear term; pass zeros for none")
-    raw = [P, q, G, h, A, b, lb, ub]
     data: list[Any] = [None] * 8
     templates: list[Any] = [None] * 8
     shared = [True] * 8
     forms: list[str | None] = [None] * 8
     batch: int | None = None
-    owner, numbers = "", 0
-    for k, value in enumerate(raw):
+    owner, numbers, plain = "", 0, True
+    for k, value in enumerate((P, q, G, h, A, b, lb, ub)):
         if value is None:
             continue
         name, rank = NAMES[k], RANKS[k]
         if type(value) is np.ndarray and value.ndim >= rank:
             # by far the most common, and the shortest way
-            array = as_array(name, value, rank)
+            array = value if _ready(value, rank) else as_array(name, value, rank)
             size = array.size
             if size == 0 and k >= 2:
                 continue
@@ -252,6 +259,7 @@ def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
                 shared[k] = False
                 batch, owner = _same_batch(batch, owner, name, array)
             continue
+        plain = False
         if k >= 2 and not isinstance(value, (np.ndarray, Factored)) and not is_sparse(value):
             value = numbers_of(name, value)  # noqa: PLW2901
         if k >= 2 and np.ndim(value) == rank - 1:
@@ -266,9 +274,11 @@ def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) ->
             if array.ndim > own:
                 shared[k] = False
                 batch, owner = _same_batch(batch, owner, part, array)
-    _fill(data, forms)
+    if not plain:
+        _fill(data, forms)
     _pairs(data)
     if batch == 0:
         raise ArgumentError(f"{owner} has a batch of 0: a batch needs at least one element")
     dtype = _F32 if getattr(q, "dtype", None) == _F32 else _F64
-    return Problem(tuple(data), tuple(shared), batch, dtype, tuple(templates), numbers, tuple(forms))
+    plain = plain and dtype is _F64
+    return Problem(tuple(data), tuple(shared), batch, dtype, tuple(templates), numbers, plain, tuple(forms))

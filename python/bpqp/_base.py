@@ -73,6 +73,5 @@ class BaseSolution:
         return {**self.__dict__, "_solved": Kept.of(self._solved)}
 
     def _cotangents(self, **given: Any) -> tuple[Any, ...]:
-        """Cotangents by name as the extension takes them, in the order of the outputs: a row for each element."""
-        arrays = cotangents_of(self, (*self.OUTPUTS, "objective"), given)
-        return tuple(v if v is None or self._batch is not None else v[None] for v in arrays)
+        """Cotangents by name as the extension takes them, in the order of the outputs."""
+        return tuple(cotangents_of(self, (*self.OUTPUTS, "objective"), given))

@@ -45,9 +45,8 @@ class Solution(BaseSolution):
         self._solved = solved
         self._choice = (solver, settings or {})
         self._policy, self._on_untrusted = policy_code(on_failure), choice_of(settings)
-        single = problem.dtype == np.float32
         values: tuple[Any, ...] = solved.outputs(self._policy != 2)
-        if single:
+        if problem.dtype == np.float32:
             values = tuple(v.astype(np.float32) for v in values)
         if problem.batch is None:
             x, y, z, z_box, objective = values
@@ -137,7 +136,10 @@ class Solution(BaseSolution):
         shared = self._problem.shared
         *grads, codes = self._solved.vjp(rows, self._ask(wrt), (shared[0], *shared), self._policy)
         verdict = verdict_of(codes, self._on_untrusted, self._batch is not None)
-        P, q, G, h, A, b, lb, ub = [None if g is None else self._shape_gradient(k, g) for k, g in enumerate(grads)]
+        shaped: list[Any] = grads
+        if not self._problem.plain:
+            shaped = [None if g is None else self._shape_gradient(k, g) for k, g in enumerate(grads)]
+        P, q, G, h, A, b, lb, ub = shaped
         return Gradients(P, q, G, h, A, b, lb, ub, verdict)
 
     def _direction(self, k: int, value: Any) -> Any:

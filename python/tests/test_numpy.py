@@ -436,3 +436,30 @@ def test_inputs_are_read_in_any_layout() -> None:
     assert np.array_equal(bpqp.solve_qp(**other).x, want.x)
     data["q"].flags.writeable = False
     assert np.array_equal(bpqp.solve_qp(**data).x, want.x)
+
+
+def test_a_batch_in_the_buffers_of_another_is_as_if_it_were_the_first() -> None:
+    rng = np.random.default_rng(5)
+
+    def batch(size: int, n: int, m: int) -> list[np.ndarray]:
+        G = rng.normal(size=(size, m, n))
+        h = rng.uniform(0.1, 1.0, size=(size, m))
+        # one of them contradicts itself
+        G[1, 1], h[1, :2] = -G[1, 0], -1.0
+        return [np.tile(np.eye(n), (size, 1, 1)), rng.normal(size=(size, n)) * 3, G, h]
+
+    def seen(sol: bpqp.Solution) -> list[np.ndarray]:
+        g = sol.vjp(x=np.ones_like(sol.x), z=np.ones_like(sol.z))
+        return [sol.x, sol.y, sol.z, sol.objective, sol.status, g.P, g.q, g.G, g.h, g.verdict]
+
+    for k, shape in enumerate([(6, 4, 3), (3, 7, 5), (9, 4, 3), (6, 4, 3)] * 2):
+        data = batch(*shape)
+        held = bpqp.solve_qp(*data, on_failure="nan", on_untrusted="ignore")
+        before = [np.array(v) for v in seen(held)]
+        # settings of their own get an engine of their own, in which nothing was solved before
+        first = bpqp.solve_qp(*data, on_failure="nan", on_untrusted="ignore", max_iter=300 + k)
+        for again, other in zip(before, seen(first), strict=True):
+            np.testing.assert_array_equal(again, other)
+        bpqp.solve_qp(*batch(6, 4, 3), on_failure="nan", on_untrusted="ignore")
+        for again, other in zip(before, seen(held), strict=True):
+            np.testing.assert_array_equal(again, other)

@@ -2,8 +2,9 @@
 
 use crate::data::{Data, Problems};
 use crate::errors::Failure;
+use crate::list::{List, Spare};
 use crate::pieces::{in_pieces, long, watched, work};
-use crate::solutions::{List, Solutions, restore};
+use crate::solutions::{Solutions, restore};
 use bpqp::{Batch, Error, Interrupt, Point, Qp, Settings, Solution};
 use pyo3::Python;
 use std::ops::Range;
@@ -20,6 +21,7 @@ pub struct Engine {
     single: bool,
     interrupt: Interrupt,
     last: Mutex<Option<Qp>>,
+    spare: Spare,
     busy: Mutex<()>,
 }
 
@@ -43,7 +45,15 @@ impl Engine {
         let interrupt = Interrupt::default();
         let inner = Settings { interrupt: Some(interrupt.clone()), ..settings.clone() };
         let batch = Arc::new(Batch::new(Vec::new(), inner)?);
-        Ok(Engine { batch, settings, single, interrupt, last: Mutex::new(None), busy: Mutex::new(()) })
+        Ok(Engine {
+            batch,
+            settings,
+            single,
+            interrupt,
+            last: Mutex::new(None),
+            spare: Spare::default(),
+            busy: Mutex::new(()),
+        })
     }
 
     /// The problems of `data`, `size` of them where every argument is shared; what did not change since the last call
@@ -56,8 +66,9 @@ impl Engine {
     }
 
     /// Solutions to be differentiated on the threads of this engine.
-    pub fn solutions(&self, list: impl Into<Arc<List>>) -> Solutions {
-        Solutions::new(list, self.batch.clone())
+    #[allow(clippy::vec_box)]
+    pub fn solutions(&self, list: Vec<Box<Solution>>) -> Solutions {
+        Solutions::new(List::new(list, self.spare.clone()), self.batch.clone())
     }
 
     /// Solves the problems of `data`, each from its own start if there are any.
@@ -84,7 +95,8 @@ impl Engine {
             };
             Ok((qp, start.get(k).and_then(Option::as_ref)))
         };
-        let mut list: List = Vec::with_capacity(n);
+        let mut list: Vec<Box<Solution>> = Vec::with_capacity(n);
+        let mut spare = self.spare.take(n).into_iter();
         let mut reasons = Vec::new();
         let nv = problems.first().n();
         let mut x = vec![0.0; n * nv];
@@ -94,16 +106,23 @@ impl Engine {
             // one call at a time: the layers of a thread belong to one problem
             let _busy = lock(&self.busy);
             self.interrupt.clear();
-            let rows: Vec<&mut [f64]> = range.clone().map(|_| rest.split_off_mut(..nv).unwrap_or_default()).collect();
+            let row = |_| (rest.split_off_mut(..nv).unwrap_or_default(), spare.next());
+            let rows: Vec<(&mut [f64], Option<Box<Solution>>)> = range.clone().map(row).collect();
             // what the caller wants of a solution is copied where it was found, and the solution stays there
-            let take = |solution: &Solution, row: &mut [f64]| {
+            let take = |solution: &Solution, (row, spare): (&mut [f64], Option<Box<Solution>>)| {
                 if solution.x.len() == row.len() {
                     row.copy_from_slice(&solution.x);
                 }
                 if !solution.ok() {
                     all_ok.store(false, Ordering::Relaxed);
                 }
-                Box::new(solution.clone())
+                match spare {
+                    Some(mut own) => {
+                        Solution::clone_from(&mut own, solution);
+                        own
+                    }
+                    None => Box::new(solution.clone()),
+                }
             };
             let solutions =
                 self.batch.solve_each(problems.first(), rows.into_iter(), |k| make(range.start + k), take)?;
@@ -123,6 +142,7 @@ impl Engine {
             Some(py) if heavy => watched(py, n, &self.interrupt, piece)?,
             _ => in_pieces(py, n, each, piece)?,
         }
+        let list = List::new(list, self.spare.clone());
         let mut solved = Solutions::solved(list, x, all_ok.into_inner(), self.batch.clone());
         solved.reasons = reasons.into();
         Ok(solved)

@@ -13,6 +13,7 @@ mod files;
 mod gather;
 mod grid;
 mod large;
+mod list;
 mod logging;
 mod pieces;
 mod prepared;

@@ -4,6 +4,7 @@ use crate::data::Data;
 use crate::engine::lock;
 use crate::errors::Failure;
 use crate::gather::{Gathered, SLOTS, wrt};
+use crate::list::List;
 use crate::pieces::{in_pieces, work};
 use crate::verdicts;
 use bpqp::adapter::{BLOCKS, OnFailure, Row};
@@ -27,10 +28,6 @@ pub fn on_failure(policy: Policy) -> OnFailure {
 
 /// Failures named in a message.
 const LISTED: usize = 8;
-
-/// Each in a place of its own: they stay where the threads that found them put them.
-#[allow(clippy::vec_box)]
-pub type List = Vec<Box<Solution>>;
 
 /// The solutions of a batch.
 pub struct Solutions {
@@ -155,8 +152,8 @@ pub enum Along<'a> {
 pub type Rows = [Vec<f64>; 5];
 
 impl Solutions {
-    pub fn new(list: impl Into<Arc<List>>, workers: Arc<Batch>) -> Self {
-        let list = list.into();
+    pub fn new(list: List, workers: Arc<Batch>) -> Self {
+        let list = Arc::new(list);
         let all_ok = list.iter().all(|s| s.ok());
         Solutions { list, batched: true, reasons: Arc::default(), x: Mutex::new(None), all_ok, workers }
     }
@@ -164,7 +161,7 @@ impl Solutions {
     /// The same with what was seen of them when they were found: the rows `x` of all, and whether all are solutions.
     pub fn solved(list: List, x: Vec<f64>, all_ok: bool, workers: Arc<Batch>) -> Self {
         let (x, reasons) = (Mutex::new(Some(x)), Arc::default());
-        Solutions { list: list.into(), batched: true, reasons, x, all_ok, workers }
+        Solutions { list: Arc::new(list), batched: true, reasons, x, all_ok, workers }
     }
 
     /// The same solutions again.

@@ -277,7 +277,7 @@ impl Layer {
     /// Makes a solution that came from elsewhere the current one, so that it can be differentiated here.
     pub(crate) fn adopt(&mut self, solution: &Solution) -> Result<(), Error> {
         check_structure(&self.solution.qp, &solution.qp)?;
-        self.solution.assign(solution);
+        self.solution.clone_from(solution);
         self.backward.differentiator.load(&solution.qp, solution.core.as_ref())?;
         self.loaded = true;
         Ok(())

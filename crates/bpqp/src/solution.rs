@@ -37,7 +37,7 @@ pub struct Info {
 }
 
 /// A solution, or the reason why there is none. See [`Solution::status`].
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Solution {
     /// Variables.
     pub x: Vec<f64>,
@@ -69,6 +69,50 @@ pub struct Solution {
     pub(crate) settings: Settings,
     /// What was asked for where the constraints contradict each other.
     pub(crate) closest: Option<Arc<Nearest>>,
+}
+
+// by hand: a derived `clone_from` allocates anew
+impl Clone for Solution {
+    fn clone(&self) -> Self {
+        let Solution { x, y, z, z_box, s, y_cone, objective, status, residuals, info, .. } = self;
+        let Solution { qp, at, active, core, exact_factors, settings, closest, .. } = self;
+        Solution {
+            x: x.clone(),
+            y: y.clone(),
+            z: z.clone(),
+            z_box: z_box.clone(),
+            s: s.clone(),
+            y_cone: y_cone.clone(),
+            objective: *objective,
+            status: *status,
+            residuals: *residuals,
+            info: info.clone(),
+            qp: qp.clone(),
+            at: at.clone(),
+            active: active.clone(),
+            core: core.clone(),
+            exact_factors: *exact_factors,
+            settings: settings.clone(),
+            closest: closest.clone(),
+        }
+    }
+
+    /// Becomes a copy of another solution, in the buffers at hand.
+    fn clone_from(&mut self, other: &Self) {
+        let Solution { objective, status, residuals, info, .. } = other;
+        let Solution { qp, at, active, core, exact_factors, settings, closest, .. } = other;
+        for (own, v) in self.outputs_mut().into_iter().zip(other.outputs()) {
+            own.clone_from(v);
+        }
+        (self.objective, self.status, self.residuals, self.info) = (*objective, *status, *residuals, info.clone());
+        self.closest.clone_from(closest);
+        self.at.clone_from(at);
+        self.active.clone_from(active);
+        (self.qp, self.core, self.exact_factors) = (qp.clone(), core.clone(), *exact_factors);
+        if self.settings != *settings {
+            self.settings = settings.clone();
+        }
+    }
 }
 
 /// The closest feasible program of a problem, and its solution.
@@ -147,23 +191,6 @@ impl Solution {
     /// The settings it was solved with.
     pub fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// Becomes a copy of another solution, in the buffers at hand.
-    pub(crate) fn assign(&mut self, other: &Solution) {
-        let Solution { objective, status, residuals, info, .. } = other;
-        let Solution { qp, at, active, core, exact_factors, settings, closest, .. } = other;
-        for (own, v) in self.outputs_mut().into_iter().zip(other.outputs()) {
-            own.clone_from(v);
-        }
-        (self.objective, self.status, self.residuals, self.info) = (*objective, *status, *residuals, info.clone());
-        self.closest.clone_from(closest);
-        self.at.clone_from(at);
-        self.active.clone_from(active);
-        (self.qp, self.core, self.exact_factors) = (qp.clone(), core.clone(), *exact_factors);
-        if self.settings != *settings {
-            self.settings = settings.clone();
-        }
     }
 
     /// Publishes `at` as the solution.

@@ -24,6 +24,8 @@ Tensors = tuple[Any, ...]
 _transforming = torch._C._are_functorch_transforms_active
 _compiling = torch.compiler.is_compiling
 _from_numpy = torch.from_numpy
+_grad_enabled = torch.is_grad_enabled
+_F64 = np.dtype(np.float64)
 
 
 def applies() -> bool:
@@ -40,21 +42,25 @@ def solve(values: Any, solver: str, settings: Mapping[str, Any], on_failure: str
     arrays: list[Any] = []
     data: list[Any] = []
     numbers, differentiable = 0, False
-    wide, dense, kind = torch.float64, torch.strided, torch.Tensor
-    for value in values:
-        if value is None:
-            arrays.append(None)
-            continue
-        if not (isinstance(value, kind) and value.dtype is wide and value.is_cpu and value.layout is dense):
-            return None
-        array = value.numpy(force=True)
-        if not array.size:
-            return None
-        numbers += array.size
-        arrays.append(array if value.is_contiguous() else np.ascontiguousarray(array))
-        data.append(value)
-        if value.requires_grad:
-            differentiable = True
+    try:
+        for value in values:
+            if value is None:
+                arrays.append(None)
+                continue
+            if not value.is_cpu:
+                return None
+            array = value.numpy(force=True)
+            # what NumPy says of the array is asked of it, and not of the tensor: the extension asks it too
+            if array.dtype is not _F64 or not array.size:
+                return None
+            numbers += array.size
+            arrays.append(array if array.flags.c_contiguous else np.ascontiguousarray(array))
+            data.append(value)
+            if not differentiable and value.requires_grad:
+                differentiable = True
+    except (AttributeError, TypeError, RuntimeError):
+        # no tensor, or none with numbers in rows
+        return None
     policy = _core.policy_code(on_failure)
     engine = _core.kept_engine(solver, settings, False, numbers)
     try:
@@ -66,10 +72,11 @@ def solve(values: Any, solver: str, settings: Mapping[str, Any], on_failure: str
     x = solved.answer(policy)
     if x is None:
         _core.raise_failures(solved)
-    differentiable = differentiable and torch.is_grad_enabled()
-    if full or differentiable:
-        return outputs((solved, policy, None, engine, solver, settings), x, data, differentiable, full)
-    return _from_numpy(x)
+    differentiable = differentiable and _grad_enabled()
+    kept = (solved, policy, None, engine, solver, settings)
+    if full:
+        return outputs(kept, x, data, differentiable, full)
+    return _apply((kept, (x,)), *data) if differentiable else _from_numpy(x)
 
 
 class _Eager(torch.autograd.Function):
@@ -93,7 +100,7 @@ class _Eager(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
         needs = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled() or _transforming():
+        if _grad_enabled() or _transforming():
             return None, *_differentiable(ctx, cotangents, needs)
         solved, policy, like = ctx.kept[:3]
         if len(cotangents) == 1:
@@ -125,14 +132,18 @@ def to_tensor(array: Any, like: Any) -> torch.Tensor:
 def _row(cotangent: torch.Tensor) -> Any:
     """A cotangent as an array of doubles in C order."""
     try:
-        if cotangent.dtype is not torch.float64 or not cotangent.is_contiguous():
-            cotangent = cotangent.to(torch.float64).contiguous()
-        return cotangent.numpy(force=True)
+        try:
+            array = cotangent.numpy(force=True)
+        except TypeError:  # a dtype that NumPy does not have
+            array = cotangent.to(torch.float64).numpy(force=True)
     except RuntimeError as error:
         raise UnsupportedError(
             f"the cotangent is no tensor with numbers of its own ({error}): is_grads_batched=True and "
             "jacobian(vectorize=True) are torch's older vmap; use torch.func.vmap, torch.func.jacrev"
         ) from error
+    # not ascontiguousarray: that gives a scalar an axis
+    ready = array.dtype is _F64 and array.flags.c_contiguous
+    return array if ready else np.array(array, dtype=np.float64, order="C")
 
 
 def _differentiable(ctx: Any, cotangents: Any, needs: Any) -> list[Any]:

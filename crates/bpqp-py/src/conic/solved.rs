@@ -188,7 +188,7 @@ impl<'py> Cotangents<'py> {
         let mut objective = vec![0.0; size];
         if !item.is_none() {
             let array: PyReadonlyArrayDyn<'py, f64> = item.extract()?;
-            if array.shape() != [size] {
+            if array.shape() != [size] && (size, array.shape()) != (1, &[]) {
                 return Err(misuse(format!(
                     "the cotangent of objective has shape {:?}, expected [{size}]",
                     array.shape()

@@ -70,6 +70,7 @@ pub(super) struct Rows<'py> {
 }
 
 impl<'py> Rows<'py> {
+    /// A row for each of `size` instances; a single one needs no axis for that.
     pub fn new(tuple: &Bound<'py, PyTuple>, conic: &Conic, size: usize) -> PyResult<Self> {
         if tuple.len() < POINT {
             return Err(misuse("a point is x, s, y and z_box"));
@@ -79,6 +80,7 @@ impl<'py> Rows<'py> {
         for (k, (array, width)) in arrays.iter().zip(widths).enumerate() {
             if let Some(array) = array
                 && array.shape() != [size, width]
+                && (size, array.shape()) != (1, &[width])
             {
                 let name = ["x", "s", "y", "z_box"][k];
                 return Err(misuse(format!("{name} has shape {:?}, expected {:?}", array.shape(), [size, width])));

@@ -96,7 +96,7 @@ impl Conic {
     /// With the bounds `lb <= x <= ub`; entries may be infinite, and an empty vector means none.
     pub fn bounds(mut self, lb: impl Into<Vec<f64>>, ub: impl Into<Vec<f64>>) -> Result<Self, Error> {
         let checked = Qp::linear(self.q.to_vec())?.bounds(lb, ub)?;
-        (self.lb, self.ub) = (checked.lb, checked.ub);
+        (self.lb, self.ub) = (checked.lb.clone(), checked.ub.clone());
         Ok(self)
     }
 

@@ -18,8 +18,8 @@ pub(super) struct Bounded {
     lower: Vec<(usize, f64)>,
     upper: Vec<(usize, f64)>,
     pub qp: Qp,
-    /// `h`, `lb`, `ub` of the problem before the last one: whoever has the last one has let go of them.
-    spare: [Arc<[f64]>; 3],
+    /// The problem before the last one, to be written again: whoever has the last one has let go of it.
+    spare: Option<Qp>,
     z: Vec<f64>,
 }
 
@@ -42,12 +42,9 @@ impl Bounded {
         };
         out.lower.fill((NONE, 1.0));
         out.upper.fill((NONE, 1.0));
-        let qp_of = &mut out.qp;
-        for (own, spare) in [&mut qp_of.h, &mut qp_of.lb, &mut qp_of.ub].into_iter().zip(&mut out.spare) {
-            std::mem::swap(own, spare);
-        }
-        let n = qp.n();
-        let (h, lb, ub) = (own(&mut qp_of.h, out.kept.len()), own(&mut qp_of.lb, n), own(&mut qp_of.ub, n));
+        let mut next = out.spare.take().unwrap_or_else(|| out.qp.clone());
+        let (blocks, n) = (&mut *next, qp.n());
+        let (h, lb, ub) = (own(&mut blocks.h, out.kept.len()), own(&mut blocks.lb, n), own(&mut blocks.ub, n));
         h.iter_mut().zip(&out.kept).for_each(|(h, &i)| *h = qp.h[i]);
         lb.copy_from_slice(&qp.lb);
         ub.copy_from_slice(&qp.ub);
@@ -62,7 +59,8 @@ impl Bounded {
         if lb.iter().zip(&*ub).any(|(lb, ub)| lb > ub) {
             return None;
         }
-        (qp_of.p, qp_of.q, qp_of.a, qp_of.b) = (qp.p.clone(), qp.q.clone(), qp.a.clone(), qp.b.clone());
+        (blocks.p, blocks.q, blocks.a, blocks.b) = (qp.p.clone(), qp.q.clone(), qp.a.clone(), qp.b.clone());
+        out.spare = Some(std::mem::replace(&mut out.qp, next));
         Some(out)
     }
 
@@ -86,11 +84,10 @@ impl Bounded {
         let kept: Vec<usize> = (0..entries.len()).filter(|&i| entries[i] != 1).collect();
         let rest = qp.g.select_rows(&kept);
         let (of, n) = (qp.g.clone(), qp.n());
-        let mut qp = Qp { g: Arc::new(rest), ..qp.clone() };
-        qp.analysis = Default::default();
+        let mut qp = qp.clone();
+        (qp.g, qp.analysis) = (Arc::new(rest), Default::default());
         let (lower, upper) = (vec![(NONE, 1.0); n], vec![(NONE, 1.0); n]);
-        let spare = [0; 3].map(|_| Arc::from([]));
-        Some(Bounded { of, single, kept, lower, upper, qp, spare, z: Vec::new() })
+        Some(Bounded { of, single, kept, lower, upper, qp, spare: None, z: Vec::new() })
     }
 
     /// Takes the rows out of a point that has them all: their multipliers are those of bounds.

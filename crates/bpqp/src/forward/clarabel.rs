@@ -18,6 +18,7 @@
 
 use super::{ForwardHandle, ForwardSolver, Outcome};
 use crate::cones::blocks;
+use crate::problem::Blocks;
 use crate::residuals::Point;
 use crate::{Certificate, Cone, Csc, Deadline, Error, Matrix, Qp, Settings, Status};
 use clarabel::algebra::CscMatrix;
@@ -236,7 +237,7 @@ fn csc(m: Csc) -> CscMatrix<f64> {
 impl Handle {
     /// What Clarabel is given, in these rows.
     fn data(&self, rows: &Rows) -> Result<Data, Error> {
-        let Qp { p, q, a, b, g, h, c, d, lb, ub, .. } = &self.qp;
+        let Blocks { p, q, a, b, g, h, c, d, lb, ub, .. } = &*self.qp;
         let (n, m_eq, extension) = (q.len(), b.len(), p.extension());
         let dim = n + extension;
         let mut q = q.to_vec();

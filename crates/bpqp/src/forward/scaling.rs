@@ -7,6 +7,7 @@ use super::newton::PrimalDual;
 use crate::cones::blocks;
 use crate::kkt::{ANY_APART, APART, Apart, power_of_two, raise_parts, raise_rows, ruiz};
 use crate::matrix::{Matrix, extent, norm_inf};
+use crate::problem::Blocks;
 use crate::{Point, Qp};
 use std::sync::Arc;
 
@@ -173,7 +174,7 @@ impl Scaling {
             end += block.nrows();
             if end == first { block.clone() } else { Arc::new(block.scaled(&self.e[first..end], &self.d)) }
         });
-        Qp {
+        let scaled = Blocks {
             p: Arc::new(qp.p.scaled(self.cost, &self.d)),
             q: qp.q.iter().zip(&self.d).map(|(q, d)| self.cost * q * d).collect(),
             a,
@@ -186,7 +187,8 @@ impl Scaling {
             lb: over(&qp.lb),
             ub: over(&qp.ub),
             analysis: qp.analysis.clone(),
-        }
+        };
+        scaled.into()
     }
 
     /// Makes `scaled` the scaled form of `qp`, which has the same matrices: vectors are written in place.

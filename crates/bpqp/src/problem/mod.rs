@@ -3,4 +3,5 @@
 mod qp;
 pub(crate) mod validate;
 
+pub(crate) use qp::Blocks;
 pub use qp::Qp;

@@ -6,6 +6,7 @@ use crate::cones::Cone;
 use crate::error::check_finite;
 use crate::kkt::KktData;
 use crate::matrix::{Hessian, Keep, Matrix};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 /// The quadratic program
@@ -22,7 +23,12 @@ use std::sync::Arc;
 /// [cones](Cone); without them this is a quadratic program. Bounds are never turned into rows. Every block is shared
 /// behind an [`Arc`]: clones are cheap, and solvers recognize blocks that did not change by their address.
 #[derive(Debug, Clone)]
-pub struct Qp {
+pub struct Qp(Arc<Blocks>);
+
+/// The blocks of a problem, behind one count: solvers, solutions and threads hold on to problems by the hundred, and counts
+/// of what a batch shares are what its threads wait for.
+#[derive(Debug, Clone)]
+pub struct Blocks {
     pub(crate) p: Arc<Hessian>,
     pub(crate) q: Arc<[f64]>,
     pub(crate) a: Arc<Matrix>,
@@ -36,6 +42,30 @@ pub struct Qp {
     pub(crate) ub: Arc<[f64]>,
     /// The analysis of the KKT system, where it is sparse.
     pub(crate) analysis: Keep,
+}
+
+#[doc(hidden)]
+impl Deref for Qp {
+    type Target = Blocks;
+    #[inline]
+    fn deref(&self) -> &Blocks {
+        &self.0
+    }
+}
+
+/// What is written is this problem's own: clones stay as they are.
+#[doc(hidden)]
+impl DerefMut for Qp {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Blocks {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl From<Blocks> for Qp {
+    fn from(blocks: Blocks) -> Self {
+        Qp(Arc::new(blocks))
+    }
 }
 
 impl Qp {
@@ -55,7 +85,7 @@ impl Qp {
     pub(crate) fn of_shared(p: Arc<Hessian>, q: Vec<f64>) -> Self {
         let n = p.n();
         let empty = Arc::new(Matrix::empty(n));
-        Qp {
+        let blocks = Blocks {
             p,
             q: q.into(),
             a: empty.clone(),
@@ -68,7 +98,8 @@ impl Qp {
             lb: vec![f64::NEG_INFINITY; n].into(),
             ub: vec![f64::INFINITY; n].into(),
             analysis: Keep::default(),
-        }
+        };
+        blocks.into()
     }
 
     /// Without curved cones, of matrices that others have too: they and the bounds were validated, vectors are here.
@@ -84,7 +115,7 @@ impl Qp {
         validate::upper("h", &h)?;
         let (c, analysis) = (Arc::new(Matrix::empty(p.n())), Keep::default());
         let (q, b, h) = (q.into(), b.into(), h.into());
-        Ok(Qp { p, q, a, b, g, h, c, d: Arc::new([]), cones: Arc::new([]), lb, ub, analysis })
+        Ok(Blocks { p, q, a, b, g, h, c, d: Arc::new([]), cones: Arc::new([]), lb, ub, analysis }.into())
     }
 
     /// The linear program `min q'x`.
@@ -225,11 +256,12 @@ impl Qp {
     /// The same problem with blocks of `other` shared where they are equal in address or value: lets solvers see what
     /// did not change when a problem was built anew from equal data.
     pub fn share_with(mut self, other: &Qp) -> Self {
+        let own = &mut *self;
         // matrices of different shapes are not comparable
-        if self.p.difference(&other.p).is_none() && *self.p == *other.p {
-            self.p = other.p.clone();
+        if own.p.difference(&other.p).is_none() && *own.p == *other.p {
+            own.p = other.p.clone();
         }
-        for (own, old) in [(&mut self.a, &other.a), (&mut self.g, &other.g), (&mut self.c, &other.c)] {
+        for (own, old) in [(&mut own.a, &other.a), (&mut own.g, &other.g), (&mut own.c, &other.c)] {
             if own.difference(old).is_none() && **own == **old {
                 *own = old.clone();
             }
