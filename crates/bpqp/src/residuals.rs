@@ -3,6 +3,7 @@
 use crate::Qp;
 use crate::cones::blocks;
 use crate::matrix::{dot, nan_max, norm_inf};
+use crate::problem::Blocks;
 
 /// A primal-dual point: what every forward solver returns and the backward pass starts from.
 #[derive(Debug, Default, PartialEq)]
@@ -137,6 +138,7 @@ pub fn residuals(qp: &Qp, point: &Point, work: &mut ResidualWork) -> (Residuals,
 /// The same of a point whose `s` and `y_cone` are in their cones.
 pub(crate) fn equations(qp: &Qp, point: &Point, work: &mut ResidualWork) -> (Residuals, f64) {
     let (n, Point { x, y, z, z_box, s, y_cone }) = (qp.n(), point);
+    let qp: &Blocks = qp;
     refill(&mut work.px, n);
     qp.p.mul_add(1.0, x, &mut work.px, &mut work.rank);
     let mut dual_scale = norm_inf(&work.px).max(norm_inf(&qp.q)).max(norm_inf(z_box));

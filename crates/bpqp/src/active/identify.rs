@@ -140,8 +140,9 @@ pub(crate) fn identify(qp: &Qp, point: &Point, work: &ResidualWork, scales: &Row
         out.g[i] = work.slack[i] <= 0.0;
     }
     out.bound.clear();
+    let (lb, ub) = (qp.lb(), qp.ub());
     out.bound.extend((0..n).map(|i| {
-        let (lb, ub, x, z) = (qp.lb[i], qp.ub[i], point.x[i], point.z_box[i]);
+        let (lb, ub, x, z) = (lb[i], ub[i], point.x[i], point.z_box[i]);
         if lb == ub {
             Side::Fixed
         } else if lb.is_finite() && (x <= lb || (-z) / force > (x - lb) / distance) {

@@ -310,11 +310,12 @@ impl Polisher {
 
     /// Variables at a bound are put there exactly.
     fn snap(&mut self, qp: &Qp) {
+        let (lb, ub) = (qp.lb(), qp.ub());
         for (i, &side) in self.set.bound.iter().enumerate() {
             match side {
                 Side::Free => {}
-                Side::Lower | Side::Fixed => self.trial.x[i] = qp.lb[i],
-                Side::Upper => self.trial.x[i] = qp.ub[i],
+                Side::Lower | Side::Fixed => self.trial.x[i] = lb[i],
+                Side::Upper => self.trial.x[i] = ub[i],
             }
         }
     }
@@ -456,12 +457,13 @@ impl Polisher {
         let (distance, force) = (CLEARLY * length.max(off / ROUNDING), CLEARLY * force.max(pull / ROUNDING));
         let rows = self.set.g.iter().zip(&self.scales.norms).zip(self.trial.z.iter().zip(&self.work.slack));
         let mut bounds = self.set.bound.iter().zip(self.trial.x.iter().zip(&self.trial.z_box)).zip(0..);
+        let (lb, ub) = (qp.lb(), qp.ub());
         rows.into_iter().all(|((active, norm), (z, s))| if *active { z * norm > force } else { *s > distance * norm })
             && bounds.all(|((side, (x, z)), i)| match side {
                 Side::Fixed => true,
                 Side::Lower => -z > force,
                 Side::Upper => *z > force,
-                Side::Free => (x - qp.lb[i]).min(qp.ub[i] - x) > distance,
+                Side::Free => (x - lb[i]).min(ub[i] - x) > distance,
             })
     }
 

@@ -104,10 +104,10 @@ impl PrimalDual {
 
     /// Recomputes all residuals. Variables with `lb = ub` are held there.
     pub fn residuals(&mut self, qp: &Qp) {
-        let n = qp.n();
+        let (n, lb, ub, h) = (qp.n(), qp.lb(), qp.ub(), qp.h());
         for i in 0..n {
-            if qp.lb[i] == qp.ub[i] {
-                self.x[i] = qp.lb[i];
+            if lb[i] == ub[i] {
+                self.x[i] = lb[i];
             }
         }
         self.px.clear();
@@ -123,7 +123,7 @@ impl PrimalDual {
         self.l.index.iter().zip(&self.l.z).for_each(|(&i, &z)| self.rd[i] -= z);
         self.u.index.iter().zip(&self.u.z).for_each(|(&i, &z)| self.rd[i] += z);
         for i in 0..n {
-            if qp.lb[i] == qp.ub[i] {
+            if lb[i] == ub[i] {
                 self.rd[i] = 0.0;
             }
         }
@@ -135,15 +135,15 @@ impl PrimalDual {
         qp.g.mul_add(1.0, &self.x, &mut self.gx);
         for k in 0..self.g.index.len() {
             let i = self.g.index[k];
-            self.g.r[k] = self.gx[i] + self.g.s[k] - qp.h[i];
+            self.g.r[k] = self.gx[i] + self.g.s[k] - h[i];
         }
         for k in 0..self.l.index.len() {
             let i = self.l.index[k];
-            self.l.r[k] = qp.lb[i] + self.l.s[k] - self.x[i];
+            self.l.r[k] = lb[i] + self.l.s[k] - self.x[i];
         }
         for k in 0..self.u.index.len() {
             let i = self.u.index[k];
-            self.u.r[k] = self.x[i] + self.u.s[k] - qp.ub[i];
+            self.u.r[k] = self.x[i] + self.u.s[k] - ub[i];
         }
     }
 
@@ -154,6 +154,7 @@ impl PrimalDual {
 
     /// Factors the Newton matrix at this iterate; `rho` is added for variables and equations, `delta` for inequalities.
     pub fn factor(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, rho: f64, delta: f64) -> Result<(), Breakdown> {
+        let (m, lb, ub) = (qp.n_equality(), qp.lb(), qp.ub());
         self.dx_diag.clear();
         self.dx_diag.resize(qp.n(), rho);
         for f in [&self.l, &self.u] {
@@ -162,15 +163,15 @@ impl PrimalDual {
             }
         }
         for i in 0..qp.n() {
-            if qp.lb[i] == qp.ub[i] {
+            if lb[i] == ub[i] {
                 self.dx_diag[i] = f64::INFINITY;
             }
         }
         self.dc_diag.clear();
-        self.dc_diag.resize(qp.n_equality(), rho);
-        self.dc_diag.resize(qp.n_equality() + qp.n_inequality(), f64::INFINITY);
+        self.dc_diag.resize(m, rho);
+        self.dc_diag.resize(m + qp.n_inequality(), f64::INFINITY);
         for k in 0..self.g.index.len() {
-            self.dc_diag[qp.n_equality() + self.g.index[k]] = self.g.s[k] / self.g.z[k] + delta;
+            self.dc_diag[m + self.g.index[k]] = self.g.s[k] / self.g.z[k] + delta;
         }
         kkt.factor(&self.dx_diag, &self.dc_diag)
     }
