@@ -296,13 +296,25 @@ impl Form {
             let f = Mat::from_fn(self.n, columns, |i, j| f[j * self.n + i]);
             return Ok(Hessian::LowRank { d: d.to_vec(), f });
         }
-        let full = symmetric(conic, values)?;
+        let entries = || conic.p().into_iter().flat_map(Csc::triplets).zip(values).map(|((i, j, _), &v)| (i, j, v));
         Ok(match self.hessian {
-            Storage::Sparse | Storage::Factored => Hessian::Sparse(full),
-            Storage::Dense => Hessian::Dense(full.to_dense()),
+            Storage::Sparse | Storage::Factored => Hessian::Sparse(symmetric(conic, values)?),
+            Storage::Dense => {
+                let mut full = Mat::zeros(self.n, self.n);
+                let share = if conic.p_is_upper() { 1.0 } else { 0.5 };
+                for (i, j, v) in entries() {
+                    if i == j {
+                        full[(i, j)] = v;
+                    } else {
+                        full[(i, j)] += share * v;
+                        full[(j, i)] += share * v;
+                    }
+                }
+                Hessian::Dense(full)
+            }
             Storage::Diagonal => {
                 let mut d = vec![0.0; self.n];
-                full.triplets().for_each(|(i, _, v)| d[i] = v);
+                entries().for_each(|(i, _, v)| d[i] = v);
                 Hessian::Diagonal(d)
             }
         })

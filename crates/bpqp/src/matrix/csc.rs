@@ -56,26 +56,41 @@ impl Csc {
             let reason = format!("entry ({i}, {j}) lies outside of {nrows} x {ncols}");
             return Err(Error::Pattern { argument: "matrix", reason });
         }
-        let mut order: Vec<usize> = (0..triplets.len()).collect();
-        order.sort_by_key(|&k| (triplets[k].1, triplets[k].0));
-        let (mut indices, mut values) = (Vec::with_capacity(order.len()), Vec::<f64>::with_capacity(order.len()));
-        let mut counts = vec![0; ncols + 1];
-        let mut last = None;
-        for k in order {
-            let (i, j, v) = triplets[k];
-            if last == Some((i, j)) {
-                *values.last_mut().expect("an entry was pushed for `last`") += v;
-            } else {
-                indices.push(i);
-                values.push(v);
-                counts[j + 1] += 1;
-                last = Some((i, j));
-            }
-        }
+        // by columns in linear time; their entries are in order as a rule, and those of one place stay as they were given
+        let mut next = vec![0; ncols + 1];
+        triplets.iter().for_each(|&(_, j, _)| next[j + 1] += 1);
         for j in 0..ncols {
-            counts[j + 1] += counts[j];
+            next[j + 1] += next[j];
         }
-        Ok(Csc { nrows, ncols, indptr: counts, indices, values })
+        let mut order = vec![0; triplets.len()];
+        for (k, &(_, j, _)) in triplets.iter().enumerate() {
+            order[next[j]] = k;
+            next[j] += 1;
+        }
+        // the end of each column is the start of the next one
+        let (mut indices, mut values) = (Vec::with_capacity(order.len()), Vec::<f64>::with_capacity(order.len()));
+        let (mut indptr, mut start) = (Vec::with_capacity(ncols + 1), 0);
+        indptr.push(0);
+        for &end in &next[..ncols] {
+            let column = &mut order[start..end];
+            if !column.is_sorted_by_key(|&k| triplets[k].0) {
+                column.sort_by_key(|&k| triplets[k].0);
+            }
+            let mut last = None;
+            for (i, _, v) in column.iter().map(|&k| triplets[k]) {
+                match values.last_mut() {
+                    Some(sum) if last == Some(i) => *sum += v,
+                    _ => {
+                        indices.push(i);
+                        values.push(v);
+                        last = Some(i);
+                    }
+                }
+            }
+            indptr.push(indices.len());
+            start = end;
+        }
+        Ok(Csc { nrows, ncols, indptr, indices, values })
     }
 
     /// The nonzero entries of a dense matrix.
