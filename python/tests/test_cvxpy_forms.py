@@ -72,10 +72,24 @@ def programs() -> dict[str, Any]:
     # no positive diagonal: as it was
     problem = cp.Problem(cp.Minimize(cp.sum_squares(F.T @ w) - m @ w), [w >= 0, cp.sum(w) == 1])
     out["singular"] = (problem, [m], [w], values[:1], None)
-    # the factor is a parameter: as it was
-    factor = cp.Parameter((N, R))
+    # the factor is a parameter
+    factor, root = cp.Parameter((N, R)), cp.Parameter(N)
     problem = portfolio(cp.sum_squares(factor.T @ w) + cp.sum_squares(w), w, m)
-    out["parameter"] = (problem, [m, factor], [w], [values[0], F], "diagonal")
+    out["factor"] = (problem, [m, factor], [w], [values[0], F], (R,))
+    # and the root of the diagonal, beside a constant one
+    risk = cp.sum_squares(factor.T @ w) + cp.sum_squares(cp.multiply(root, w))
+    problem = portfolio(risk + 0.1 * cp.sum_squares(w), w, m)
+    out["risk"] = (problem, [m, factor, root], [w], [values[0], F, np.sqrt(D) * np.sign(values[0])], (R,))
+    # factors that are affine in a parameter, with entries that do not move; some of the diagonal vanishes
+    mix, load = np.eye(R)[:, : R - 1], cp.Parameter((R - 1, N))
+    problem = portfolio(cp.sum_squares((F.T + mix @ load) @ w) + cp.sum_squares(cp.multiply(root, w)), w, m)
+    out["affine"] = (problem, [m, load, root], [w], [values[0], F[:, 1:].T, np.where(D < D[2], np.sqrt(D), 0)], (R,))
+    # a sum of parameters is not squared entry by entry: one more column would be one for each variable
+    problem = portfolio(cp.sum_squares(cp.multiply(root + 1, w)) + 0.5 * cp.sum_squares(w), w, m)
+    out["sum"] = (problem, [m, root], [w], [6 * values[0], np.sqrt(D)], "diagonal")
+    # a shift with a factor that is a parameter: as it was
+    problem = portfolio(cp.sum_squares(factor.T @ w - 0.1) + cp.sum_squares(w), w, m)
+    out["shifted"] = (problem, [m, factor], [w], [values[0], F], "diagonal")
     # more squares than variables
     A = RNG.normal(size=(2 * N, N))
     problem = cp.Problem(cp.Minimize(cp.sum_squares(A @ w - 1) + cp.sum_squares(w) - m @ w), [w >= 0])
@@ -99,7 +113,7 @@ def test_results_are_those_of_the_problem_as_it_was(name: str, plain: Any) -> No
         assert layer.canonical.shape == before.canonical.shape or name == "singular"
     elif pattern == "diagonal":
         assert len(found) == 2
-        assert layer.canonical.shape[1] < before.canonical.shape[1] or name == "parameter"
+        assert layer.canonical.shape[1] < before.canonical.shape[1] or name in ("sum", "shifted")
     else:
         assert found == pattern
     tensors = [torch.tensor(v).requires_grad_() for v in values]

@@ -42,7 +42,8 @@ class Canonical:
             one that is `diag(d) + F F'`, whose values are d and the columns of F.
         maps: for each block, the sparse matrix from the entries that `inputs` names to its values.
         constant: for each block, what does not depend on parameters.
-        inputs: pairs (parameter, logarithm?) whose flattened values, one after the other, the maps act on.
+        inputs: pairs (parameter, "", "log" or "square") of which the flattened values, their logarithms or squares, one
+            after the other, are what the maps act on.
         outputs: triples (from "x" or "y", sparse matrix, exponential?), one for each variable asked for.
     """
 
@@ -73,7 +74,8 @@ class Canonical:
     # --- data from parameters
 
     def _read_maps(self, program: Any, chain: Any, parameters: Sequence[Any]) -> None:
-        self.inputs, spread = _spread(program, chain, parameters)
+        named, spread = _spread(program, chain, parameters)
+        self.inputs = [(k, "log" if log else "") for k, log in named]
         n = program.x.size
         program.reduced_A.cache()
         program.reduced_P.cache()

@@ -96,8 +96,8 @@ class Operator:
 
         `single`: the values come from single precision.
         """
-        for (k, log), value in zip(self.canonical.inputs, values, strict=True):
-            if not log:
+        for (k, kind), value in zip(self.canonical.inputs, values, strict=True):
+            if not kind:
                 self.canonical.declared[k].check(np.asarray(value), single)
         solved = self.program.solve(self._blocks(values, True), size, warm)
         if self.policy == 0:

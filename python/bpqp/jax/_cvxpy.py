@@ -101,7 +101,7 @@ class CvxpyLayer:
         dtype = np.dtype(arrays[0].dtype) if arrays else np.dtype(jnp.zeros(0).dtype)
         arrays = [a.astype(dtype) for a in arrays]
         canonical = operator.canonical
-        inputs = [jnp.log(arrays[k]) if log else arrays[k] for k, log in canonical.inputs]
+        inputs = [_OF[kind](arrays[k]) for k, kind in canonical.inputs]
         *outputs, _, codes = solve_p.bind(*inputs, spec=OperatorSpec(operator, batch or 1, dtype, full))
         if batch is None:
             outputs, codes = [v[0] for v in outputs], codes[0]
@@ -111,6 +111,10 @@ class CvxpyLayer:
             return variables
         status, ok = split_status(codes[..., 0])
         return CvxpySolution(variables, ok, status, codes[..., 2])
+
+
+# what the inputs of the maps are of the parameters
+_OF: dict[str, Any] = {"": lambda value: value, "log": jnp.log, "square": jnp.square}
 
 
 def _arrays(params: Sequence[Any]) -> list[jax.Array]:

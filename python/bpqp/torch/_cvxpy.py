@@ -146,7 +146,7 @@ class CvxpyLayer(torch.nn.Module):
         batch = operator.check(tensors)
         names = None if index is None else Memory.names(index, batch or 1)
         warm = None if names is None else self._memory.start(names)
-        inputs = [torch.log(tensors[k]) if log else tensors[k] for k, log in self.canonical.inputs]
+        inputs = [_OF[kind](tensors[k]) for k, kind in self.canonical.inputs]
         call = OperatorCall(operator, batch or 1, reference, warm)
         *outputs, state = Solve.apply(call, *inputs)
         if names is not None and call.solved is not None:
@@ -163,6 +163,10 @@ class CvxpyLayer(torch.nn.Module):
         if batch is None:
             return CvxpySolution(variables, ok[0], status[0], call.solved)
         return CvxpySolution(variables, ok, np.array(status), call.solved)
+
+
+# what the inputs of the maps are of the parameters
+_OF: dict[str, Any] = {"": lambda value: value, "log": torch.log, "square": torch.square}
 
 
 def _tensors(params: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
