@@ -3,7 +3,7 @@
 //! `cargo run --release -p bpqp-testkit --example judge -- [COUNT] [SEED] [solver=NAME] [form=factored] [mode=jvp|second] [warm] [kind=NAME] [spread=N] [cones] [list]`
 //!
 //! Prints every wrong answer with its seed, and the share of each verdict by kind of optimum and spread of the units; with
-//! `list` also the regular problems that are not `exact`. `kind` (`face`, ...) and `spread` look at these problems only.
+//! `list` also the problems with a weaker verdict than theirs. `kind` (`face`, ...) and `spread` look at these problems only.
 
 use bpqp::{Settings, Solver};
 use bpqp_testkit::Rng;
@@ -57,8 +57,9 @@ fn main() {
             wrong += 1;
             println!("seed {seed} {form} 2^{spread} {:?} {}: {why}", result.kind, result.said);
         }
-        if list && result.kind == Kind::Regular && result.said != "exact" {
-            println!("seed {seed} {form} 2^{spread}: {}", result.said);
+        let best = if result.kind == Kind::Regular { "exact" } else { "one_of_several" };
+        if list && result.said != best {
+            println!("seed {seed} {form} 2^{spread} {:?}: {}", result.kind, result.said);
         }
         let row = table.entry((result.kind, spread, form)).or_default();
         let said = if result.wrong.is_some() { format!("WRONG {}", result.said) } else { result.said };

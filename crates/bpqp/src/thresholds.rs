@@ -70,8 +70,11 @@ pub(crate) const NEAR_KINK: f64 = 1e5;
 /// optimum that is not attained, for one, beyond which the equations vanish.
 pub(crate) const LOST: f64 = 1e-3;
 
-/// Forces of equalities that are this many times their sum are those of dependent rows, and only rounding.
+/// Forces of multipliers that are this many times their sum are those of dependent rows, and only rounding.
 pub(crate) const RUN_OFF: f64 = 100.0;
+/// Multipliers of dependent rows whose rounding is this part of the forces of the problem leave no digits of a solution to
+/// count on: as much as may be left of the equations of an active set.
+pub(crate) const DROWNED: f64 = 1e-8;
 
 /// A boundary that no variable crosses by more than this part of its column cannot be told from one that all are tangent to:
 /// an error sideways costs its square, so that the direction of a boundary is known to the root of the rounding unit.

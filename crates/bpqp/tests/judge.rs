@@ -80,6 +80,16 @@ fn what_was_wrong_once() {
 }
 
 #[test]
+fn dependent_rows_in_units_far_apart_hide_nothing() {
+    // multipliers that ran off along rows that cancel; more equations than variables; a weakly active row at the origin
+    let dependent = [210_062_883, 210_080_303, 220_045_795, 220_060_519, 300_019_259];
+    for seed in dependent.into_iter().chain([210_073_379]) {
+        let result = judge(&Planted::new(&mut Rng::new(seed), 30), &plain(seed)).expect("the truth is known");
+        assert_eq!((&*result.said, &result.wrong), ("one_of_several", &None), "seed {seed}");
+    }
+}
+
+#[test]
 fn units_that_are_hard_to_find_are_found() {
     // an optimum of 0 between large terms; parts that do not meet, in units of their own; a vertex at the origin; terms of a row
     // that no tolerance allows for; large entries beside small ones in every row and column; an empty row beside large lengths

@@ -79,6 +79,11 @@ impl RowScales {
         self.reach == 0.0 && norm_inf(&qp.q) == 0.0
     }
 
+    /// This part of the distance of the furthest row or bound, and of the force that the largest curvature has there.
+    pub fn of_reach(&self, part: f64) -> (f64, f64) {
+        (part * self.reach * self.curvature, part * self.reach)
+    }
+
     /// The length that slacks are compared with: [`distance_scale`], and what the forces move against the largest curvature, or each
     /// variable against its own if that is less; where the solution vanishes, what is left of `x` is rounding of that.
     pub fn distance(&self, qp: &Qp, px: &[f64], x: &[f64]) -> f64 {

@@ -8,6 +8,7 @@ mod newton;
 mod polish;
 mod rotation;
 mod rows;
+mod run_off;
 
 use crossover::Crossover;
 pub(crate) use doubt::Doubts;

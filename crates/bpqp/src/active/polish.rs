@@ -10,7 +10,7 @@ use super::identify::{RowScales, distance_scale};
 use super::rows::Tolerance;
 use super::{ActiveSet, Crossover, Doubts, RowCheck, Side};
 use crate::kkt::{KktFactor, factor_flat};
-use crate::matrix::norm_inf;
+use crate::matrix::{nan_max, norm_inf};
 use crate::residuals::{ResidualWork, residuals};
 use crate::thresholds::{CLEARLY, EQUATION_ROUNDING};
 use crate::{Deadline, Point, Qp, Residuals};
@@ -18,7 +18,7 @@ use crate::{Deadline, Point, Qp, Residuals};
 /// Violations below this multiple of the scales of the problem are rounding.
 const TOLERANCE: f64 = 1e-10;
 /// The equations of the set hold if what is left of them is below this multiple of the scales of their rows.
-const HOLDS: f64 = 1e-8;
+pub(super) const HOLDS: f64 = 1e-8;
 /// The same of every single row.
 const BY_ROWS: Tolerance = Tolerance { absolute: 0.0, primal: HOLDS, dual: HOLDS, homogeneous: 1e-12 };
 /// Lengths below this are measured as if they were this long: a solution that vanishes has no length of its own.
@@ -74,11 +74,13 @@ pub(crate) struct Polisher {
     pub dc: Vec<f64>,
     w: Vec<f64>,
     v: Vec<f64>,
-    trial: Point,
+    pub(super) trial: Point,
     before: Point,
+    /// Where multipliers of dependent rows had run off to.
+    pub(super) far: Point,
     /// Where it came from, once weakly active constraints are held: what it was before says how sure it is now.
     origin: Point,
-    set: ActiveSet,
+    pub(super) set: ActiveSet,
     check: RowCheck,
     doubts: Doubts,
     /// Scales of the residuals before the corrections: of the primal ones, of the dual ones.
@@ -168,6 +170,9 @@ impl Polisher {
             let (first, mut residuals, mut objective) = self.correct(qp, kkt, false);
             accuracy = first;
             log::trace!("round {round}: primal {:.1e}, dual {:.1e}", residuals.primal, residuals.dual);
+            if let Some(back) = self.bring_back(qp, kkt) {
+                (residuals, objective) = back;
+            }
             if !objective.is_finite() {
                 return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
             }
@@ -205,12 +210,15 @@ impl Polisher {
                     }
                 }
                 self.clip();
+                let dependent = kkt.deficient();
+                if dependent && self.drowns(qp) {
+                    return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
+                }
                 if free.is_none() && self.set.any_weak() {
                     std::mem::swap(&mut self.origin, point);
                 }
                 point.clone_from(&self.trial);
                 active.clone_from(&self.set);
-                let dependent = kkt.deficient();
                 let (rounds, flat) = (round, face.is_some());
                 let factored = !flat;
                 let report =
@@ -246,14 +254,26 @@ impl Polisher {
     fn holds(&mut self, qp: &Qp, report: &Residuals) -> bool {
         let force = HOLDS * report.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x));
         let length = HOLDS * distance_scale(qp, &self.trial.x).max(SHORT);
-        let mut equalities = self.work.equality.iter().zip(&self.scales.equality);
-        let mut rows = self.work.slack.iter().zip(&self.scales.norms).zip(&self.set.g);
         let mut stationarity = self.work.stationarity.iter().zip(&self.set.bound);
-        equalities.all(|(r, norm)| r.abs() <= length * norm)
-            && rows.all(|((s, norm), &active)| !active || s.abs() <= length * norm)
+        self.rows_within(length)
             && stationarity.all(|(r, &side)| side != Side::Free || r.abs() <= force)
             && self.check.holds(qp, (&self.trial, &self.work), &self.set, &self.scales, BY_ROWS)
             || self.vanishes(qp)
+    }
+
+    /// The trial point is no further than this from every equality and active row.
+    pub(super) fn rows_within(&self, length: f64) -> bool {
+        let mut equalities = self.work.equality.iter().zip(&self.scales.equality);
+        let mut rows = self.work.slack.iter().zip(&self.scales.norms).zip(&self.set.g);
+        equalities.all(|(r, norm)| r.abs() <= length * norm)
+            && rows.all(|((s, norm), &active)| !active || s.abs() <= length * norm)
+    }
+
+    /// How far the trial point is from the equality or active row that it is furthest from.
+    fn furthest_row(&self) -> f64 {
+        let equalities = self.work.equality.iter().zip(&self.scales.equality);
+        let rows = self.work.slack.iter().zip(&self.scales.norms).zip(&self.set.g).filter(|(_, active)| **active);
+        equalities.chain(rows.map(|(row, _)| row)).fold(0.0_f64, |m, (r, norm)| nan_max(m, r.abs() / norm))
     }
 
     /// What is left of the equations is rounding beside the terms that cancel in them at the point itself.
@@ -268,12 +288,8 @@ impl Polisher {
     fn vanishes(&self, qp: &Qp) -> bool {
         let (length, force) = self.scales.of_data(qp, &self.work.px, &self.trial.x);
         let (length, force) = (ROUNDING * length, ROUNDING * force);
-        let mut equalities = self.work.equality.iter().zip(&self.scales.equality);
-        let mut rows = self.work.slack.iter().zip(&self.scales.norms).zip(&self.set.g);
         let mut stationarity = self.work.stationarity.iter().zip(&self.set.bound);
-        equalities.all(|(r, norm)| r.abs() <= length * norm)
-            && rows.all(|((s, norm), &active)| !active || s.abs() <= length * norm)
-            && stationarity.all(|(r, &side)| side != Side::Free || r.abs() <= force)
+        self.rows_within(length) && stationarity.all(|(r, &side)| side != Side::Free || r.abs() <= force)
     }
 
     /// Multipliers of the wrong sign by rounding only, which `repair` let pass, vanish.
@@ -322,7 +338,7 @@ impl Polisher {
 
     /// Corrects the trial point on its set until its residual is at rounding level or stops falling, which takes one solve
     /// with good factors; or `to_the_end` of its solves, while it stays there. The first solve tells how good they are.
-    fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, to_the_end: bool) -> (f64, Residuals, f64) {
+    pub(super) fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, to_the_end: bool) -> (f64, Residuals, f64) {
         let (m, rounding) = (qp.n_equality(), rounding(qp.n()));
         let (report, _) = residuals(qp, &self.trial, &mut self.work);
         // where the solution vanishes, so do the scales of its residuals: they never count less than those of the start
@@ -386,10 +402,18 @@ impl Polisher {
         if dual.is_nan() || primal.is_nan() { f64::NAN } else { dual.max(primal) }
     }
 
+    /// The force and the length that multipliers and slacks of the trial point are compared with: no less than rounding of those
+    /// of the data, for where the solution vanishes its own would be as small as anything that is left of it.
+    pub(super) fn units(&self, qp: &Qp) -> (f64, f64) {
+        let force = self.scales.force(qp, &self.work.px, &self.trial.x);
+        let length = self.scales.distance(qp, &self.work.px, &self.trial.x);
+        let (least_force, least) = self.scales.of_reach(ROUNDING);
+        (force.max(least_force), length.max(least))
+    }
+
     /// Changes the set where the trial point contradicts it; false if it does not.
     fn repair(&mut self, qp: &Qp, worst_only: bool) -> bool {
-        let force = self.scales.force(qp, &self.work.px, &self.trial.x);
-        let distance = self.scales.distance(qp, &self.work.px, &self.trial.x);
+        let (force, distance) = self.units(qp);
         let mut worst = (TOLERANCE, usize::MAX);
         let mut changed = false;
         let rows = self.set.g.len();
@@ -449,9 +473,7 @@ impl Polisher {
         let (length, force) = self.scales.of_data(qp, &self.work.px, &self.trial.x);
         // nor is anything clearer than what is left of the equations lets it be: where the solution and the data vanish, the
         // scales are as small as rounding
-        let equalities = self.work.equality.iter().zip(&self.scales.equality);
-        let rows = self.work.slack.iter().zip(&self.scales.norms).zip(&self.set.g).filter(|(_, active)| **active);
-        let off = equalities.chain(rows.map(|(row, _)| row)).fold(0.0_f64, |m, (r, norm)| m.max(r.abs() / norm));
+        let off = self.furthest_row();
         let free = self.work.stationarity.iter().zip(&self.set.bound).filter(|(_, side)| **side == Side::Free);
         let pull = free.fold(0.0_f64, |m, (r, _)| m.max(r.abs()));
         let (distance, force) = (CLEARLY * length.max(off / ROUNDING), CLEARLY * force.max(pull / ROUNDING));

@@ -411,7 +411,7 @@ impl KktFactor for SparseKkt {
     }
 
     fn determines(&mut self) -> bool {
-        (self.deficient() || !self.face.is_empty()) && self.examined.is_some_and(|found| found.determined)
+        (self.deficient() || !self.face.is_empty()) && self.examine().determined
     }
 
     fn flat(&mut self) -> bool {

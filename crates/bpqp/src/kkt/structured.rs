@@ -330,6 +330,10 @@ impl KktFactor for StructuredKkt {
         self.use_general && self.general.as_mut().is_some_and(|general| general.flat())
     }
 
+    fn determines(&mut self) -> bool {
+        self.use_general && self.general.as_mut().is_some_and(|general| general.determines())
+    }
+
     fn leave_face(&self, w: &mut [f64]) -> bool {
         self.other().is_some_and(|general| general.leave_face(w))
     }
