@@ -75,6 +75,17 @@ fn normal(u: f64) -> (f64, f64) {
     (below, (-0.5 * u * u).exp() / std::f64::consts::TAU.sqrt())
 }
 
+/// How many spreads above its mean the optimum of an hour is that no limit holds, to four digits or so.
+///
+/// Its slope is below 0 at the mean, and grows ever slower from there: Newton's method comes from below, whatever it overshoots once.
+fn alone(spread: f64) -> f64 {
+    (0..4).fold(2.0, |u, _| {
+        let (below, density) = normal(u);
+        let slope = (MISSING + SURPLUS) * below - MISSING + spread * u;
+        (u - slope / ((MISSING + SURPLUS) * density + spread)).max(0.0)
+    })
+}
+
 fn cost(hours: &[Hour; HOURS]) -> f64 {
     hours.iter().map(|hour| hour.cost).sum()
 }
@@ -336,14 +347,13 @@ impl Planner {
         start: Option<&Start>,
     ) -> Result<Found, bpqp::Error> {
         let found = if let Some(Start(x)) = start {
-            layer.solve(program, x, Some((&[], &[])))?
+            layer.solve(program, x, None)?
         } else {
-            // Two spreads above the mean is near the optimum of an hour without ramp limits; that is followed as far as they
-            // allow.
+            // The optimum of each hour without ramp limits is followed as far as they allow.
             let Forecast { mean, spread } = &program.forecast;
             let mut z = 0.0_f64;
             let follow = |((mean, spread), (lb, ub)): ((&f64, &f64), (&f64, &f64))| {
-                let change = (mean + 2.0 * spread - z).clamp(*lb, *ub);
+                let change = (mean + spread * alone(*spread) - z).clamp(*lb, *ub);
                 z += change;
                 change
             };
