@@ -139,11 +139,13 @@ pub fn residuals(qp: &Qp, point: &Point, work: &mut ResidualWork) -> (Residuals,
 pub(crate) fn equations(qp: &Qp, point: &Point, work: &mut ResidualWork) -> (Residuals, f64) {
     let (n, Point { x, y, z, z_box, s, y_cone }) = (qp.n(), point);
     let qp: &Blocks = qp;
+    // slices of one length are not asked for it at every entry
+    let (x, z_box, lb, ub) = (&x[..n], &z_box[..n], &qp.lb[..n], &qp.ub[..n]);
     refill(&mut work.px, n);
     qp.p.mul_add(1.0, x, &mut work.px, &mut work.rank);
     let mut dual_scale = norm_inf(&work.px).max(norm_inf(&qp.q)).max(norm_inf(z_box));
     work.stationarity.clear();
-    work.stationarity.extend((0..n).map(|i| work.px[i] + qp.q[i] + z_box[i]));
+    work.stationarity.extend(work.px.iter().zip(&*qp.q).zip(z_box).map(|((px, q), z)| px + q + z));
     for (m, v) in [(&qp.a, y), (&qp.g, z), (&qp.c, y_cone)] {
         if !v.is_empty() {
             refill(&mut work.transposed, n);
@@ -184,13 +186,13 @@ pub(crate) fn equations(qp: &Qp, point: &Point, work: &mut ResidualWork) -> (Res
         dual_terms += qp.h[i] * z[i];
     }
     for i in 0..n {
-        let violation = (qp.lb[i] - x[i]).max(x[i] - qp.ub[i]);
+        let violation = (lb[i] - x[i]).max(x[i] - ub[i]);
         if violation > 0.0 {
             primal = nan_max(primal, violation);
             primal_scale = primal_scale.max(x[i].abs());
         }
         if z_box[i] != 0.0 {
-            let bound = if z_box[i] > 0.0 { qp.ub[i] } else { qp.lb[i] };
+            let bound = if z_box[i] > 0.0 { ub[i] } else { lb[i] };
             if bound.is_finite() {
                 complementarity = nan_max(complementarity, (z_box[i] * (bound - x[i])).abs());
                 dual_terms += bound * z_box[i];

@@ -143,6 +143,9 @@ pub(crate) mod sqp {
     /// fell by this factor they are Newton's.
     pub(crate) const LAST: f64 = 1e-12;
     pub(crate) const FALLS: f64 = 1e-3;
+    /// Longer ones are if they fell by this factor: the square of it, by which the curvature then moves, is beside rounding what a
+    /// step of `LAST` leaves where curvatures change within a hundredth of the units.
+    pub(crate) const STEEP: f64 = 1e-5;
     /// Forces below this part of those at the start are none.
     pub(crate) const NOTHING: f64 = 1e-7;
     /// An objective below minus this, relative to where it began, is taken to have no bound.

@@ -75,6 +75,18 @@ fn normal(u: f64) -> (f64, f64) {
     (below, (-0.5 * u * u).exp() / std::f64::consts::TAU.sqrt())
 }
 
+/// How many spreads above its mean the optimum of an hour is that no limit holds.
+///
+/// Its slope is below 0 at the mean, and grows ever slower from there: Newton's method comes from below, whatever it overshoots once,
+/// and has all digits after five steps from 2.
+fn alone(spread: f64) -> f64 {
+    (0..5).fold(2.0, |u, _| {
+        let (below, density) = normal(u);
+        let slope = (MISSING + SURPLUS) * below - MISSING + spread * u;
+        (u - slope / ((MISSING + SURPLUS) * density + spread)).max(0.0)
+    })
+}
+
 fn cost(hours: &[Hour; HOURS]) -> f64 {
     hours.iter().map(|hour| hour.cost).sum()
 }
@@ -329,27 +341,34 @@ impl Planner {
         Err(PlanError::unsolved(first.status, first.reason))
     }
 
+    /// The optimum of each hour alone, followed as far as the limits allow: the solution where they never hold it back. Where they
+    /// do, a schedule of a similar forecast is nearer, if there is one.
+    fn begin(&self, forecast: &Forecast, similar: Option<&Start>) -> Vec<f64> {
+        let mut z = 0.0_f64;
+        let mut out = Vec::with_capacity(HOURS);
+        for h in 0..HOURS {
+            let (mean, spread) = (forecast.mean[h], forecast.spread[h]);
+            let wanted = mean + spread * alone(spread) - z;
+            let change = wanted.clamp(self.lb[h], self.ub[h]);
+            if change != wanted
+                && let Some(Start(x)) = similar
+            {
+                return x.clone();
+            }
+            z += change;
+            out.push(change);
+        }
+        out
+    }
+
     fn solve(
         &self,
         layer: &mut SmoothLayer,
         program: &mut DayProgram<'_>,
         start: Option<&Start>,
     ) -> Result<Found, bpqp::Error> {
-        let found = if let Some(Start(x)) = start {
-            layer.solve(program, x, Some((&[], &[])))?
-        } else {
-            // Two spreads above the mean is near the optimum of an hour without ramp limits; that is followed as far as they
-            // allow.
-            let Forecast { mean, spread } = &program.forecast;
-            let mut z = 0.0_f64;
-            let follow = |((mean, spread), (lb, ub)): ((&f64, &f64), (&f64, &f64))| {
-                let change = (mean + 2.0 * spread - z).clamp(*lb, *ub);
-                z += change;
-                change
-            };
-            let x: Vec<f64> = mean.iter().zip(spread).zip(self.lb.iter().zip(&self.ub)).map(follow).collect();
-            layer.solve(program, &x, None)?
-        };
+        let x = self.begin(&program.forecast, start);
+        let found = layer.solve(program, &x, None)?;
         let (ok, status, reason) = (found.ok(), found.status, found.reason.clone());
         Ok(Found { ok, status, reason, steps: found.iterations, start: Start(found.x.clone()) })
     }

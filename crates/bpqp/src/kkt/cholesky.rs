@@ -44,27 +44,45 @@ impl CholeskyScratch {
     fn load(&mut self, m: MatRef<'_, f64>) {
         let n = m.ncols();
         let order = padded(n);
-        self.small.resize(order * order, 0.0);
-        for (j, column) in self.small.chunks_exact_mut(order.max(1)).enumerate() {
+        if self.small.len() < order * order {
+            self.small.resize(order * order, 0.0);
+        }
+        for (j, column) in self.small[..order * order].chunks_exact_mut(order.max(1)).enumerate() {
             if let Some(source) = (j < n).then(|| m.col(j).try_as_col_major()).flatten() {
                 column[j..n].copy_from_slice(&source.as_slice()[j..]);
             }
             // the padding is an identity
-            column[n.max(j)..].fill(0.0);
-            if j >= n {
-                column[j] = 1.0;
+            if n < order {
+                column[n.max(j)..].fill(0.0);
+                if j >= n {
+                    column[j] = 1.0;
+                }
             }
         }
+    }
+
+    /// True if the pivots of the lower triangle of `m`, less `margin(j)` on its diagonal, are positive. No factor comes of it.
+    pub fn is_positive(&mut self, m: MatRef<'_, f64>, margin: impl Fn(usize) -> f64) -> bool {
+        let n = m.ncols();
+        if n > SMALL {
+            let mut l = m.to_owned();
+            (0..n).for_each(|j| l[(j, j)] -= margin(j));
+            return self.factor_large(l.as_mut()).is_ok();
+        }
+        self.load(m);
+        let order = padded(n);
+        (0..n).for_each(|j| self.small[j * order + j] -= margin(j));
+        cholesky(&mut self.small[..order * order], order)
     }
 
     /// Factors what was loaded and writes the lower triangle of the factor.
     fn run_small(&mut self, mut out: MatMut<'_, f64>) -> Result<(), NotPositive> {
         let n = out.ncols();
         let order = padded(n);
-        if !cholesky(&mut self.small, order) {
+        if !cholesky(&mut self.small[..order * order], order) {
             return Err(NotPositive);
         }
-        for (j, column) in self.small.chunks_exact(order.max(1)).enumerate().take(n) {
+        for (j, column) in self.small[..order * order].chunks_exact(order.max(1)).enumerate().take(n) {
             if let Some(target) = out.rb_mut().col_mut(j).try_as_col_major_mut() {
                 target.as_slice_mut()[j..].copy_from_slice(&column[j..n]);
             }

@@ -50,10 +50,12 @@ impl RangeSpace {
             }
         }
         let mut y = of.transposed_rows();
-        solve_lower_columns(l.as_ref(), y.as_mut());
         let k = y.ncols();
         let mut m = Mat::zeros(k, k);
-        lower_gram(&mut m, &y);
+        if k > 0 {
+            solve_lower_columns(l.as_ref(), y.as_mut());
+            lower_gram(&mut m, &y);
+        }
         if late() {
             return Err(NotPositive);
         }

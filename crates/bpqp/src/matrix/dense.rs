@@ -10,6 +10,10 @@ use pulp::{Arch, Simd, WithSimd};
 /// `out += alpha * m x`.
 pub(crate) fn gemv(alpha: f64, m: MatRef<'_, f64>, x: &[f64], out: &mut [f64]) {
     debug_assert_eq!((m.nrows(), m.ncols()), (out.len(), x.len()));
+    // of no rows, or of no columns
+    if x.is_empty() || out.is_empty() {
+        return;
+    }
     if columns::gemv(alpha, m, x, out) {
         return;
     }
@@ -23,8 +27,28 @@ pub(crate) fn gemv_t(alpha: f64, m: MatRef<'_, f64>, y: &[f64], out: &mut [f64])
 
 /// `out += |m| x` for `x >= 0`.
 pub(crate) fn gemv_abs(m: &Mat<f64>, x: &[f64], out: &mut [f64]) {
-    for (j, x) in x.iter().enumerate().filter(|(_, x)| **x != 0.0) {
-        out.iter_mut().zip(m.col_as_slice(j)).for_each(|(o, v)| *o += v.abs() * x);
+    if !out.is_empty() {
+        Arch::new().dispatch(GemvAbs(m, x, out));
+    }
+}
+
+struct GemvAbs<'a>(&'a Mat<f64>, &'a [f64], &'a mut [f64]);
+
+impl WithSimd for GemvAbs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let GemvAbs(m, x, out) = self;
+        for (j, &x) in x.iter().enumerate().filter(|(_, x)| **x != 0.0) {
+            let (own, rest) = S::as_simd_f64s(m.col_as_slice(j));
+            let (head, tail) = S::as_mut_simd_f64s(out);
+            let t = simd.splat_f64s(x);
+            for (o, &v) in head.iter_mut().zip(own) {
+                *o = simd.add_f64s(*o, simd.mul_f64s(simd.abs_f64s(v), t));
+            }
+            tail.iter_mut().zip(rest).for_each(|(o, v)| *o += v.abs() * x);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::model::Expanded;
 use crate::active::{ActiveSet, Side};
 use crate::kkt::{CholeskyScratch, KktData, SparseKkt};
 use crate::matrix::{Hessian, Keep, Matrix, dot, norm_inf};
-use faer::{Mat, MatMut, Side as Triangle};
+use faer::{Mat, Side as Triangle};
 use std::sync::Arc;
 
 /// Curvatures within this part of the largest one have no sign.
@@ -67,8 +67,6 @@ pub(super) fn judge(at: &Expanded, set: &ActiveSet, definite: bool) -> Order {
 #[derive(Default)]
 pub(super) struct Curvature {
     scratch: CholeskyScratch,
-    shifted: Vec<f64>,
-    largest: Vec<f64>,
 }
 
 impl Curvature {
@@ -76,26 +74,16 @@ impl Curvature {
     /// more than what counts as no curvature is taken from its diagonal. False says nothing.
     pub fn is_clear(&mut self, h: &Hessian) -> bool {
         match h {
-            Hessian::Diagonal(d) => d.iter().all(|v| *v > 0.0 && *v >= LIKE * norm_inf(d)),
+            Hessian::Diagonal(d) => {
+                let least = LIKE * norm_inf(d);
+                d.iter().all(|v| *v > 0.0 && *v >= least)
+            }
             Hessian::Dense(m) => {
                 let n = m.ncols();
-                // of rows, which are columns: several at a time
-                self.largest.clear();
-                self.largest.resize(n, 0.0);
-                for j in 0..n {
-                    for (largest, v) in self.largest.iter_mut().zip(m.col_as_slice(j)) {
-                        let v = v.abs();
-                        *largest = if v > *largest { v } else { *largest };
-                    }
-                }
-                let (floor, margin) = (LIKE * norm_inf(&self.largest), 2.0 * ROUNDING * n as f64);
-                self.shifted.clear();
-                (0..n).for_each(|j| self.shifted.extend_from_slice(m.col_as_slice(j)));
-                for (j, v) in self.largest.iter().enumerate() {
-                    self.shifted[j * n + j] -= margin * v.max(floor);
-                }
-                let shifted = MatMut::from_column_major_slice_mut(&mut self.shifted, n, n);
-                self.scratch.factor(shifted).is_ok()
+                let (largest, margin) = ((0..n).fold(0.0_f64, |d, j| d.max(m[(j, j)])), 2.0 * ROUNDING * n as f64);
+                // no entry of a column of a positive definite matrix is larger than this
+                let bound = |j: usize| (m[(j, j)] * largest).sqrt().max(LIKE * largest);
+                self.scratch.is_positive(m.as_ref(), |j| margin * bound(j))
             }
             _ => false,
         }

@@ -64,8 +64,7 @@ impl Expanded {
 fn symmetrize(h: &mut Hessian) {
     let Hessian::Dense(m) = h else { return };
     let n = m.ncols();
-    let mirrored = |j: usize| m.col(j).iter().skip(j + 1).eq(m.row(j).iter().skip(j + 1));
-    if (0..n).all(mirrored) {
+    if is_symmetric(m) {
         return;
     }
     for j in 0..n {
@@ -74,6 +73,21 @@ fn symmetrize(h: &mut Hessian) {
             (m[(i, j)], m[(j, i)]) = (mean, mean);
         }
     }
+}
+
+/// By squares of four columns and their mirror images.
+fn is_symmetric(m: &Mat<f64>) -> bool {
+    let n = m.ncols();
+    let squares = n - n % 4;
+    let square = |i: usize, j: usize| -> [[f64; 4]; 4] {
+        std::array::from_fn(|k| m.col_as_slice(j + k)[i..i + 4].try_into().unwrap_or([f64::NAN; 4]))
+    };
+    let mirrored = |i: usize, j: usize| {
+        let (own, other) = (square(i, j), square(j, i));
+        (0..4).fold(true, |same, k| (0..4).fold(same, |same, l| same & (own[k][l] == other[l][k])))
+    };
+    (0..squares).step_by(4).all(|j| (j..squares).step_by(4).all(|i| mirrored(i, j)))
+        && (squares..n).all(|i| (0..i).all(|j| m[(i, j)] == m[(j, i)]))
 }
 
 /// A quadratic model.

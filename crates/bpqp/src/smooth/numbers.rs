@@ -16,7 +16,8 @@ pub(super) fn bad_value(values: &Values) -> Option<String> {
 
 pub(super) fn bad_expansion(at: &Expansion) -> Option<String> {
     let rows = [("c", &at.equality), ("g", &at.inequality)];
-    let good = at.gradient.iter().all(|v| v.is_finite()) && rows.iter().all(|&(name, m)| m.check_finite(name).is_ok());
+    let good = at.gradient.iter().all(|v| v.is_finite())
+        && rows.iter().all(|&(name, m)| m.nrows() == 0 || m.check_finite(name).is_ok());
     if good && at.hessian.check_finite("H").is_ok() {
         return None;
     }

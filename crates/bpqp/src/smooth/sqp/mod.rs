@@ -107,7 +107,8 @@ pub(super) fn run(
     let x: Vec<f64> = (0..n).map(|i| start.x[i].max(lb[i]).min(ub[i])).collect();
     let values = program.values(&x)?;
     let (m, mi) = (values.equality.len(), values.inequality.len());
-    let known = start.multipliers.is_some();
+    // without rows there are none to know
+    let known = start.multipliers.is_some() || m + mi == 0;
     let (y, z) = match start.multipliers {
         Some((y, z)) => {
             for (argument, found, expected) in [("y", y.len(), m), ("z", z.len(), mi)] {
@@ -268,22 +269,19 @@ impl Sqp<'_> {
             };
             let d: Vec<f64> = solution.x.iter().zip(&self.x).map(|(to, from)| to - from).collect();
             // at this point, with the multipliers that the model gives
-            let keep = (self.y.clone(), self.z.clone(), self.z_box.clone());
-            (self.y, self.z, self.z_box) = (solution.y.clone(), solution.z.clone(), solution.z_box.clone());
+            let keep = (
+                std::mem::replace(&mut self.y, solution.y.clone()),
+                std::mem::replace(&mut self.z, solution.z.clone()),
+                std::mem::replace(&mut self.z_box, solution.z_box.clone()),
+            );
             // only multipliers of rows have a part in the derivatives
             self.fresh &= self.y.is_empty() && self.z.is_empty();
-            let left = self.left();
             let before = self.step;
             let step = d.iter().zip(&self.x).fold(0.0_f64, |m, (d, x)| m.max(d.abs() / x.abs().max(1.0)));
             self.step = step;
-            log::trace!(
-                "{}: objective {:e}, left {:.1e}, step {step:.1e}",
-                self.steps,
-                self.values.objective,
-                left.worst()
-            );
-            let done = missed == 0.0 && left.worst() <= tolerance && step <= tolerance.max(1e-6).sqrt();
-            if done {
+            log::trace!("{}: objective {:e}, step {step:.1e}", self.steps, self.values.objective);
+            let near = missed == 0.0 && step <= tolerance.max(1e-6).sqrt();
+            if let Some(left) = near.then(|| self.left()).filter(|left| left.worst() <= tolerance) {
                 // full steps while they improve; the set must have settled too
                 let worst = left.worst().max(step);
                 let settled = same_set(self.set.as_ref(), &solution.active);
@@ -300,8 +298,7 @@ impl Sqp<'_> {
                 if bad_value(&there).is_some() {
                     return Ok((solution, model, left));
                 }
-                // the error after a step of Newton's method is that step's square: one more would find nothing
-                let last = settled && model.shift == 0.0 && step <= LAST && step <= FALLS * before;
+                let last = settled && model.shift == 0.0 && is_last(step, before);
                 self.set = Some(solution.active.clone());
                 self.go(to, there);
                 if last {
@@ -327,6 +324,16 @@ impl Sqp<'_> {
             self.advance(&model, &solution, &d, missed)?;
         }
     }
+}
+
+/// True if Newton's method has nothing to find after a step that follows one of length `before`.
+///
+/// Its error is a multiple of the square of the step, so that the next one would fall by the square of the factor by which this
+/// one fell, and the curvature at its end is that of its beginning up to twice that square.
+fn is_last(step: f64, before: f64) -> bool {
+    let fall = step / before;
+    let alike = step <= LAST || (before.is_finite() && fall <= STEEP);
+    alike && fall <= FALLS && step * fall * fall <= f64::EPSILON
 }
 
 fn same_set(a: Option<&ActiveSet>, b: &ActiveSet) -> bool {
