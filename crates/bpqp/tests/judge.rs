@@ -90,6 +90,15 @@ fn dependent_rows_in_units_far_apart_hide_nothing() {
 }
 
 #[test]
+fn rows_that_do_not_hold_choose_no_units() {
+    // an inactive row of large entries, in the column of a variable of which little else is seen
+    for seed in [400_001_071, 400_061_703] {
+        let result = judge(&Planted::new(&mut Rng::new(seed), 30), &plain(seed)).expect("the truth is known");
+        assert_eq!((&*result.said, &result.wrong), ("exact", &None), "seed {seed}");
+    }
+}
+
+#[test]
 fn units_that_are_hard_to_find_are_found() {
     // an optimum of 0 between large terms; parts that do not meet, in units of their own; a vertex at the origin; terms of a row
     // that no tolerance allows for; large entries beside small ones in every row and column; an empty row beside large lengths

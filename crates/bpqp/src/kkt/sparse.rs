@@ -63,6 +63,8 @@ pub struct SparseKkt {
     analysis: Arc<Analysis>,
     /// Equilibration, in original order.
     scale: Vec<f64>,
+    /// What it is where nothing was removed.
+    units: Vec<f64>,
     /// Scaled data without the diagonals of the pass; with them and the pins.
     data: Vec<f64>,
     exact: Vec<f64>,
@@ -115,6 +117,7 @@ impl SparseKkt {
             of: Matrices::of(data),
             ldl: Ldl::new(&analysis.ldl).map_err(|reason| too_large(dim, reason))?,
             analysis,
+            units: vec![1.0; dim],
             scale: vec![1.0; dim],
             data: vec![0.0; stored],
             exact: vec![0.0; stored],
@@ -187,8 +190,8 @@ impl SparseKkt {
                 data[k] *= s[row_idx[k]] * s[j];
             }
         }
-        for (i, scale) in self.scale.iter_mut().enumerate() {
-            *scale = s[place[i]];
+        for (i, unit) in self.units.iter_mut().enumerate() {
+            *unit = s[place[i]];
         }
     }
 
@@ -307,6 +310,7 @@ impl SparseKkt {
         let (n, dx, dc) = (self.n, &self.dx, &self.dc);
         let place = self.ldl.place();
         self.exact.copy_from_slice(&self.data);
+        self.scale.copy_from_slice(&self.units);
         let given = || dx.iter().chain(dc);
         self.any_pinned = given().any(|given| *given == f64::INFINITY);
         if self.any_pinned {
@@ -326,7 +330,10 @@ impl SparseKkt {
             let sign = if i < n { 1.0 } else { -1.0 };
             self.exact[at] += if *given == f64::INFINITY { sign } else { sign * given * scale * scale };
         }
-        for (&p, &at) in place.iter().zip(diagonal_at) {
+        if self.any_pinned {
+            self.raise_faint();
+        }
+        for (&p, &at) in self.ldl.place().iter().zip(&self.analysis.diagonal_at) {
             self.weight[p] = 1.0 / self.exact[at].abs().max(1.0);
         }
     }
@@ -579,6 +586,7 @@ impl SparseKkt {
     }
 }
 
+mod faint;
 mod null;
 mod parts;
 #[cfg(test)]

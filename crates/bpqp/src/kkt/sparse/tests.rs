@@ -304,3 +304,33 @@ fn faces_and_dependence_of_small_parts_in_any_units() {
         }
     }
 }
+
+#[test]
+fn what_a_removed_row_was_balanced_with_is_solved_for() {
+    // the column of the second variable has nothing near the entry of the row of G, which does not hold
+    for small in [1e-3, 1e-6, 1e-9, 1e-12] {
+        let p = Csc::from_triplets(2, 2, &[(0, 0, 1.0), (0, 1, small), (1, 0, small), (1, 1, 3.0 * small * small)])
+            .unwrap();
+        let a = Csc::from_triplets(1, 2, &[(0, 0, 1.0)]).unwrap();
+        let g = Csc::from_triplets(1, 2, &[(0, 1, 1e5)]).unwrap();
+        let qp = Qp::new(Hessian::Sparse(p), vec![0.0; 2]).unwrap().equality(a, vec![0.0]).unwrap();
+        let qp = qp.inequality(g, vec![0.0]).unwrap();
+        let mut kkt = SparseKkt::new(qp.kkt()).unwrap();
+        kkt.factor(&[0.0; 2], &[0.0, f64::INFINITY]).unwrap();
+        // x = (2, -1/small): the row of the second variable leaves 2 small - 3 small
+        let (mut w, mut v) = ([5.0, -small], [2.0, 0.0]);
+        kkt.solve(&mut w, &mut v);
+        let right = [2.0, -1.0 / small, 4.0];
+        for (found, right) in [w[0], w[1], v[0]].into_iter().zip(right) {
+            assert!((found - right).abs() <= 1e-13 * right.abs(), "small = {small:e}: {found} is not {right}");
+        }
+        // and with all of its rows the system has its first units again
+        let solved = |kkt: &mut SparseKkt| {
+            kkt.factor(&[0.0; 2], &[0.0, 0.0]).unwrap();
+            let (mut w, mut v) = ([5.0, -small], [2.0, 1e5]);
+            kkt.solve(&mut w, &mut v);
+            (w, v)
+        };
+        assert_eq!(solved(&mut kkt), solved(&mut SparseKkt::new(qp.kkt()).unwrap()), "small = {small:e}");
+    }
+}
