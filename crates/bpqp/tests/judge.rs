@@ -70,8 +70,8 @@ fn nor_by_any_solver() {
 fn what_was_wrong_once() {
     // contradictions that points of ordinary size satisfy; a weakly active row of a solution that vanishes
     // the last ones: right-hand sides 0, and a bound that asks for the variables through the rows; all data 0; a force on a
-    // variable without curvature
-    for seed in [572_211, 590_199, 765_863, 246_583, 590_218, 130_014_515, 130_030_303, 130_047_075] {
+    // variable without curvature; rows and a curvature along one direction, with nothing across it
+    for seed in [572_211, 590_199, 765_863, 246_583, 590_218, 130_014_515, 130_030_303, 130_047_075, 500_010_286] {
         let spread = [0, 0, 10, 30][(seed % 4) as usize];
         let planted = Planted::new(&mut Rng::new(seed), spread);
         let result = judge(&planted, &plain(seed)).expect("the truth is known");

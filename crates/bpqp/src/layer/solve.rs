@@ -5,6 +5,7 @@ use crate::active::{Start, Tolerance, identify, merit};
 use crate::forward::{Outcome, rays};
 use crate::interrupt::Watch;
 use crate::kkt::negative_curvature;
+use crate::matrix::dot;
 use crate::residuals::{Point, priced, residuals, total_complementarity};
 use crate::thresholds::EQUATION_ROUNDING;
 use crate::{Certificate, Deadline, Error, Residuals, Solution, Solver, Status};
@@ -317,6 +318,18 @@ impl Layer {
         priced(at, &self.work) <= MISSED * residuals.gap_scale + INACCURATE * self.settings.eps_abs
     }
 
+    /// A point that was verified on dependent rows whose objective and dual objective have nothing in common: x went so far along
+    /// what neither P nor the rows of its set resist that its own terms are the measure of everything.
+    fn ran_off(&self) -> bool {
+        let Solution { at, residuals, info, objective, qp, .. } = &self.solution;
+        let apart = residuals.gap > MISSED * residuals.gap_scale + INACCURATE * self.settings.eps_abs;
+        info.polished && info.dependent_rows && apart && {
+            let linear = dot(&qp.q, &at.x);
+            let terms = linear.abs() + 2.0 * (objective - linear).abs();
+            residuals.gap > EQUATION_ROUNDING.sqrt() * terms
+        }
+    }
+
     /// Judges a solver's result; true if it settles the matter.
     fn accept(&mut self, outcome: Outcome, (start, rounds): (Start, usize)) -> Result<bool, Error> {
         if let Some(certificate) = outcome.certificate {
@@ -337,7 +350,8 @@ impl Layer {
         // on a curved boundary an error sideways costs its square, which residuals do not show: a solver that did not end has to
         // be taken at its word
         let unclaimed = unverified && self.curved() && !outcome.status.ok();
-        let off = unclaimed || (unverified && !(self.every_constraint_holds() && self.objective_stands()));
+        let off =
+            unclaimed || (unverified && !(self.every_constraint_holds() && self.objective_stands())) || self.ran_off();
         let solution = &mut self.solution;
         // without the polish the caller wants the solver's own iterate, at the solver's own tolerance
         solution.status = if off {
