@@ -2,7 +2,7 @@
 
 use crate::data::{Data, Problems};
 use crate::errors::Failure;
-use crate::list::{List, Spare};
+use crate::list::{Boxes, List, Spare};
 use crate::pieces::{in_pieces, long, watched, work};
 use crate::solutions::{Solutions, restore};
 use bpqp::{Batch, Error, Interrupt, Point, Qp, Settings, Solution};
@@ -66,8 +66,7 @@ impl Engine {
     }
 
     /// Solutions to be differentiated on the threads of this engine.
-    #[allow(clippy::vec_box)]
-    pub fn solutions(&self, list: Vec<Box<Solution>>) -> Solutions {
+    pub fn solutions(&self, list: Boxes) -> Solutions {
         Solutions::new(List::new(list, self.spare.clone()), self.batch.clone())
     }
 
@@ -95,7 +94,7 @@ impl Engine {
             };
             Ok((qp, start.get(k).and_then(Option::as_ref)))
         };
-        let mut list: Vec<Box<Solution>> = Vec::with_capacity(n);
+        let mut list = Boxes::with_capacity(n);
         let mut spare = self.spare.take(n).into_iter();
         let mut reasons = Vec::new();
         let nv = problems.first().n();
