@@ -13,17 +13,17 @@ use crate::thresholds::{DROWNED, RUN_OFF};
 use crate::{Point, Qp, Residuals};
 
 impl Polisher {
-    /// The largest force of a multiplier of the trial point, in forces of the problem.
-    fn largest_multiplier(&self, force: f64) -> f64 {
+    /// The largest force of a multiplier of the trial point.
+    fn largest_multiplier(&self) -> f64 {
         let rows = |v: &[f64], norms: &[f64]| v.iter().zip(norms).fold(0.0_f64, |m, (v, norm)| m.max(v.abs() * norm));
         let Point { y, z, z_box, .. } = &self.trial;
         let bounds = z_box.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
-        rows(y, &self.scales.equality).max(rows(z, &self.scales.norms)).max(bounds) / force
+        rows(y, &self.scales.equality).max(rows(z, &self.scales.norms)).max(bounds)
     }
 
     /// True if the multipliers of the trial point are so large that what they leave of the stationarity decides nothing.
     pub(super) fn drowns(&self, qp: &Qp) -> bool {
-        self.largest_multiplier(self.units(qp).0) > DROWNED / f64::EPSILON
+        self.largest_multiplier() > DROWNED / f64::EPSILON * self.units(qp).0
     }
 
     /// Brings multipliers that ran off along dependent rows of the set back, and the point with them: cut to the limit, and
@@ -31,8 +31,8 @@ impl Polisher {
     /// kept as gives the right one. `None` if none ran off.
     pub(super) fn bring_back(&mut self, qp: &Qp, kkt: &mut dyn KktFactor) -> Option<(Residuals, f64)> {
         // a force is no less than this, and for nearly every point that is all there is to see
-        let least = norm_inf(&self.work.px).max(norm_inf(&qp.q));
-        if self.trial.y.is_empty() && self.trial.z.is_empty() || self.largest_multiplier(1.0) <= RUN_OFF * least {
+        let (largest, least) = (self.largest_multiplier(), norm_inf(&self.work.px).max(norm_inf(&qp.q)));
+        if self.trial.y.is_empty() && self.trial.z.is_empty() || largest <= RUN_OFF * least {
             return None;
         }
         let (force, length) = self.units(qp);
@@ -41,7 +41,7 @@ impl Polisher {
             return None;
         }
         // rows that contradict each other have no multipliers at all: the set is wrong
-        if !(self.largest_multiplier(1.0) > limit && self.rows_within(HOLDS * length) && kkt.deficient()) {
+        if !(largest > limit && self.rows_within(HOLDS * length) && kkt.deficient()) {
             return None;
         }
         self.far.clone_from(&self.trial);
