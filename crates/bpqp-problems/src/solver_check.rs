@@ -194,9 +194,11 @@ fn check(solver: &Arc<dyn ForwardSolver>, (name, qp, known): (&str, &Qp, &Point)
         }
     }
     let moved: Vec<f64> = qp.q().iter().enumerate().map(|(i, q)| 1.1 * q + 0.01 * (i as f64 - 3.0)).collect();
-    if let Ok(near) = qp.clone().with_q(moved)
-        && let Ok(mut fresh) = solver.prepare(&near, &Settings::default())
-    {
+    let prepared = qp.clone().with_q(moved).and_then(|near| {
+        let fresh = solver.prepare(&near, &Settings::default())?;
+        Ok((near, fresh))
+    });
+    if let Ok((near, mut fresh)) = prepared {
         let expected = run(&mut fresh, &near, None);
         match handle.update(&near) {
             Err(e) => report.broken("update", name, e.to_string()),

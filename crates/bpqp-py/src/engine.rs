@@ -105,7 +105,11 @@ impl Engine {
             // one call at a time: the layers of a thread belong to one problem
             let _busy = lock(&self.busy);
             self.interrupt.clear();
-            let row = |_| (rest.split_off_mut(..nv).unwrap_or_default(), spare.next());
+            let row = |_| {
+                let (row, left) = std::mem::take(&mut rest).split_at_mut(nv);
+                rest = left;
+                (row, spare.next())
+            };
             let rows: Vec<(&mut [f64], Option<Box<Solution>>)> = range.clone().map(row).collect();
             // what the caller wants of a solution is copied where it was found, and the solution stays there
             let take = |solution: &Solution, (row, spare): (&mut [f64], Option<Box<Solution>>)| {

@@ -36,10 +36,8 @@ pub struct Prepared {
 
 /// An array of numbers, as it is or as the package converts it.
 fn numbers<'py>(name: &str, any: &Bound<'py, PyAny>, rank: usize) -> PyResult<PyReadonlyArrayDyn<'py, f64>> {
-    if let Ok(array) = any.cast::<PyArrayDyn<f64>>()
-        && array.is_c_contiguous()
-        && array.ndim() == rank
-    {
+    let array = any.cast::<PyArrayDyn<f64>>().ok();
+    if let Some(array) = array.filter(|array| array.is_c_contiguous() && array.ndim() == rank) {
         return array.try_readonly().map_err(|e| misuse(format!("{name}: {e}")));
     }
     let convert = any.py().import("bpqp._arguments")?.getattr("as_array")?;

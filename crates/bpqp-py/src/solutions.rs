@@ -223,9 +223,7 @@ impl Solutions {
     /// The direction of every instance.
     pub fn tangents(&self, data: &Data<'_>) -> Result<Vec<Tangent>, Failure> {
         let n = self.list.len();
-        if let Some(batch) = data.batch()
-            && batch != n
-        {
+        if let Some(batch) = data.batch().filter(|batch| *batch != n) {
             return Err(Failure::Misuse(format!("a batch of {batch} tangents for {n} solutions")));
         }
         Ok(self.list.iter().enumerate().map(|(k, s)| data.tangent(s.qp(), k)).collect::<Result<_, _>>()?)

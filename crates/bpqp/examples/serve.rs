@@ -23,12 +23,15 @@ struct Linear {
 
 impl Linear {
     fn read(model: &SafeTensors<'_>, name: &str) -> Result<Self, Box<dyn Error>> {
+        fn words<const K: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; K]> + '_ {
+            bytes.chunks_exact(K).filter_map(|word| word.try_into().ok())
+        }
         let numbers = |part: &str| -> Result<Vec<f64>, Box<dyn Error>> {
             let tensor = model.tensor(&format!("{name}.{part}"))?;
             let bytes = tensor.data();
             Ok(match tensor.dtype() {
-                Dtype::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
-                Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
+                Dtype::F64 => words(bytes).map(f64::from_le_bytes).collect(),
+                Dtype::F32 => words(bytes).map(|b| f64::from(f32::from_le_bytes(b))).collect(),
                 other => return Err(format!("{name}.{part} has dtype {other:?}: f32 or f64 is served").into()),
             })
         };

@@ -157,7 +157,7 @@ impl Error {
 /// Refuses the first entry that is not finite.
 pub(crate) fn check_finite(argument: &'static str, values: &[f64]) -> Result<(), Error> {
     // 0 v is 0 for a finite v and NaN for the others: sums without branches find that there is one
-    let (chunks, rest) = values.as_chunks::<8>();
+    let (chunks, rest) = pulp::as_arrays::<8, _>(values);
     let mut sums = [0.0; 8];
     for chunk in chunks {
         sums.iter_mut().zip(chunk).for_each(|(sum, v)| *sum += 0.0 * v);

@@ -142,9 +142,7 @@ impl Gradient {
     /// Refuses numbers that are none: products of finite ones may overflow.
     /// `tame`: no sum of two products of numbers of the backward pass can overflow, so that its outer products need not be read.
     pub(crate) fn check_finite(&self, tame: bool) -> Result<(), Error> {
-        if let Some(p) = &self.p
-            && !(tame && p.extension() == 0)
-        {
+        if let Some(p) = self.p.as_ref().filter(|p| !tame || p.extension() != 0) {
             p.check_finite("P").map_err(overflowed)?;
         }
         for m in [&self.a, &self.g, &self.c].into_iter().flatten().filter(|_| !tame) {

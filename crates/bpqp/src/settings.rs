@@ -172,9 +172,7 @@ impl Settings {
         if self.eps_abs == 0.0 && self.eps_rel == 0.0 {
             return bad("eps_abs", 0.0, "eps_abs and eps_rel cannot both be 0");
         }
-        if let Some(mu) = self.smoothing
-            && !(mu > 0.0 && mu.is_finite())
-        {
+        if let Some(mu) = self.smoothing.filter(|mu| !(*mu > 0.0 && mu.is_finite())) {
             return bad("smoothing", mu, "choose mu > 0 and finite, in units of the objective");
         }
         if self.infeasible == Infeasible::Closest && self.smoothing.is_some() {

@@ -30,10 +30,8 @@ fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>, Error> {
     static POOL: Mutex<Option<(u32, Arc<rayon::ThreadPool>)>> = Mutex::new(None);
     let process = std::process::id();
     let mut kept = lock(&POOL);
-    if let Some((id, pool)) = &*kept
-        && *id == process
-        && pool.current_num_threads() >= threads
-    {
+    let fits = |(id, pool): &&(u32, Arc<rayon::ThreadPool>)| *id == process && pool.current_num_threads() >= threads;
+    if let Some((_, pool)) = kept.as_ref().filter(fits) {
         return Ok(pool.clone());
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|e| Error::Setting {
@@ -42,12 +40,9 @@ fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>, Error> {
         advice: "ask for fewer threads",
     })?;
     let pool = Arc::new(pool);
-    if let Some((id, old)) = kept.replace((process, pool.clone()))
-        && id != process
-    {
-        // ending it would wait for threads that only the parent has
-        std::mem::forget(old);
-    }
+    let old = kept.replace((process, pool.clone()));
+    // ending it would wait for threads that only the parent has
+    old.filter(|(id, _)| *id != process).map(std::mem::forget);
     Ok(pool)
 }
 

@@ -156,7 +156,11 @@ impl ConicEngine {
             let shared = self.shared(&values)?;
             let one = |i: usize| -> Result<Instance, Error> {
                 let mut rest = &rows[i][..];
-                let point = widths.map(|width| rest.split_off(..width).unwrap_or_default().to_vec());
+                let point = widths.map(|width| {
+                    let (block, left) = rest.split_at(width);
+                    rest = left;
+                    block.to_vec()
+                });
                 if rest[0] == 0.0 {
                     return Ok(Instance::failed(Status::NumericalFailure, point, None));
                 }

@@ -78,10 +78,8 @@ impl<'py> Rows<'py> {
         let arrays = [array(tuple, 0)?, array(tuple, 1)?, array(tuple, 2)?, array(tuple, 3)?];
         let widths = widths(conic);
         for (k, (array, width)) in arrays.iter().zip(widths).enumerate() {
-            if let Some(array) = array
-                && array.shape() != [size, width]
-                && (size, array.shape()) != (1, &[width])
-            {
+            let fits = |shape: &[usize]| shape == [size, width] || (size, shape) == (1, &[width]);
+            if let Some(array) = array.as_ref().filter(|array| !fits(array.shape())) {
                 let name = ["x", "s", "y", "z_box"][k];
                 return Err(misuse(format!("{name} has shape {:?}, expected {:?}", array.shape(), [size, width])));
             }

@@ -444,11 +444,8 @@ unsafe fn report(api: *const Api, refusal: Refusal) -> *mut XlaError {
     let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
     // SAFETY: the table begins with its size, and is read only where that covers it; the function copies the message
     unsafe {
-        if !api.is_null()
-            && (*api).struct_size >= size_of::<Api>()
-            && (*api).version.major == VERSION.0
-            && let Some(create) = (*api).error_create
-        {
+        let known = !api.is_null() && (*api).struct_size >= size_of::<Api>() && (*api).version.major == VERSION.0;
+        if let Some(create) = if known { (*api).error_create } else { None } {
             let mut args = ErrorArgs {
                 struct_size: offset_of!(ErrorArgs, code) + size_of::<c_int>(),
                 extension: std::ptr::null_mut(),

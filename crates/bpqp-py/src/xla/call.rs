@@ -188,9 +188,7 @@ impl<'a> Frame<'a> {
                     "{name} has shape {dims:?}: it needs {rank} dimensions, or a batch of {size} before them"
                 ));
             }
-            if let Some(own) = own(k)
-                && dims[usize::from(batched)..] != own
-            {
+            if let Some(own) = own(k).filter(|own| dims[usize::from(batched)..] != **own) {
                 return refuse(format!("{name} has shape {dims:?}, expected {own:?}, with a batch or without"));
             }
             if k == 2 && mask == "data" {
@@ -219,9 +217,7 @@ impl<'a> Frame<'a> {
             vec![n],
         ];
         for (k, wanted) in wanted.iter().enumerate() {
-            if let Some(own) = slots.own(k)
-                && own != wanted
-            {
+            if let Some(own) = slots.own(k).filter(|own| own != wanted) {
                 return refuse(format!("{} has shape {own:?}, expected {wanted:?}", NAMES[k]));
             }
         }
@@ -255,7 +251,7 @@ impl<'a> Frame<'a> {
         let wanted = [self.size, 2 * state_width(n, m, mi)];
         match self.next("state")? {
             (Numbers::U32(words), dims) if dims == wanted => {
-                Ok(words.as_chunks::<2>().0.iter().map(|&pair| from_words(pair)).collect())
+                Ok(words.chunks_exact(2).map(|pair| from_words([pair[0], pair[1]])).collect())
             }
             (_, dims) => refuse(format!("state has shape {dims:?}, expected {wanted:?} of uint32")),
         }
@@ -370,8 +366,7 @@ impl<'a> Frame<'a> {
     pub fn write_words(&mut self, k: usize, values: &[f64], width: usize) -> Result<(), Refusal> {
         match self.result(k, &[self.size, 2 * width])? {
             Place::U32(out) if out.len() == 2 * values.len() => {
-                let pairs = out.as_chunks_mut::<2>().0;
-                pairs.iter_mut().zip(values).for_each(|(pair, v)| *pair = to_words(*v));
+                out.chunks_exact_mut(2).zip(values).for_each(|(pair, v)| pair.copy_from_slice(&to_words(*v)));
                 Ok(())
             }
             _ => refuse(format!("result {k} is not a place for {} words", 2 * values.len())),

@@ -86,9 +86,8 @@ impl Operation for Solve {
         let prepared = frame.engine()?;
         let input = data.data(frame.factored)?;
         let solved = prepared.apart(|engine| engine.solve(None, &input, Some(frame.size), &[]))?;
-        if frame.policy == 0
-            && let Some(text) = solved.failures()
-        {
+        let failures = if frame.policy == 0 { solved.failures() } else { None };
+        if let Some(text) = failures {
             return Err(Refusal::Unsolved(text));
         }
         let (n, m, mi) = frame.widths;

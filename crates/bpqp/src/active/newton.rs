@@ -119,10 +119,8 @@ impl Newton {
                 break;
             }
         }
-        if let Some((rotation, solver)) = &mut system
-            && best.merit <= POLISHED
-            && self.weakly_free()
-        {
+        let kink = best.merit <= POLISHED && self.weakly_free();
+        if let Some((rotation, solver)) = system.as_mut().filter(|_| kink) {
             // of the pieces that meet at a kink the one that does not depend on what rounding left of a slack
             let old = best.merit;
             self.hold = true;

@@ -142,11 +142,12 @@ impl Differentiator {
             };
         }
         self.polisher.scales.load(qp);
-        if !self.polisher.scales.close(FAR_APART)
-            && let Some(report) = self.scaled.polish(qp, (start, rounds, &self.polisher.deadline), point, active)
-        {
-            self.direct.forget();
-            return report;
+        if !self.polisher.scales.close(FAR_APART) {
+            let by = (start, rounds, &self.polisher.deadline);
+            if let Some(report) = self.scaled.polish(qp, by, point, active) {
+                self.direct.forget();
+                return report;
+            }
         }
         let report = self.polisher.polish_from(start, qp, (self.direct.kkt(), rounds), point, active);
         if report.factored {
@@ -440,17 +441,13 @@ pub(crate) fn validate_tangent(qp: &Qp, t: &Tangent) -> Result<(), Error> {
             crate::error::check_finite(argument, v)?;
         }
     }
-    if let Some(p) = &t.p
-        && !qp.p.takes_direction(p)
-    {
+    if let Some(p) = t.p.as_ref().filter(|p| !qp.p.takes_direction(p)) {
         return Err(Error::Shape { argument: "tangent of P", found: (p.n(), p.n()), expected: (n, n), advice });
     }
     for (argument, v, rows) in
         [("tangent of A", &t.a, m), ("tangent of G", &t.g, mi), ("tangent of C", &t.c, qp.n_cone())]
     {
-        if let Some(v) = v
-            && (v.nrows(), v.ncols()) != (rows, n)
-        {
+        if let Some(v) = v.as_ref().filter(|v| (v.nrows(), v.ncols()) != (rows, n)) {
             let found = (Matrix::nrows(v), Matrix::ncols(v));
             return Err(Error::Shape { argument, found, expected: (rows, n), advice });
         }

@@ -293,9 +293,8 @@ impl Differentiator {
         let l = through_point(at, t, &nothing, 1.0);
         let pairs = [(&l.x, &b.x), (&l.y, &b.y), (&l.z, &b.z), (&l.z_box, &b.z_box), (&l.y_cone, &b.y_cone)];
         let mut objective: f64 = pairs.into_iter().map(|(l, b)| dot(l, b)).sum();
-        if let (Some(dp), Some(ep)) = (&t.p, &along.p)
-            && let Some(force) = dp.second_direction(ep, &p.x)
-        {
+        let force = t.p.as_ref().zip(along.p.as_ref()).and_then(|(dp, ep)| dp.second_direction(ep, &p.x));
+        if let Some(force) = force {
             objective += 0.5 * dot(&force, &p.x);
             c.x.iter_mut().zip(&force).for_each(|(w, f)| *w -= f);
         }

@@ -25,9 +25,7 @@ impl ConicBatch {
     /// A batch of these instances, which must have one structure.
     pub fn new(conics: Vec<Conic>, settings: Settings) -> Result<Self, Error> {
         settings.validate()?;
-        if let Some(first) = conics.first()
-            && !conics.iter().all(|c| same_structure(first, c))
-        {
+        if !conics.iter().all(|c| same_structure(&conics[0], c)) {
             let reason = "an instance has other patterns or cones than instance 0";
             return Err(Error::Structure { argument: "conics", reason });
         }
@@ -65,10 +63,7 @@ impl ConicBatch {
         let lengths = [conic.p().map_or(0, |p| p.nnz()), conic.n(), conic.a().nnz(), conic.m()];
         let count = self.layers.len();
         for ((argument, v), one) in [("P", p), ("q", q), ("A", a), ("b", b)].into_iter().zip(lengths) {
-            if let Some(v) = v
-                && v.len() != one
-                && v.len() != one * count
-            {
+            if let Some(v) = v.filter(|v| v.len() != one && v.len() != one * count) {
                 let advice = "values of one instance for all, or of every instance one after the other";
                 return Err(Error::length(argument, v.len(), one * count, advice));
             }

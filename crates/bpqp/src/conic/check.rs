@@ -110,9 +110,8 @@ pub fn check_conic_gradient(
                     if still { 0.0 } else { size * random() }
                 })
                 .collect();
-            if let (0, Some(p)) = (k, conic.p())
-                && !(conic.p_is_upper() || conic.p_is_factored())
-            {
+            let whole = k == 0 && !conic.p_is_upper() && !conic.p_is_factored();
+            if let Some(p) = conic.p().filter(|_| whole) {
                 symmetrize(p, &mut d);
             }
             let analytic = dot(&gradient, &d);

@@ -79,7 +79,7 @@ impl Conic {
     /// values of P, of its gradient and of its tangents are then d and the columns of F, one after the other.
     pub fn with_factored(mut self, d: &[f64], f: &[f64]) -> Result<Self, Error> {
         let n = self.n();
-        if d.len() != n || !f.len().is_multiple_of(n) {
+        if d.len() != n || f.len().checked_rem(n).unwrap_or(f.len()) != 0 {
             let advice = "d has one entry per variable, and F one row";
             return Err(Error::length("P", d.len(), n, advice));
         }

@@ -176,9 +176,8 @@ impl Core {
             } else {
                 since += 1;
             }
-            if now.kappa_tau > NO_SOLUTION
-                && let Some((status, proof)) = self.proof(&now, SURE)
-            {
+            let proof = if now.kappa_tau > NO_SOLUTION { self.proof(&now, SURE) } else { None };
+            if let Some((status, proof)) = proof {
                 self.write(out);
                 return Outcome { status, iterations: self.iterations, certificate: Some(proof) };
             }

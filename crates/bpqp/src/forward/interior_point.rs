@@ -50,9 +50,8 @@ impl ForwardSolver for InteriorPoint {
         let few = qp.n_equality() <= qp.n() && qp.n_inequality() <= 2 * qp.n();
         if dense && !qp.has_bounds() && few && !many_singles(qp.kkt()) {
             let mut kkt = DenseKkt::new(Matrices::of(qp.kkt()));
-            if let Some(core) = kkt.range_space()
-                && let Some(handle) = DualHandle::new(qp, core.clone(), settings)
-            {
+            let handle = kkt.range_space().and_then(|core| DualHandle::new(qp, core.clone(), settings));
+            if let Some(handle) = handle {
                 return Ok(Box::new(Choice {
                     settings: settings.clone(),
                     dual: Some(handle),
@@ -101,9 +100,7 @@ struct Choice {
 impl ForwardHandle for Choice {
     fn update(&mut self, qp: &Qp) -> Result<(), Error> {
         self.qp = qp.clone();
-        if let Some(dual) = &mut self.dual
-            && !dual.update(qp)
-        {
+        if self.dual.as_mut().is_some_and(|dual| !dual.update(qp)) {
             self.dual = None;
         }
         Ok(())

@@ -32,10 +32,10 @@ pub(crate) fn proof(qp: &Qp, settings: &Settings, deadline: &Deadline) -> Result
         let certificate = certificate.cleaned(qp);
         certificate.verify(qp).then_some((status, certificate))
     };
-    if let Some(x) = solve(&multipliers(qp)?)?
-        && let Some(found) = proves(Status::PrimalInfeasible, Certificate::PrimalInfeasible(farkas(qp, &x)))
-    {
-        return Ok(Some(found));
+    let x = solve(&multipliers(qp)?)?;
+    let proof = x.and_then(|x| proves(Status::PrimalInfeasible, Certificate::PrimalInfeasible(farkas(qp, &x))));
+    if proof.is_some() {
+        return Ok(proof);
     }
     let Some(problem) = direction(qp)? else { return Ok(None) };
     Ok(solve(&problem)?.and_then(|d| proves(Status::DualInfeasible, Certificate::DualInfeasible(d))))

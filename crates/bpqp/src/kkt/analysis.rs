@@ -23,9 +23,7 @@ pub(super) struct Analysis {
 impl Analysis {
     /// The analysis kept with `data` if it is one of its structure; else a new one, which is kept if there was none.
     pub fn of(data: KktData<'_>) -> Result<Arc<Self>, Error> {
-        if let Some(kept) = data.analysis.get::<Self>()
-            && kept.of.differs(data).is_none()
-        {
+        if let Some(kept) = data.analysis.get::<Self>().filter(|kept| kept.of.differs(data).is_none()) {
             return Ok(kept);
         }
         let new = Arc::new(Self::new(data)?);

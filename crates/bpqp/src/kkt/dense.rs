@@ -482,13 +482,10 @@ impl KktFactor for DenseKkt {
         (self.examined, self.face) = (false, false);
         self.decides = dx.iter().all(|&d| d == 0.0 || d == f64::INFINITY);
         let kept = dc.iter().filter(|d| d.is_finite()).count();
-        if kept <= dx.len()
-            && dx.iter().all(|&d| d == 0.0)
-            && let Some(core) = self.range_space().cloned()
-        {
-            self.factor_range(&core)?;
-        } else {
-            self.factor_primal(dx)?;
+        let range = kept <= dx.len() && dx.iter().all(|&d| d == 0.0);
+        match if range { self.range_space().cloned() } else { None } {
+            Some(core) => self.factor_range(&core)?,
+            None => self.factor_primal(dx)?,
         }
         if late() {
             self.form = Form::None;

@@ -81,7 +81,7 @@ pub(crate) fn solve_lower_transposed(l: MatRef<'_, f64>, x: &mut [f64]) {
 /// at which columns compete for the same lines of the cache.
 pub(crate) fn padded(n: usize) -> usize {
     let order = n.next_multiple_of(BLOCK);
-    if order > 0 && order.is_multiple_of(64) { order + BLOCK } else { order }
+    if order > 0 && order % 64 == 0 { order + BLOCK } else { order }
 }
 
 struct Cholesky<'a>(&'a mut [f64], usize);

@@ -150,9 +150,7 @@ impl LdlPattern {
         let pattern = SymbolicSparseColMatRef::new_checked(dim, dim, col_ptr, None, row_idx);
         let mut symbolic = symbolic(pattern, SymmetricOrdering::Amd)?;
         let mut ordered = None;
-        if let Some(n) = primal_first
-            && let Some(forward) = schur_order(n, dim, col_ptr, row_idx)
-        {
+        if let Some(forward) = primal_first.and_then(|n| schur_order(n, dim, col_ptr, row_idx)) {
             let mut inverse = vec![0; dim];
             forward.iter().enumerate().for_each(|(k, &i)| inverse[i] = k);
             let order = SymmetricOrdering::Custom(PermRef::new_checked(&forward, &inverse, dim));

@@ -279,15 +279,16 @@ impl SparseKkt {
         let mut failure = Breakdown::Inertia;
         // after a positive diagonal comes a Cholesky factorization, which hardly needs a regularization, unless its
         // rows are dependent: small pivots tell
-        if self.ldl.primal_first()
-            && let Ok(pivots) = self.factor_with(SCHUR_DELTA)
-            && pivots.positive == n
-            && pivots.smallest_negative > SCHUR_PIVOT
-            && (pivots.smallest_negative > SCHUR_ROUNDING * self.most_schur()
-                || pivots.smallest_negative > SCHUR_ROUNDING * self.largest_schur())
-            && !self.more_rows_than_variables()
-        {
-            return Ok(());
+        if self.ldl.primal_first() {
+            let sound = self.factor_with(SCHUR_DELTA).is_ok_and(|pivots| {
+                let above = |rounding: f64| pivots.smallest_negative > SCHUR_ROUNDING * rounding;
+                pivots.positive == n
+                    && pivots.smallest_negative > SCHUR_PIVOT
+                    && (above(self.most_schur()) || above(self.largest_schur()))
+            });
+            if sound && !self.more_rows_than_variables() {
+                return Ok(());
+            }
         }
         let sharp = (self.sharp == Sharp::Used).then_some(SHARP_DELTA);
         for delta in sharp.into_iter().chain(deltas.iter().copied()) {
@@ -362,9 +363,7 @@ impl SparseKkt {
 }
 
 fn put(data: &mut [f64], at: Option<&usize>, v: f64) {
-    if let Some(&k) = at
-        && k != SKIP
-    {
+    if let Some(&k) = at.filter(|k| **k != SKIP) {
         data[k] += v;
     }
 }
@@ -372,7 +371,7 @@ fn put(data: &mut [f64], at: Option<&usize>, v: f64) {
 impl KktFactor for SparseKkt {
     fn load(&mut self, data: KktData<'_>) -> Result<(), Error> {
         let same = self.of.are(data);
-        if !same && let Some(argument) = self.of.differs(data) {
+        if let Some(argument) = if same { None } else { self.of.differs(data) } {
             return Err(Error::Structure { argument, reason: "its kind, shape or sparsity pattern is different" });
         }
         // spares it an analysis of its own

@@ -165,9 +165,7 @@ impl Model {
         self.y.iter_mut().zip(y.iter().zip(e)).for_each(|(s, (y, e))| *s = y * e);
         let (a, g) = self.y.split_at(self.program.b.len());
         for (argument, m, part) in [("A", &self.program.a, a), ("G", &self.program.g, g)] {
-            if let Some(m) = m
-                && part.iter().any(|v| *v != 0.0)
-            {
+            if let Some(m) = m.as_ref().filter(|_| part.iter().any(|v| *v != 0.0)) {
                 self.watch.transposed(argument, &**m, part, &mut self.x)?;
                 out.iter_mut().zip(self.x.iter().zip(d)).for_each(|(o, (x, d))| *o += x * d);
             }

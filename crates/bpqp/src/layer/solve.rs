@@ -52,13 +52,12 @@ impl Layer {
         self.solution.info.polished = false;
         self.solution.info.raw = None;
         self.solution.status = Status::NumericalFailure;
-        if let Some(warm) = warm
-            && self.settings.polish
-            && (self.curved() || matches!(self.settings.solver, Solver::Auto | Solver::ActiveSet))
-            && self.is_convex()
-            && self.try_active_set(warm)?
-        {
-            return Ok(());
+        let exchange =
+            self.settings.polish && (self.curved() || matches!(self.settings.solver, Solver::Auto | Solver::ActiveSet));
+        if let Some(warm) = warm.filter(|_| exchange) {
+            if self.is_convex() && self.try_active_set(warm)? {
+                return Ok(());
+            }
         }
         let mut best: Option<Solution> = None;
         for k in 0..self.chain.len() {
@@ -67,10 +66,8 @@ impl Layer {
                 *handle = Some(solver.prepare(&self.solution.qp, &self.settings)?);
             }
             let name = solver.name();
-            if !deadline.passed()
-                && !self.is_convex()
-                && let Some(direction) = &self.curvature
-            {
+            let examined = !deadline.passed() && !self.is_convex();
+            if let Some(direction) = self.curvature.as_ref().filter(|_| examined) {
                 self.solution.info.solver = "none";
                 self.solution.info.iterations = 0;
                 return self.finish_without(Status::NonConvex, Some(Certificate::NonConvex(direction.clone())));
@@ -93,10 +90,8 @@ impl Layer {
             }
             let first = (self.curved() && self.solution.ok()).then(|| (self.solution.clone(), self.loss));
             let late = deadline.passed();
-            if self.settings.polish
-                && !late
-                && let Some(outcome) = self.chain[k].1.as_mut().and_then(|h| h.tighten(&mut self.trial))
-            {
+            let handle = self.chain[k].1.as_mut().filter(|_| self.settings.polish && !late);
+            if let Some(outcome) = handle.and_then(|h| h.tighten(&mut self.trial)) {
                 let iterations = outcome.iterations;
                 self.solution.info.iterations = iterations;
                 if self.accept(outcome, (Start::Point, REPAIR_ROUNDS))? {
@@ -142,11 +137,10 @@ impl Layer {
         if self.solution.info.solver != self.chain[0].0.name() && self.solve_at_a_vertex(deadline)? {
             return Ok(());
         }
-        if self.curved()
-            && self.solution.status == Status::NumericalFailure
-            && let Some((status, certificate)) = rays::proof(&self.solution.qp, &self.settings, deadline)?
-        {
-            return self.finish_without(status, Some(certificate));
+        if self.curved() && self.solution.status == Status::NumericalFailure {
+            if let Some((status, certificate)) = rays::proof(&self.solution.qp, &self.settings, deadline)? {
+                return self.finish_without(status, Some(certificate));
+            }
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ pub(crate) fn raise_largest(m: &Mat<f64>, (e, d): (&[f64], &[f64]), rows: &mut [
 /// The smallest magnitude above 0, infinite if there is none, and the largest one.
 pub(crate) fn extent(a: &[f64]) -> (f64, f64) {
     let (mut low, mut high) = ([f64::INFINITY; LANES], [0.0_f64; LANES]);
-    let (chunks, rest) = a.as_chunks::<LANES>();
+    let (chunks, rest) = pulp::as_arrays::<LANES, _>(a);
     let mut see = |k: usize, v: f64| {
         let v = v.abs();
         high[k] = if v > high[k] { v } else { high[k] };
@@ -127,7 +127,7 @@ pub(crate) fn norm_inf(a: &[f64]) -> f64 {
 fn largest<const K: usize>(a: &[f64]) -> f64 {
     // a comparison passes NaN over: the second accumulators find it, and the loop stays free of branches
     let (mut largest, mut nan) = ([0.0_f64; K], [0.0_f64; K]);
-    let (chunks, rest) = a.as_chunks::<K>();
+    let (chunks, rest) = pulp::as_arrays::<K, _>(a);
     for chunk in chunks {
         for k in 0..K {
             let v = chunk[k].abs();

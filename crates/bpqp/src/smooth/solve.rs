@@ -25,18 +25,20 @@ pub(super) fn solve(
         Solver::ActiveSet => false,
         _ => large || (x0.len() > SPARSE && is_sparse(program, x0)?),
     };
-    if let (true, Some((y, z))) = (inside, multipliers)
-        && let Some(near) = interior::near(program, x0, y, z)?
-    {
+    let near = match multipliers.filter(|_| inside) {
+        Some((y, z)) => interior::near(program, x0, y, z)?,
+        None => None,
+    };
+    if let Some(near) = near {
         if let Some(found) = newton::finish(program, &near, 1.0, settings, &deadline)? {
             return Ok(found);
         }
         // other constraints are active
         let reached = interior::solve(program, x0, Some(&near), settings, &deadline)?;
-        if reached.converged
-            && let Some(found) = newton::finish(program, &reached, 1.0, settings, &deadline)?
-        {
-            return Ok(found);
+        if reached.converged {
+            if let Some(found) = newton::finish(program, &reached, 1.0, settings, &deadline)? {
+                return Ok(found);
+            }
         }
     }
     if !inside {

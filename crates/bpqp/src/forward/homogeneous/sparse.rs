@@ -225,9 +225,7 @@ impl Sparse {
         base.fill(0.0);
         let mut at = at.iter();
         for_each_fixed(program, self.starts, |_, _, v| {
-            if let Some(&k) = at.next()
-                && k != SKIP
-            {
+            if let Some(&k) = at.next().filter(|k| **k != SKIP) {
                 base[k] += v;
             }
         });
