@@ -112,9 +112,7 @@ pub fn check_solver(solver: Arc<dyn ForwardSolver>) -> SolverReport {
             let outcome = handle.solve(None, &mut point);
             if outcome.status.ok() {
                 report.broken("no solution", name, format!("it claims {}", outcome.status));
-            } else if let Some(certificate) = &outcome.certificate
-                && !certificate.verify(&qp)
-            {
+            } else if let Some(certificate) = outcome.certificate.as_ref().filter(|c| !c.verify(&qp)) {
                 let violation = certificate.violation(&qp);
                 report.broken("no solution", name, format!("its certificate proves nothing ({violation:.1e})"));
             }

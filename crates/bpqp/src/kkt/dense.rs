@@ -27,6 +27,8 @@ const HARD: f64 = 1e-7;
 /// Pivot ratios below these count as singular.
 const SINGULAR_K: f64 = 1e-13;
 const SINGULAR_S: f64 = 1e-13;
+/// Pivots that keep this much of their diagonal entries leave half of all digits, and refinement the others.
+const ACCURATE: f64 = 1e-6;
 /// It is known by then that the matrix is not singular.
 const SINGULAR_AUGMENTED: f64 = 0.0;
 /// The same in the iterations of an interior point, where nobody knows.
@@ -129,8 +131,8 @@ impl DenseKkt {
         self.core.as_ref()
     }
 
-    /// `S = block + diag(dc)`, factored; regularized if the rows of the block are dependent.
-    fn factor_schur(&mut self, core: Option<&RangeSpace>) -> Result<(), Breakdown> {
+    /// `S = block + diag(dc)`, factored; regularized if the rows of the block are dependent, or refused unless its pivots are `clear`.
+    fn factor_schur(&mut self, core: Option<&RangeSpace>, clear: bool) -> Result<(), Breakdown> {
         let largest = self.fill_schur(core, 0.0);
         if largest.is_nan() {
             return Err(Breakdown::NotFinite);
@@ -144,6 +146,9 @@ impl DenseKkt {
         let kept = |smallest: f64| pivots_kept(self.s.as_ref(), &self.diagonal, smallest);
         // what rounding makes of dependent rows is that of their entries over what K is sure to
         let rounding = rank_rounding(self.y.nrows()) / core.map_or(self.k_kept, |core| core.kept);
+        if clear {
+            return if factored && kept(ACCURATE) { Ok(()) } else { Err(Breakdown::Rank) };
+        }
         if self.hard.is_empty() || (factored && self.augmented.is_empty() && kept(CLEAR_PIVOT.max(rounding))) {
             return Ok(());
         }
@@ -243,7 +248,7 @@ impl DenseKkt {
             self.y.col_as_slice_mut(j).copy_from_slice(core.y.col_as_slice(col));
         }
         self.form = Form::Range;
-        self.factor_schur(Some(core))
+        self.factor_schur(Some(core), false)
     }
 
     fn factor_primal(&mut self, dx: &[f64]) -> Result<(), Breakdown> {
@@ -266,33 +271,24 @@ impl DenseKkt {
             resize(&mut self.filled, f, f);
             self.filled.copy_from(&self.k);
         }
-        let h = self.hard.len();
         self.augmented.clear();
         let mut ok = self.factor_k(SINGULAR_K);
         if !ok && late() {
             return Err(Breakdown::Late);
         }
-        if f > 0 && self.decides && !(ok && pivots_kept(self.k.as_ref(), &self.diagonal, CLEAR_PIVOT)) {
+        let clear = |own: &Self| pivots_kept(own.k.as_ref(), &own.diagonal, CLEAR_PIVOT);
+        if f > 0 && self.decides && !(ok && clear(self)) {
+            if self.factor_with_rows(dx) {
+                return Ok(());
+            }
             self.examine(Some(dx));
             self.face = self.rank.face.ncols() > 0;
             self.fill_again(dx);
             // a factor with pivots near rounding solves to few digits; with the hard rows added it has none
-            let clear = |own: &Self| pivots_kept(own.k.as_ref(), &own.diagonal, CLEAR_PIVOT);
             ok = self.factor_k(SINGULAR_K) && (self.hard.is_empty() || clear(self));
         }
         if !ok && f > 0 {
-            let size = if self.hessian_size > 0.0 { self.hessian_size } else { 1.0 };
-            let largest = |r: usize| self.free.iter().fold(0.0_f64, |m, &i| m.max(self.rows[(i, r)].abs()));
-            for (at, &row) in self.hard.iter().enumerate() {
-                let own = largest(row);
-                // an empty row adds nothing
-                let t = match own > 0.0 {
-                    true if self.examined => self.rank.weight(f, at),
-                    true => size / (own * own),
-                    false => 0.0,
-                };
-                self.augmented.push(t.min(0.1 / self.dc[row]));
-            }
+            self.weigh_rows(self.hessian_size);
             if !self.face && self.augmented.iter().all(|&t| t == 0.0) {
                 return Err(Breakdown::Inertia);
             }
@@ -302,7 +298,13 @@ impl DenseKkt {
                 return Err(Breakdown::Inertia);
             }
         }
-        resize(&mut self.y, f, h);
+        self.eliminate_variables();
+        self.factor_schur(None, false)
+    }
+
+    /// `Y = L^-1 H'` with the factor L of K.
+    fn eliminate_variables(&mut self) {
+        resize(&mut self.y, self.free.len(), self.hard.len());
         for (j, &row) in self.hard.iter().enumerate() {
             let source = self.rows.col_as_slice(row);
             for (o, &i) in self.y.col_as_slice_mut(j).iter_mut().zip(&self.free) {
@@ -311,7 +313,41 @@ impl DenseKkt {
         }
         solve_lower_columns(self.k.as_ref(), self.y.as_mut());
         self.form = Form::Primal;
-        self.factor_schur(None)
+    }
+
+    /// Multiples of `h h'` of the hard rows that are of this size, or of the size of K in the units of the elimination.
+    fn weigh_rows(&mut self, size: f64) {
+        let size = if size > 0.0 { size } else { 1.0 };
+        self.augmented.clear();
+        for (at, &row) in self.hard.iter().enumerate() {
+            let own = self.free.iter().fold(0.0_f64, |m, &i| m.max(self.rows[(i, row)].abs()));
+            // an empty row adds nothing
+            let t = match own > 0.0 {
+                true if self.examined => self.rank.weight(self.free.len(), at),
+                true => size / (own * own),
+                false => 0.0,
+            };
+            self.augmented.push(t.min(0.1 / self.dc[row]));
+        }
+    }
+
+    /// Factors the system with `K + H'TH` in place of K; false unless all pivots are clear. Then K has no null vector on rows
+    /// that are independent, and nothing needs to be examined.
+    fn factor_with_rows(&mut self, dx: &[f64]) -> bool {
+        if self.hard.is_empty() {
+            return false;
+        }
+        self.weigh_rows(self.diagonal.iter().fold(0.0, |m, d| m.max(*d)));
+        self.fill_again(dx);
+        self.add_rows(true);
+        if self.factor_k(ACCURATE) {
+            self.eliminate_variables();
+            if self.factor_schur(None, true).is_ok() {
+                return true;
+            }
+        }
+        self.augmented.clear();
+        false
     }
 
     /// Factors K; false if a pivot is lost against the diagonal entry that it came from, which is what tells a singular

@@ -198,6 +198,8 @@ pub(crate) struct Units {
     factors: Vec<f64>,
     largest: Vec<f64>,
     diagonal: Vec<f64>,
+    /// The entries of the rows that are kept.
+    kept: Vec<(usize, usize, f64)>,
 }
 
 fn refill(v: &mut Vec<f64>, n: usize, value: f64) {
@@ -224,24 +226,26 @@ impl Units {
         data.p.diagonal_into(&mut self.diagonal);
         refill(&mut self.factors, n + dc.len(), 1.0);
         refill(&mut self.largest, n + dc.len(), 0.0);
-        let Units { factors, largest, diagonal, .. } = self;
+        let Units { factors, largest, diagonal, kept, .. } = self;
+        // every sweep reads all entries, most of which are zeros where cones turned their rows
+        kept.clear();
+        data.for_each_row_entry(|i, j, v| {
+            if v != 0.0 && dc[i].is_finite() && dx[j].is_finite() {
+                kept.push((n + i, j, v));
+            }
+        });
+        let kept = &kept[..];
         let entries = |f: &mut dyn FnMut(usize, usize, f64)| {
-            data.for_each_row_entry(|i, j, v| {
-                if dc[i].is_finite() && dx[j].is_finite() {
-                    f(n + i, j, v);
-                }
-            });
+            kept.iter().for_each(|&(i, j, v)| f(i, j, v));
             let own = diagonal.iter().zip(dx).map(|(p, d)| p + d).chain(dc.iter().copied()).enumerate();
             own.for_each(|(i, own)| f(i, i, own));
         };
         ruiz(SWEEPS, f64::INFINITY, (factors, largest), (APART, &entries), |factors, largest| {
-            data.for_each_row_entry(|i, j, entry| {
-                if dc[i].is_finite() && dx[j].is_finite() {
-                    let entry = (entry * factors[n + i] * factors[j]).abs();
-                    largest[j] = largest[j].max(entry);
-                    largest[n + i] = largest[n + i].max(entry);
-                }
-            });
+            for &(i, j, entry) in kept {
+                let entry = (entry * factors[i] * factors[j]).abs();
+                largest[j] = largest[j].max(entry);
+                largest[i] = largest[i].max(entry);
+            }
             let own = diagonal.iter().zip(dx).map(|(p, d)| p + d).chain(dc.iter().copied());
             for ((largest, factor), own) in largest.iter_mut().zip(factors).zip(own).filter(|(_, own)| own.is_finite())
             {
