@@ -283,13 +283,18 @@ impl Polisher {
         r.primal <= EQUATION_ROUNDING * r.primal_scale && (small(r.dual_scale) || small(force()))
     }
 
-    /// What is left of the equations is rounding of numbers of the size of the data: all there is where the solution vanishes,
-    /// and has no size of its own.
-    fn vanishes(&self, qp: &Qp) -> bool {
+    /// What is left of the equations is rounding of numbers of the size of the data, as far as each equation knows of them: all
+    /// there is where the solution vanishes, and has no size of its own.
+    fn vanishes(&mut self, qp: &Qp) -> bool {
         let (length, force) = self.scales.of_data(qp, &self.work.px, &self.trial.x);
         let (length, force) = (ROUNDING * length, ROUNDING * force);
-        let mut stationarity = self.work.stationarity.iter().zip(&self.set.bound);
-        self.rows_within(length) && stationarity.all(|(r, &side)| side != Side::Free || r.abs() <= force)
+        if !self.rows_within(length) {
+            return false;
+        }
+        self.scales.shares(qp, &self.set, &mut self.w);
+        let terms = self.w.iter().zip(qp.q.iter()).map(|(share, q)| (force * share).max(ROUNDING * q.abs()));
+        let mut stationarity = self.work.stationarity.iter().zip(&self.set.bound).zip(terms);
+        stationarity.all(|((r, &side), terms)| side != Side::Free || r.abs() <= terms)
     }
 
     /// Multipliers of the wrong sign by rounding only, which `repair` let pass, vanish.

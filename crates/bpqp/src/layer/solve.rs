@@ -237,7 +237,7 @@ impl Layer {
         solution.info.flat_face = false;
         if self.settings.polish {
             let (from, at, active) = ((start, rounds), &mut solution.at, &mut solution.active);
-            let report = self.backward.differentiator.polish(&solution.qp, from, at, active);
+            let mut report = self.backward.differentiator.polish(&solution.qp, from, at, active);
             solution.info.polish_rounds = report.rounds;
             let within = report.residuals.within(self.settings.eps_abs, self.settings.eps_rel, 1.0);
             if report.verified && !within && !curved && report.residuals.known() && solution.at.is_finite() {
@@ -246,6 +246,20 @@ impl Layer {
                 let scales = &self.backward.differentiator.polisher.scales;
                 let at = (&solution.at, &self.work);
                 self.rounded = self.rows.holds(&solution.qp, at, &solution.active, scales, ROUNDED);
+                if !self.rounded {
+                    // or so small that every term is what rounding left of 0
+                    let before = solution.at.clone();
+                    if self.rows.vanish(&solution.qp, &mut solution.at, &solution.active) {
+                        let found = residuals(&solution.qp, &solution.at, &mut self.work);
+                        let at = (&solution.at, &self.work);
+                        self.rounded = self.rows.holds(&solution.qp, at, &solution.active, scales, ROUNDED);
+                        if self.rounded {
+                            (report.residuals, report.objective) = found;
+                        } else {
+                            solution.at = before;
+                        }
+                    }
+                }
             }
             let better = within || self.rounded || report.residuals.relative() <= raw.relative();
             solution.info.polished = report.verified && better;
