@@ -15,6 +15,8 @@ const REPAIR_ROUNDS: usize = 10;
 /// The same of the first polish after an interior point, which has further digits for less.
 const FIRST_ROUNDS: usize = 3;
 pub(super) const WARM_ROUNDS: usize = 25;
+/// The same from a vertex, which nothing comes after: bold changes may go in circles, and those of the worst alone come later.
+const VERTEX_ROUNDS: usize = 40;
 /// Times that a solver is asked for further digits where the polish failed on the first ones.
 const DIGITS: usize = 2;
 /// An unverified result of `auto` is final if its residuals are this small relative to the data.
@@ -179,7 +181,7 @@ impl Layer {
         let before = self.solution.clone();
         self.trial.clone_from(&before.at);
         let outcome = Outcome { status: before.status, iterations: before.info.iterations, certificate: None };
-        let found = self.accept(outcome, (Start::Vertex, REPAIR_ROUNDS))?;
+        let found = self.accept(outcome, (Start::Vertex, VERTEX_ROUNDS))?;
         if !found {
             self.adopt(&before)?;
         }
