@@ -80,6 +80,16 @@ impl RowScales {
         (length, self.force(qp, px, x).max(self.curvature * length))
     }
 
+    /// The part of the force of the data that each variable can feel: from `|P_ij| <= sqrt(P_ii P_jj)`, and from multipliers of
+    /// the size of that force on the rows of the set. One that neither P nor such a row knows feels nothing but its own cost.
+    pub fn shares(&self, qp: &Qp, set: &ActiveSet, out: &mut Vec<f64>) {
+        let largest = if self.curvature > 0.0 { self.curvature } else { 1.0 };
+        out.clear();
+        out.extend(self.diagonal.iter().map(|d| (d / largest).max(0.0).sqrt()));
+        qp.a.for_each(|i, j, v| out[j] = out[j].max(v.abs() / self.equality[i]));
+        qp.g.for_each(|i, j, v| out[j] = if set.g[i] { out[j].max(v.abs() / self.norms[i]) } else { out[j] });
+    }
+
     /// True if every force and every right-hand side is 0: then so is a solution, and no number says how small another is.
     pub fn vanish(&self, qp: &Qp) -> bool {
         self.reach == 0.0 && norm_inf(&qp.q) == 0.0

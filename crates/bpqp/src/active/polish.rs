@@ -184,6 +184,9 @@ impl Polisher {
                         continue;
                     }
                     if !self.holds(qp, &residuals) {
+                        if face == Some(0.0) && self.run_along(qp, kkt) {
+                            continue;
+                        }
                         return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
                     }
                 }
@@ -231,6 +234,46 @@ impl Polisher {
             }
         }
         free.unwrap_or_else(|| self.give_up(qp, point, rounds, accuracy))
+    }
+
+    /// Where a force is left along a face, nothing of the set resists it: the point runs along it up to the first constraint that
+    /// does, which enters the set. False if there is none.
+    fn run_along(&mut self, qp: &Qp, kkt: &dyn KktFactor) -> bool {
+        self.w.clear();
+        let free = self.work.stationarity.iter().zip(&self.set.bound);
+        self.w.extend(free.map(|(r, &side)| if side == Side::Free { *r } else { 0.0 }));
+        self.far.x.clone_from(&self.w);
+        if !kkt.leave_face(&mut self.far.x) {
+            return false;
+        }
+        // against the force, without its part that is resisted
+        self.w.iter_mut().zip(&self.far.x).for_each(|(w, rest)| *w = rest - *w);
+        let mut found = false;
+        // parts that do not meet run on beside what has come to its bound
+        loop {
+            self.v.clear();
+            self.v.resize(qp.n_inequality(), 0.0);
+            qp.g.mul_add(1.0, &self.w, &mut self.v);
+            let until = |along: f64, room: f64| if along > 0.0 { room / along } else { f64::INFINITY };
+            let rows = self.v.iter().zip(&self.work.slack).zip(&self.set.g);
+            let rows = rows.map(|((v, slack), &active)| if active { f64::INFINITY } else { until(*v, *slack) });
+            let room = self.trial.x.iter().zip(qp.lb.iter().zip(qp.ub.iter()));
+            let bounds = self.w.iter().zip(room).map(|(w, (x, (lb, ub)))| until(*w, ub - x).min(until(-w, x - lb)));
+            let first = |best: (f64, usize), (i, step): (usize, f64)| if step < best.0 { (step, i) } else { best };
+            let (step, i) = rows.chain(bounds).enumerate().fold((f64::INFINITY, usize::MAX), first);
+            if i == usize::MAX {
+                return found;
+            }
+            found = true;
+            self.trial.x.iter_mut().zip(&self.w).for_each(|(x, w)| *x += step * w);
+            self.work.slack.iter_mut().zip(&self.v).for_each(|(s, v)| *s -= step * v);
+            let Some(j) = i.checked_sub(self.set.g.len()) else {
+                self.set.g[i] = true;
+                return true;
+            };
+            self.set.bound[j] = if self.w[j] > 0.0 { Side::Upper } else { Side::Lower };
+            self.w[j] = 0.0;
+        }
     }
 
     /// Weakly active constraints enter the set; false if they are all there. Of the pieces that meet at a kink it is the one
@@ -283,13 +326,18 @@ impl Polisher {
         r.primal <= EQUATION_ROUNDING * r.primal_scale && (small(r.dual_scale) || small(force()))
     }
 
-    /// What is left of the equations is rounding of numbers of the size of the data: all there is where the solution vanishes,
-    /// and has no size of its own.
-    fn vanishes(&self, qp: &Qp) -> bool {
+    /// What is left of the equations is rounding of numbers of the size of the data, as far as each equation knows of them: all
+    /// there is where the solution vanishes, and has no size of its own.
+    fn vanishes(&mut self, qp: &Qp) -> bool {
         let (length, force) = self.scales.of_data(qp, &self.work.px, &self.trial.x);
         let (length, force) = (ROUNDING * length, ROUNDING * force);
-        let mut stationarity = self.work.stationarity.iter().zip(&self.set.bound);
-        self.rows_within(length) && stationarity.all(|(r, &side)| side != Side::Free || r.abs() <= force)
+        if !self.rows_within(length) {
+            return false;
+        }
+        self.scales.shares(qp, &self.set, &mut self.w);
+        let terms = self.w.iter().zip(qp.q.iter()).map(|(share, q)| (force * share).max(ROUNDING * q.abs()));
+        let mut stationarity = self.work.stationarity.iter().zip(&self.set.bound).zip(terms);
+        stationarity.all(|((r, &side), terms)| side != Side::Free || r.abs() <= terms)
     }
 
     /// Multipliers of the wrong sign by rounding only, which `repair` let pass, vanish.
@@ -361,7 +409,12 @@ impl Polisher {
             self.trial.y.iter_mut().zip(&self.v[..m]).for_each(|(y, d)| *y += d);
             self.trial.z.iter_mut().zip(&self.v[m..]).for_each(|(z, d)| *z += d);
             let now = residuals(qp, &self.trial, &mut self.work);
-            let after = self.distance_to_set(qp, &now.0);
+            let mut after = self.distance_to_set(qp, &now.0);
+            if after > before && after > rounding {
+                // rows without a constant are sums of nothing but what they are off by
+                self.start.0 = self.start.0.max(self.terms_of_rows(qp));
+                after = self.distance_to_set(qp, &now.0);
+            }
             // from a point that all but lies on the set nothing can be learned about the factors
             if first == f64::INFINITY && before > TELLING {
                 first = after / before;
@@ -390,6 +443,13 @@ impl Polisher {
             (report, objective) = residuals(qp, &self.trial, &mut self.work);
         }
         (first, report, objective)
+    }
+
+    /// What the terms of the rows of the set may have been before the last correction.
+    fn terms_of_rows(&self, qp: &Qp) -> f64 {
+        let rows = self.scales.norms.iter().zip(&self.set.g).filter(|(_, active)| **active).map(|(norm, _)| norm);
+        let length = self.scales.distance(qp, &self.work.px, &self.before.x);
+        length * self.scales.equality.iter().chain(rows).fold(0.0_f64, |m, norm| m.max(*norm))
     }
 
     /// How far the trial point is from solving the KKT system of its set: stationarity of the free variables and residuals

@@ -9,6 +9,7 @@ use crate::cones::blocks;
 use crate::kkt::{Units, add_magnitudes};
 use crate::matrix::norm_inf;
 use crate::residuals::ResidualWork;
+use crate::thresholds::EQUATION_ROUNDING;
 use crate::{Point, Qp};
 
 /// What may be left of a condition.
@@ -51,6 +52,44 @@ impl RowCheck {
         tolerance: Tolerance,
     ) -> bool {
         plain(qp, at, set, tolerance) || self.in_full(qp, at, set, scales, tolerance)
+    }
+
+    /// Puts variables to 0 that are rounding in every equation which has a constant: multipliers and costs, right-hand sides and
+    /// what is at a bound. Where a solution vanishes the terms of all other equations are what is left of it, and nothing says
+    /// how small that has to be. False if there are none.
+    pub fn vanish(&mut self, qp: &Qp, point: &mut Point, set: &ActiveSet) -> bool {
+        let m = qp.n_equality();
+        let pinned = |j: usize| set.bound[j] != Side::Free;
+        self.r.clear();
+        self.r.extend(qp.q.iter().zip(&point.z_box).map(|(q, z)| q.abs() + z.abs()));
+        self.s.clear();
+        self.s.extend(qp.b.iter().chain(qp.h.iter()).map(|b| if b.is_finite() { b.abs() } else { 0.0 }));
+        let Self { r, s, magnitudes, .. } = self;
+        qp.kkt().for_each_row_entry(|i, j, v| {
+            r[j] += (v * if i < m { point.y[i] } else { point.z[i - m] }).abs();
+            s[i] += if pinned(j) { (v * point.x[j]).abs() } else { 0.0 };
+        });
+        // `|P_ij| <= sqrt(P_ii P_jj)`
+        qp.p.diagonal_into(magnitudes);
+        magnitudes.iter_mut().for_each(|d| *d = d.max(0.0).sqrt());
+        let felt = r.iter().zip(&*magnitudes).filter(|(r, root)| **r > 0.0 && **root > 0.0);
+        let force = EQUATION_ROUNDING * felt.fold(f64::INFINITY, |m, (r, root)| m.min(r / root));
+        // from here on: may it be 0?
+        let small = |j: usize, root: f64| !pinned(j) && root * point.x[j].abs() <= force;
+        magnitudes.iter_mut().enumerate().for_each(|(j, root)| *root = f64::from(u8::from(small(j, *root))));
+        qp.kkt().for_each_row_entry(|i, j, v| {
+            let holds = i < m || set.g[i - m];
+            if holds && s[i] > 0.0 && (v * point.x[j]).abs() > EQUATION_ROUNDING * s[i] {
+                magnitudes[j] = 0.0;
+            }
+        });
+        let mut any = false;
+        for (x, may) in point.x.iter_mut().zip(&*magnitudes) {
+            if *may > 0.0 && *x != 0.0 {
+                (*x, any) = (0.0, true);
+            }
+        }
+        any
     }
 
     fn in_full(

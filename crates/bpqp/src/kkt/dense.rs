@@ -10,6 +10,7 @@
 //! Where a pivot leaves a doubt, elimination with full pivoting decides what is dependent and what is a face: `rank.rs`.
 
 use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept, smallest_kept};
+use super::face::leave;
 use super::kernels::{solve_lower, solve_lower_transposed};
 use super::range_space::RangeSpace;
 use super::rank::Rank;
@@ -557,7 +558,7 @@ impl KktFactor for DenseKkt {
     fn leave_face(&self, w: &mut [f64]) -> bool {
         if self.face && !w.is_empty() {
             let mut t: Vec<f64> = self.free.iter().map(|&i| w[i]).collect();
-            project_off(self.rank.face.as_ref(), &mut t, &mut Vec::new());
+            leave(&self.rank.face, &mut t);
             self.free.iter().zip(&t).for_each(|(&i, &t)| w[i] = t);
         }
         self.face

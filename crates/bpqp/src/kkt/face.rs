@@ -7,7 +7,7 @@
 
 use super::cholesky::CholeskyScratch;
 use super::kernels::{solve_lower, solve_lower_transposed};
-use crate::thresholds::{FACE_DOUBT, PART_WORK};
+use crate::thresholds::{FACE_DOUBT, PART_WORK, rank_rounding};
 use faer::Mat;
 
 /// Rounds; each leaves of an error what rounding is of one, times the condition.
@@ -108,6 +108,21 @@ fn correction(z: &[f64], factor: &Mat<f64>, (k, rows): (&Mat<f64>, &Mat<f64>)) -
     solve_lower(factor.as_ref(), &mut out);
     solve_lower_transposed(factor.as_ref(), &mut out);
     out
+}
+
+/// `w -= N N'w`; entries of which no more is left than rounding of the directions are 0: a force along the face alone leaves
+/// nothing, which has no digits to be measured by.
+pub(super) fn leave(basis: &Mat<f64>, w: &mut [f64]) {
+    let mut terms: Vec<f64> = w.iter().map(|w| w.abs()).collect();
+    for c in 0..basis.ncols() {
+        let column = basis.col_as_slice(c);
+        let products = || column.iter().zip(&*w).map(|(n, w)| n * w);
+        let (along, size) = products().fold((0.0, 0.0), |(sum, size), p| (sum + p, size + f64::abs(p)));
+        w.iter_mut().zip(column).for_each(|(w, n)| *w -= along * n);
+        terms.iter_mut().zip(column).for_each(|(t, n)| *t += size * n.abs());
+    }
+    let rounding = rank_rounding(w.len());
+    w.iter_mut().zip(&terms).filter(|(w, t)| w.abs() <= rounding * **t).for_each(|(w, _)| *w = 0.0);
 }
 
 /// Reduces the columns so that each has an entry 1 where all others have 0, at the variables that are longest; returns these.

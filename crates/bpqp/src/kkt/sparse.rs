@@ -426,7 +426,7 @@ impl KktFactor for SparseKkt {
 
     fn leave_face(&self, w: &mut [f64]) -> bool {
         if !w.is_empty() {
-            self.face.project_off(w);
+            self.face.leave(w);
         }
         !self.face.is_empty()
     }

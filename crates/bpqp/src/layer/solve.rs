@@ -15,6 +15,8 @@ const REPAIR_ROUNDS: usize = 10;
 /// The same of the first polish after an interior point, which has further digits for less.
 const FIRST_ROUNDS: usize = 3;
 pub(super) const WARM_ROUNDS: usize = 25;
+/// The same from a vertex, which nothing comes after: bold changes may go in circles, and those of the worst alone come later.
+const VERTEX_ROUNDS: usize = 40;
 /// Times that a solver is asked for further digits where the polish failed on the first ones.
 const DIGITS: usize = 2;
 /// An unverified result of `auto` is final if its residuals are this small relative to the data.
@@ -179,7 +181,7 @@ impl Layer {
         let before = self.solution.clone();
         self.trial.clone_from(&before.at);
         let outcome = Outcome { status: before.status, iterations: before.info.iterations, certificate: None };
-        let found = self.accept(outcome, (Start::Vertex, REPAIR_ROUNDS))?;
+        let found = self.accept(outcome, (Start::Vertex, VERTEX_ROUNDS))?;
         if !found {
             self.adopt(&before)?;
         }
@@ -237,7 +239,7 @@ impl Layer {
         solution.info.flat_face = false;
         if self.settings.polish {
             let (from, at, active) = ((start, rounds), &mut solution.at, &mut solution.active);
-            let report = self.backward.differentiator.polish(&solution.qp, from, at, active);
+            let mut report = self.backward.differentiator.polish(&solution.qp, from, at, active);
             solution.info.polish_rounds = report.rounds;
             let within = report.residuals.within(self.settings.eps_abs, self.settings.eps_rel, 1.0);
             if report.verified && !within && !curved && report.residuals.known() && solution.at.is_finite() {
@@ -246,6 +248,20 @@ impl Layer {
                 let scales = &self.backward.differentiator.polisher.scales;
                 let at = (&solution.at, &self.work);
                 self.rounded = self.rows.holds(&solution.qp, at, &solution.active, scales, ROUNDED);
+                if !self.rounded {
+                    // or so small that every term is what rounding left of 0
+                    let before = solution.at.clone();
+                    if self.rows.vanish(&solution.qp, &mut solution.at, &solution.active) {
+                        let found = residuals(&solution.qp, &solution.at, &mut self.work);
+                        let at = (&solution.at, &self.work);
+                        self.rounded = self.rows.holds(&solution.qp, at, &solution.active, scales, ROUNDED);
+                        if self.rounded {
+                            (report.residuals, report.objective) = found;
+                        } else {
+                            solution.at = before;
+                        }
+                    }
+                }
             }
             let better = within || self.rounded || report.residuals.relative() <= raw.relative();
             solution.info.polished = report.verified && better;

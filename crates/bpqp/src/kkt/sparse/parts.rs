@@ -6,6 +6,7 @@
 
 use super::SparseKkt;
 use crate::kkt::Union;
+use crate::kkt::face::leave;
 use crate::kkt::rank::Rank;
 use crate::thresholds::PART_WORK;
 use faer::Mat;
@@ -50,6 +51,15 @@ impl Face {
                 let along: f64 = variables.iter().zip(column).map(|(&i, n)| n * w[i]).sum();
                 variables.iter().zip(column).for_each(|(&i, n)| w[i] -= along * n);
             }
+        }
+    }
+
+    /// The same, without what is rounding of it.
+    pub fn leave(&self, w: &mut [f64]) {
+        for (variables, basis) in &self.parts {
+            let mut part: Vec<f64> = variables.iter().map(|&i| w[i]).collect();
+            leave(basis, &mut part);
+            variables.iter().zip(&part).for_each(|(&i, v)| w[i] = *v);
         }
     }
 }
