@@ -49,12 +49,6 @@ impl RowScales {
         self.of = Some((qp.g.clone(), qp.a.clone(), qp.p.clone()));
     }
 
-    /// The smallest norm of a row, 0 without rows.
-    pub fn least_norm(&self) -> f64 {
-        let least = self.norms.iter().chain(&self.equality).fold(f64::INFINITY, |m, v| m.min(*v));
-        if least.is_finite() { least } else { 0.0 }
-    }
-
     /// True if norms of rows and curvatures of variables are positive and within a factor `apart` of each other: then nothing has
     /// a unit far from the others.
     pub fn close(&self, apart: f64) -> bool {

@@ -389,12 +389,8 @@ impl Polisher {
     pub(super) fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, to_the_end: bool) -> (f64, Residuals, f64) {
         let (m, rounding) = (qp.n_equality(), rounding(qp.n()));
         let (report, _) = residuals(qp, &self.trial, &mut self.work);
-        // where the solution vanishes, so do the scales of its residuals: they never count less than those of the start, and where
-        // all terms of the rows cancel there, not less than what a row moves with it
-        let moved = self.scales.least_norm() * norm_inf(&self.trial.x);
-        let cancel = report.primal_scale <= rounding * moved;
-        let force = self.scales.force(qp, &self.work.px, &self.trial.x);
-        self.start = (if cancel { moved } else { report.primal_scale }, report.dual_scale.max(force));
+        // where the solution vanishes, so do the scales of its residuals: they never count less than those of the start
+        self.start = (report.primal_scale, report.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x)));
         let mut before = self.distance_to_set(qp, &report);
         let (mut first, mut last) = (f64::INFINITY, None);
         for _ in 0..CORRECTIONS {
