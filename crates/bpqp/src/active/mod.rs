@@ -1,6 +1,7 @@
 //! Stage 4: what is binding. Identified from a point, polished to it exactly, verified, repaired: by exchange of linear
 //! constraints (`polish.rs`), or by Newton's method where there are curved cones (`newton.rs`).
 
+mod along;
 mod crossover;
 mod doubt;
 mod identify;

@@ -1,0 +1,50 @@
+//! A force that is left along a face.
+//!
+//! The system of the set has no solution where a cost pushes along directions that neither P nor a row of the set resists: a
+//! correction leaves them out, and the point stays where the solver ended, however far the constraint is that resists.
+
+use super::{Polisher, Side};
+use crate::Qp;
+use crate::kkt::KktFactor;
+
+impl Polisher {
+    /// Where a force is left along a face, nothing of the set resists it: the point runs along it up to the first constraint that
+    /// does, which enters the set. False if there is none.
+    pub(super) fn run_along(&mut self, qp: &Qp, kkt: &dyn KktFactor) -> bool {
+        self.w.clear();
+        let free = self.work.stationarity.iter().zip(&self.set.bound);
+        self.w.extend(free.map(|(r, &side)| if side == Side::Free { *r } else { 0.0 }));
+        self.far.x.clone_from(&self.w);
+        if !kkt.leave_face(&mut self.far.x) {
+            return false;
+        }
+        // against the force, without its part that is resisted
+        self.w.iter_mut().zip(&self.far.x).for_each(|(w, rest)| *w = rest - *w);
+        let mut found = false;
+        // parts that do not meet run on beside what has come to its bound
+        loop {
+            self.v.clear();
+            self.v.resize(qp.n_inequality(), 0.0);
+            qp.g.mul_add(1.0, &self.w, &mut self.v);
+            let until = |along: f64, room: f64| if along > 0.0 { room / along } else { f64::INFINITY };
+            let rows = self.v.iter().zip(&self.work.slack).zip(&self.set.g);
+            let rows = rows.map(|((v, slack), &active)| if active { f64::INFINITY } else { until(*v, *slack) });
+            let room = self.trial.x.iter().zip(qp.lb.iter().zip(qp.ub.iter()));
+            let bounds = self.w.iter().zip(room).map(|(w, (x, (lb, ub)))| until(*w, ub - x).min(until(-w, x - lb)));
+            let first = |best: (f64, usize), (i, step): (usize, f64)| if step < best.0 { (step, i) } else { best };
+            let (step, i) = rows.chain(bounds).enumerate().fold((f64::INFINITY, usize::MAX), first);
+            if i == usize::MAX {
+                return found;
+            }
+            found = true;
+            self.trial.x.iter_mut().zip(&self.w).for_each(|(x, w)| *x += step * w);
+            self.work.slack.iter_mut().zip(&self.v).for_each(|(s, v)| *s -= step * v);
+            let Some(j) = i.checked_sub(self.set.g.len()) else {
+                self.set.g[i] = true;
+                return true;
+            };
+            self.set.bound[j] = if self.w[j] > 0.0 { Side::Upper } else { Side::Lower };
+            self.w[j] = 0.0;
+        }
+    }
+}
