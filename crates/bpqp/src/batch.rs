@@ -31,10 +31,10 @@ fn cube(qp: &Qp) -> f64 {
     ((qp.n() + qp.n_equality() + qp.n_inequality()) as f64).powi(3)
 }
 
-/// The layer in `slot` with the numbers of `qp`; a new one if there is none, or it served another structure, or solutions
-/// from elsewhere with settings of their own.
+/// The layer in `slot` for problems of the structure of `qp`; a new one if there is none, or it served another structure, or
+/// solutions from elsewhere with settings of their own.
 fn layer_for<'a>(slot: &'a mut Option<Layer>, qp: &Qp, settings: &Settings) -> Result<&'a mut Layer, Error> {
-    if slot.as_mut().is_some_and(|layer| layer.settings() != settings || layer.update(qp.clone()).is_err()) {
+    if slot.as_ref().is_some_and(|layer| layer.settings() != settings || !layer.takes(qp)) {
         *slot = None;
     }
     match slot {
@@ -115,6 +115,9 @@ impl Batch {
     ) -> Result<Vec<Result<T, Error>>, Error> {
         self.workers.map(forward_cost(like), items, |slot, k, item| {
             let (qp, warm) = make(k)?;
+            if layer_for(slot, &qp, &self.settings)?.update(qp.clone()).is_err() {
+                *slot = None;
+            }
             Ok(take(layer_for(slot, &qp, &self.settings)?.solve_from(warm)?, item))
         })
     }

@@ -130,7 +130,12 @@ impl Layer {
 
     /// True if the derivatives of that solution can be had here.
     pub(crate) fn serves(&self, solution: &Solution) -> bool {
-        self.settings.backward == solution.settings.backward && check_structure(&self.solution.qp, &solution.qp).is_ok()
+        self.settings.backward == solution.settings.backward && self.takes(&solution.qp)
+    }
+
+    /// True if problems of the structure of `qp` are solved here.
+    pub(crate) fn takes(&self, qp: &Qp) -> bool {
+        check_structure(&self.solution.qp, qp).is_ok()
     }
 
     pub(crate) fn settings(&self) -> &Settings {

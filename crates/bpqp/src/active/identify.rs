@@ -1,7 +1,7 @@
 //! Which constraints does a point say are active?
 
 use super::{ActiveSet, Side};
-use crate::matrix::{Hessian, Matrix, norm_inf};
+use crate::matrix::{Hessian, Matrix, add_squares, norm_inf};
 use crate::residuals::ResidualWork;
 use crate::{Point, Qp};
 use std::sync::Arc;
@@ -62,8 +62,12 @@ impl RowScales {
     /// The force that multipliers are compared with: the largest of `|q|`, `|P x|` and the products in `P x`, which is what
     /// remains where these cancel.
     pub fn force(&self, qp: &Qp, px: &[f64], x: &[f64]) -> f64 {
-        let own = self.diagonal.iter().zip(x).fold(0.0_f64, |m, (d, x)| m.max(d * x.abs()));
-        let force = norm_inf(px).max(norm_inf(&qp.q)).max(own);
+        let larger = |a: f64, b: f64| if a > b { a } else { b };
+        let terms = px.iter().zip(qp.q.iter()).zip(self.diagonal.iter().zip(x));
+        let (px, q, own) = terms.fold((0.0, 0.0, 0.0), |(a, b, c), ((px, q), (d, x))| {
+            (larger(px.abs(), a), larger(q.abs(), b), larger(d * x.abs(), c))
+        });
+        let force = larger(larger(px, q), own);
         if force > 0.0 { force } else { 1.0 }
     }
 
@@ -113,13 +117,7 @@ fn row_norms(m: &Matrix, norms: &mut Vec<f64>, mut empty: impl FnMut(usize)) {
     norms.clear();
     norms.resize(m.nrows(), 0.0);
     match m {
-        Matrix::Dense(m) => {
-            for j in 0..m.ncols() {
-                for (norm, v) in norms.iter_mut().zip(m.col_as_slice(j)) {
-                    *norm += v * v;
-                }
-            }
-        }
+        Matrix::Dense(m) => add_squares(m, norms),
         Matrix::Sparse(m) => {
             for (&i, v) in m.indices().iter().zip(m.values()) {
                 norms[i] += v * v;

@@ -69,6 +69,9 @@ pub(crate) struct Polisher {
     pub scales: RowScales,
     /// When it has to give up: never, unless a solve says so.
     pub deadline: Deadline,
+    /// Residuals of the point that the next polish starts from and its objective, where they are known; their vectors are in
+    /// `work`.
+    pub known: Option<(Residuals, f64)>,
     pub work: ResidualWork,
     pub dx: Vec<f64>,
     pub dc: Vec<f64>,
@@ -120,6 +123,7 @@ impl Polisher {
         point: &mut Point,
         active: &mut ActiveSet,
     ) -> PolishReport {
+        self.known = None;
         residuals(qp, point, &mut self.work);
         let force = self.scales.force(qp, &self.work.px, &point.x);
         let length = self.scales.distance(qp, &self.work.px, &point.x);
@@ -149,10 +153,12 @@ impl Polisher {
         point: &mut Point,
         active: &mut ActiveSet,
     ) -> PolishReport {
+        let mut known = self.known.take();
         self.trial.clone_from(point);
         self.set.clone_from(active);
         if self.scales.vanish(qp) {
             self.trial.reset(qp);
+            known = None;
         }
         let mut accuracy = f64::INFINITY;
         // what was verified before the weakly active constraints were held
@@ -161,13 +167,15 @@ impl Polisher {
             if self.deadline.passed() {
                 return free.unwrap_or_else(|| self.give_up(qp, point, round - 1, accuracy));
             }
-            self.place();
-            self.snap(qp);
+            let placed = self.place();
+            if self.snap(qp) || placed {
+                known = None;
+            }
             self.set.diagonals(qp.n_equality(), &mut self.dx, &mut self.dc);
             let Ok(face) = factor_flat(kkt, qp.kkt(), (&self.dx, &self.dc), &mut self.w) else {
                 return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
             };
-            let (first, mut residuals, mut objective) = self.correct(qp, kkt, false);
+            let (first, mut residuals, mut objective) = self.correct(qp, kkt, known.take(), false);
             accuracy = first;
             log::trace!("round {round}: primal {:.1e}, dual {:.1e}", residuals.primal, residuals.dual);
             if let Some(back) = self.bring_back(qp, kkt) {
@@ -179,7 +187,7 @@ impl Polisher {
             if !self.repair(qp, round > BOLD_ROUNDS) {
                 if !self.holds(qp, &residuals) {
                     // small rows may still be off where the large ones are at rounding
-                    (_, residuals, objective) = self.correct(qp, kkt, true);
+                    (_, residuals, objective) = self.correct(qp, kkt, None, true);
                     if self.repair(qp, round > BOLD_ROUNDS) {
                         continue;
                     }
@@ -192,7 +200,7 @@ impl Polisher {
                 }
                 if !self.rounded(qp, &residuals) {
                     // a solution that vanishes leaves nothing but rounding of where it came from
-                    (_, residuals, objective) = self.correct(qp, kkt, true);
+                    (_, residuals, objective) = self.correct(qp, kkt, None, true);
                     if self.repair(qp, round > BOLD_ROUNDS) {
                         continue;
                     }
@@ -203,7 +211,7 @@ impl Polisher {
                 } else {
                     self.doubts.measure(qp, &self.trial, &[]);
                     if !self.doubts.hold(&self.work, &self.set, EQUATION_ROUNDING) {
-                        (_, residuals, objective) = self.correct(qp, kkt, true);
+                        (_, residuals, objective) = self.correct(qp, kkt, None, true);
                     }
                     let from = if free.is_some() { &self.origin } else { &*point };
                     self.doubts.measure(qp, &self.trial, &[from, &self.before]);
@@ -318,37 +326,46 @@ impl Polisher {
         PolishReport { verified: false, rounds, accuracy, dependent, flat, residuals, objective, factored }
     }
 
-    /// Multipliers of inactive constraints vanish.
-    fn place(&mut self) {
-        for (z, &active) in self.trial.z.iter_mut().zip(&self.set.g) {
-            if !active {
-                *z = 0.0;
-            }
+    /// Multipliers of inactive constraints vanish; true if that changes one.
+    fn place(&mut self) -> bool {
+        let mut changed = false;
+        let rows = self.trial.z.iter_mut().zip(&self.set.g).filter(|(_, active)| !**active).map(|(z, _)| z);
+        let bounds = self.trial.z_box.iter_mut().zip(&self.set.bound).filter(|(_, side)| **side == Side::Free);
+        for z in rows.chain(bounds.map(|(z, _)| z)) {
+            changed |= *z != 0.0;
+            *z = 0.0;
         }
-        for (z, &side) in self.trial.z_box.iter_mut().zip(&self.set.bound) {
-            if side == Side::Free {
-                *z = 0.0;
-            }
-        }
+        changed
     }
 
-    /// Variables at a bound are put there exactly.
-    fn snap(&mut self, qp: &Qp) {
+    /// Variables at a bound are put there exactly; true if that moves one.
+    fn snap(&mut self, qp: &Qp) -> bool {
         let (lb, ub) = (qp.lb(), qp.ub());
+        let mut changed = false;
         for (i, &side) in self.set.bound.iter().enumerate() {
-            match side {
-                Side::Free => {}
-                Side::Lower | Side::Fixed => self.trial.x[i] = lb[i],
-                Side::Upper => self.trial.x[i] = ub[i],
-            }
+            let at = match side {
+                Side::Free => continue,
+                Side::Lower | Side::Fixed => lb[i],
+                Side::Upper => ub[i],
+            };
+            changed |= self.trial.x[i] != at;
+            self.trial.x[i] = at;
         }
+        changed
     }
 
     /// Corrects the trial point on its set until its residual is at rounding level or stops falling, which takes one solve
-    /// with good factors; or `to_the_end` of its solves, while it stays there. The first solve tells how good they are.
-    pub(super) fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, to_the_end: bool) -> (f64, Residuals, f64) {
+    /// with good factors; or `to_the_end` of its solves, while it stays there. The first solve tells how good they are. The
+    /// residuals of the point may be `known`, with their vectors in `work`.
+    pub(super) fn correct(
+        &mut self,
+        qp: &Qp,
+        kkt: &mut dyn KktFactor,
+        known: Option<(Residuals, f64)>,
+        to_the_end: bool,
+    ) -> (f64, Residuals, f64) {
         let (m, rounding) = (qp.n_equality(), rounding(qp.n()));
-        let (report, _) = residuals(qp, &self.trial, &mut self.work);
+        let (report, _) = known.unwrap_or_else(|| residuals(qp, &self.trial, &mut self.work));
         // where the solution vanishes, so do the scales of its residuals: they never count less than those of the start
         self.start = (report.primal_scale, report.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x)));
         let mut before = self.distance_to_set(qp, &report);

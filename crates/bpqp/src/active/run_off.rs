@@ -49,7 +49,7 @@ impl Polisher {
         for (v, norms) in [(y, &self.scales.equality), (z, &self.scales.norms)] {
             v.iter_mut().zip(norms).for_each(|(v, norm)| *v = v.min(limit / norm).max(-limit / norm));
         }
-        let (_, mut residuals, mut objective) = self.correct(qp, kkt, true);
+        let (_, mut residuals, mut objective) = self.correct(qp, kkt, None, true);
         let kept = 2.0 * self.share_of_far();
         if kept > 0.0 {
             let kept = kept.min(1.0);
@@ -57,7 +57,7 @@ impl Polisher {
             for (v, far) in [(y, &self.far.y), (z, &self.far.z)] {
                 v.iter_mut().zip(far).for_each(|(v, far)| *v += kept * (far - *v));
             }
-            (_, residuals, objective) = self.correct(qp, kkt, true);
+            (_, residuals, objective) = self.correct(qp, kkt, None, true);
         }
         Some((residuals, objective))
     }

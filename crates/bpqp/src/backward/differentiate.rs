@@ -13,7 +13,7 @@ use crate::kkt::KktCore;
 use crate::matrix::{Matrix, dot};
 use crate::settings::Backward;
 use crate::thresholds::TANGENT;
-use crate::{ActiveSet, Cotangent, Error, Gradient, Point, Qp, Settings, SolutionTangent, Tangent, Wrt};
+use crate::{ActiveSet, Cotangent, Error, Gradient, Point, Qp, Residuals, Settings, SolutionTangent, Tangent, Wrt};
 
 /// Backward solves with the factors of the polish are taken as they come, unrefined, where their pivots say that they are
 /// well conditioned and one solve with them reduced a residual by `CLEAR` (the rest is hidden below rounding), or there
@@ -116,13 +116,14 @@ impl Differentiator {
         self.direct.reciprocal_condition()
     }
 
-    /// Polishes with the factorization that the backward pass will use, and leaves it in place.
+    /// Polishes with the factorization that the backward pass will use, and leaves it in place. What residuals and objective
+    /// the point has may be `known`, with the vectors in the work of the polisher.
     pub fn polish(
         &mut self,
         qp: &Qp,
         (start, rounds): (Start, usize),
-        point: &mut Point,
-        active: &mut ActiveSet,
+        known: Option<(Residuals, f64)>,
+        (point, active): (&mut Point, &mut ActiveSet),
     ) -> PolishReport {
         self.prepared = false;
         if let Some(rotation) = &mut self.rotation {
@@ -149,6 +150,7 @@ impl Differentiator {
                 return report;
             }
         }
+        self.polisher.known = known;
         let report = self.polisher.polish_from(start, qp, (self.direct.kkt(), rounds), point, active);
         if report.factored {
             let well = self.direct.kkt().reciprocal_condition() > WELL_CONDITIONED;

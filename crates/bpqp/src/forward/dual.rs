@@ -15,10 +15,11 @@ use super::Outcome;
 use super::pivoting::Pivoting;
 use crate::interrupt::late;
 use crate::kkt::{CholeskyScratch, KktCore, Matrices, RangeSpace, solve_lower, solve_lower_transposed};
+use crate::matrix::columns::column;
 use crate::matrix::{dot, gemv, gemv_t, norm_inf, solve_lower_columns};
 use crate::{Certificate, Deadline, Point, Qp, Settings, Status};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
-use faer::{Accum, Mat, Par};
+use faer::{Accum, Mat, MatRef, Par};
 use std::sync::Arc;
 
 const MAX_ITER: usize = 60;
@@ -34,26 +35,28 @@ struct Reduced {
     ly: Mat<f64>,
     /// `L_y^-1 M_yz`.
     wy: Mat<f64>,
-    /// `M_zz - W'W`, both triangles.
-    m: Mat<f64>,
+    /// `M_zz - W'W`, both triangles; without equalities this is `M` itself.
+    m: Option<Mat<f64>>,
     /// Norms of the inequality rows in the metric of `P^-1`.
     norms: Vec<f64>,
 }
 
 impl Reduced {
     fn new(core: &RangeSpace, ne: usize, scratch: &mut CholeskyScratch) -> Option<Self> {
-        let ni = core.m.ncols() - ne;
-        let mut ly = core.m.submatrix(0, 0, ne, ne).to_owned();
-        let mut wy = core.m.submatrix(ne, 0, ni, ne).transpose().to_owned();
-        let mut m = core.m.submatrix(ne, ne, ni, ni).to_owned();
+        let all = core.m();
+        let ni = all.ncols() - ne;
+        let mut ly = all.submatrix(0, 0, ne, ne).to_owned();
+        let mut wy = all.submatrix(0, ne, ne, ni).to_owned();
+        let mut m = None;
         if ne > 0 {
+            let mut own = all.submatrix(ne, ne, ni, ni).to_owned();
             scratch.factor(ly.as_mut()).ok()?;
             if crate::kkt::pivot_ratio(ly.as_ref()) < 1e-12 {
                 return None;
             }
             solve_lower_columns(ly.as_ref(), wy.as_mut());
             triangular_matmul(
-                m.as_mut(),
+                own.as_mut(),
                 BlockStructure::TriangularLower,
                 Accum::Add,
                 wy.transpose(),
@@ -63,14 +66,19 @@ impl Reduced {
                 -1.0,
                 Par::Seq,
             );
-        }
-        for j in 0..ni {
-            for i in 0..j {
-                m[(i, j)] = m[(j, i)];
+            for j in 0..ni {
+                for i in 0..j {
+                    own[(i, j)] = own[(j, i)];
+                }
             }
+            m = Some(own);
         }
-        let norms = (ne..ne + ni).map(|i| core.m[(i, i)].sqrt()).collect();
+        let norms = (ne..ne + ni).map(|i| all[(i, i)].sqrt()).collect();
         (!late()).then_some(Reduced { ly, wy, m, norms })
+    }
+
+    fn m<'a>(&'a self, core: &'a RangeSpace) -> MatRef<'a, f64> {
+        self.m.as_ref().map_or(core.m(), |m| m.as_ref())
     }
 }
 
@@ -156,7 +164,7 @@ impl DualHandle {
 
     fn factor(&mut self, add: impl Fn(usize, &[f64], &[f64]) -> f64) -> bool {
         for j in 0..self.z.len() {
-            self.k.col_as_slice_mut(j)[j..].copy_from_slice(&self.reduced.m.col_as_slice(j)[j..]);
+            self.k.col_as_slice_mut(j)[j..].copy_from_slice(column(self.reduced.m(&self.core), j, j));
             self.k[(j, j)] += add(j, &self.z, &self.s);
         }
         self.scratch.factor(self.k.as_mut()).is_ok()
@@ -172,7 +180,7 @@ impl DualHandle {
         core.solve_lower(&mut self.lq);
         self.c.clear();
         self.c.extend(qp.b.iter().chain(qp.h.iter()).map(|v| if v.is_finite() { *v } else { 0.0 }));
-        gemv_t(1.0, core.y.as_ref(), &self.lq, &mut self.c);
+        gemv_t(1.0, core.y(), &self.lq, &mut self.c);
         let scale = norm_inf(&self.c).max(norm_inf(&qp.b)).max(f64::MIN_POSITIVE);
         self.cy.clear();
         self.cy.extend_from_slice(&self.c[..ne]);
@@ -206,7 +214,7 @@ impl DualHandle {
             let force = linear + dot(norms, z);
             move |i: usize| h(i) + norms[i] * force
         };
-        let system = (&reduced.m, &self.c[..]);
+        let system = (reduced.m(&self.core), &self.c[..]);
         let room = (&mut self.scratch, &mut self.k);
         let rounds = self.pivoting.solve(system, terms, room, (&mut self.z, &mut self.s));
         self.iterations = rounds.unwrap_or(0);
@@ -255,8 +263,8 @@ impl DualHandle {
         solve_lower_transposed(reduced.ly.as_ref(), &mut out.y);
         out.x.clear();
         out.x.extend(self.lq.iter().map(|q| -q));
-        gemv(-1.0, core.y.as_ref().subcols(0, ne), &out.y, &mut out.x);
-        gemv(-1.0, core.y.as_ref().subcols(ne, out.z.len()), &out.z, &mut out.x);
+        gemv(-1.0, core.y().subcols(0, ne), &out.y, &mut out.x);
+        gemv(-1.0, core.y().subcols(ne, out.z.len()), &out.z, &mut out.x);
         core.solve_upper(&mut out.x);
         out.z_box.clear();
         out.z_box.resize(qp.n(), 0.0);
@@ -270,7 +278,7 @@ impl DualHandle {
             // r = M z + c - s
             self.r.clear();
             self.r.extend(self.c.iter().zip(&self.s).map(|(c, s)| c - s));
-            gemv(1.0, reduced.m.as_ref(), &self.z, &mut self.r);
+            gemv(1.0, reduced.m(&self.core), &self.z, &mut self.r);
             let mu = dot(&self.z, &self.s) / n;
             let value = self.value.abs() + dot(&self.z, &self.c).abs();
             if !mu.is_finite() {
@@ -336,7 +344,8 @@ impl DualHandle {
     fn start(&mut self, reduced: &Reduced) {
         let ni = self.z.len();
         self.z.fill(0.0);
-        let m = &reduced.m;
+        let core = self.core.clone();
+        let m = reduced.m(&core);
         let mean = (0..ni).map(|i| m[(i, i)]).sum::<f64>() / ni as f64;
         let floor = if mean > 0.0 { 1e-3 * mean } else { 1.0 };
         self.t.clear();
@@ -347,7 +356,7 @@ impl DualHandle {
         }
         self.z.copy_from_slice(&self.t);
         self.s.copy_from_slice(&self.c);
-        gemv(1.0, m.as_ref(), &self.z, &mut self.s);
+        gemv(1.0, m, &self.z, &mut self.s);
         let lowest = |v: &[f64]| v.iter().fold(f64::INFINITY, |a, b| a.min(*b));
         let (up_z, up_s) = ((-1.5 * lowest(&self.z)).max(0.0), (-1.5 * lowest(&self.s)).max(0.0));
         self.z.iter_mut().for_each(|z| *z += up_z);

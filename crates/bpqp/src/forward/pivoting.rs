@@ -7,7 +7,8 @@
 //! see ties: whoever calls it has another method for what it leaves.
 
 use crate::kkt::{CholeskyScratch, pivots_kept, solve_lower, solve_lower_transposed};
-use faer::Mat;
+use crate::matrix::gemv;
+use faer::{Mat, MatRef};
 
 /// Rounds at most, and those that may pass without fewer contradictions.
 const ROUNDS: usize = 12;
@@ -32,7 +33,7 @@ impl Pivoting {
     /// numbers that each slack is the sum of; `k` is room for a matrix of the order of M.
     pub fn solve<F: Fn(usize) -> f64>(
         &mut self,
-        (m, c): (&Mat<f64>, &[f64]),
+        (m, c): (MatRef<'_, f64>, &[f64]),
         terms: impl FnOnce(&[f64]) -> F,
         (scratch, k): (&mut CholeskyScratch, &mut Mat<f64>),
         (z, s): (&mut [f64], &mut [f64]),
@@ -43,28 +44,20 @@ impl Pivoting {
         for round in 1..=ROUNDS {
             self.list.clear();
             self.list.extend((0..c.len()).filter(|&i| self.positive[i]));
-            let order = self.list.len();
-            self.diagonal.clear();
             self.rhs.clear();
-            for (at, &j) in self.list.iter().enumerate() {
-                let (source, target) = (m.col_as_slice(j), &mut k.col_as_slice_mut(at)[at..order]);
-                target.iter_mut().zip(&self.list[at..]).for_each(|(v, &i)| *v = source[i]);
-                self.diagonal.push(source[j]);
-                self.rhs.push(-c[j]);
-            }
-            scratch.factor(k.submatrix_mut(0, 0, order, order)).ok()?;
-            let l = k.submatrix(0, 0, order, order);
+            self.rhs.extend(self.list.iter().map(|&i| -c[i]));
+            let l = scratch.factor_part(m, &self.list, k).ok()?;
+            self.diagonal.clear();
+            self.diagonal.extend(self.list.iter().map(|&i| m[(i, i)]));
             if !pivots_kept(l, &self.diagonal, KEPT) {
                 return None;
             }
             solve_lower(l, &mut self.rhs);
             solve_lower_transposed(l, &mut self.rhs);
             z.fill(0.0);
+            self.list.iter().zip(&self.rhs).for_each(|(&i, &v)| z[i] = v);
             s.copy_from_slice(c);
-            for (&j, &v) in self.list.iter().zip(&self.rhs) {
-                z[j] = v;
-                s.iter_mut().zip(m.col_as_slice(j)).for_each(|(s, m)| *s += m * v);
-            }
+            gemv(1.0, m, z, s);
             let mut wrong = 0;
             for (positive, (z, s)) in self.positive.iter_mut().zip(z.iter().zip(&*s)) {
                 let right = if *positive { *z > 0.0 } else { *s > 0.0 };

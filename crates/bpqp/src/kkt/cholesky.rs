@@ -1,6 +1,7 @@
 //! Dense Cholesky factors.
 
 use super::kernels::{cholesky, padded};
+use crate::matrix::columns::column;
 use crate::matrix::{cholesky as cholesky_panels, cholesky_memory};
 use faer::dyn_stack::MemBuffer;
 use faer::reborrow::{Reborrow, ReborrowMut};
@@ -8,7 +9,7 @@ use faer::{Mat, MatMut, MatRef};
 
 /// Up to this order our own kernel is faster than faer's recursion: 0.45 us against 0.65 at order 20, 9.9 against 15 at 100,
 /// 67 against 83 at 200 (one core of an EPYC with AVX-512, which faer uses and the kernel does not).
-const SMALL: usize = 200;
+pub(super) const SMALL: usize = 200;
 
 /// Scratch of the factorization, grown once.
 #[derive(Default)]
@@ -35,6 +36,44 @@ impl CholeskyScratch {
         self.run_small(l.as_mut()).map(|()| l)
     }
 
+    /// The Cholesky factor of the rows and columns `kept`, which ascend, of `m`, of which the lower triangle is read; it is in
+    /// `room` or where the work was done.
+    pub fn factor_part<'a>(
+        &'a mut self,
+        m: MatRef<'_, f64>,
+        kept: &[usize],
+        room: &'a mut Mat<f64>,
+    ) -> Result<MatRef<'a, f64>, NotPositive> {
+        let k = kept.len();
+        let gather = |at: usize, target: &mut [f64]| {
+            let source = column(m, kept[at], 0);
+            target.iter_mut().zip(&kept[at..]).for_each(|(v, &i)| *v = source[i]);
+        };
+        if k > SMALL {
+            (0..k).for_each(|at| gather(at, &mut room.col_as_slice_mut(at)[at..k]));
+            self.factor_large(room.submatrix_mut(0, 0, k, k))?;
+            return Ok(room.submatrix(0, 0, k, k));
+        }
+        let order = padded(k);
+        self.make_room(order);
+        for (at, column) in self.small[..order * order].chunks_exact_mut(order.max(1)).enumerate() {
+            if at < k {
+                gather(at, &mut column[at..k]);
+            }
+            pad(column, at, k);
+        }
+        if !cholesky(&mut self.small[..order * order], order) {
+            return Err(NotPositive);
+        }
+        Ok(MatRef::from_column_major_slice_with_stride(&self.small, k, k, order))
+    }
+
+    fn make_room(&mut self, order: usize) {
+        if self.small.len() < order * order {
+            self.small.resize(order * order, 0.0);
+        }
+    }
+
     fn factor_small(&mut self, m: MatMut<'_, f64>) -> Result<(), NotPositive> {
         self.load(m.rb());
         self.run_small(m)
@@ -44,20 +83,12 @@ impl CholeskyScratch {
     fn load(&mut self, m: MatRef<'_, f64>) {
         let n = m.ncols();
         let order = padded(n);
-        if self.small.len() < order * order {
-            self.small.resize(order * order, 0.0);
-        }
+        self.make_room(order);
         for (j, column) in self.small[..order * order].chunks_exact_mut(order.max(1)).enumerate() {
             if let Some(source) = (j < n).then(|| m.col(j).try_as_col_major()).flatten() {
                 column[j..n].copy_from_slice(&source.as_slice()[j..]);
             }
-            // the padding is an identity
-            if n < order {
-                column[n.max(j)..].fill(0.0);
-                if j >= n {
-                    column[j] = 1.0;
-                }
-            }
+            pad(column, j, n);
         }
     }
 
@@ -97,6 +128,16 @@ impl CholeskyScratch {
             (*buffer, *order) = (cholesky_memory(n), n);
         }
         if cholesky_panels(m, buffer) { Ok(()) } else { Err(NotPositive) }
+    }
+}
+
+/// Column j, from the diagonal on, of a matrix of order n that an identity pads.
+pub(super) fn pad(column: &mut [f64], j: usize, n: usize) {
+    if n < column.len() {
+        column[n.max(j)..].fill(0.0);
+        if j >= n {
+            column[j] = 1.0;
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::rank::Rank;
 use super::{Breakdown, KktCore, KktData, KktFactor, Matrices};
 use crate::Error;
 use crate::interrupt::late;
+use crate::matrix::columns::column;
 use crate::matrix::{LowerWork, gemv, gemv_t, lower_gram, resize, solve_lower_columns};
 use crate::thresholds::{CLEAR_PIVOT, rank_rounding};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
@@ -143,10 +144,10 @@ impl DenseKkt {
         self.diagonal.extend((0..self.hard.len()).map(|i| self.s[(i, i)]));
         // more equations than free variables are dependent, whatever rounding makes of the last pivots
         let equations = self.hard.iter().filter(|&&row| self.dc[row] == 0.0).count();
-        let factored = self.scratch.factor(self.s.as_mut()).is_ok() && equations <= self.y.nrows();
+        let factored = self.scratch.factor(self.s.as_mut()).is_ok() && equations <= self.free.len();
         let kept = |smallest: f64| pivots_kept(self.s.as_ref(), &self.diagonal, smallest);
         // what rounding makes of dependent rows is that of their entries over what K is sure to
-        let rounding = rank_rounding(self.y.nrows()) / core.map_or(self.k_kept, |core| core.kept);
+        let rounding = rank_rounding(self.free.len()) / core.map_or(self.k_kept, |core| core.kept);
         if clear {
             return if factored && kept(ACCURATE) { Ok(()) } else { Err(Breakdown::Rank) };
         }
@@ -179,7 +180,7 @@ impl DenseKkt {
         match core {
             Some(core) => {
                 for (j, &col) in self.hard.iter().enumerate() {
-                    let source = core.m.col_as_slice(col);
+                    let source = column(core.m(), col, 0);
                     for (o, &row) in self.s.col_as_slice_mut(j)[j..].iter_mut().zip(&self.hard[j..]) {
                         *o = source[row];
                     }
@@ -240,14 +241,10 @@ impl DenseKkt {
     fn factor_range(&mut self, core: &RangeSpace) -> Result<(), Breakdown> {
         self.augmented.clear();
         self.free.clear();
-        self.free.extend(0..core.y.nrows());
+        self.free.extend(0..core.n());
         self.soft.clear();
         self.hard.clear();
         self.hard.extend((0..self.dc.len()).filter(|&i| self.dc[i].is_finite()));
-        resize(&mut self.y, core.y.nrows(), self.hard.len());
-        for (j, &col) in self.hard.iter().enumerate() {
-            self.y.col_as_slice_mut(j).copy_from_slice(core.y.col_as_slice(col));
-        }
         self.form = Form::Range;
         self.factor_schur(Some(core), false)
     }
@@ -412,15 +409,17 @@ impl DenseKkt {
 
     fn solve_range(&mut self, core: &RangeSpace, w: &mut [f64], v: &mut [f64]) {
         core.solve_lower(w);
+        // the products of all rows cost less than a copy of those that are kept
+        v.iter_mut().for_each(|v| *v = -*v);
+        gemv_t(1.0, core.y(), w, v);
         self.u.clear();
-        self.u.extend(self.hard.iter().map(|&row| -v[row]));
-        gemv_t(1.0, self.y.as_ref(), w, &mut self.u);
+        self.u.extend(self.hard.iter().map(|&row| v[row]));
         solve_lower(self.s.as_ref(), &mut self.u);
         solve_lower_transposed(self.s.as_ref(), &mut self.u);
-        gemv(-1.0, self.y.as_ref(), &self.u, w);
-        core.solve_upper(w);
         v.fill(0.0);
         self.hard.iter().zip(&self.u).for_each(|(&row, &u)| v[row] = u);
+        gemv(-1.0, core.y(), v, w);
+        core.solve_upper(w);
     }
 
     fn solve_primal(&mut self, w: &mut [f64], v: &mut [f64]) {

@@ -84,25 +84,38 @@ pub(crate) fn padded(n: usize) -> usize {
     if order > 0 && order % 64 == 0 { order + BLOCK } else { order }
 }
 
-struct Cholesky<'a>(&'a mut [f64], usize);
+/// The first `n` columns, all with `ld` rows, and the rest of the order `ld`.
+struct Bordered<'a> {
+    columns: &'a mut [f64],
+    rest: &'a mut [f64],
+    n: usize,
+    ld: usize,
+}
 
-impl WithSimd for Cholesky<'_> {
+impl WithSimd for Bordered<'_> {
     type Output = bool;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> bool {
-        let Cholesky(a, n) = self;
+        let Bordered { columns, rest, n, ld } = self;
         for j in (0..n).step_by(BLOCK) {
-            let (done, rest) = a.split_at_mut(j * n);
-            let (c0, rest) = rest.split_at_mut(n);
-            let (c1, rest) = rest.split_at_mut(n);
-            let (c2, rest) = rest.split_at_mut(n);
-            let block = [&mut c0[j..], &mut c1[j..], &mut c2[j..], &mut rest[j..n]];
-            update(simd, done, j, n, block);
-            let block = [&mut c0[j..], &mut c1[j..], &mut c2[j..], &mut rest[j..n]];
+            let (done, left) = columns.split_at_mut(j * ld);
+            let (c0, left) = left.split_at_mut(ld);
+            let (c1, left) = left.split_at_mut(ld);
+            let (c2, left) = left.split_at_mut(ld);
+            let block = [&mut c0[j..], &mut c1[j..], &mut c2[j..], &mut left[j..ld]];
+            update(simd, done, j, ld, block);
+            let block = [&mut c0[j..], &mut c1[j..], &mut c2[j..], &mut left[j..ld]];
             if !eliminate(simd, block) {
                 return false;
             }
+        }
+        let order = ld - n;
+        for j in (0..order).step_by(BLOCK) {
+            let (c0, left) = rest[j * order..].split_at_mut(order);
+            let (c1, left) = left.split_at_mut(order);
+            let (c2, left) = left.split_at_mut(order);
+            update(simd, columns, n + j, ld, [&mut c0[j..], &mut c1[j..], &mut c2[j..], &mut left[j..order]]);
         }
         true
     }
@@ -141,9 +154,9 @@ fn update<S: Simd>(simd: S, done: &[f64], j: usize, n: usize, block: [&mut [f64]
     let mut columns = [c0.0, c1.0, c2.0, c3.0];
     let heads = columns[0].len();
     let mut r = 0;
-    while r + 2 <= heads {
-        update_rows::<S, 2>(simd, done, (j, n, r), &mut columns);
-        r += 2;
+    while r + 3 <= heads {
+        update_rows::<S, 3>(simd, done, (j, n, r), &mut columns);
+        r += 3;
     }
     match heads - r {
         2 => update_rows::<S, 2>(simd, done, (j, n, r), &mut columns),
@@ -207,7 +220,14 @@ fn eliminate<S: Simd>(simd: S, block: [&mut [f64]; BLOCK]) -> bool {
 /// Overwrites the lower triangle of the column-major matrix `a` of order `n`, a multiple of 4, by its Cholesky factor;
 /// false if a pivot is not positive. `n^3/3` flops, left-looking, so that a column is written once.
 pub(crate) fn cholesky(a: &mut [f64], n: usize) -> bool {
-    Arch::new().dispatch(Cholesky(a, n))
+    bordered(a, &mut [], (n, n))
+}
+
+/// Eliminates the first `n` columns of a symmetric matrix of order `ld`, both multiples of 4: of `columns`, which are these,
+/// rows `n..` hold `C` and get `C L^-T`; `rest`, what is left of the matrix, loses `C L^-T L^-1 C'`. Lower triangles only.
+/// False if a pivot is not positive.
+pub(crate) fn bordered(columns: &mut [f64], rest: &mut [f64], (n, ld): (usize, usize)) -> bool {
+    Arch::new().dispatch(Bordered { columns, rest, n, ld })
 }
 
 #[cfg(test)]
@@ -253,6 +273,37 @@ mod tests {
             for j in 0..n {
                 for i in j..n {
                     assert!((a[j * order + i] - l[(i, j)]).abs() < 1e-12, "order {n}, entry ({i}, {j})");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_bordered_matrix_loses_what_was_eliminated() {
+        let mut rng = Rng::new(5);
+        for (n, k) in [(1, 1), (4, 3), (5, 9), (10, 10), (20, 0), (0, 6), (33, 50)] {
+            let l = lower(n, &mut rng);
+            let c = Mat::from_fn(k, n, |_, _| rng.normal());
+            let first = n.next_multiple_of(BLOCK);
+            let ld = padded(first + k);
+            let order = ld - first;
+            let (mut columns, mut rest) = (vec![0.0; first * ld], vec![0.0; order * order]);
+            for j in 0..first {
+                (j..first).for_each(|i| {
+                    columns[j * ld + i] = if i < n { product(&l, i, j) } else { f64::from(i == j) };
+                });
+                (0..k).filter(|_| j < n).for_each(|i| columns[j * ld + first + i] = c[(i, j)]);
+            }
+            assert!(bordered(&mut columns, &mut rest, (first, ld)));
+            let y = |i: usize, j: usize| columns[j * ld + first + i];
+            for i in 0..k {
+                for j in 0..n {
+                    let back: f64 = (0..=j).map(|t| y(i, t) * l[(j, t)]).sum();
+                    assert!((back - c[(i, j)]).abs() < 1e-11, "{n} and {k}, entry ({i}, {j})");
+                }
+                for j in 0..=i {
+                    let expected: f64 = (0..n).map(|t| y(i, t) * y(j, t)).sum();
+                    assert!((rest[j * order + i] + expected).abs() < 1e-10, "{n} and {k}, entry ({i}, {j})");
                 }
             }
         }

@@ -223,12 +223,14 @@ impl Layer {
             self.load()?;
         }
         let solution = &mut self.solution;
-        let (raw, objective) = residuals(&solution.qp, &self.trial, &mut self.work);
-        self.backward.differentiator.polisher.scales.load(&solution.qp);
-        let scales = &self.backward.differentiator.polisher.scales;
         let curved = !solution.qp.cones.is_empty();
+        let polisher = &mut self.backward.differentiator.polisher;
+        // the polish of linear constraints starts from these vectors
+        let work = if curved { &mut self.work } else { &mut polisher.work };
+        let (raw, objective) = residuals(&solution.qp, &self.trial, work);
+        polisher.scales.load(&solution.qp);
         if !curved {
-            identify(&solution.qp, &self.trial, &self.work, scales, &mut solution.active);
+            identify(&solution.qp, &self.trial, &polisher.work, &polisher.scales, &mut solution.active);
         }
         solution.info.raw = Some(raw);
         solution.at.clone_from(&self.trial);
@@ -239,7 +241,8 @@ impl Layer {
         solution.info.flat_face = false;
         if self.settings.polish {
             let (from, at, active) = ((start, rounds), &mut solution.at, &mut solution.active);
-            let mut report = self.backward.differentiator.polish(&solution.qp, from, at, active);
+            let known = (!curved).then_some((raw, objective));
+            let mut report = self.backward.differentiator.polish(&solution.qp, from, known, (at, active));
             solution.info.polish_rounds = report.rounds;
             let within = report.residuals.within(self.settings.eps_abs, self.settings.eps_rel, 1.0);
             if report.verified && !within && !curved && report.residuals.known() && solution.at.is_finite() {
@@ -290,6 +293,7 @@ impl Layer {
                 return Ok(());
             } else {
                 solution.at.clone_from(&self.trial);
+                residuals(&solution.qp, &self.trial, &mut self.work);
                 let scales = &self.backward.differentiator.polisher.scales;
                 identify(&solution.qp, &self.trial, &self.work, scales, &mut solution.active);
             }

@@ -52,6 +52,32 @@ impl WithSimd for GemvAbs<'_> {
     }
 }
 
+/// Adds the squares of the entries of each row.
+pub(crate) fn add_squares(m: &Mat<f64>, out: &mut [f64]) {
+    if !out.is_empty() {
+        Arch::new().dispatch(AddSquares(m, out));
+    }
+}
+
+struct AddSquares<'a>(&'a Mat<f64>, &'a mut [f64]);
+
+impl WithSimd for AddSquares<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let AddSquares(m, out) = self;
+        for j in 0..m.ncols() {
+            let (own, rest) = S::as_simd_f64s(m.col_as_slice(j));
+            let (head, tail) = S::as_mut_simd_f64s(out);
+            for (o, &v) in head.iter_mut().zip(own) {
+                *o = simd.add_f64s(*o, simd.mul_f64s(v, v));
+            }
+            tail.iter_mut().zip(rest).for_each(|(o, v)| *o += v * v);
+        }
+    }
+}
+
 /// `out += |m|' y` for `y >= 0`.
 pub(crate) fn gemv_t_abs(m: &Mat<f64>, y: &[f64], out: &mut [f64]) {
     for (j, o) in out.iter_mut().enumerate() {
@@ -113,23 +139,20 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 /// The larger one; NaN if one of them is.
 pub(crate) fn nan_max(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+    if a >= b || a.is_nan() { a } else { b }
 }
 
 /// Largest magnitude; NaN if any entry is.
 pub(crate) fn norm_inf(a: &[f64]) -> f64 {
-    // short vectors are not worth setting up many accumulators for
-    if a.len() < 4 * LANES { largest::<2>(a) } else { largest::<LANES>(a) }
-}
-
-/// [`norm_inf`] in K accumulators.
-#[inline(always)]
-fn largest<const K: usize>(a: &[f64]) -> f64 {
+    // short vectors are not worth setting up many accumulators for. Magnitudes are ordered as their bits are, NaN above all
+    if a.len() < 4 * LANES {
+        return f64::from_bits(a.iter().fold(0, |top, v| top.max(v.abs().to_bits())));
+    }
     // a comparison passes NaN over: the second accumulators find it, and the loop stays free of branches
-    let (mut largest, mut nan) = ([0.0_f64; K], [0.0_f64; K]);
-    let (chunks, rest) = pulp::as_arrays::<K, _>(a);
+    let (mut largest, mut nan) = ([0.0_f64; LANES], [0.0_f64; LANES]);
+    let (chunks, rest) = pulp::as_arrays::<LANES, _>(a);
     for chunk in chunks {
-        for k in 0..K {
+        for k in 0..LANES {
             let v = chunk[k].abs();
             largest[k] = if v > largest[k] { v } else { largest[k] };
             nan[k] += 0.0 * v;

@@ -8,6 +8,9 @@ use pulp::{Arch, Simd, WithSimd};
 
 /// Tile edge of the transposed scans: two tiles of 8-byte entries fit in the first-level cache.
 const TILE: usize = 32;
+/// The same of matrices that fit there as a whole, up to this order: clearing a larger tile would take as long as the scan.
+const SMALL_TILE: usize = 8;
+const SMALL: usize = 64;
 
 /// What one pass over a square matrix tells.
 struct Scan {
@@ -20,9 +23,9 @@ struct Scan {
 }
 
 /// Tile by tile against its mirror image, transposed into a buffer in the first-level cache.
-struct ScanSquare<'a>(&'a Mat<f64>);
+struct ScanSquare<'a, const T: usize>(&'a Mat<f64>);
 
-impl WithSimd for ScanSquare<'_> {
+impl<const T: usize> WithSimd for ScanSquare<'_, T> {
     type Output = Scan;
 
     #[inline(always)]
@@ -32,11 +35,11 @@ impl WithSimd for ScanSquare<'_> {
         let zero = simd.splat_f64s(0.0);
         let (mut top, mut difference, mut poison) = (zero, zero, zero);
         let (mut last_top, mut last_difference, mut last_poison) = (0.0_f64, 0.0_f64, 0.0);
-        let mut tile = [[0.0; TILE]; TILE];
-        for jt in (0..n).step_by(TILE) {
-            let width = TILE.min(n - jt);
-            for it in (jt..n).step_by(TILE) {
-                let height = TILE.min(n - it);
+        let mut tile = [[0.0; T]; T];
+        for jt in (0..n).step_by(T) {
+            let width = T.min(n - jt);
+            for it in (jt..n).step_by(T) {
+                let height = T.min(n - it);
                 for a in 0..height {
                     for (mirror, v) in tile.iter_mut().zip(&m.col_as_slice(it + a)[jt..jt + width]) {
                         mirror[a] = *v;
@@ -71,7 +74,10 @@ impl WithSimd for ScanSquare<'_> {
 pub(super) fn validated(argument: &'static str, mut m: Mat<f64>) -> Result<Mat<f64>, Error> {
     square(argument, m.nrows(), m.ncols())?;
     let n = m.ncols();
-    let Scan { finite, largest, asymmetry } = Arch::new().dispatch(ScanSquare(&m));
+    let Scan { finite, largest, asymmetry } = match n {
+        ..=SMALL => Arch::new().dispatch(ScanSquare::<SMALL_TILE>(&m)),
+        _ => Arch::new().dispatch(ScanSquare::<TILE>(&m)),
+    };
     if !finite {
         // or a difference of huge entries, which is infinite
         dense_finite(argument, &m)?;
