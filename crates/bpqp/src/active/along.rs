@@ -8,6 +8,14 @@ use crate::Qp;
 use crate::kkt::KktFactor;
 
 impl Polisher {
+    /// True if a variable that neither P nor a row of the set knows feels a cost: however small beside those of the others, nothing
+    /// balances it.
+    pub(super) fn is_pushed(&mut self, qp: &Qp) -> bool {
+        self.scales.shares(qp, &self.set, &mut self.w);
+        let free = self.work.stationarity.iter().zip(&self.set.bound).zip(&self.w);
+        free.into_iter().any(|((r, &side), share)| side == Side::Free && *share == 0.0 && *r != 0.0)
+    }
+
     /// Where a force is left along a face, nothing of the set resists it: the point runs along it up to the first constraint that
     /// does, which enters the set. False if there is none.
     pub(super) fn run_along(&mut self, qp: &Qp, kkt: &dyn KktFactor) -> bool {

@@ -185,13 +185,14 @@ impl Polisher {
                 return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
             }
             if !self.repair(qp, round > BOLD_ROUNDS) {
-                if !self.holds(qp, &residuals) {
+                let pushed = face.is_some() && self.is_pushed(qp);
+                if pushed || !self.holds(qp, &residuals) {
                     // small rows may still be off where the large ones are at rounding
                     (_, residuals, objective) = self.correct(qp, kkt, None, true);
                     if self.repair(qp, round > BOLD_ROUNDS) {
                         continue;
                     }
-                    if !self.holds(qp, &residuals) {
+                    if pushed || !self.holds(qp, &residuals) {
                         if face == Some(0.0) && self.run_along(qp, kkt) {
                             continue;
                         }
