@@ -385,8 +385,10 @@ impl General {
             if !ok {
                 return self.end(Status::NumericalFailure, out);
             }
-            it.direction(qp, &mut *self.kkt, 0.0, false);
-            if it.pairs() > 0 {
+            if it.pairs() == 0 {
+                it.direction(qp, &mut *self.kkt, 0.0, false);
+            } else {
+                it.predict(qp, &mut *self.kkt);
                 let (primal, dual) = it.step_lengths();
                 let common = primal.min(dual);
                 let (primal, dual) = if separate { (primal, dual) } else { (common, common) };

@@ -8,6 +8,10 @@ use crate::kkt::{Breakdown, KktFactor, Refiner};
 use crate::matrix::norm_inf;
 use crate::{Point, Qp};
 
+/// Residual of a step relative to its right-hand side that needs no refinement, and that of a prediction.
+const STEP_RESIDUAL: f64 = 1e-8;
+const PREDICTED: f64 = 1e-3;
+
 /// A constraint family with positive slacks and multipliers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pairs {
@@ -188,6 +192,15 @@ impl PrimalDual {
 
     /// Solves for the step towards complementarity products `target`; residuals and factors must be current.
     pub fn direction(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, target: f64, second_order: bool) {
+        self.towards(qp, kkt, (target, second_order), STEP_RESIDUAL);
+    }
+
+    /// The step towards vanishing products, which is not taken: it tells how far it could go, and the curvature of the products.
+    pub fn predict(&mut self, qp: &Qp, kkt: &mut dyn KktFactor) {
+        self.towards(qp, kkt, (0.0, false), PREDICTED);
+    }
+
+    fn towards(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, (target, second_order): (f64, bool), part: f64) {
         self.target(target, second_order);
         let m = qp.n_equality();
         self.w.clear();
@@ -207,7 +220,7 @@ impl PrimalDual {
         // late in a linear program the slacks span ten orders of magnitude, and an unrefined step ruins the iterate
         let diagonals = (&self.dx_diag[..], &self.dc_diag[..]);
         if kkt.refines() {
-            kkt.solve_step(&mut self.w, &mut self.v);
+            kkt.solve_step(&mut self.w, &mut self.v, part);
         } else {
             self.refiner.step(kkt, qp.kkt(), diagonals, &mut self.w, &mut self.v);
         }

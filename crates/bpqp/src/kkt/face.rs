@@ -114,21 +114,29 @@ fn correction(z: &[f64], factor: &Mat<f64>, (k, rows): (&Mat<f64>, &Mat<f64>)) -
 fn echelon(basis: &mut Mat<f64>, d: &[f64]) -> Vec<usize> {
     let (f, q) = (basis.nrows(), basis.ncols());
     let mut pivots = vec![usize::MAX; q];
+    let mut source = vec![0.0; f];
     for _ in 0..q {
-        let open = (0..q).filter(|&c| pivots[c] == usize::MAX);
-        let length = |j: usize, c: usize| (basis[(j, c)] * d[j]).abs();
-        let entries = open.flat_map(|c| (0..f).map(move |j| (j, c)));
-        let Some((p, c)) = entries.max_by(|a, b| length(a.0, a.1).total_cmp(&length(b.0, b.1))) else { break };
+        let mut longest: Option<(f64, usize, usize)> = None;
+        for c in (0..q).filter(|&c| pivots[c] == usize::MAX) {
+            for (j, (z, d)) in basis.col_as_slice(c).iter().zip(d).enumerate() {
+                let length = (z * d).abs();
+                if longest.is_none_or(|(most, ..)| length.total_cmp(&most).is_ge()) {
+                    longest = Some((length, j, c));
+                }
+            }
+        }
+        let Some((_, p, c)) = longest else { break };
         pivots[c] = p;
         let pivot = basis[(p, c)];
         basis.col_as_slice_mut(c).iter_mut().for_each(|z| *z /= pivot);
+        source.copy_from_slice(basis.col_as_slice(c));
         for other in (0..q).filter(|&other| other != c) {
             let along = basis[(p, other)];
-            for j in 0..f {
-                let z = basis[(j, c)];
-                basis[(j, other)] -= along * z;
+            if along != 0.0 {
+                let column = basis.col_as_slice_mut(other);
+                column.iter_mut().zip(&source).for_each(|(v, z)| *v -= along * z);
+                column[p] = 0.0;
             }
-            basis[(p, other)] = 0.0;
         }
     }
     pivots
