@@ -9,8 +9,8 @@ use crate::matrix::norm_inf;
 use crate::{Point, Qp};
 
 /// Residual of a step relative to its right-hand side that needs no refinement, and that of a prediction.
-const STEP_RESIDUAL: f64 = 1e-8;
-const PREDICTED: f64 = 1e-3;
+const STEP_RESIDUAL: f64 = 1e-6;
+const PREDICTED: f64 = 1e-4;
 
 /// A constraint family with positive slacks and multipliers.
 #[derive(Debug, Clone, Default)]

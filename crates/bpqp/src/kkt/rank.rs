@@ -272,9 +272,10 @@ impl Rank {
         matmul(self.reduced.as_mut(), Accum::Replace, null.transpose(), self.product.as_ref(), 1.0, Par::Seq);
         // sizes of the terms of each curvature
         self.terms.clear();
+        let columns = entries_of(&self.k);
         for c in 0..q {
             let z = self.null.col_as_slice(c);
-            let inner = |j: usize| self.k.col_as_slice(j).iter().zip(z).map(|(k, z)| (k * z).abs()).sum::<f64>();
+            let inner = |j: usize| columns[j].iter().map(|&(i, k)| (k * z[i]).abs()).sum::<f64>();
             let terms: f64 = (0..f).filter(|&j| z[j] != 0.0).map(|j| inner(j) * z[j].abs()).sum();
             self.terms.push(terms.sqrt());
         }
@@ -367,6 +368,12 @@ pub(crate) fn independent_variables(rows: &Mat<f64>) -> Vec<usize> {
     let mut out = rank.pivots().to_vec();
     out.sort_unstable();
     out
+}
+
+/// The entries of each column that are not zero.
+pub(super) fn entries_of(m: &Mat<f64>) -> Vec<Vec<(usize, f64)>> {
+    let column = |j: usize| m.col_as_slice(j).iter().copied().enumerate().filter(|(_, v)| *v != 0.0).collect();
+    (0..m.ncols()).map(column).collect()
 }
 
 /// The largest magnitude, and where it is.
