@@ -156,11 +156,11 @@ impl PrimalDual {
         self.families().iter().fold(norm_inf(&self.ra), |m, f| m.max(norm_inf(&f.r)))
     }
 
-    /// Factors the Newton matrix at this iterate; `rho` is added for variables and equations, `delta` for inequalities.
-    pub fn factor(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, rho: f64, delta: f64) -> Result<(), Breakdown> {
+    /// Factors the Newton matrix at this iterate, regularized by `rho` for variables, equations and inequalities.
+    pub fn factor(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, rho: [f64; 3]) -> Result<(), Breakdown> {
         let (m, lb, ub) = (qp.n_equality(), qp.lb(), qp.ub());
         self.dx_diag.clear();
-        self.dx_diag.resize(qp.n(), rho);
+        self.dx_diag.resize(qp.n(), rho[0]);
         for f in [&self.l, &self.u] {
             for k in 0..f.index.len() {
                 self.dx_diag[f.index[k]] += f.z[k] / f.s[k];
@@ -172,10 +172,10 @@ impl PrimalDual {
             }
         }
         self.dc_diag.clear();
-        self.dc_diag.resize(m, rho);
+        self.dc_diag.resize(m, rho[1]);
         self.dc_diag.resize(m + qp.n_inequality(), f64::INFINITY);
         for k in 0..self.g.index.len() {
-            self.dc_diag[m + self.g.index[k]] = self.g.s[k] / self.g.z[k] + delta;
+            self.dc_diag[m + self.g.index[k]] = self.g.s[k] / self.g.z[k] + rho[2];
         }
         kkt.factor(&self.dx_diag, &self.dc_diag)
     }
@@ -266,9 +266,9 @@ impl PrimalDual {
         true
     }
 
-    /// Largest change of the multiplier of an inequality in the last step.
-    pub fn multiplier_step(&self) -> f64 {
-        norm_inf(&self.g.dz)
+    /// Largest changes in the last step of the variables, of the multipliers of the equations and of those of the inequalities.
+    pub fn changes(&self) -> [f64; 3] {
+        [norm_inf(&self.w), norm_inf(&self.v[..self.y.len()]), norm_inf(&self.g.dz)]
     }
 
     /// Largest entry of the last step in x relative to x.
