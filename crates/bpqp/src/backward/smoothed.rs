@@ -90,7 +90,7 @@ fn follow(qp: &Qp, kkt: &mut dyn KktFactor, mut it: PrimalDual, mu: f64, shrink:
     let (mut change, mut last) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..MAX_ITER {
         it.residuals(qp);
-        it.factor(qp, kkt, 0.0, 0.0).map_err(|why| why.to_string())?;
+        it.factor(qp, kkt, [0.0; 3]).map_err(|why| why.to_string())?;
         if qp.n() == 0 {
             // slacks are what they are
             return Ok(it);

@@ -12,6 +12,7 @@ use super::{ForwardHandle, ForwardSolver, Outcome, dual::DualHandle};
 use crate::kkt::{self, DenseKkt, KktCore, KktFactor, Matrices, many_singles};
 use crate::matrix::{Matrix, dot, nan_max, norm_inf};
 use crate::{Certificate, Deadline, Error, Point, Qp, Settings, Status};
+use std::array::from_fn;
 use std::sync::Arc;
 
 /// Iterations before it gives up.
@@ -28,11 +29,14 @@ const GROWN: f64 = 4.0;
 /// a solution.
 const SURE: f64 = 1e-8;
 const LAST_RESORT: f64 = 1e-6;
-/// The part of the primal residual that the regularization of the rows may leave of a step, and the least regularization.
+/// The part of a residual that the regularization may leave of a step, and the least regularization of variables, equations and
+/// inequalities.
 const LEFT: f64 = 0.1;
-const LEAST_REGULARIZATION: f64 = 1e-14;
-/// Rows that hold to this part of their terms need no larger steps.
-const EXACT: f64 = 1e-10;
+const LEAST_REGULARIZATION: [f64; 3] = [1e-12, 1e-14, 1e-14];
+/// What holds to this part of its terms needs no larger steps.
+const EXACT: [f64; 3] = [1e-10, 1e-8, 1e-10];
+/// A step this much shorter than the other one holds it up.
+const HELD_UP: f64 = 0.8;
 /// Complementarity that vanished while the residuals did not: the iteration leads nowhere.
 const VANISHED: f64 = 1e-15;
 
@@ -263,7 +267,7 @@ impl General {
             f.z.fill(1.0);
         }
         it.residuals(qp);
-        if it.factor(qp, &mut *self.kkt, 1e-6, 1e-6).is_err() {
+        if it.factor(qp, &mut *self.kkt, [1e-6; 3]).is_err() {
             return None;
         }
         it.direction(qp, &mut *self.kkt, 0.0, false);
@@ -324,7 +328,7 @@ impl General {
     fn run(&mut self, deadline: &Deadline, eps_rel: f64, eps_abs: f64, out: &mut Point) -> Outcome {
         let separate = self.scaled.p.is_zero();
         let mut stalled = 0;
-        let mut most = f64::INFINITY;
+        let mut most = [f64::INFINITY; 3];
         let mut looked_at = 0.0;
         let mut progress = (f64::INFINITY, 0);
         loop {
@@ -375,29 +379,34 @@ impl General {
             }
             self.iterations += 1;
             let mut regularization = (1e-2 * mu).clamp(1e-10, 1e-8);
-            let mut of_rows = regularization.min(most);
-            let mut ok = it.factor(qp, &mut *self.kkt, regularization, of_rows).is_ok();
+            let mut own = most.map(|most| regularization.min(most));
+            let mut ok = it.factor(qp, &mut *self.kkt, own).is_ok();
             while !ok && regularization < 1e-3 {
                 regularization *= 100.0;
-                of_rows = regularization;
-                ok = it.factor(qp, &mut *self.kkt, regularization, of_rows).is_ok();
+                own = [regularization; 3];
+                ok = it.factor(qp, &mut *self.kkt, own).is_ok();
             }
             if !ok {
                 return self.end(Status::NumericalFailure, out);
             }
-            it.direction(qp, &mut *self.kkt, 0.0, false);
-            if it.pairs() > 0 {
+            if it.pairs() == 0 {
+                it.direction(qp, &mut *self.kkt, 0.0, false);
+            } else {
+                it.predict(qp, &mut *self.kkt);
                 let (primal, dual) = it.step_lengths();
-                let common = primal.min(dual);
-                let (primal, dual) = if separate { (primal, dual) } else { (common, common) };
+                let (primal, dual) = together(separate, primal, dual);
                 let sigma = (it.mu_after(primal, dual) / mu).clamp(0.0, 1.0).powi(3);
                 it.direction(qp, &mut *self.kkt, sigma * mu, true);
             }
-            // the step leaves `of_rows` times the change of the multipliers of the residual of the rows: where multipliers
-            // are so large that it hardly shrinks, they get less regularization
-            let (residual, change) = (it.primal_residual(), it.multiplier_step());
-            if !exact && of_rows * change > LEFT * residual {
-                most = (LEFT * residual / change).max(LEAST_REGULARIZATION);
+            // a step leaves the regularization times what changed of each residual: where that is so much that the residual hardly
+            // shrinks, there is less from here on, for equations and variables until they hold
+            let residuals = [norm_inf(&it.rd), norm_inf(&it.ra), it.primal_residual()];
+            for (k, change) in it.changes().into_iter().enumerate() {
+                if !exact[k] && own[k] * change > LEFT * residuals[k] {
+                    most[k] = (LEFT * residuals[k] / change).max(LEAST_REGULARIZATION[k]);
+                } else if exact[k] && k < 2 {
+                    most[k] = f64::INFINITY;
+                }
             }
             let (mut primal, mut dual) = it.step_lengths();
             if primal < 1.0 {
@@ -406,15 +415,20 @@ impl General {
             if dual < 1.0 {
                 dual *= TO_BOUNDARY;
             }
-            if !separate {
-                (primal, dual) = (primal.min(dual), primal.min(dual));
-            }
+            (primal, dual) = together(separate, primal, dual);
             if !it.advance(primal, dual) {
                 return self.end(Status::NumericalFailure, out);
             }
             stalled = if primal.max(dual) < 1e-4 { stalled + 1 } else { 0 };
         }
     }
+}
+
+/// The steps of the variables and of the multipliers, together but where one is held up: what the longer one leaves of the
+/// curvature is less than it gains.
+fn together(separate: bool, primal: f64, dual: f64) -> (f64, f64) {
+    let common = primal.min(dual);
+    if separate || common < HELD_UP * primal.max(dual) { (primal, dual) } else { (common, common) }
 }
 
 fn no_solution(iterations: usize, certificate: Certificate) -> Outcome {
@@ -430,8 +444,8 @@ fn failed(iterations: usize) -> Outcome {
 }
 
 /// Residuals in the units of the problem, relative to the sizes of the terms that cancel in them: the largest over what is
-/// asked for, and whether the rows hold far beyond that.
-fn reached(qp: &Qp, it: &PrimalDual, scaling: &Scaling, mu: f64, eps_rel: f64, eps_abs: f64) -> (f64, bool) {
+/// asked for, and whether variables, equations and inequalities hold far beyond that.
+fn reached(qp: &Qp, it: &PrimalDual, scaling: &Scaling, mu: f64, eps_rel: f64, eps_abs: f64) -> (f64, [bool; 3]) {
     let (primal, primal_scale) = scaling.primal(it, qp);
     let (dual, dual_scale) = scaling.dual(it, qp);
     let quadratic = dot(&it.x, &it.px);
@@ -439,7 +453,8 @@ fn reached(qp: &Qp, it: &PrimalDual, scaling: &Scaling, mu: f64, eps_rel: f64, e
     let gap = mu * it.pairs() as f64 / scaling.cost;
     let over = |value: f64, scale: f64| if value == 0.0 { 0.0 } else { value / (eps_abs + eps_rel * scale) };
     let left = nan_max(nan_max(over(primal, primal_scale), over(dual, dual_scale)), over(gap, objective));
-    (left, primal <= EXACT * primal_scale)
+    let holds = [(dual, dual_scale), (primal, primal_scale), (primal, primal_scale)];
+    (left, from_fn(|k| holds[k].0 <= EXACT[k] * holds[k].1))
 }
 
 /// The largest number of a point.

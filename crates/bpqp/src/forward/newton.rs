@@ -8,6 +8,10 @@ use crate::kkt::{Breakdown, KktFactor, Refiner};
 use crate::matrix::norm_inf;
 use crate::{Point, Qp};
 
+/// Residual of a step relative to its right-hand side that needs no refinement, and that of a prediction.
+const STEP_RESIDUAL: f64 = 1e-6;
+const PREDICTED: f64 = 1e-4;
+
 /// A constraint family with positive slacks and multipliers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pairs {
@@ -152,11 +156,11 @@ impl PrimalDual {
         self.families().iter().fold(norm_inf(&self.ra), |m, f| m.max(norm_inf(&f.r)))
     }
 
-    /// Factors the Newton matrix at this iterate; `rho` is added for variables and equations, `delta` for inequalities.
-    pub fn factor(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, rho: f64, delta: f64) -> Result<(), Breakdown> {
+    /// Factors the Newton matrix at this iterate, regularized by `rho` for variables, equations and inequalities.
+    pub fn factor(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, rho: [f64; 3]) -> Result<(), Breakdown> {
         let (m, lb, ub) = (qp.n_equality(), qp.lb(), qp.ub());
         self.dx_diag.clear();
-        self.dx_diag.resize(qp.n(), rho);
+        self.dx_diag.resize(qp.n(), rho[0]);
         for f in [&self.l, &self.u] {
             for k in 0..f.index.len() {
                 self.dx_diag[f.index[k]] += f.z[k] / f.s[k];
@@ -168,10 +172,10 @@ impl PrimalDual {
             }
         }
         self.dc_diag.clear();
-        self.dc_diag.resize(m, rho);
+        self.dc_diag.resize(m, rho[1]);
         self.dc_diag.resize(m + qp.n_inequality(), f64::INFINITY);
         for k in 0..self.g.index.len() {
-            self.dc_diag[m + self.g.index[k]] = self.g.s[k] / self.g.z[k] + delta;
+            self.dc_diag[m + self.g.index[k]] = self.g.s[k] / self.g.z[k] + rho[2];
         }
         kkt.factor(&self.dx_diag, &self.dc_diag)
     }
@@ -188,6 +192,15 @@ impl PrimalDual {
 
     /// Solves for the step towards complementarity products `target`; residuals and factors must be current.
     pub fn direction(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, target: f64, second_order: bool) {
+        self.towards(qp, kkt, (target, second_order), STEP_RESIDUAL);
+    }
+
+    /// The step towards vanishing products, which is not taken: it tells how far it could go, and the curvature of the products.
+    pub fn predict(&mut self, qp: &Qp, kkt: &mut dyn KktFactor) {
+        self.towards(qp, kkt, (0.0, false), PREDICTED);
+    }
+
+    fn towards(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, (target, second_order): (f64, bool), part: f64) {
         self.target(target, second_order);
         let m = qp.n_equality();
         self.w.clear();
@@ -207,7 +220,7 @@ impl PrimalDual {
         // late in a linear program the slacks span ten orders of magnitude, and an unrefined step ruins the iterate
         let diagonals = (&self.dx_diag[..], &self.dc_diag[..]);
         if kkt.refines() {
-            kkt.solve_step(&mut self.w, &mut self.v);
+            kkt.solve_step(&mut self.w, &mut self.v, part);
         } else {
             self.refiner.step(kkt, qp.kkt(), diagonals, &mut self.w, &mut self.v);
         }
@@ -253,9 +266,9 @@ impl PrimalDual {
         true
     }
 
-    /// Largest change of the multiplier of an inequality in the last step.
-    pub fn multiplier_step(&self) -> f64 {
-        norm_inf(&self.g.dz)
+    /// Largest changes in the last step of the variables, of the multipliers of the equations and of those of the inequalities.
+    pub fn changes(&self) -> [f64; 3] {
+        [norm_inf(&self.w), norm_inf(&self.v[..self.y.len()]), norm_inf(&self.g.dz)]
     }
 
     /// Largest entry of the last step in x relative to x.

@@ -7,6 +7,7 @@
 
 use super::cholesky::CholeskyScratch;
 use super::kernels::{solve_lower, solve_lower_transposed};
+use super::rank::entries_of;
 use crate::thresholds::{FACE_DOUBT, PART_WORK, rank_rounding};
 use faer::Mat;
 
@@ -67,10 +68,11 @@ pub(super) fn sharpen(basis: &mut Mat<f64>, d: &[f64], (k, rows): (&Mat<f64>, &M
     };
     let before = worst(basis, &|_, c| f64::EPSILON * largest(basis.col_as_slice(c)));
     let Some(factor) = factor.filter(|_| before > FACE_DOUBT) else { return before };
+    let (k, rows) = (entries_of(k), entries_of(rows));
     let mut last = Mat::zeros(f, q);
     for _ in 0..ROUNDS {
         for c in 0..q {
-            let mut e = correction(basis.col_as_slice(c), &factor, (k, rows));
+            let mut e = correction(basis.col_as_slice(c), &factor, (&k, &rows));
             // the entries that are fixed stay
             for (other, &p) in pivots.iter().enumerate() {
                 let along = e[p];
@@ -93,17 +95,16 @@ fn definite(basis: &Mat<f64>, (k, rows): (&Mat<f64>, &Mat<f64>)) -> Option<Mat<f
 }
 
 /// What `z` is off by, but for its part along the null space.
-fn correction(z: &[f64], factor: &Mat<f64>, (k, rows): (&Mat<f64>, &Mat<f64>)) -> Vec<f64> {
-    let product = |column: &[f64]| {
+fn correction(z: &[f64], factor: &Mat<f64>, (k, rows): (&[Vec<(usize, f64)>], &[Vec<(usize, f64)>])) -> Vec<f64> {
+    let product = |column: &[(usize, f64)]| {
         let mut sum = Sum::default();
-        column.iter().zip(z).filter(|(k, z)| **k != 0.0 && **z != 0.0).for_each(|(k, z)| sum.add_product(*k, *z));
+        column.iter().filter(|(i, _)| z[*i] != 0.0).for_each(|&(i, v)| sum.add_product(v, z[i]));
         sum.value()
     };
-    let mut out: Vec<f64> = (0..k.ncols()).map(|j| product(k.col_as_slice(j))).collect();
-    for h in 0..rows.ncols() {
-        let row = rows.col_as_slice(h);
+    let mut out: Vec<f64> = k.iter().map(|column| product(column)).collect();
+    for row in rows {
         let left = product(row);
-        out.iter_mut().zip(row).for_each(|(o, v)| *o += left * v);
+        row.iter().for_each(|&(i, v)| out[i] += left * v);
     }
     solve_lower(factor.as_ref(), &mut out);
     solve_lower_transposed(factor.as_ref(), &mut out);
@@ -128,22 +129,29 @@ pub(super) fn leave(basis: &Mat<f64>, w: &mut [f64]) {
 /// Reduces the columns so that each has an entry 1 where all others have 0, at the variables that are longest; returns these.
 fn echelon(basis: &mut Mat<f64>, d: &[f64]) -> Vec<usize> {
     let (f, q) = (basis.nrows(), basis.ncols());
+    let longest = |column: &[f64]| {
+        let lengths = column.iter().zip(d).map(|(z, d)| (z * d).abs()).enumerate();
+        lengths.max_by(|a, b| a.1.total_cmp(&b.1)).map_or((0.0, 0), |(j, length)| (length, j))
+    };
     let mut pivots = vec![usize::MAX; q];
+    let mut source = vec![0.0; f];
+    let mut found: Vec<(f64, usize)> = (0..q).map(|c| longest(basis.col_as_slice(c))).collect();
     for _ in 0..q {
         let open = (0..q).filter(|&c| pivots[c] == usize::MAX);
-        let length = |j: usize, c: usize| (basis[(j, c)] * d[j]).abs();
-        let entries = open.flat_map(|c| (0..f).map(move |j| (j, c)));
-        let Some((p, c)) = entries.max_by(|a, b| length(a.0, a.1).total_cmp(&length(b.0, b.1))) else { break };
+        let Some(c) = open.max_by(|&a, &b| found[a].0.total_cmp(&found[b].0)) else { break };
+        let p = found[c].1;
         pivots[c] = p;
         let pivot = basis[(p, c)];
         basis.col_as_slice_mut(c).iter_mut().for_each(|z| *z /= pivot);
+        source.copy_from_slice(basis.col_as_slice(c));
         for other in (0..q).filter(|&other| other != c) {
-            let along = basis[(p, other)];
-            for j in 0..f {
-                let z = basis[(j, c)];
-                basis[(j, other)] -= along * z;
+            let column = basis.col_as_slice_mut(other);
+            let along = column[p];
+            if along != 0.0 {
+                column.iter_mut().zip(&source).for_each(|(v, z)| *v -= along * z);
+                column[p] = 0.0;
+                found[other] = longest(column);
             }
-            basis[(p, other)] = 0.0;
         }
     }
     pivots

@@ -344,19 +344,21 @@ impl Ldl {
         for j in 0..x.len() {
             let xj = x[j];
             let (mut sum, mut magnitude) = (0.0, 0.0);
-            for k in col_ptr[j]..col_ptr[j + 1] {
-                let (i, v) = (row_idx[k], values[k]);
-                let below = v * xj;
+            let all = col_ptr[j]..col_ptr[j + 1];
+            // the diagonal, which is stored in every column, is the first entry or the last
+            let first = row_idx[all.start] == j;
+            let (at, others) =
+                if first { (all.start, all.start + 1..all.end) } else { (all.end - 1, all.start..all.end - 1) };
+            for (&i, v) in row_idx[others.clone()].iter().zip(&values[others]) {
+                let (below, across) = (v * xj, v * x[i]);
                 r[i] -= below;
                 size[i] += below.abs();
-                if i != j {
-                    let across = v * x[i];
-                    sum += across;
-                    magnitude += across.abs();
-                }
+                sum += across;
+                magnitude += across.abs();
             }
-            r[j] -= sum;
-            size[j] += magnitude;
+            let own = values[at] * xj;
+            r[j] -= own + sum;
+            size[j] += own.abs() + magnitude;
         }
     }
 }

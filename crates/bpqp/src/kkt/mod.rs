@@ -82,8 +82,9 @@ pub trait KktFactor: Send {
     /// Solves in place: right-hand sides in, `w` and `v` out. Pinned entries and removed rows come out as 0.
     fn solve(&mut self, w: &mut [f64], v: &mut [f64]);
 
-    /// The same for a Newton step, which need not be more accurate than what the next iteration corrects.
-    fn solve_step(&mut self, w: &mut [f64], v: &mut [f64]) {
+    /// The same for a Newton step, which need not be more accurate than what the next iteration corrects: what is left of the
+    /// right-hand side is to be this part of it.
+    fn solve_step(&mut self, w: &mut [f64], v: &mut [f64], _part: f64) {
         self.solve(w, v);
     }
 

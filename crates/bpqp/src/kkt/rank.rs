@@ -8,7 +8,7 @@
 use super::equilibrate::{ANY_APART, APART, power_of_two, ruiz};
 use super::face::sharpen;
 use crate::interrupt::late;
-use crate::matrix::resize;
+use crate::matrix::{dot, resize};
 use crate::thresholds::rank_rounding;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
@@ -16,6 +16,8 @@ use faer::{Accum, Mat, Par};
 /// Steps of an elimination between two looks at the clock.
 const LOOK: usize = 64;
 const SWEEPS: usize = 8;
+/// Accumulators of a maximum.
+const LANES: usize = 8;
 /// Largest exponent of a factor of the equilibration.
 const LIMIT: f64 = 500.0;
 
@@ -93,13 +95,24 @@ impl Rank {
     pub fn examine(&mut self, rows: &Mat<f64>, k: &Mat<f64>, data: bool) {
         let (f, h) = (rows.nrows(), rows.ncols());
         self.examine_rows(rows);
+        let curved = (0..f).any(|j| k.col_as_slice(j)[j..].iter().any(|v| *v != 0.0));
+        if !curved {
+            // the units and the elimination of both are those of the rows
+            self.curvature = 1.0;
+            self.find_flat(f);
+            self.leave_units(rows, data);
+            return;
+        }
         // the rank of the rows is theirs alone, but which variables follow from the others is chosen in the units of both: the
         // largest curvature must not be in every direction of the null space
         self.load(rows, Some(k));
         let entry = |i: usize, j: usize| (k[(i, j)] * self.factors[i] * self.factors[j]).abs();
         let largest = (0..f).flat_map(|j| (j..f).map(move |i| (i, j))).fold(0.0_f64, |m, (i, j)| m.max(entry(i, j)));
         self.curvature = if largest > 0.0 { largest } else { 1.0 };
-        self.rows = self.eliminate(f, h, Some(self.rows));
+        // rows that leave no direction need no elimination in these units
+        if self.rows < f {
+            self.rows = self.eliminate(f, h, Some(self.rows));
+        }
         self.find_face(f, k);
         self.leave_units(rows, data);
     }
@@ -203,13 +216,24 @@ impl Rank {
         most
     }
 
-    /// The null space of the rows, then that of `k` on it.
-    fn find_face(&mut self, f: usize, k: &Mat<f64>) {
+    /// The face beside a Hessian that vanishes: the null space of the rows.
+    fn find_flat(&mut self, f: usize) {
+        resize(&mut self.k, f, f);
+        self.k.fill(0.0);
+        if self.find_null(f) {
+            resize(&mut self.face, f, f - self.rows);
+            self.face.copy_from(&self.null);
+            orthonormalize(&mut self.face);
+        }
+    }
+
+    /// The null space of the rows; false where there is none, or no time for it.
+    fn find_null(&mut self, f: usize) -> bool {
         let (r, q) = (self.rows, f - self.rows);
         resize(&mut self.face, f, 0);
         resize(&mut self.frame, f, 0);
         if q == 0 || late() {
-            return;
+            return false;
         }
         // null vectors of the triangular factor: one unknown is 1, the other dependent ones 0
         resize(&mut self.null, f, q);
@@ -218,13 +242,22 @@ impl Rank {
             let mut a = vec![0.0; r];
             for p in (0..r).rev() {
                 let row = &self.t[p * f..(p + 1) * f];
-                let known: f64 = (p + 1..r).map(|j| row[j] * a[j]).sum();
+                let known = dot(&row[p + 1..r], &a[p + 1..]);
                 a[p] = -(row[r + c] + known) / row[p];
             }
             let column = self.null.col_as_slice_mut(c);
             a.iter().enumerate().for_each(|(p, v)| column[self.order[p]] = *v);
             column[self.order[r + c]] = 1.0;
         }
+        true
+    }
+
+    /// The null space of the rows, then that of `k` on it.
+    fn find_face(&mut self, f: usize, k: &Mat<f64>) {
+        if !self.find_null(f) {
+            return;
+        }
+        let q = f - self.rows;
         resize(&mut self.k, f, f);
         for j in 0..f {
             for i in j..f {
@@ -239,9 +272,10 @@ impl Rank {
         matmul(self.reduced.as_mut(), Accum::Replace, null.transpose(), self.product.as_ref(), 1.0, Par::Seq);
         // sizes of the terms of each curvature
         self.terms.clear();
+        let columns = entries_of(&self.k);
         for c in 0..q {
             let z = self.null.col_as_slice(c);
-            let inner = |j: usize| self.k.col_as_slice(j).iter().zip(z).map(|(k, z)| (k * z).abs()).sum::<f64>();
+            let inner = |j: usize| columns[j].iter().map(|&(i, k)| (k * z[i]).abs()).sum::<f64>();
             let terms: f64 = (0..f).filter(|&j| z[j] != 0.0).map(|j| inner(j) * z[j].abs()).sum();
             self.terms.push(terms.sqrt());
         }
@@ -336,32 +370,50 @@ pub(crate) fn independent_variables(rows: &Mat<f64>) -> Vec<usize> {
     out
 }
 
+/// The entries of each column that are not zero.
+pub(super) fn entries_of(m: &Mat<f64>) -> Vec<Vec<(usize, f64)>> {
+    let column = |j: usize| m.col_as_slice(j).iter().copied().enumerate().filter(|(_, v)| *v != 0.0).collect();
+    (0..m.ncols()).map(column).collect()
+}
+
 /// The largest magnitude, and where it is.
 fn largest_of(v: &[f64]) -> (f64, usize) {
-    let largest = v.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
-    (largest, v.iter().position(|v| v.abs() == largest).unwrap_or(0))
+    let mut lanes = [0.0_f64; LANES];
+    let chunks = v.chunks_exact(LANES);
+    let rest = chunks.remainder().iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(m, v)| *m = if v.abs() > *m { v.abs() } else { *m });
+    }
+    let largest = lanes.iter().fold(rest, |m, v| m.max(*v));
+    let meets = |part: &[f64]| part.iter().fold(false, |found, v| found | (v.abs() == largest));
+    let first = v.chunks(LANES).position(meets).unwrap_or(0) * LANES;
+    (largest, v[first..].iter().position(|v| v.abs() == largest).map_or(0, |at| first + at))
 }
 
 /// Modified Gram-Schmidt, twice.
 fn orthonormalize(m: &mut Mat<f64>) {
+    let mut own = vec![0.0; m.nrows()];
     for j in 0..m.ncols() {
-        let size = m.col_as_slice(j).iter().fold(0.0_f64, |a, v| a.max(v.abs()));
+        own.copy_from_slice(m.col_as_slice(j));
+        let size = own.iter().fold(0.0_f64, |a, v| a.max(v.abs()));
         if size > 0.0 {
-            m.col_as_slice_mut(j).iter_mut().for_each(|v| *v /= size);
+            own.iter_mut().for_each(|v| *v /= size);
         }
         for _ in 0..2 {
             for i in 0..j {
-                let along: f64 = m.col_as_slice(i).iter().zip(m.col_as_slice(j)).map(|(a, b)| a * b).sum();
-                for k in 0..m.nrows() {
-                    let v = m[(k, i)];
-                    m[(k, j)] -= along * v;
+                let other = m.col_as_slice(i);
+                let along = dot(other, &own);
+                // directions of other variables
+                if along != 0.0 {
+                    own.iter_mut().zip(other).for_each(|(v, o)| *v -= along * o);
                 }
             }
-            let norm = m.col_as_slice(j).iter().map(|v| v * v).sum::<f64>().sqrt();
+            let norm = dot(&own, &own).sqrt();
             if norm > 0.0 {
-                m.col_as_slice_mut(j).iter_mut().for_each(|v| *v /= norm);
+                own.iter_mut().for_each(|v| *v /= norm);
             }
         }
+        m.col_as_slice_mut(j).copy_from_slice(&own);
     }
 }
 

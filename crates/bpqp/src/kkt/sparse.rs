@@ -38,10 +38,11 @@ const LIMIT: f64 = 60.0;
 const REFINEMENTS: usize = 10;
 /// Componentwise backward error that counts as rounding.
 const ROUNDING: f64 = 4.0 * f64::EPSILON;
-/// Residual of a Newton step relative to its right-hand side that needs no refinement.
-const STEP_RESIDUAL: f64 = 1e-8;
 /// Refinement stops when a step shrinks the residual by less than this.
 const STALL: f64 = 0.8;
+/// The same of Newton steps: those that shrink slowly cost more than the next iteration, which corrects them.
+const STEP_REFINEMENTS: usize = 5;
+const STEP_STALL: f64 = 0.5;
 
 /// Is the sharper regularization in use?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -393,8 +394,8 @@ impl KktFactor for SparseKkt {
         self.solve_within(0.0, w, v);
     }
 
-    fn solve_step(&mut self, w: &mut [f64], v: &mut [f64]) {
-        self.solve_within(STEP_RESIDUAL, w, v);
+    fn solve_step(&mut self, w: &mut [f64], v: &mut [f64], part: f64) {
+        self.solve_within(part, w, v);
     }
 
     fn refines(&self) -> bool {
@@ -457,7 +458,7 @@ impl SparseKkt {
         // also when its residual is above the right-hand side: then x is large and the residual is its rounding
         self.x.copy_from_slice(&self.rhs);
         self.ldl.solve(&mut self.x);
-        let done = enough > 0.0 && self.is_enough(enough);
+        let done = enough > 0.0 && self.refine_step(enough);
         let error = if done { 0.0 } else { self.refine(true, enough) };
         self.rounded = !done && error == 0.0;
         if error > SHARPEN && self.sharp != Sharp::Useless {
@@ -477,21 +478,37 @@ impl SparseKkt {
         self.face.project_off(w);
     }
 
-    /// Takes `x` as `best` if its residual is at most that share of the right-hand side, in the weights of the rows.
-    fn is_enough(&mut self, share: f64) -> bool {
-        self.r.copy_from_slice(&self.rhs);
-        self.ldl.subtract_product(&self.exact, &self.x, &mut self.r);
-        let (mut left, mut whole) = (0.0_f64, 0.0_f64);
-        for ((r, b), w) in self.r.iter().zip(&self.rhs).zip(&self.weight) {
-            // NaN stays
-            left += (r * w).powi(2);
-            whole += (b * w).powi(2);
+    /// Improves `x`, the first solution of a Newton step, into `best`, until the residual is that share of the right-hand side in
+    /// the weights of the rows; false where it gets stuck so high that the magnitudes of the terms have to tell what it is worth.
+    fn refine_step(&mut self, share: f64) -> bool {
+        let weighted = |v: &[f64], weight: &[f64]| v.iter().zip(weight).map(|(r, w)| (r * w).powi(2)).sum::<f64>();
+        let whole = weighted(&self.rhs, &self.weight);
+        let mut smallest = f64::INFINITY;
+        for _ in 0..=STEP_REFINEMENTS {
+            self.r.copy_from_slice(&self.rhs);
+            self.ldl.subtract_product(&self.exact, &self.x, &mut self.r);
+            let left = weighted(&self.r, &self.weight);
+            let shrinks = left < STEP_STALL * STEP_STALL * smallest;
+            if left < smallest {
+                smallest = left;
+                self.best.copy_from_slice(&self.x);
+            }
+            if left <= share * share * whole {
+                return true;
+            }
+            if !shrinks {
+                break;
+            }
+            self.ldl.solve(&mut self.r);
+            self.x.iter_mut().zip(&self.r).for_each(|(x, d)| *x += d);
         }
-        let enough = left <= share * share * whole;
-        if enough {
-            self.best.copy_from_slice(&self.x);
+        if smallest <= SHARPEN * SHARPEN * whole {
+            return true;
         }
-        enough
+        if smallest.is_finite() {
+            self.x.copy_from_slice(&self.best);
+        }
+        false
     }
 
     /// Improves `x`, the first solution of `exact x = rhs` or a later one, into `best`, until the residual is that share of

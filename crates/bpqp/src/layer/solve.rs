@@ -127,6 +127,10 @@ impl Layer {
             if self.solution.status.ok() && (self.solution.info.polished || plainly) {
                 break;
             }
+            // what two interior points find within the tolerance operator splitting does not improve
+            if name == Solver::Clarabel.name() && self.solution.status == Status::Solved {
+                break;
+            }
             if k + 1 < self.chain.len() {
                 let (status, next) = (self.solution.status, self.chain[k + 1].0.name());
                 log::debug!(
