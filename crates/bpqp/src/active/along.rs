@@ -6,6 +6,7 @@
 use super::{Polisher, Side};
 use crate::Qp;
 use crate::kkt::KktFactor;
+use crate::thresholds::EQUATION_ROUNDING;
 
 impl Polisher {
     /// True if a variable that neither P nor a row of the set knows feels a cost: however small beside those of the others, nothing
@@ -53,6 +54,31 @@ impl Polisher {
             };
             self.set.bound[j] = if self.w[j] > 0.0 { Side::Upper } else { Side::Lower };
             self.w[j] = 0.0;
+            self.stop_parts(qp);
+        }
+    }
+
+    /// What a row of the set ties to something that has come to its bound does not run on.
+    fn stop_parts(&mut self, qp: &Qp) {
+        let m = qp.n_equality();
+        let mut sums = vec![(0.0_f64, 0.0_f64); m + qp.n_inequality()];
+        loop {
+            sums.fill((0.0, 0.0));
+            qp.kkt().for_each_row_entry(|i, j, v| {
+                let term = v * self.w[j];
+                sums[i] = (sums[i].0 + term, sums[i].1 + term.abs());
+            });
+            let holds = |i: usize| i < m || self.set.g[i - m];
+            let off = |i: usize| holds(i) && sums[i].0.abs() > EQUATION_ROUNDING * sums[i].1;
+            let mut stopped = false;
+            qp.kkt().for_each_row_entry(|i, j, v| {
+                if v != 0.0 && self.w[j] != 0.0 && off(i) {
+                    (self.w[j], stopped) = (0.0, true);
+                }
+            });
+            if !stopped {
+                return;
+            }
         }
     }
 }
