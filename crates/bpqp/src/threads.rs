@@ -42,7 +42,9 @@ fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>, Error> {
     let pool = Arc::new(pool);
     let old = kept.replace((process, pool.clone()));
     // ending it would wait for threads that only the parent has
-    old.filter(|(id, _)| *id != process).map(std::mem::forget);
+    if let Some(old) = old.filter(|(id, _)| *id != process) {
+        std::mem::forget(old);
+    }
     Ok(pool)
 }
 

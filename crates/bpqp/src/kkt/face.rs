@@ -11,6 +11,9 @@ use super::rank::entries_of;
 use crate::thresholds::{FACE_DOUBT, PART_WORK, rank_rounding};
 use faer::Mat;
 
+/// What is not 0 in a column.
+type Entries = Vec<(usize, f64)>;
+
 /// Rounds; each leaves of an error what rounding is of one, times the condition.
 const ROUNDS: usize = 2;
 
@@ -95,7 +98,7 @@ fn definite(basis: &Mat<f64>, (k, rows): (&Mat<f64>, &Mat<f64>)) -> Option<Mat<f
 }
 
 /// What `z` is off by, but for its part along the null space.
-fn correction(z: &[f64], factor: &Mat<f64>, (k, rows): (&[Vec<(usize, f64)>], &[Vec<(usize, f64)>])) -> Vec<f64> {
+fn correction(z: &[f64], factor: &Mat<f64>, (k, rows): (&[Entries], &[Entries])) -> Vec<f64> {
     let product = |column: &[(usize, f64)]| {
         let mut sum = Sum::default();
         column.iter().filter(|(i, _)| z[*i] != 0.0).for_each(|&(i, v)| sum.add_product(v, z[i]));

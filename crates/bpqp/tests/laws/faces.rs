@@ -8,8 +8,7 @@ use faer::Mat;
 /// many slack ones, wide bounds. Returns the active rows too.
 fn face(n: usize, (rank, active): (usize, usize), kind: &str, rng: &mut Rng) -> (Qp, Mat<f64>, Mat<f64>) {
     assert!(rank + active < n);
-    let sparse =
-        |i: usize, j: usize, rng: &mut Rng| if n < 40 || (i * 7 + j).is_multiple_of(9) { rng.normal() } else { 0.0 };
+    let sparse = |i: usize, j: usize, rng: &mut Rng| if n < 40 || (i * 7 + j) % 9 == 0 { rng.normal() } else { 0.0 };
     let x0 = rng.uniforms(n, -1.0, 1.0);
     let g = Mat::from_fn(2 * active, n, |i, j| sparse(i, j, rng));
     let (d, f) = match kind {

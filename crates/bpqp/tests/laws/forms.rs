@@ -128,7 +128,7 @@ fn the_conic_form_has_the_answers_of_the_quadratic_program_in_any_units_of_its_r
     for family in Family::all() {
         for (seed, scale) in [(0, 1.0), (1, 1e-10), (2, 1e10)] {
             let instance = family.instance(12, seed);
-            let factor = |i: usize| if i.is_multiple_of(2) { scale } else { 1.0 };
+            let factor = |i: usize| if i % 2 == 0 { scale } else { 1.0 };
             let first = instance.qp.n_equality();
             let qp = &with_scaled_inequalities(&instance.qp, |i| factor(first + i));
             let (conic, factors) = as_conic(qp, |i| if i < first + qp.n_inequality() { 1.0 } else { factor(i) });
