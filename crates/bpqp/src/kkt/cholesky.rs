@@ -9,7 +9,7 @@ use faer::{Mat, MatMut, MatRef};
 
 /// Up to this order our own kernel is faster than faer's recursion: 0.45 us against 0.65 at order 20, 9.9 against 15 at 100,
 /// 67 against 83 at 200 (one core of an EPYC with AVX-512, which faer uses and the kernel does not).
-pub(super) const SMALL: usize = 200;
+const SMALL: usize = 200;
 
 /// Scratch of the factorization, grown once.
 #[derive(Default)]
