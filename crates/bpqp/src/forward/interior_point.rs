@@ -396,7 +396,10 @@ impl General {
                 let (primal, dual) = it.step_lengths();
                 let (primal, dual) = together(separate, primal, dual);
                 let sigma = (it.mu_after(primal, dual) / mu).clamp(0.0, 1.0).powi(3);
-                it.direction(qp, &mut *self.kkt, sigma * mu, true);
+                // in a linear program the residuals go down with the products: an iterate that is feasible before it is central
+                // stays near the boundary
+                let gone = if separate { 1.0 - sigma } else { 1.0 };
+                it.correct(qp, &mut *self.kkt, sigma * mu, gone);
             }
             // a step leaves the regularization times what changed of each residual: where that is so much that the residual hardly
             // shrinks, there is less from here on, for equations and variables until they hold

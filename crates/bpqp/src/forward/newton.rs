@@ -11,6 +11,8 @@ use crate::{Point, Qp};
 /// Residual of a step relative to its right-hand side that needs no refinement, and that of a prediction.
 const STEP_RESIDUAL: f64 = 1e-6;
 const PREDICTED: f64 = 1e-4;
+/// A row whose slack is below this multiple of its multiplier binds.
+const BINDING: f64 = 1e-3;
 
 /// A constraint family with positive slacks and multipliers.
 #[derive(Debug, Clone, Default)]
@@ -192,30 +194,35 @@ impl PrimalDual {
 
     /// Solves for the step towards complementarity products `target`; residuals and factors must be current.
     pub fn direction(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, target: f64, second_order: bool) {
-        self.towards(qp, kkt, (target, second_order), STEP_RESIDUAL);
+        self.towards(qp, kkt, (target, second_order, 1.0), STEP_RESIDUAL);
+    }
+
+    /// From a prediction: with its second-order term, and towards this part of the residuals being gone.
+    pub fn correct(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, target: f64, gone: f64) {
+        self.towards(qp, kkt, (target, true, gone), STEP_RESIDUAL);
     }
 
     /// The step towards vanishing products, which is not taken: it tells how far it could go, and the curvature of the products.
     pub fn predict(&mut self, qp: &Qp, kkt: &mut dyn KktFactor) {
-        self.towards(qp, kkt, (0.0, false), PREDICTED);
+        self.towards(qp, kkt, (0.0, false, 1.0), PREDICTED);
     }
 
-    fn towards(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, (target, second_order): (f64, bool), part: f64) {
+    fn towards(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, (target, second_order, gone): (f64, bool, f64), part: f64) {
         self.target(target, second_order);
         let m = qp.n_equality();
         self.w.clear();
-        self.w.extend(self.rd.iter().map(|r| -r));
+        self.w.extend(self.rd.iter().map(|r| -gone * r));
         for (f, sign) in [(&self.l, 1.0), (&self.u, -1.0)] {
             let pairs = f.s.iter().zip(&f.z).zip(f.r.iter().zip(&f.rc));
             for (&i, ((s, z), (r, rc))) in f.index.iter().zip(pairs) {
-                self.w[i] -= sign * (rc - z * r) / s;
+                self.w[i] -= sign * (rc - z * (gone * r)) / s;
             }
         }
         self.v.clear();
-        self.v.extend(self.ra.iter().map(|r| -r));
+        self.v.extend(self.ra.iter().map(|r| -gone * r));
         self.v.resize(m + qp.n_inequality(), 0.0);
         for k in 0..self.g.index.len() {
-            self.v[m + self.g.index[k]] = self.g.rc[k] / self.g.z[k] - self.g.r[k];
+            self.v[m + self.g.index[k]] = self.g.rc[k] / self.g.z[k] - gone * self.g.r[k];
         }
         // late in a linear program the slacks span ten orders of magnitude, and an unrefined step ruins the iterate
         let diagonals = (&self.dx_diag[..], &self.dc_diag[..]);
@@ -224,17 +231,27 @@ impl PrimalDual {
         } else {
             self.refiner.step(kkt, qp.kkt(), diagonals, &mut self.w, &mut self.v);
         }
-        let Pairs { index, s, z, rc, ds, dz, .. } = &mut self.g;
-        let pairs = s.iter().zip(&*z).zip(rc.iter().zip(&*index));
-        for ((ds, dz), ((s, z), (rc, &i))) in ds.iter_mut().zip(dz).zip(pairs) {
-            *dz = self.v[m + i];
-            *ds = (-rc - s * *dz) / z;
+        self.gx.clear();
+        self.gx.resize(qp.n_inequality(), 0.0);
+        qp.g.mul_add(1.0, &self.w, &mut self.gx);
+        let Pairs { index, s, z, r, rc, ds, dz } = &mut self.g;
+        let pairs = s.iter().zip(&*z).zip(rc.iter().zip(r.iter().zip(&*index)));
+        for ((ds, dz), ((s, z), (rc, (r, &i)))) in ds.iter_mut().zip(dz).zip(pairs) {
+            // what the solve leaves of a row goes to its slack, or over s/z to its multiplier: the row holds where that is not
+            // much
+            if *s > BINDING * *z {
+                *ds = -gone * r - self.gx[i];
+                *dz = (-rc - *z * *ds) / s;
+            } else {
+                *dz = self.v[m + i];
+                *ds = (-rc - s * *dz) / z;
+            }
         }
         for (f, sign) in [(&mut self.l, 1.0), (&mut self.u, -1.0)] {
             let Pairs { index, s, z, r, rc, ds, dz } = f;
             let pairs = s.iter().zip(&*z).zip(rc.iter().zip(r.iter().zip(&*index)));
             for ((ds, dz), ((s, z), (rc, (r, &i)))) in ds.iter_mut().zip(dz).zip(pairs) {
-                *ds = sign * self.w[i] - r;
+                *ds = sign * self.w[i] - gone * r;
                 *dz = (-rc - z * *ds) / s;
             }
         }
