@@ -231,15 +231,19 @@ impl PrimalDual {
         } else {
             self.refiner.step(kkt, qp.kkt(), diagonals, &mut self.w, &mut self.v);
         }
+        // solved no further than to a part of all rows together
+        let partly = kkt.refines();
         self.gx.clear();
         self.gx.resize(qp.n_inequality(), 0.0);
-        qp.g.mul_add(1.0, &self.w, &mut self.gx);
+        if partly {
+            qp.g.mul_add(1.0, &self.w, &mut self.gx);
+        }
         let Pairs { index, s, z, r, rc, ds, dz } = &mut self.g;
         let pairs = s.iter().zip(&*z).zip(rc.iter().zip(r.iter().zip(&*index)));
         for ((ds, dz), ((s, z), (rc, (r, &i)))) in ds.iter_mut().zip(dz).zip(pairs) {
             // what the solve leaves of a row goes to its slack, or over s/z to its multiplier: the row holds where that is not
             // much
-            if *s > BINDING * *z {
+            if partly && *s > BINDING * *z {
                 *ds = -gone * r - self.gx[i];
                 *dz = (-rc - *z * *ds) / s;
             } else {
