@@ -7,6 +7,7 @@
 
 use super::{ActiveSet, Side};
 use crate::kkt::{KktFactor, add_magnitudes, probe};
+use crate::matrix::nan_max;
 use crate::residuals::ResidualWork;
 use crate::thresholds::{DOUBT, TERM_ROUNDING};
 use crate::{Point, Qp};
@@ -82,14 +83,15 @@ impl Doubts {
         );
     }
 
-    /// True if every equation of the set holds to this part of its own terms.
-    pub fn hold(&self, work: &ResidualWork, set: &ActiveSet, part: f64) -> bool {
+    /// The part of its own terms that the equation of the set which holds least is off by.
+    pub fn off(&self, work: &ResidualWork, set: &ActiveSet) -> f64 {
         let m = work.equality.len();
         let free = work.stationarity.iter().zip(&self.terms_w).zip(&set.bound);
+        let free = free.filter(|(_, side)| **side == Side::Free).map(|(row, _)| row);
         let rows = work.slack.iter().zip(&self.terms_v[m..]).zip(&set.g);
-        free.into_iter().all(|((r, terms), side)| *side != Side::Free || r.abs() <= part * terms)
-            && work.equality.iter().zip(&self.terms_v).all(|(r, terms)| r.abs() <= part * terms)
-            && rows.into_iter().all(|((s, terms), active)| !active || s.abs() <= part * terms)
+        let rows = rows.filter(|(_, active)| **active).map(|(row, _)| row);
+        let all = free.chain(work.equality.iter().zip(&self.terms_v)).chain(rows);
+        all.fold(0.0, |worst, (r, terms)| if *r == 0.0 { worst } else { nan_max(worst, r.abs() / terms) })
     }
 
     /// Uncertainties from what is left of the equations and the rounding of their terms, by solves with the factors of

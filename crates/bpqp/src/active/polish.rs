@@ -12,7 +12,7 @@ use super::{ActiveSet, Crossover, Doubts, RowCheck, Side};
 use crate::kkt::{KktFactor, factor_flat};
 use crate::matrix::{nan_max, norm_inf};
 use crate::residuals::{ResidualWork, residuals};
-use crate::thresholds::{CLEARLY, EQUATION_ROUNDING};
+use crate::thresholds::{CLEARLY, EQUATION_ROUNDING, TERM_ROUNDING};
 use crate::{Deadline, Point, Qp, Residuals};
 
 /// Violations below this multiple of the scales of the problem are rounding.
@@ -211,7 +211,7 @@ impl Polisher {
                     self.set.weak_bound.fill(false);
                 } else {
                     self.doubts.measure(qp, &self.trial, &[]);
-                    if !self.doubts.hold(&self.work, &self.set, EQUATION_ROUNDING) {
+                    if self.doubts.off(&self.work, &self.set) > EQUATION_ROUNDING {
                         (_, residuals, objective) = self.correct(qp, kkt, None, true);
                     }
                     let from = if free.is_some() { &self.origin } else { &*point };
@@ -371,6 +371,7 @@ impl Polisher {
         self.start = (report.primal_scale, report.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x)));
         let mut before = self.distance_to_set(qp, &report);
         let (mut first, mut last) = (f64::INFINITY, None);
+        let mut off = if before <= rounding { self.off(qp) } else { f64::INFINITY };
         for _ in 0..CORRECTIONS {
             self.w.clear();
             self.w.extend(self.work.stationarity.iter().map(|r| -r));
@@ -404,6 +405,13 @@ impl Polisher {
             if after == 0.0 || (well && (after <= rounding || after > 0.1 * before)) || after > before.max(rounding) {
                 break;
             }
+            // at rounding of the largest rows, others may be on their way to rounding of their own terms
+            if after <= rounding {
+                let was = std::mem::replace(&mut off, self.off(qp));
+                if off <= TERM_ROUNDING || off > 0.5 * was {
+                    break;
+                }
+            }
             before = after;
         }
         let (mut report, mut objective) = last.unwrap_or((report, f64::NAN));
@@ -417,6 +425,12 @@ impl Polisher {
             (report, objective) = residuals(qp, &self.trial, &mut self.work);
         }
         (first, report, objective)
+    }
+
+    /// What the worst equation of the set is off by, relative to its own terms.
+    fn off(&mut self, qp: &Qp) -> f64 {
+        self.doubts.measure(qp, &self.trial, &[]);
+        self.doubts.off(&self.work, &self.set)
     }
 
     /// What the terms of the rows of the set may have been before the last correction.

@@ -7,7 +7,7 @@
 
 use super::cholesky::CholeskyScratch;
 use super::kernels::{solve_lower, solve_lower_transposed};
-use super::rank::entries_of;
+use super::rank::{entries_of, largest_of};
 use crate::thresholds::{FACE_DOUBT, PART_WORK, rank_rounding};
 use faer::Mat;
 
@@ -66,10 +66,10 @@ pub(super) fn sharpen(basis: &mut Mat<f64>, d: &[f64], (k, rows): (&Mat<f64>, &M
     let factor = if refine { definite(basis, (k, rows)) } else { None };
     // as they come, all may have a part along the longest one
     let pivots = echelon(basis, d);
-    let worst = |basis: &Mat<f64>, off: &dyn Fn(usize, usize) -> f64| {
-        (0..q).fold(0.0, |m, c| f64::max(m, doubt(basis.col_as_slice(c), d, |j| off(j, c))))
-    };
-    let before = worst(basis, &|_, c| f64::EPSILON * largest(basis.col_as_slice(c)));
+    let before = (0..q).map(|c| basis.col_as_slice(c)).fold(0.0, |worst, z| {
+        let off = f64::EPSILON * largest(z);
+        f64::max(worst, doubt(z, d, |_| off))
+    });
     let Some(factor) = factor.filter(|_| before > FACE_DOUBT) else { return before };
     let (k, rows) = (entries_of(k), entries_of(rows));
     let mut last = Mat::zeros(f, q);
@@ -87,7 +87,10 @@ pub(super) fn sharpen(basis: &mut Mat<f64>, d: &[f64], (k, rows): (&Mat<f64>, &M
         }
     }
     // a correction of no more than rounding of its entry is none
-    worst(basis, &|j, c| (f64::EPSILON * basis[(j, c)]).abs().max(last[(j, c)].abs()))
+    (0..q).fold(0.0, |worst, c| {
+        let (z, e) = (basis.col_as_slice(c), last.col_as_slice(c));
+        f64::max(worst, doubt(z, d, |j| (f64::EPSILON * z[j]).abs().max(e[j].abs())))
+    })
 }
 
 /// The lower factor of `K + H'H + Z Z'`.
@@ -132,9 +135,10 @@ pub(super) fn leave(basis: &Mat<f64>, w: &mut [f64]) {
 /// Reduces the columns so that each has an entry 1 where all others have 0, at the variables that are longest; returns these.
 fn echelon(basis: &mut Mat<f64>, d: &[f64]) -> Vec<usize> {
     let (f, q) = (basis.nrows(), basis.ncols());
-    let longest = |column: &[f64]| {
-        let lengths = column.iter().zip(d).map(|(z, d)| (z * d).abs()).enumerate();
-        lengths.max_by(|a, b| a.1.total_cmp(&b.1)).map_or((0.0, 0), |(j, length)| (length, j))
+    let mut lengths = vec![0.0; f];
+    let mut longest = |column: &[f64]| {
+        lengths.iter_mut().zip(column.iter().zip(d)).for_each(|(l, (z, d))| *l = z * d);
+        largest_of(&lengths)
     };
     let mut pivots = vec![usize::MAX; q];
     let mut source = vec![0.0; f];
@@ -153,7 +157,9 @@ fn echelon(basis: &mut Mat<f64>, d: &[f64]) -> Vec<usize> {
             if along != 0.0 {
                 column.iter_mut().zip(&source).for_each(|(v, z)| *v -= along * z);
                 column[p] = 0.0;
-                found[other] = longest(column);
+                if pivots[other] == usize::MAX {
+                    found[other] = longest(column);
+                }
             }
         }
     }

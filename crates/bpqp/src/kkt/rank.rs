@@ -377,7 +377,7 @@ pub(super) fn entries_of(m: &Mat<f64>) -> Vec<Vec<(usize, f64)>> {
 }
 
 /// The largest magnitude, and where it is.
-fn largest_of(v: &[f64]) -> (f64, usize) {
+pub(super) fn largest_of(v: &[f64]) -> (f64, usize) {
     let mut lanes = [0.0_f64; LANES];
     let chunks = v.chunks_exact(LANES);
     let rest = chunks.remainder().iter().fold(0.0_f64, |m, v| m.max(v.abs()));
