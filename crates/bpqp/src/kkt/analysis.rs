@@ -1,7 +1,8 @@
 //! The symbolic side of a sparse KKT system: pattern, order of elimination, and where each number goes. It depends on
 //! the structure of the problem only and is made once for it: forward solver, polish and backward pass share it.
 
-use super::ldl::{LdlPattern, sort_by_column};
+use super::ldl::LdlPattern;
+use super::patterns::analyse;
 use super::{KktData, Matrices, Union};
 use crate::Error;
 use std::sync::Arc;
@@ -51,29 +52,11 @@ impl Analysis {
         let mut parts = Union::new(dim);
         rows.iter().zip(&cols).for_each(|(&i, &j)| parts.join(i, j));
         let parts = (0..dim).map(|i| parts.root(i)).collect();
-        let order = sort_by_column(dim, &rows, &cols);
-        // one stored entry for all sources of a place
-        let (mut col_ptr, mut row_idx) = (vec![0; dim + 1], Vec::with_capacity(order.len()));
-        let mut stored_at = vec![0; order.len()];
-        let mut last = None;
-        for &k in &order {
-            let (i, j) = (rows[k], cols[k]);
-            if last != Some((i, j)) {
-                row_idx.push(i);
-                col_ptr[j + 1] += 1;
-                last = Some((i, j));
-            }
-            stored_at[k] = row_idx.len() - 1;
-        }
-        for j in 0..dim {
-            col_ptr[j + 1] += col_ptr[j];
-        }
         let diagonal = data.p.is_positive_diagonal().then_some(n);
-        let (ldl, position) =
-            LdlPattern::new(dim, &col_ptr, &row_idx, diagonal).map_err(|reason| too_large(dim, reason))?;
-        at.iter_mut().filter(|k| **k != SKIP).for_each(|k| *k = position[stored_at[*k]]);
+        let (ldl, place) = analyse(dim, (&rows, &cols), diagonal).map_err(|reason| too_large(dim, reason))?;
+        at.iter_mut().filter(|k| **k != SKIP).for_each(|k| *k = place[*k]);
         let diagonal_at = at.split_off(at.len() - dim);
-        Ok(Analysis { of: Matrices::of(data), ldl: Arc::new(ldl), at, diagonal_at, parts })
+        Ok(Analysis { of: Matrices::of(data), ldl, at, diagonal_at, parts })
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::cholesky::CholeskyScratch;
 use super::kernels::{solve_lower, solve_lower_transposed};
-use super::rank::{entries_of, largest_of};
+use super::rank::{entries_of, largest_of, orthonormalize};
 use crate::thresholds::{FACE_DOUBT, PART_WORK, rank_rounding};
 use faer::Mat;
 
@@ -62,15 +62,18 @@ pub(super) fn sharpen(basis: &mut Mat<f64>, d: &[f64], (k, rows): (&Mat<f64>, &M
         return 0.0;
     }
     let (f, q) = (basis.nrows(), basis.ncols());
-    let refine = refine && q * f * (f + rows.ncols()) <= PART_WORK;
-    let factor = if refine { definite(basis, (k, rows)) } else { None };
+    let mut orthonormal = basis.clone();
     // as they come, all may have a part along the longest one
     let pivots = echelon(basis, d);
     let before = (0..q).map(|c| basis.col_as_slice(c)).fold(0.0, |worst, z| {
         let off = f64::EPSILON * largest(z);
         f64::max(worst, doubt(z, d, |_| off))
     });
-    let Some(factor) = factor.filter(|_| before > FACE_DOUBT) else { return before };
+    if before <= FACE_DOUBT || !refine || q * f * (f + rows.ncols()) > PART_WORK {
+        return before;
+    }
+    orthonormalize(&mut orthonormal);
+    let Some(factor) = definite(&orthonormal, (k, rows)) else { return before };
     let (k, rows) = (entries_of(k), entries_of(rows));
     let mut last = Mat::zeros(f, q);
     for _ in 0..ROUNDS {

@@ -200,6 +200,11 @@ impl LdlPattern {
     pub fn stored(&self) -> usize {
         self.triangle.row_idx().len()
     }
+
+    /// About how many numbers it takes.
+    pub fn numbers(&self) -> usize {
+        self.symbolic.len_val() + self.stored() + 4 * self.place.len()
+    }
 }
 
 impl Ldl {

@@ -36,6 +36,8 @@ pub(super) struct Rank {
     pub curvature: f64,
     /// Units that large entries hide are looked for. Not among rotated rows, of which small entries are rounding.
     pub hidden_units: bool,
+    /// Somebody asks for `frame`.
+    pub framed: bool,
     factors: Vec<f64>,
     largest: Vec<f64>,
     /// H', column by column, in elimination.
@@ -62,6 +64,7 @@ impl Default for Rank {
             doubt: 0.0,
             curvature: 1.0,
             hidden_units: true,
+            framed: true,
             factors: Vec::new(),
             largest: Vec::new(),
             t: Vec::new(),
@@ -223,7 +226,6 @@ impl Rank {
         if self.find_null(f) {
             resize(&mut self.face, f, f - self.rows);
             self.face.copy_from(&self.null);
-            orthonormalize(&mut self.face);
         }
     }
 
@@ -336,18 +338,20 @@ impl Rank {
                 column.iter_mut().zip(self.null.col_as_slice(j)).for_each(|(o, z)| *o += a * unit * z);
             }
         }
-        orthonormalize(&mut self.face);
     }
 
     /// From the equilibrated units to those of the variables.
     fn leave_units(&mut self, rows: &Mat<f64>, data: bool) {
         let (f, q) = (self.face.nrows(), self.face.ncols());
         self.doubt = 0.0;
-        resize(&mut self.frame, f, q);
+        resize(&mut self.frame, f, if self.framed { q } else { 0 });
         if q == 0 {
             return;
         }
-        for c in 0..q {
+        if self.framed {
+            orthonormalize(&mut self.face);
+        }
+        for c in 0..self.frame.ncols() {
             let (frame, face) = (self.frame.col_as_slice_mut(c), self.face.col_as_slice(c));
             frame.iter_mut().zip(face).zip(&self.factors).for_each(|((u, z), d)| *u = z / d);
         }
@@ -391,7 +395,7 @@ pub(super) fn largest_of(v: &[f64]) -> (f64, usize) {
 }
 
 /// Modified Gram-Schmidt, twice.
-fn orthonormalize(m: &mut Mat<f64>) {
+pub(super) fn orthonormalize(m: &mut Mat<f64>) {
     let mut own = vec![0.0; m.nrows()];
     for j in 0..m.ncols() {
         own.copy_from_slice(m.col_as_slice(j));

@@ -8,10 +8,9 @@ use super::scaling::{Kind, Scaling};
 use super::semidefinite::product;
 use super::system::{Parts, Support, columns};
 use crate::Error;
-use crate::kkt::{Ldl, LdlPattern, sort_by_column, too_large};
+use crate::kkt::{Ldl, analyse, too_large};
 use crate::matrix::Csc;
 use faer::Mat;
-use std::sync::Arc;
 
 /// Regularizations tried in turn, and what the rounding of the largest entry asks beside them.
 const DELTAS: [f64; 4] = [1e-9, 1e-8, 1e-7, 1e-6];
@@ -148,25 +147,10 @@ impl Sparse {
                 cols.push(j);
             }
         });
-        // one stored entry for all sources of a place
-        let order = sort_by_column(dim, &rows, &cols);
-        let (mut col_ptr, mut row_idx) = (vec![0; dim + 1], Vec::with_capacity(order.len()));
-        let mut place = vec![0; order.len()];
-        let mut last = None;
-        for &k in &order {
-            if last != Some((rows[k], cols[k])) {
-                row_idx.push(rows[k]);
-                col_ptr[cols[k] + 1] += 1;
-                last = Some((rows[k], cols[k]));
-            }
-            place[k] = row_idx.len() - 1;
-        }
-        (0..dim).for_each(|j| col_ptr[j + 1] += col_ptr[j]);
-        let (pattern, position) =
-            LdlPattern::new(dim, &col_ptr, &row_idx, None).map_err(|reason| too_large(dim, reason))?;
+        let (pattern, place) = analyse(dim, (&rows, &cols), None).map_err(|reason| too_large(dim, reason))?;
         let find = |k: &mut usize| {
             if *k != SKIP {
-                *k = position[place[*k]];
+                *k = place[*k];
             }
         };
         at.iter_mut().for_each(find);
@@ -181,7 +165,6 @@ impl Sparse {
                 Slots::Semidefinite(places) => places.iter_mut().for_each(find),
             }
         }
-        let pattern = Arc::new(pattern);
         let ldl = Ldl::new(&pattern).map_err(|reason| too_large(dim, reason))?;
         let matrices = scaling.blocks.iter().map(|block| match block.kind {
             Kind::Semidefinite(_) => Mat::zeros(block.rows.len(), block.rows.len()),

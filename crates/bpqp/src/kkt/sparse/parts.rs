@@ -190,6 +190,7 @@ impl SparseKkt {
         let mut place = vec![0; self.n];
         let mut rank = Rank::default();
         rank.hidden_units = self.of.rows[2].nrows() == 0;
+        rank.framed = false;
         for part in left.parts() {
             let (equations, curved): (Vec<usize>, Vec<usize>) = part.rows.iter().partition(|&&i| hard(i));
             let f = part.variables.len();
