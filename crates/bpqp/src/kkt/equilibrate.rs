@@ -4,12 +4,22 @@
 use super::{KktData, Union};
 
 /// Ratios of the largest to the smallest from which on units are far apart and are looked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Apart {
     /// Of the largest entries of all rows and columns.
     pub rows: f64,
     /// Of all entries: where each row and column has a large one, those hide units that are far apart.
     pub entries: f64,
+}
+
+/// The numbers of a system as they were given, in equilibrated units, and these units.
+pub(super) struct Equilibrated {
+    /// Variables and rows: a pattern does not tell one from the other.
+    pub sizes: (usize, usize),
+    pub apart: Apart,
+    pub given: Vec<f64>,
+    pub units: Vec<f64>,
+    pub data: Vec<f64>,
 }
 
 /// Of the systems of all passes, which small entries need not change.

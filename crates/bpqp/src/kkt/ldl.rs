@@ -4,6 +4,7 @@
 //! 1995): every symmetric permutation has an `L D L'` with diagonal `D`, so the fill-reducing order can be fixed before
 //! the numbers are known. Everything here works in permuted order, so that a refactorization only rewrites values.
 
+use super::equilibrate::Equilibrated;
 use super::grouped::{Groups, Room};
 use super::long;
 use crate::interrupt::watched;
@@ -16,7 +17,7 @@ use faer::sparse::linalg::cholesky::{
 };
 use faer::sparse::{SparseColMat, SymbolicSparseColMat, SymbolicSparseColMatRef};
 use faer::{ColMut, Conj, Par, Side};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Why a numeric factorization failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(crate) struct LdlPattern {
     groups: Option<Groups>,
     /// Products that a factorization takes.
     products: usize,
+    /// The numbers that were equilibrated last in this pattern.
+    pub(super) equilibrated: Mutex<Option<Arc<Equilibrated>>>,
 }
 
 /// The factorization of one triangle of a permuted symmetric matrix.
@@ -193,7 +196,8 @@ impl LdlPattern {
             }
             SymbolicCholeskyRaw::Supernodal(_) => None,
         };
-        Ok((LdlPattern { symbolic, triangle, place, primal_first, groups, products }, position))
+        let equilibrated = Mutex::default();
+        Ok((LdlPattern { symbolic, triangle, place, primal_first, groups, products, equilibrated }, position))
     }
 
     /// Number of stored entries.
@@ -203,7 +207,7 @@ impl LdlPattern {
 
     /// About how many numbers it takes.
     pub fn numbers(&self) -> usize {
-        self.symbolic.len_val() + self.stored() + 4 * self.place.len()
+        self.symbolic.len_val() + 3 * self.stored() + 5 * self.place.len()
     }
 }
 
@@ -218,6 +222,11 @@ impl Ldl {
         let factor = vec![0.0; symbolic.len_val()];
         let room = pattern.groups.as_ref().map(Groups::room).unwrap_or_default();
         Ok(Ldl { pattern: pattern.clone(), matrix, factor, memory, room })
+    }
+
+    /// What it is the factorization of.
+    pub fn pattern(&self) -> &LdlPattern {
+        &self.pattern
     }
 
     /// Original index -> permuted index.

@@ -9,8 +9,8 @@
 //! interior-point method for convex quadratic programs", Math. Prog. Comp. 2012).
 
 use self::parts::{Examined, Face};
-use super::analysis::{Analysis, SKIP, too_large};
-use super::equilibrate::{ANY_APART, APART, Apart, power_of_two, raise_curvature, ruiz};
+use super::analysis::{Analysis, too_large};
+use super::equilibrate::{ANY_APART, APART, Apart};
 use super::ldl::{Ldl, PivotError, Pivots};
 use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
@@ -28,10 +28,6 @@ const SCHUR_ROUNDING: f64 = 1e-13;
 /// Regularization tried when refinement with the first one does not get anywhere near rounding, as where curvature far
 /// below it decides (optimal control with tiny weights on the controls).
 const SHARP_DELTA: f64 = 1.0 / (1u64 << 40) as f64;
-/// Sweeps of the equilibration.
-const RUIZ_SWEEPS: usize = 8;
-/// Largest exponent of its factors.
-const LIMIT: f64 = 60.0;
 
 /// Is the sharper regularization in use?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,58 +127,6 @@ impl SparseKkt {
         };
         kkt.rewrite();
         Ok(kkt)
-    }
-
-    /// Writes the numbers of the blocks, equilibrated.
-    fn rewrite(&mut self) {
-        let data = &mut self.data;
-        data.fill(0.0);
-        let mut at = self.analysis.at.iter();
-        self.of.p.for_each_extended(self.n + self.m, |_, _, v| put(data, at.next(), v));
-        for (_, block) in self.of.blocks() {
-            block.for_each(|_, _, v| put(data, at.next(), v));
-        }
-
-        let (place, col_ptr, row_idx) = (self.ldl.place(), self.ldl.col_ptr(), self.ldl.row_idx());
-        let s = &mut self.x;
-        s.fill(1.0);
-        let entries = |f: &mut dyn FnMut(usize, usize, f64)| {
-            for j in 0..place.len() {
-                (col_ptr[j]..col_ptr[j + 1]).for_each(|k| f(row_idx[k], j, data[k]));
-            }
-        };
-        ruiz(RUIZ_SWEEPS, f64::INFINITY, (s, &mut self.r), (self.apart, &entries), |s, largest| {
-            for j in 0..s.len() {
-                for k in col_ptr[j]..col_ptr[j + 1] {
-                    let i = row_idx[k];
-                    let v = (data[k] * s[i] * s[j]).abs();
-                    largest[i] = largest[i].max(v);
-                    largest[j] = largest[j].max(v);
-                }
-            }
-        });
-        if self.of.p.extension() == 0 {
-            let (parts, raised) = (&self.analysis.parts, &mut self.r);
-            raised.fill(0.0);
-            self.of.p.for_each_extended(self.n + self.m, |i, j, v| {
-                let largest = &mut raised[parts[i]];
-                *largest = largest.max((v * s[place[i]] * s[place[j]]).abs());
-            });
-            raised.iter_mut().for_each(|c| *c = raise_curvature(*c));
-            for (i, (&p, &part)) in place.iter().zip(parts).enumerate() {
-                let c = raised[part];
-                s[p] *= if i < self.n { c } else { 1.0 / c };
-            }
-        }
-        s.iter_mut().for_each(|s| *s = power_of_two(*s, LIMIT));
-        for j in 0..s.len() {
-            for k in col_ptr[j]..col_ptr[j + 1] {
-                data[k] *= s[row_idx[k]] * s[j];
-            }
-        }
-        for (i, unit) in self.units.iter_mut().enumerate() {
-            *unit = s[place[i]];
-        }
     }
 
     /// Factors with the first of these regularizations (relative to the equilibrated matrix) that gives the right
@@ -352,12 +296,6 @@ impl SparseKkt {
     }
 }
 
-fn put(data: &mut [f64], at: Option<&usize>, v: f64) {
-    if let Some(&k) = at.filter(|k| **k != SKIP) {
-        data[k] += v;
-    }
-}
-
 impl KktFactor for SparseKkt {
     fn load(&mut self, data: KktData<'_>) -> Result<(), Error> {
         let same = self.of.are(data);
@@ -426,6 +364,7 @@ impl KktFactor for SparseKkt {
     }
 }
 
+mod equilibrated;
 mod faint;
 mod null;
 mod parts;

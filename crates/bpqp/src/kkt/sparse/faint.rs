@@ -4,7 +4,8 @@
 //! balanced (an inactive row of large entries in its column, a variable at its bound), what is left of it may be so far below 1
 //! that the regularization is all that a factorization sees of it, and refinement does not move. It is brought near 1 again.
 
-use super::{LIMIT, SparseKkt};
+use super::SparseKkt;
+use super::equilibrated::LIMIT;
 use crate::kkt::power_of_two;
 
 /// What is left of a row or column of the equilibrated matrix is faint if all of it is below this.

@@ -8,6 +8,7 @@
 //! large for that are searched: what is left of the vector in every row says what it is.
 
 use super::super::Breakdown;
+use super::super::analysis::SKIP;
 use super::super::probe::probe;
 use super::SparseKkt;
 use crate::thresholds::{NULL_RESIDUAL, NULL_STEPS, PROBE_SHARE, PROBES};
@@ -81,7 +82,7 @@ impl SparseKkt {
         let mut stored = 0;
         self.of.p.for_each_extended(n + m, |_, _, _| stored += 1);
         let at = &self.analysis.at[..stored];
-        at.iter().filter(|at| **at != super::SKIP).for_each(|&at| values[at] = 0.0);
+        at.iter().filter(|at| **at != SKIP).for_each(|&at| values[at] = 0.0);
         for (i, &at) in self.analysis.diagonal_at.iter().enumerate() {
             values[at] = match i {
                 i if i < n && self.dx[i].is_finite() => delta,
