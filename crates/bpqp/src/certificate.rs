@@ -59,20 +59,20 @@ impl Certificate {
         }
         self.clip(qp);
         let mut best = (self.violation(qp), self);
-        let mut units = Units::default();
-        let dc = qp.b.iter().map(|_| 0.0).chain(qp.h.iter().map(|&h| if h.is_finite() { 0.0 } else { h }));
-        let dc = dc.chain(qp.d.iter().map(|_| 0.0));
-        units.load(qp.kkt(), (&vec![0.0; qp.n()], &dc.collect::<Vec<_>>()));
-        for relative in CLEAN {
-            for equilibrated in [false, true] {
-                let mut candidate = best.1.clone();
-                candidate.drop_small(relative, equilibrated.then_some(&units));
-                candidate.project_multipliers(qp);
-                for candidate in [candidate.clone(), candidate.balanced(qp)] {
-                    let violation = candidate.violation(qp);
-                    if violation < best.0 {
-                        best = (violation, candidate);
-                    }
+        let mut units = None;
+        // as it is, then where that leaves something out
+        let passes = CLEAN.into_iter().flat_map(|relative| [(relative, false), (relative, true)]);
+        for (relative, equilibrated) in std::iter::once((0.0, false)).chain(passes) {
+            let mut candidate = best.1.clone();
+            let units = equilibrated.then(|| &*units.get_or_insert_with(|| units_of(qp)));
+            if !candidate.drop_small(relative, units) && relative > 0.0 {
+                continue;
+            }
+            candidate.project_multipliers(qp);
+            for candidate in [candidate.clone(), candidate.balanced(qp)] {
+                let violation = candidate.violation(qp);
+                if violation < best.0 {
+                    best = (violation, candidate);
                 }
             }
         }
@@ -110,8 +110,8 @@ impl Certificate {
     }
 
     /// Entries below `relative` of the largest one vanish. A multiplier is measured by the force of its row, a direction
-    /// by its length, both in units of the equilibrated problem if there are any.
-    fn drop_small(&mut self, relative: f64, units: Option<&Units>) {
+    /// by its length, both in units of the equilibrated problem if there are any. True if there were some.
+    fn drop_small(&mut self, relative: f64, units: Option<&Units>) -> bool {
         let one = |units: Option<f64>| units.filter(|u| u.is_finite()).unwrap_or(1.0);
         let unit_w = |i: usize| one(units.map(|u| u.w()[i]));
         let unit_v = |i: usize| one(units.map(|u| u.v()[i]));
@@ -127,11 +127,12 @@ impl Certificate {
             }
         };
         let largest = entries.iter().fold(0.0_f64, |m, (size, _)| m.max(size.abs()));
-        for (size, entry) in &mut entries {
-            if size.abs() < relative * largest {
-                **entry = 0.0;
-            }
+        let mut any = false;
+        for (_, entry) in entries.iter_mut().filter(|(size, _)| size.abs() < relative * largest) {
+            any |= **entry != 0.0;
+            **entry = 0.0;
         }
+        any
     }
 
     /// Farkas multipliers with those of the bounds chosen so that `A'y + G'z + z_box = 0` wherever there is a bound.
@@ -162,10 +163,19 @@ impl Certificate {
     }
 }
 
+/// Units in which the rows and variables of a problem are about as large as each other.
+fn units_of(qp: &Qp) -> Units {
+    let mut units = Units::default();
+    let dc = qp.b.iter().map(|_| 0.0).chain(qp.h.iter().map(|&h| if h.is_finite() { 0.0 } else { h }));
+    let dc = dc.chain(qp.d.iter().map(|_| 0.0));
+    units.load(qp.kkt(), (&vec![0.0; qp.n()], &dc.collect::<Vec<_>>()));
+    units
+}
+
 /// Rows in a row through which the length of one variable tells that of another.
 const PASSES: usize = 8;
 /// Entries below these multiples of the largest one may be remnants.
-const CLEAN: [f64; 4] = [0.0, 1e-7, 1e-5, 1e-3];
+const CLEAN: [f64; 3] = [1e-7, 1e-5, 1e-3];
 
 /// The part of a multiplier of an inequality that counts in a proof.
 fn multiplier(z: f64, h: f64) -> f64 {

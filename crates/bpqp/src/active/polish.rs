@@ -27,6 +27,8 @@ const SHORT: f64 = 1e-4;
 const ROUNDING: f64 = 1e-14;
 /// Residuals whose reduction by a solve tells how good its factors are.
 const TELLING: f64 = 1e-10;
+/// What a solve leaves more of than this gets no better by another one.
+const STUCK: f64 = 0.5;
 /// Solves at most per set.
 const CORRECTIONS: usize = 4;
 /// Rounds in which everything that is wrong is changed at once; then only the worst, which cannot cycle in two steps.
@@ -402,7 +404,11 @@ impl Polisher {
             last = Some(now);
             // ill-conditioned or unknown factors: the worse block may be at rounding while the other still improves
             let well = !to_the_end && (kkt.reciprocal_condition() > 0.0 || kkt.rounded());
-            if after == 0.0 || (well && (after <= rounding || after > 0.1 * before)) || after > before.max(rounding) {
+            if after == 0.0 || (well && (after <= rounding || after > 0.1 * before)) {
+                break;
+            }
+            // rows that contradict each other, or factors that get nowhere
+            if after > (if to_the_end { before } else { STUCK * before }).max(rounding) {
                 break;
             }
             // at rounding of the largest rows, others may be on their way to rounding of their own terms

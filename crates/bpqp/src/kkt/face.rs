@@ -6,10 +6,11 @@
 //! what `K z` and `H z` leave, summed in twice the precision (Moler, "Iterative refinement in floating point", 1967).
 
 use super::cholesky::CholeskyScratch;
-use super::kernels::{solve_lower, solve_lower_transposed};
 use super::rank::{entries_of, largest_of, orthonormalize};
 use crate::thresholds::{FACE_DOUBT, PART_WORK, rank_rounding};
-use faer::Mat;
+use faer::linalg::matmul::matmul;
+use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
+use faer::{Accum, Mat, Par};
 
 /// What is not 0 in a column.
 type Entries = Vec<(usize, f64)>;
@@ -75,23 +76,30 @@ pub(super) fn sharpen(basis: &mut Mat<f64>, d: &[f64], (k, rows): (&Mat<f64>, &M
     orthonormalize(&mut orthonormal);
     let Some(factor) = definite(&orthonormal, (k, rows)) else { return before };
     let (k, rows) = (entries_of(k), entries_of(rows));
-    let mut last = Mat::zeros(f, q);
+    let mut off = Mat::zeros(f, q);
+    let mut fixed = Mat::zeros(q, q);
     for _ in 0..ROUNDS {
         for c in 0..q {
-            let mut e = correction(basis.col_as_slice(c), &factor, (&k, &rows));
-            // the entries that are fixed stay
-            for (other, &p) in pivots.iter().enumerate() {
-                let along = e[p];
-                e.iter_mut().zip(basis.col_as_slice(other)).for_each(|(e, z)| *e -= along * z);
-                e[p] = 0.0;
+            left_of(basis.col_as_slice(c), (&k, &rows), off.col_as_slice_mut(c));
+        }
+        solve_lower_triangular_in_place(factor.as_ref(), off.as_mut(), Par::Seq);
+        solve_upper_triangular_in_place(factor.transpose(), off.as_mut(), Par::Seq);
+        // what they are off by but for a part along the face: the entries that are fixed stay
+        for (other, &p) in pivots.iter().enumerate() {
+            for c in 0..q {
+                fixed[(other, c)] = off[(p, c)];
             }
-            basis.col_as_slice_mut(c).iter_mut().zip(&e).for_each(|(z, e)| *z -= e);
-            last.col_as_slice_mut(c).copy_from_slice(&e);
+        }
+        matmul(off.as_mut(), Accum::Add, basis.as_ref(), fixed.as_ref(), -1.0, Par::Seq);
+        for c in 0..q {
+            let e = off.col_as_slice_mut(c);
+            pivots.iter().for_each(|&p| e[p] = 0.0);
+            basis.col_as_slice_mut(c).iter_mut().zip(&*e).for_each(|(z, e)| *z -= e);
         }
     }
     // a correction of no more than rounding of its entry is none
     (0..q).fold(0.0, |worst, c| {
-        let (z, e) = (basis.col_as_slice(c), last.col_as_slice(c));
+        let (z, e) = (basis.col_as_slice(c), off.col_as_slice(c));
         f64::max(worst, doubt(z, d, |j| (f64::EPSILON * z[j]).abs().max(e[j].abs())))
     })
 }
@@ -103,21 +111,20 @@ fn definite(basis: &Mat<f64>, (k, rows): (&Mat<f64>, &Mat<f64>)) -> Option<Mat<f
     Some(s)
 }
 
-/// What `z` is off by, but for its part along the null space.
-fn correction(z: &[f64], factor: &Mat<f64>, (k, rows): (&[Entries], &[Entries])) -> Vec<f64> {
+/// `K z + H'H z`, which a direction of the null space leaves nothing of.
+fn left_of(z: &[f64], (k, rows): (&[Entries], &[Entries]), out: &mut [f64]) {
     let product = |column: &[(usize, f64)]| {
         let mut sum = Sum::default();
         column.iter().filter(|(i, _)| z[*i] != 0.0).for_each(|&(i, v)| sum.add_product(v, z[i]));
         sum.value()
     };
-    let mut out: Vec<f64> = k.iter().map(|column| product(column)).collect();
+    out.iter_mut().zip(k).for_each(|(o, column)| *o = product(column));
     for row in rows {
         let left = product(row);
-        row.iter().for_each(|&(i, v)| out[i] += left * v);
+        if left != 0.0 {
+            row.iter().for_each(|&(i, v)| out[i] += left * v);
+        }
     }
-    solve_lower(factor.as_ref(), &mut out);
-    solve_lower_transposed(factor.as_ref(), &mut out);
-    out
 }
 
 /// `w -= N N'w`; entries of which no more is left than rounding of the directions are 0: a force along the face alone leaves

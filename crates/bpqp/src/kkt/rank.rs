@@ -394,30 +394,47 @@ pub(super) fn largest_of(v: &[f64]) -> (f64, usize) {
     (largest, v[first..].iter().position(|v| v.abs() == largest).map_or(0, |at| first + at))
 }
 
-/// Modified Gram-Schmidt, twice.
+/// Columns that are made orthogonal to those before them at once.
+const BLOCK: usize = 16;
+
+/// Gram-Schmidt, twice: block after block against those before it, then within it.
 pub(super) fn orthonormalize(m: &mut Mat<f64>) {
+    let q = m.ncols();
+    let mut along = Mat::zeros(0, 0);
     let mut own = vec![0.0; m.nrows()];
-    for j in 0..m.ncols() {
-        own.copy_from_slice(m.col_as_slice(j));
-        let size = own.iter().fold(0.0_f64, |a, v| a.max(v.abs()));
-        if size > 0.0 {
-            own.iter_mut().for_each(|v| *v /= size);
+    for start in (0..q).step_by(BLOCK) {
+        let end = q.min(start + BLOCK);
+        for j in start..end {
+            let size = m.col_as_slice(j).iter().fold(0.0_f64, |a, v| a.max(v.abs()));
+            if size > 0.0 {
+                m.col_as_slice_mut(j).iter_mut().for_each(|v| *v /= size);
+            }
         }
         for _ in 0..2 {
-            for i in 0..j {
-                let other = m.col_as_slice(i);
-                let along = dot(other, &own);
-                // directions of other variables
-                if along != 0.0 {
-                    own.iter_mut().zip(other).for_each(|(v, o)| *v -= along * o);
-                }
+            if start > 0 {
+                let (before, after) = m.as_mut().split_at_col_mut(start);
+                let (before, mut block) = (before.as_ref(), after.get_mut(.., ..end - start));
+                resize(&mut along, start, end - start);
+                matmul(along.as_mut(), Accum::Replace, before.transpose(), block.as_ref(), 1.0, Par::Seq);
+                matmul(block.as_mut(), Accum::Add, before, along.as_ref(), -1.0, Par::Seq);
             }
-            let norm = dot(&own, &own).sqrt();
-            if norm > 0.0 {
-                own.iter_mut().for_each(|v| *v /= norm);
+            for j in start..end {
+                own.copy_from_slice(m.col_as_slice(j));
+                for i in start..j {
+                    let other = m.col_as_slice(i);
+                    let along = dot(other, &own);
+                    // directions of other variables
+                    if along != 0.0 {
+                        own.iter_mut().zip(other).for_each(|(v, o)| *v -= along * o);
+                    }
+                }
+                let norm = dot(&own, &own).sqrt();
+                if norm > 0.0 {
+                    own.iter_mut().for_each(|v| *v /= norm);
+                }
+                m.col_as_slice_mut(j).copy_from_slice(&own);
             }
         }
-        m.col_as_slice_mut(j).copy_from_slice(&own);
     }
 }
 

@@ -24,9 +24,8 @@ impl SparseKkt {
 
         let sizes = (self.n, self.m);
         let last = self.ldl.pattern().equilibrated.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let same = |last: &&Arc<Equilibrated>| {
-            last.sizes == sizes && last.apart == self.apart && last.given[..] == data[..]
-        };
+        let same =
+            |last: &&Arc<Equilibrated>| last.sizes == sizes && last.apart == self.apart && last.given[..] == data[..];
         if let Some(last) = last.as_ref().filter(same) {
             self.data.copy_from_slice(&last.data);
             self.units.copy_from_slice(&last.units);
