@@ -3,7 +3,7 @@
 use crate::errors::Failure;
 use crate::solutions::invalid;
 use bpqp::{Csc, Error, Gradient, Hessian, Matrix, Qp, Settings, Solution, Tangent};
-use faer::Mat;
+use faer::{Mat, MatRef};
 
 /// An asymmetry of `P` up to this multiple of its largest entry is rounding in single precision.
 const SINGLE_ASYMMETRY: f64 = 1e-3;
@@ -69,15 +69,11 @@ impl<'a> Block<'a> {
         match self {
             Block::Dense(v) => {
                 let (rows, cols) = (v.own()[0], v.own()[1]);
-                let values = v.at(k);
-                let mut m = Mat::zeros(rows, cols);
                 // a symmetric matrix reads the same along its rows; what is not square or symmetric is refused later
-                for j in 0..cols {
-                    let column = m.col_as_slice_mut(j);
-                    if rows == cols {
-                        column.copy_from_slice(&values[j * cols..(j + 1) * cols]);
-                    }
-                }
+                let mut m = match rows == cols {
+                    true => MatRef::from_column_major_slice(v.at(k), rows, cols).to_owned(),
+                    false => Mat::zeros(rows, cols),
+                };
                 if single && rows == cols {
                     forgive(&mut m);
                 }
@@ -109,15 +105,7 @@ impl<'a> Block<'a> {
 }
 
 fn dense(v: &Values<'_>, k: usize) -> Mat<f64> {
-    let (rows, cols) = (v.own()[0], v.own()[1]);
-    let values = v.at(k);
-    let mut m = Mat::zeros(rows, cols);
-    for j in 0..cols {
-        for (i, entry) in m.col_as_slice_mut(j).iter_mut().enumerate() {
-            *entry = values[i * cols + j];
-        }
-    }
-    m
+    MatRef::from_row_major_slice(v.at(k), v.own()[0], v.own()[1]).to_owned()
 }
 
 /// Takes the mean of mirrored entries where they differ by rounding in single precision.
