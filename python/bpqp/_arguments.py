@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._bpqp import is_canonical
 from ._errors import ArgumentError, DtypeError, UnsupportedError
 
 NAMES = ("P", "q", "G", "h", "A", "b", "lb", "ub")
@@ -148,7 +149,27 @@ def _check_indices(name: str, axis: str, index: Any, size: int) -> None:
         raise ArgumentError(f"entry {k} of {name} has {axis} index {index[k]}: it must be 0 to {size - 1}")
 
 
+def canonical(matrix: Any, symmetric: bool = False) -> tuple[Any, Any, Any] | None:
+    """The arrays of a sparse matrix that is stored as the extension takes it: by columns, in order, no entry twice; those of
+    P on a `symmetric` pattern. None if it is not, or if its arrays do not describe a matrix."""
+    arrays = tuple(getattr(matrix, name, None) for name in ("indptr", "indices", "data"))
+    if matrix.format != "csc" or not all(type(a) is np.ndarray and a.ndim == 1 for a in arrays):
+        return None
+    indptr, indices, data = arrays
+    rows, cols = matrix.shape
+    fits = len(indptr) == cols + 1 and len(indices) == len(data) and data.dtype == _F64
+    if not fits or indptr.dtype.kind != "i" or indices.dtype.kind != "i":
+        return None
+    indptr, indices = indptr.astype(np.int64), indices.astype(np.int64)
+    if not is_canonical(indptr, indices, rows, symmetric):
+        return None
+    return indptr, indices, np.require(data, _F64, ["C", "A"])
+
+
 def _as_csc(name: str, value: Any) -> tuple[Any, ...]:
+    arrays = canonical(value, name == "P") if len(value.shape) == 2 else None
+    if arrays is not None:
+        return (*arrays, tuple(value.shape)), type(value)
     check_sparse(name, value)
     matrix = value.tocsc(copy=True)
     matrix.sum_duplicates()

@@ -19,6 +19,7 @@ __all__ = [
     "Prepared",
     "Solved",
     "__version__",
+    "is_canonical",
     "read_cbf",
     "read_qps",
     "solve_large",
@@ -33,6 +34,7 @@ SOLVED_ALL_THE_SAME: int
 VERDICTS: list[str]
 
 def xla_handlers() -> dict[str, Any]: ...
+def is_canonical(indptr: NDArray[np.int64], indices: NDArray[np.int64], rows: int, symmetric: bool) -> bool: ...
 def read_qps(text: str) -> dict[str, Any]: ...
 def read_cbf(text: str) -> dict[str, Any]: ...
 

@@ -4,7 +4,7 @@ use crate::data::{Block, Data, Values};
 use crate::errors::{misuse, raise};
 use bpqp::{Csc, Point};
 use numpy::ndarray::{ArrayD, Axis, Ix2};
-use numpy::{Element, IntoPyArray, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{Element, IntoPyArray, PyReadonlyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -23,6 +23,48 @@ impl<'py> Array<'py> {
     }
 }
 
+/// True if compressed columns have `rows` rows, ascending ones without duplicates in each column, as the extension takes them;
+/// with `symmetric`, if the pattern is besides its own transpose.
+#[pyfunction]
+pub fn is_canonical(
+    indptr: PyReadonlyArray1<'_, i64>,
+    indices: PyReadonlyArray1<'_, i64>,
+    rows: i64,
+    symmetric: bool,
+) -> bool {
+    let (Ok(indptr), Ok(indices)) = (indptr.as_slice(), indices.as_slice()) else { return false };
+    let ends =
+        indptr.first() == Some(&0) && indptr.last().and_then(|e| usize::try_from(*e).ok()) == Some(indices.len());
+    if !ends || !indptr.is_sorted() {
+        return false;
+    }
+    // sorted, from 0 to the number of indices
+    let column = |j: usize| &indices[indptr[j] as usize..indptr[j + 1] as usize];
+    let columns = indptr.len() - 1;
+    let inside = |own: &[i64]| {
+        own.first().is_none_or(|first| *first >= 0)
+            && own.last().is_none_or(|last| *last < rows)
+            && own.windows(2).all(|pair| pair[0] < pair[1])
+    };
+    if !(0..columns).all(|j| inside(column(j))) {
+        return false;
+    }
+    if !symmetric {
+        return true;
+    }
+    // columns in order give the entries of each row in order
+    let mut next = indptr.to_vec();
+    rows == columns as i64
+        && (0..columns).all(|j| {
+            column(j).iter().all(|&i| {
+                let i = i as usize;
+                let at = next[i];
+                next[i] += 1;
+                at < indptr[i + 1] && indices[at as usize] == j as i64
+            })
+        })
+}
+
 /// A matrix argument, as it came from Python.
 pub enum Raw<'py> {
     Dense(Array<'py>),
@@ -37,7 +79,7 @@ impl<'py> Raw<'py> {
             return Ok(Raw::Factored { d: Array::new(&tuple.get_item(0)?)?, f: Array::new(&tuple.get_item(1)?)? });
         }
         let index = |k: usize| -> PyResult<Vec<usize>> {
-            let array: numpy::PyReadonlyArray1<'py, i64> = tuple.get_item(k)?.extract()?;
+            let array: PyReadonlyArray1<'py, i64> = tuple.get_item(k)?.extract()?;
             let index = |v: &i64| usize::try_from(*v).map_err(|_| misuse("a negative index"));
             array.as_array().iter().map(index).collect()
         };

@@ -86,8 +86,7 @@ impl Engine {
         let each = work(problems.first());
         let heavy = long(n, each) || self.settings.max_iter.is_some_and(|most| most > MANY);
         // where it is solved, while its numbers are at hand; what is wrong with all of them was found in the first one
-        let make =
-            |k: usize| -> Result<_, Error> { Ok((problems.get(k)?, start.get(k).and_then(Option::as_ref))) };
+        let make = |k: usize| -> Result<_, Error> { Ok((problems.get(k)?, start.get(k).and_then(Option::as_ref))) };
         let mut list = Boxes::with_capacity(n);
         let mut spare = self.spare.take(n).into_iter();
         let mut reasons = Vec::new();

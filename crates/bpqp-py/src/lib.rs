@@ -148,6 +148,7 @@ fn _bpqp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("STATUSES", Status::ALL.map(Status::name).to_vec())?;
     module.add("VERDICTS", Verdict::NAMES.to_vec())?;
     module.add_function(wrap_pyfunction!(xla::xla_handlers, module)?)?;
+    module.add_function(wrap_pyfunction!(arrays::is_canonical, module)?)?;
     module.add_function(wrap_pyfunction!(files::read_qps, module)?)?;
     module.add_function(wrap_pyfunction!(files::read_cbf, module)?)?;
     module.add_class::<prepared::Prepared>()?;

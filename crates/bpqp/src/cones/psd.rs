@@ -5,6 +5,7 @@
 //! the curvature `|w_-|/w_+`. A zero eigenvalue counts as negative.
 
 use super::{Basis, Block, Split, Tolerance};
+use crate::matrix::Wide;
 use faer::{Mat, Side};
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
@@ -82,16 +83,19 @@ pub(super) fn rotate_sparse(q: &Mat<f64>, entries: impl Iterator<Item = (usize, 
 /// Coordinates in the eigenbasis.
 pub(super) fn rotate(q: &Mat<f64>, v: &[f64], out: &mut [f64]) {
     let m = q.transpose() * smat(q.ncols(), v) * q;
+    drop(Wide);
     svec(&m, out);
 }
 
 /// From coordinates in the eigenbasis.
 pub(super) fn rotate_back(q: &Mat<f64>, v: &[f64], out: &mut [f64]) {
     let m = q * smat(q.ncols(), v) * q.transpose();
+    drop(Wide);
     svec(&m, out);
 }
 
 pub(super) fn split(n: usize, v: &[f64], tol: Tolerance, block: Block<'_>) -> Split {
+    let _clean = Wide;
     let matrix = smat(n, v);
     let Ok(eigen) = matrix.self_adjoint_eigen(Side::Lower) else {
         // only for NaN: let it show in the residuals

@@ -16,7 +16,7 @@ use super::pivoting::Pivoting;
 use crate::interrupt::late;
 use crate::kkt::{CholeskyScratch, KktCore, Matrices, RangeSpace, solve_lower, solve_lower_transposed};
 use crate::matrix::columns::column;
-use crate::matrix::{dot, gemv, gemv_t, norm_inf, solve_lower_columns};
+use crate::matrix::{Wide, dot, gemv, gemv_t, norm_inf, solve_lower_columns};
 use crate::{Certificate, Deadline, Point, Qp, Settings, Status};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
 use faer::{Accum, Mat, MatRef, Par};
@@ -55,6 +55,7 @@ impl Reduced {
                 return None;
             }
             solve_lower_columns(ly.as_ref(), wy.as_mut());
+            let _clean = Wide;
             triangular_matmul(
                 own.as_mut(),
                 BlockStructure::TriangularLower,

@@ -18,7 +18,7 @@ use super::{Breakdown, KktCore, KktData, KktFactor, Matrices};
 use crate::Error;
 use crate::interrupt::late;
 use crate::matrix::columns::column;
-use crate::matrix::{LowerWork, gemv, gemv_t, lower_gram, resize, solve_lower_columns};
+use crate::matrix::{LowerWork, Wide, gemv, gemv_t, lower_gram, resize, solve_lower_columns};
 use crate::thresholds::{CLEAR_PIVOT, rank_rounding};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
 use faer::{Accum, Mat, MatRef, Par};
@@ -481,6 +481,7 @@ fn project_off(face: MatRef<'_, f64>, t: &mut [f64], along: &mut Vec<f64>) {
 
 /// Adds `size M M'` to the lower triangle of `k`.
 fn add_gram(k: &mut Mat<f64>, m: MatRef<'_, f64>, size: f64) {
+    let _clean = Wide;
     triangular_matmul(
         k.as_mut(),
         BlockStructure::TriangularLower,

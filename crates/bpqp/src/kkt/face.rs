@@ -7,6 +7,7 @@
 
 use super::cholesky::CholeskyScratch;
 use super::rank::{entries_of, largest_of, orthonormalize};
+use crate::matrix::Wide;
 use crate::thresholds::{FACE_DOUBT, PART_WORK, rank_rounding};
 use faer::linalg::matmul::matmul;
 use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
@@ -91,6 +92,7 @@ pub(super) fn sharpen(basis: &mut Mat<f64>, d: &[f64], (k, rows): (&Mat<f64>, &M
             }
         }
         matmul(off.as_mut(), Accum::Add, basis.as_ref(), fixed.as_ref(), -1.0, Par::Seq);
+        drop(Wide);
         for c in 0..q {
             let e = off.col_as_slice_mut(c);
             pivots.iter().for_each(|&p| e[p] = 0.0);
@@ -106,6 +108,7 @@ pub(super) fn sharpen(basis: &mut Mat<f64>, d: &[f64], (k, rows): (&Mat<f64>, &M
 
 /// The lower factor of `K + H'H + Z Z'`.
 fn definite(basis: &Mat<f64>, (k, rows): (&Mat<f64>, &Mat<f64>)) -> Option<Mat<f64>> {
+    let _clean = Wide;
     let mut s = k + rows * rows.transpose() + basis * basis.transpose();
     CholeskyScratch::default().factor(s.as_mut()).ok()?;
     Some(s)

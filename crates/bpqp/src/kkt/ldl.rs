@@ -8,6 +8,7 @@ use super::equilibrate::Equilibrated;
 use super::grouped::{Groups, Room};
 use super::long;
 use crate::interrupt::watched;
+use crate::matrix::Wide;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::ldlt::factor::LdltRegularization;
 use faer::perm::PermRef;
@@ -256,6 +257,7 @@ impl Ldl {
 
     /// Factors the values.
     pub fn factor(&mut self) -> Result<Pivots, PivotError> {
+        let _clean = Wide;
         let stack = MemStack::new(&mut self.memory);
         let a = self.matrix.as_ref();
         let none = LdltRegularization::default();
@@ -325,6 +327,7 @@ impl Ldl {
         {
             return groups.solve(s.col_ptr(), &self.factor, x);
         }
+        let _clean = Wide;
         let stack = MemStack::new(&mut self.memory);
         let rhs = ColMut::from_slice_mut(x).as_mat_mut();
         match self.pattern.symbolic.raw() {

@@ -8,7 +8,7 @@
 use super::equilibrate::{ANY_APART, APART, power_of_two, ruiz};
 use super::face::sharpen;
 use crate::interrupt::late;
-use crate::matrix::{dot, resize};
+use crate::matrix::{Wide, dot, resize};
 use crate::thresholds::rank_rounding;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
@@ -272,6 +272,7 @@ impl Rank {
         let null = self.null.as_ref();
         matmul(self.product.as_mut(), Accum::Replace, self.k.as_ref(), null, 1.0, Par::Seq);
         matmul(self.reduced.as_mut(), Accum::Replace, null.transpose(), self.product.as_ref(), 1.0, Par::Seq);
+        drop(Wide);
         // sizes of the terms of each curvature
         self.terms.clear();
         let columns = entries_of(&self.k);
@@ -417,6 +418,7 @@ pub(super) fn orthonormalize(m: &mut Mat<f64>) {
                 resize(&mut along, start, end - start);
                 matmul(along.as_mut(), Accum::Replace, before.transpose(), block.as_ref(), 1.0, Par::Seq);
                 matmul(block.as_mut(), Accum::Add, before, along.as_ref(), -1.0, Par::Seq);
+                drop(Wide);
             }
             for j in start..end {
                 own.copy_from_slice(m.col_as_slice(j));

@@ -1,6 +1,6 @@
 //! Dense kernels on slices, over faer's run-time dispatched ones.
 
-use super::columns;
+use super::{Wide, columns};
 use crate::Error;
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
@@ -17,6 +17,7 @@ pub(crate) fn gemv(alpha: f64, m: MatRef<'_, f64>, x: &[f64], out: &mut [f64]) {
     if columns::gemv(alpha, m, x, out) {
         return;
     }
+    let _clean = Wide;
     matmul(ColMut::from_slice_mut(out).as_mat_mut(), Accum::Add, m, ColRef::from_slice(x).as_mat(), alpha, Par::Seq);
 }
 
@@ -172,6 +173,7 @@ pub(crate) fn norm_inf(a: &[f64]) -> f64 {
 
 /// Lower triangle of `out = y'y`.
 pub(crate) fn lower_gram_block(out: MatMut<'_, f64>, y: MatRef<'_, f64>) {
+    let _clean = Wide;
     triangular_matmul(
         out,
         BlockStructure::TriangularLower,

@@ -7,6 +7,7 @@ mod hessian;
 mod keep;
 mod panels;
 mod rows;
+mod wide;
 mod widened;
 
 pub use csc::Csc;
@@ -16,3 +17,4 @@ pub(crate) use hessian::{LowerWork, Parameter, Product, Separable};
 pub(crate) use keep::Keep;
 pub(crate) use panels::{cholesky, cholesky_memory, lower_gram, solve_lower_columns};
 pub use rows::Matrix;
+pub(crate) use wide::Wide;

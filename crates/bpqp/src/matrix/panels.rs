@@ -1,6 +1,6 @@
 //! Long dense kernels that end early where a solve on this thread has to: panel by panel, with a look at the clock between.
 
-use super::lower_gram_block;
+use super::{Wide, lower_gram_block};
 use crate::interrupt::{late, watched};
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{LltRegularization, cholesky_in_place, cholesky_in_place_scratch};
@@ -21,6 +21,7 @@ pub(crate) fn cholesky_memory(n: usize) -> MemBuffer {
 
 /// Overwrites the lower triangle of `m` by its Cholesky factor; false if a pivot is not positive, or the time is up.
 pub(crate) fn cholesky(mut m: MatMut<'_, f64>, memory: &mut MemBuffer) -> bool {
+    let _clean = Wide;
     let n = m.ncols();
     let mut whole = |m: MatMut<'_, f64>| {
         let stack = MemStack::new(memory);
@@ -57,6 +58,7 @@ pub(crate) fn cholesky(mut m: MatMut<'_, f64>, memory: &mut MemBuffer) -> bool {
 
 /// `y = L^-1 y`; what is left where the time is up is no solution.
 pub(crate) fn solve_lower_columns(l: MatRef<'_, f64>, mut y: MatMut<'_, f64>) {
+    let _clean = Wide;
     let k = y.ncols();
     if l.ncols() < LONG || k <= PANEL || !watched() {
         return solve_lower_triangular_in_place(l, y, Par::Seq);
@@ -72,6 +74,7 @@ pub(crate) fn solve_lower_columns(l: MatRef<'_, f64>, mut y: MatMut<'_, f64>) {
 
 /// Lower triangle of `out = y'y`; what is left where the time is up is none.
 pub(crate) fn lower_gram(out: &mut Mat<f64>, y: &Mat<f64>) {
+    let _clean = Wide;
     let k = y.ncols();
     if k < LONG || !watched() {
         return lower_gram_block(out.as_mut(), y.as_ref());

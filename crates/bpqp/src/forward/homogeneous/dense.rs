@@ -7,7 +7,7 @@ use super::semidefinite::product;
 use super::system::{Parts, Support, columns};
 use crate::forward::clarabel::Rows;
 use crate::kkt::{CholeskyScratch, solve_lower, solve_lower_transposed};
-use crate::matrix::{Csc, LowerWork, Matrix, gemv, gemv_t, lower_gram, lower_gram_block, solve_lower_columns};
+use crate::matrix::{Csc, LowerWork, Matrix, Wide, gemv, gemv_t, lower_gram, lower_gram_block, solve_lower_columns};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
 use faer::{Accum, Mat, MatRef, Par};
 
@@ -48,6 +48,7 @@ pub(super) struct Dense {
 
 /// Lower triangle of `out += alpha m m'`.
 fn add_gram(out: &mut Mat<f64>, m: MatRef<'_, f64>, alpha: f64) {
+    let _clean = Wide;
     triangular_matmul(
         out.as_mut(),
         BlockStructure::TriangularLower,

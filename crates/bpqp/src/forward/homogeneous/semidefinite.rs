@@ -3,7 +3,7 @@
 
 use super::system::Support;
 use crate::cones::psd::{smat, svec};
-use crate::matrix::Csc;
+use crate::matrix::{Csc, Wide};
 use faer::{Mat, Side};
 use std::f64::consts::SQRT_2;
 use std::ops::Range;
@@ -34,6 +34,7 @@ impl Semidefinite {
     }
 
     pub fn update(&mut self, s: &[f64], z: &[f64]) -> bool {
+        let _clean = Wide;
         let n = self.n;
         let (Ok(left), Ok(right)) = (smat(n, s).llt(Side::Lower), smat(n, z).llt(Side::Lower)) else { return false };
         let (left, right) = (left.L().to_owned(), right.L().to_owned());
@@ -62,6 +63,7 @@ impl Semidefinite {
 
     /// `Q ((Q'M Q)_ij f(sigma_i sigma_j)) Q'`.
     fn apply(&self, m: &[f64], f: impl Fn(f64) -> f64) -> Mat<f64> {
+        let _clean = Wide;
         let inner = self.q.transpose() * smat(self.n, m) * &self.q;
         let s = &self.sigma;
         let inner = Mat::from_fn(self.n, self.n, |i, j| inner[(i, j)] * f(s[i] * s[j]));
@@ -77,15 +79,18 @@ impl Semidefinite {
     }
 
     pub fn unscale(&mut self, v: &mut [f64]) {
+        let _clean = Wide;
         svec(&(&self.inverse * smat(self.n, v) * self.inverse.transpose()), v);
     }
 
     fn scaled(&self, ds: &[f64], dz: &[f64]) -> (Mat<f64>, Mat<f64>) {
+        let _clean = Wide;
         let of_s = &self.inverse * smat(self.n, ds) * self.inverse.transpose();
         (of_s, self.r.transpose() * smat(self.n, dz) * &self.r)
     }
 
     pub fn corrected(&mut self, (ds, dz): (&[f64], &[f64]), (part, target): (f64, f64), out: &mut [f64]) {
+        let _clean = Wide;
         let (left, right) = self.scaled(ds, dz);
         let product = symmetric(&(&left * &right));
         let l = &self.lambda;
@@ -98,6 +103,7 @@ impl Semidefinite {
 
     /// The longest step that stays inside.
     pub fn step(&mut self, ds: &[f64], dz: &[f64]) -> f64 {
+        let _clean = Wide;
         let (left, right) = self.scaled(ds, dz);
         let l = &self.lambda;
         let least = |m: &Mat<f64>| {
@@ -110,6 +116,7 @@ impl Semidefinite {
     }
 
     pub fn eigenvalues(&mut self, v: &[f64], f: impl FnMut(f64)) {
+        let _clean = Wide;
         match smat(self.n, v).self_adjoint_eigenvalues(Side::Lower) {
             Ok(values) => values.into_iter().for_each(f),
             Err(_) => [f64::NAN].into_iter().for_each(f),
@@ -151,6 +158,7 @@ fn kronecker(b: &Mat<f64>, out: &mut Mat<f64>) {
 impl Semidefinite {
     /// `H^-1` as a matrix.
     pub fn inverse(&self, out: &mut Mat<f64>) {
+        let _clean = Wide;
         let over = Mat::from_fn(self.n, self.n, |i, j| self.q[(i, j)] / (self.sigma[j] * self.sigma[j]));
         kronecker(&(over * self.q.transpose()), out);
         for j in 0..out.ncols() {
