@@ -1,7 +1,7 @@
 //! Work on a batch with the interpreter free, in pieces between which keyboard interrupts are looked for.
 
 use crate::errors::Failure;
-use bpqp::{Interrupt, Qp};
+use bpqp::{Interrupt, Matrix, Qp};
 use pyo3::prelude::*;
 use std::ops::Range;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -10,17 +10,24 @@ use std::time::{Duration, Instant};
 /// Keyboard interrupts are looked for about this often.
 const PIECE: Duration = Duration::from_millis(50);
 
-/// Work on a problem of this size that takes some milliseconds.
-const SHORT: f64 = 2e7;
+/// Work that takes some milliseconds, about 700 variables and rows; a thread beside it would take some per cent of it.
+const SHORT: f64 = 4e8;
+/// What a problem takes at least.
+const LEAST: f64 = 1e4;
+
+/// The part of the products of a dense factorization that a sparse one takes, at most, where it does not fill up.
+const SPARSE: f64 = 0.2;
 
 /// A measure of the work on a problem: the cube of its rows and variables.
 pub fn work(qp: &Qp) -> f64 {
-    ((qp.n() + qp.n_equality() + qp.n_inequality()) as f64).powi(3)
+    let dense = ((qp.n() + qp.n_equality() + qp.n_inequality()) as f64).powi(3);
+    let sparse = [qp.a(), qp.g()].into_iter().any(|m| matches!(m, Matrix::Sparse(_)) && m.nrows() > 0);
+    if sparse { SPARSE * dense } else { dense }
 }
 
 /// True if work on `n` problems may take longer than some milliseconds.
 pub fn long(n: usize, each: f64) -> bool {
-    n as f64 * each > SHORT
+    n as f64 * each.max(LEAST) > SHORT
 }
 
 /// `f` over `0..n` in pieces, the first one short by the `work` on each; without an interpreter, at once. A keyboard
