@@ -373,7 +373,8 @@ impl Polisher {
         self.start = (report.primal_scale, report.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x)));
         let mut before = self.distance_to_set(qp, &report);
         let (mut first, mut last) = (f64::INFINITY, None);
-        let mut off = if before <= rounding { self.off(qp) } else { f64::INFINITY };
+        let known_well = !to_the_end && kkt.reciprocal_condition() > 0.0;
+        let mut off = if before <= rounding && !known_well { self.off(qp) } else { f64::INFINITY };
         for _ in 0..CORRECTIONS {
             self.w.clear();
             self.w.extend(self.work.stationarity.iter().map(|r| -r));
