@@ -1,6 +1,6 @@
 //! Public problem collections; without the data the tests say so and pass (see `bpqp_testkit::data`).
 
-use bpqp::{Settings, Solver, Status, Verdict};
+use bpqp::{Layer, Settings, Solver, Status, Verdict};
 use bpqp_testkit::collection::{Run, run};
 use bpqp_testkit::collections;
 use bpqp_testkit::data::{self, Problem};
@@ -105,5 +105,30 @@ fn the_linear_programs_of_the_paper_are_solved() {
                 assert!(solution.residuals.relative() < 1e-8, "{:?}", solution.residuals);
             }
         }
+    }
+}
+
+#[test]
+fn a_kept_layer_finds_what_a_new_one_does() {
+    let Some(folder) = data::folder("netlib_lp") else { return };
+    for (name, optimum) in data::index(&folder) {
+        if !["afiro", "israel", "lpi_box1", "sc105", "share1b"].contains(&name.as_str()) {
+            continue;
+        }
+        let qp = data::netlib(&folder, &name, optimum).qp;
+        let mut layer = Layer::new(qp.clone(), Settings::default()).expect("valid");
+        let mut solve = || {
+            layer.update(qp.clone()).expect("the same");
+            let solution = layer.solve().expect("valid");
+            (
+                solution.status,
+                solution.info.iterations,
+                solution.info.polish_rounds,
+                solution.x.iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
+            )
+        };
+        let first = solve();
+        // what it learned about these matrices does not change how it goes about them
+        assert_eq!(solve(), first, "{name}");
     }
 }

@@ -373,8 +373,7 @@ impl Polisher {
         self.start = (report.primal_scale, report.dual_scale.max(self.scales.force(qp, &self.work.px, &self.trial.x)));
         let mut before = self.distance_to_set(qp, &report);
         let (mut first, mut last) = (f64::INFINITY, None);
-        let known_well = !to_the_end && kkt.reciprocal_condition() > 0.0;
-        let mut off = if before <= rounding && !known_well { self.off(qp) } else { f64::INFINITY };
+        let mut off = f64::INFINITY;
         for _ in 0..CORRECTIONS {
             self.w.clear();
             self.w.extend(self.work.stationarity.iter().map(|r| -r));
@@ -412,7 +411,8 @@ impl Polisher {
             if after > (if to_the_end { before } else { STUCK * before }).max(rounding) {
                 break;
             }
-            // at rounding of the largest rows, others may be on their way to rounding of their own terms
+            // at rounding of the largest rows, others may be on their way to rounding of their own terms; two solves tell, and what
+            // the second one changes tells besides how sure each number is
             if after <= rounding {
                 let was = std::mem::replace(&mut off, self.off(qp));
                 if off <= TERM_ROUNDING || off > 0.5 * was {

@@ -86,6 +86,11 @@ impl Differentiator {
         })
     }
 
+    /// A solve begins, which finds what a new one would.
+    pub fn begin(&mut self) {
+        self.direct.solver.begin();
+    }
+
     /// Takes the numbers of a problem of the same structure.
     pub fn load(&mut self, qp: &Qp, core: Option<&KktCore>) -> Result<(), Error> {
         self.prepared = false;

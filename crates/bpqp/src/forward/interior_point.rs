@@ -235,6 +235,7 @@ impl General {
     fn solve(&mut self, settings: &Settings, deadline: &Deadline, out: &mut Point) -> Outcome {
         (self.iterations, self.attempts) = (0, 0);
         self.limit = settings.max_iter.unwrap_or(MAX_ITER);
+        self.kkt.begin();
         if self.start().is_none() {
             return failed(0);
         }

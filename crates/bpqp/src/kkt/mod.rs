@@ -78,6 +78,9 @@ pub trait KktFactor: Send {
     /// same address as before are taken as unchanged, and what was computed from them is kept.
     fn load(&mut self, data: KktData<'_>) -> Result<(), Error>;
 
+    /// Forgets what earlier systems of the same matrices taught it: a solve that begins now finds what a new one would.
+    fn begin(&mut self) {}
+
     /// Factors for these diagonals (`dx` of n entries, `dc` of the rows of all blocks in order).
     fn factor(&mut self, dx: &[f64], dc: &[f64]) -> Result<(), Breakdown>;
 

@@ -144,6 +144,10 @@ impl KktFactor for SinglesKkt {
         Ok(())
     }
 
+    fn begin(&mut self) {
+        self.inner.begin();
+    }
+
     fn factor(&mut self, dx: &[f64], dc: &[f64]) -> Result<(), Breakdown> {
         let copy = |to: &mut Vec<f64>, from: &[f64]| {
             to.clear();

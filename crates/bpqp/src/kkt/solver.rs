@@ -39,6 +39,11 @@ impl KktSolver {
         &mut *self.kkt
     }
 
+    /// A solve begins, which finds what a new one would.
+    pub fn begin(&mut self) {
+        self.kkt.begin();
+    }
+
     /// Someone else factored with [`kkt`](Self::kkt), and not on a face.
     pub fn factored(&mut self) {
         self.face = None;

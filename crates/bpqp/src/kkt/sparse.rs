@@ -313,6 +313,10 @@ impl KktFactor for SparseKkt {
         Ok(())
     }
 
+    fn begin(&mut self) {
+        self.sharp = Sharp::Untried;
+    }
+
     fn factor(&mut self, dx: &[f64], dc: &[f64]) -> Result<(), Breakdown> {
         self.factor_within(&DELTAS, dx, dc)
     }

@@ -35,6 +35,7 @@ impl Layer {
     pub(super) fn forward(&mut self, warm: Option<&Point>) -> Result<(), Error> {
         let deadline = self.settings.deadline();
         let watch = Watch::new(&deadline);
+        self.backward.differentiator.begin();
         self.forward_until(warm, &deadline)?;
         drop(watch);
         if deadline.passed() {
