@@ -150,9 +150,12 @@ def _check_indices(name: str, axis: str, index: Any, size: int) -> None:
 
 
 def canonical(matrix: Any, symmetric: bool = False) -> tuple[Any, Any, Any] | None:
-    """The arrays of a sparse matrix that is stored as the extension takes it: by columns, in order, no entry twice; those of
-    P on a `symmetric` pattern. None if it is not, or if its arrays do not describe a matrix."""
-    arrays = tuple(getattr(matrix, name, None) for name in ("indptr", "indices", "data"))
+    """The arrays of a sparse matrix that is stored as the extension takes it; None if it is not.
+
+    That is by columns, in order, no entry twice; P on a `symmetric` pattern. Nor is it if they describe no matrix.
+    """
+    names = ("indptr", "indices", "data")
+    arrays: list[Any] = [getattr(matrix, name, None) for name in names]
     if matrix.format != "csc" or not all(type(a) is np.ndarray and a.ndim == 1 for a in arrays):
         return None
     indptr, indices, data = arrays
