@@ -166,7 +166,7 @@ def canonical(matrix: Any, symmetric: bool = False) -> tuple[Any, Any, Any] | No
     indptr, indices = indptr.astype(np.int64), indices.astype(np.int64)
     if not is_canonical(indptr, indices, rows, symmetric):
         return None
-    return indptr, indices, np.require(data, _F64, ["C", "A"])
+    return indptr, indices, data.copy()
 
 
 def _as_csc(name: str, value: Any) -> tuple[Any, ...]:

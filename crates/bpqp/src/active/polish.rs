@@ -213,7 +213,8 @@ impl Polisher {
                     self.set.weak_bound.fill(false);
                 } else {
                     self.doubts.measure(qp, &self.trial, &[]);
-                    if self.doubts.off(&self.work, &self.set) > EQUATION_ROUNDING {
+                    let holds = self.doubts.off(&self.work, &self.set) <= EQUATION_ROUNDING;
+                    if !holds {
                         (_, residuals, objective) = self.correct(qp, kkt, None, true);
                     }
                     let from = if free.is_some() { &self.origin } else { &*point };

@@ -82,6 +82,7 @@ impl ForwardHandle for Handle {
             }
         }
         self.polisher.deadline = self.told.take().unwrap_or_else(|| self.settings.deadline());
+        self.kkt.begin();
         let report = self.polisher.polish(&self.qp, &mut *self.kkt, self.rounds, out, &mut self.set);
         let status = match report.verified {
             true => Status::Solved,
