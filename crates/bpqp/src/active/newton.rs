@@ -18,8 +18,8 @@ use crate::{Point, Qp, Residuals};
 
 /// Steps at most.
 const STEPS: usize = 12;
-/// Residuals relative to their scales that count as rounding.
-const ROUNDING: f64 = 1e-15;
+/// Residuals relative to their scales that count as rounding: of sums of many terms.
+const ROUNDING: f64 = 1e-14;
 /// Residuals relative to their scales up to which a point is the solution.
 const POLISHED: f64 = 1e-10;
 /// Slack relative to the terms it is the difference of, multiplier relative to the largest one, that count as zero.
@@ -391,7 +391,7 @@ impl Newton {
         };
         drop(&mut self.w, &self.dx);
         drop(&mut self.v, &self.dc);
-        solver.solve(rotation.data(), (&self.dx, &self.dc), (&mut self.w, &mut self.v)).ok()?;
+        solver.step(rotation.data(), (&self.dx, &self.dc), (&mut self.w, &mut self.v)).ok()?;
         if !self.w.iter().chain(&self.v).all(|e| e.is_finite()) {
             return None;
         }

@@ -4,6 +4,7 @@
 
 mod dense;
 mod iterate;
+mod own;
 mod program;
 mod scaling;
 mod second_order;

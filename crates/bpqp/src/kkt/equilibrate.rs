@@ -154,22 +154,28 @@ pub(super) fn raise_curvature(largest: f64) -> f64 {
 /// its own would count for nothing.
 pub(crate) fn raise_parts(data: KktData<'_>, (dx, dc): (&[f64], &[f64]), factors: &mut [f64]) {
     let (n, rows) = (data.n(), data.n() + data.m());
+    let kept = |i: usize| dx.get(i).is_none_or(|d| d.is_finite());
+    let diagonal = data.p.diagonal();
+    let curvature = |i: usize, factors: &[f64]| (diagonal[i] + dx[i]) * factors[i] * factors[i];
+    // where no variable is faint no part is
+    if (0..n).filter(|&i| kept(i)).all(|i| raise_curvature(curvature(i, factors)) == 1.0) {
+        return;
+    }
     let mut sets = Union::new(rows + data.p.extension());
     data.for_each_row_entry(|i, j, v| {
         if v != 0.0 && dc[i].is_finite() && dx[j].is_finite() {
             sets.join(n + i, j);
         }
     });
-    let kept = |i: usize| dx.get(i).is_none_or(|d| d.is_finite());
     data.p.for_each_extended(rows, |i, j, v| {
         if v != 0.0 && kept(i) && kept(j) {
             sets.join(i, j);
         }
     });
     let mut raised = vec![0.0_f64; rows + data.p.extension()];
-    for (i, p) in data.p.diagonal().iter().enumerate().filter(|(i, _)| kept(*i)) {
+    for i in (0..n).filter(|&i| kept(i)) {
         let largest = &mut raised[sets.root(i)];
-        *largest = largest.max((p + dx[i]) * factors[i] * factors[i]);
+        *largest = largest.max(curvature(i, factors));
     }
     raised.iter_mut().for_each(|c| *c = raise_curvature(*c));
     for (i, factor) in factors.iter_mut().enumerate() {
@@ -253,8 +259,11 @@ impl Units {
         ruiz(SWEEPS, f64::INFINITY, (factors, largest), (APART, &entries), |factors, largest| {
             for &(i, j, entry) in kept {
                 let entry = (entry * factors[i] * factors[j]).abs();
-                largest[j] = largest[j].max(entry);
-                largest[i] = largest[i].max(entry);
+                for at in [i, j] {
+                    if entry > largest[at] {
+                        largest[at] = entry;
+                    }
+                }
             }
             let own = diagonal.iter().zip(dx).map(|(p, d)| p + d).chain(dc.iter().copied());
             for ((largest, factor), own) in largest.iter_mut().zip(factors).zip(own).filter(|(_, own)| own.is_finite())

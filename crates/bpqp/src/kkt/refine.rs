@@ -39,6 +39,8 @@ enum Measure {
 pub(crate) struct Refiner {
     /// The variables are known to vanish: what a solve leaves of them is rounding, and no residual is measured by it.
     pub still: bool,
+    /// What comes of the solution is measured anyway: nobody asks in which rows everything is rounding.
+    pub measured: bool,
     r: Vec<f64>,
     s: Vec<f64>,
     size_r: Vec<f64>,
@@ -156,7 +158,7 @@ impl Refiner {
             };
             // where refinement helps no more, rows may be left in which everything is rounding
             let stalls = error > GOOD && (error >= 0.5 * best || step == STEPS);
-            if stalls && measure == Measure::Rows && !self.scaled {
+            if stalls && measure == Measure::Rows && !self.scaled && !self.measured {
                 if error > best {
                     w.copy_from_slice(&self.best_w);
                     v.copy_from_slice(&self.best_v);
@@ -248,7 +250,7 @@ impl Refiner {
             nan_max(relative(&me.part_r, &me.size_r, diagonals.0), relative(&me.part_s, &me.size_s, diagonals.1))
         };
         let plain = size(self);
-        if plain <= SETTLED || self.scaled {
+        if plain <= SETTLED || self.scaled || self.measured {
             return plain;
         }
         self.load_units(data, diagonals);

@@ -104,6 +104,19 @@ impl KktSolver {
         out
     }
 
+    /// The same for a step whose outcome is measured.
+    pub fn step(
+        &mut self,
+        data: KktData<'_>,
+        diagonals: (&[f64], &[f64]),
+        (w, v): (&mut [f64], &mut [f64]),
+    ) -> Result<(), Error> {
+        self.refiner.measured = true;
+        let out = self.solve(data, diagonals, (w, v));
+        self.refiner.measured = false;
+        out.map(|_| ())
+    }
+
     /// True if the kept rows were dependent, or the solution is one point of an optimal face.
     pub fn deficient(&mut self) -> bool {
         self.kkt.deficient() || self.on_face()

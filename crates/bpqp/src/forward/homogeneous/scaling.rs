@@ -130,6 +130,7 @@ impl Scaling {
             let v = &mut v[rows.clone()];
             match &mut block.kind {
                 Kind::SecondOrder(own) => own.divide(&self.w[rows.clone()], v, &mut self.left[rows]),
+                Kind::Semidefinite(_) if v.iter().all(|v| *v == 0.0) => {}
                 Kind::Semidefinite(own) => own.divide(v),
             }
         }

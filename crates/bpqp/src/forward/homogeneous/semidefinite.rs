@@ -128,43 +128,60 @@ impl Semidefinite {
     }
 }
 
-/// The matrix of `V -> B V B` on triangles.
-fn kronecker(b: &Mat<f64>, out: &mut Mat<f64>) {
-    let n = b.ncols();
-    let mut column = 0;
-    for l in 0..n {
-        for k in 0..=l {
-            let (bk, bl) = (b.col_as_slice(k), b.col_as_slice(l));
-            let out = out.col_as_slice_mut(column);
-            let mut row = 0;
-            for j in 0..n {
-                for i in 0..=j {
-                    if row >= column {
-                        out[row] = match (i == j, k == l) {
-                            (true, true) => bk[i] * bk[i],
-                            (true, false) => SQRT_2 * bk[i] * bl[i],
-                            (false, true) => SQRT_2 * bk[i] * bk[j],
-                            (false, false) => bk[i] * bl[j] + bl[i] * bk[j],
-                        };
-                    }
-                    row += 1;
-                }
+/// The image under `V -> B V B` of the unit triangle `(k, l)`, from its entry `first` on.
+fn kronecker(b: &Mat<f64>, (k, l): (usize, usize), first: usize, out: &mut [f64]) {
+    let (bk, bl) = (b.col_as_slice(k), b.col_as_slice(l));
+    let mut row = 0;
+    for j in 0..b.ncols() {
+        for i in 0..=j {
+            if row >= first {
+                out[row] = match (i == j, k == l) {
+                    (true, true) => bk[i] * bk[i],
+                    (true, false) => SQRT_2 * bk[i] * bl[i],
+                    (false, true) => SQRT_2 * bk[i] * bk[j],
+                    (false, false) => bk[i] * bl[j] + bl[i] * bk[j],
+                };
             }
-            column += 1;
+            row += 1;
         }
     }
 }
 
 impl Semidefinite {
+    /// `Q diag(f(sigma_j^2)) Q'`: H for the identity, its inverse for the reciprocal are `V -> B V B` with this B.
+    fn root(&self, f: impl Fn(f64) -> f64) -> Mat<f64> {
+        let _clean = Wide;
+        let scaled = Mat::from_fn(self.n, self.n, |i, j| self.q[(i, j)] * f(self.sigma[j] * self.sigma[j]));
+        scaled * self.q.transpose()
+    }
+
     /// `H^-1` as a matrix.
     pub fn inverse(&self, out: &mut Mat<f64>) {
-        let _clean = Wide;
-        let over = Mat::from_fn(self.n, self.n, |i, j| self.q[(i, j)] / (self.sigma[j] * self.sigma[j]));
-        kronecker(&(over * self.q.transpose()), out);
+        let b = self.root(|s| 1.0 / s);
+        let mut column = 0;
+        for l in 0..self.n {
+            for k in 0..=l {
+                kronecker(&b, (k, l), column, out.col_as_slice_mut(column));
+                column += 1;
+            }
+        }
         for j in 0..out.ncols() {
             for i in 0..j {
                 out[(i, j)] = out[(j, i)];
             }
+        }
+    }
+
+    /// These columns of H, in ascending order.
+    pub fn columns(&self, needed: &[usize], out: &mut Mat<f64>) {
+        let b = self.root(|s| s);
+        let (mut l, mut first) = (0, 0);
+        for &column in needed {
+            while first + l < column {
+                first += l + 1;
+                l += 1;
+            }
+            kronecker(&b, (column - first, l), 0, out.col_as_slice_mut(column));
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The system of sparse data, by one quasi-definite `L D L'`. Bounds are diagonals, and cones are condensed: of a second-order
 //! cone `C1'C1/eta^2` is in the block of the variables, in a constant pattern, and three unknowns stand for the rows `c0`, `C'u`
-//! and `C'v` (see `second_order.rs`); of a semidefinite cone all of `C'H^-1 C` is there. Entries of `H` are nowhere: its small
-//! eigenvalues would be lost among the large ones.
+//! and `C'v` (see `second_order.rs`); of a semidefinite cone all of `C'H^-1 C` is there, unless its rows are variables (`own.rs`).
+//! Entries of `H` are nowhere else: its small eigenvalues would be lost among the large ones.
 
+use super::own::Own;
 use super::program::Program;
 use super::scaling::{Kind, Scaling};
 use super::semidefinite::product;
@@ -29,6 +30,8 @@ enum Slots {
     },
     /// All pairs of columns of the support.
     Semidefinite(Vec<usize>),
+    /// All pairs of the rows that meet its variables.
+    Own(Box<Own>, Vec<usize>),
 }
 
 pub(super) struct Sparse {
@@ -36,6 +39,8 @@ pub(super) struct Sparse {
     csc: Csc,
     supports: Vec<Support>,
     ldl: Ldl,
+    /// Variables that are eliminated beside it.
+    own: Vec<bool>,
     /// Places of P, of E and of the rows of G, in the order in which they are listed.
     at: Vec<usize>,
     /// The numbers that stay, and all of them, before they are regularized.
@@ -48,6 +53,7 @@ pub(super) struct Sparse {
     /// First unknowns of the equations and of the rows of G.
     starts: (usize, usize),
     inequalities: usize,
+    /// Of the condensed semidefinite cones `H^-1`.
     matrices: Vec<Mat<f64>>,
     column: Vec<f64>,
     rhs: Vec<f64>,
@@ -58,7 +64,7 @@ pub(super) struct Sparse {
 const SKIP: usize = usize::MAX;
 
 /// Calls `f` with the unknown and the column of each entry of P, E and G.
-fn for_each_fixed(program: &Program, starts: (usize, usize), mut f: impl FnMut(usize, usize, f64)) {
+pub(super) fn for_each_fixed(program: &Program, starts: (usize, usize), mut f: impl FnMut(usize, usize, f64)) {
     program.p.for_each_extended(program.n(), &mut f);
     program.a.for_each(|i, j, v| f(j, starts.0 + i, v));
     let m = program.a.nrows();
@@ -100,8 +106,19 @@ impl Sparse {
         };
         // first the entries whose places depend on the cones
         let mut slots = Vec::new();
+        let mut of_own = vec![false; n];
         for (block, support) in scaling.blocks.iter().zip(&supports) {
             if matches!(block.kind, Kind::Semidefinite(_)) {
+                let rows = block.rows.start - scaling.linear..block.rows.end - scaling.linear;
+                if let Some(own) = Own::new(program, (&csc, &transposed), rows, starts) {
+                    own.mark(&mut of_own);
+                    let mut places = Vec::new();
+                    for (k, j) in own.touching.iter().enumerate() {
+                        places.extend(own.touching[k..].iter().map(|i| push(*j, *i)));
+                    }
+                    slots.push(Slots::Own(Box::new(own), places));
+                    continue;
+                }
                 let mut places = Vec::new();
                 for (k, (j, _)) in support.iter().enumerate() {
                     places.extend(support[k..].iter().map(|(i, _)| push(*j, *i)));
@@ -141,8 +158,9 @@ impl Sparse {
         let diagonal: Vec<usize> = (0..dim).map(|i| push(i, i)).collect();
         let mut at = Vec::new();
         for_each_fixed(program, starts, |i, j, _| {
-            at.push(if i <= j { rows.len() } else { SKIP });
-            if i <= j {
+            let stands = i <= j && of_own.get(i) != Some(&true);
+            at.push(if stands { rows.len() } else { SKIP });
+            if stands {
                 rows.push(i);
                 cols.push(j);
             }
@@ -162,13 +180,13 @@ impl Sparse {
                     gram.iter_mut().chain(u).chain(v).for_each(find);
                     first.iter_mut().for_each(|(k, _)| find(k));
                 }
-                Slots::Semidefinite(places) => places.iter_mut().for_each(find),
+                Slots::Semidefinite(places) | Slots::Own(_, places) => places.iter_mut().for_each(find),
             }
         }
         let ldl = Ldl::new(&pattern).map_err(|reason| too_large(dim, reason))?;
-        let matrices = scaling.blocks.iter().map(|block| match block.kind {
-            Kind::Semidefinite(_) => Mat::zeros(block.rows.len(), block.rows.len()),
-            Kind::SecondOrder(_) => Mat::zeros(0, 0),
+        let matrices = scaling.blocks.iter().zip(&slots).map(|(block, slots)| match slots {
+            Slots::Semidefinite(_) => Mat::zeros(block.rows.len(), block.rows.len()),
+            Slots::SecondOrder { .. } | Slots::Own(..) => Mat::zeros(0, 0),
         });
         let matrices: Vec<_> = matrices.collect();
         let largest = matrices.iter().map(Mat::ncols).max().unwrap_or(0);
@@ -178,6 +196,7 @@ impl Sparse {
             csc,
             supports,
             ldl,
+            own: of_own,
             at,
             base: vec![0.0; stored],
             values: vec![0.0; stored],
@@ -206,6 +225,8 @@ impl Sparse {
     fn write(&mut self, program: &Program, scaling: &Scaling, transposed: &Csc) {
         let Sparse { base, at, supports, slots, .. } = self;
         base.fill(0.0);
+        let alone = self.own.iter().zip(&self.diagonal).filter(|(own, _)| **own);
+        alone.for_each(|(_, &k)| base[k] = 1.0);
         let mut at = at.iter();
         for_each_fixed(program, self.starts, |_, _, v| {
             if let Some(&k) = at.next().filter(|k| **k != SKIP) {
@@ -214,6 +235,9 @@ impl Sparse {
         });
         let mut position = vec![0; self.n];
         for ((block, slots), support) in scaling.blocks.iter().zip(slots).zip(supports) {
+            if let Slots::Own(own, _) = slots {
+                own.load(program, transposed, self.starts);
+            }
             let Slots::SecondOrder { pairs, values, .. } = slots else { continue };
             let start = block.rows.start - scaling.linear;
             support.iter().enumerate().for_each(|(k, (j, _))| position[*j] = k);
@@ -246,14 +270,14 @@ impl Sparse {
         let mut unknown = self.starts.1 + self.inequalities;
         for (k, block) in scaling.blocks.iter().enumerate() {
             let w = &h[block.rows.clone()];
-            match (&self.slots[k], &block.kind) {
+            match (&mut self.slots[k], &block.kind) {
                 (Slots::SecondOrder { gram, values: squares, first, u, v, .. }, Kind::SecondOrder(own)) => {
                     let over = 1.0 / own.eta;
-                    gram.iter().zip(squares).for_each(|(&k, square)| values[k] += over * over * square);
+                    gram.iter().zip(&*squares).for_each(|(&k, square)| values[k] += over * over * square);
                     let c0 = over * own.d.sqrt();
                     first.iter().for_each(|&(k, entry)| values[k] += c0 * self.csc.values()[entry]);
                     let start = block.rows.start - scaling.linear;
-                    for ((_, range), (&u, &v)) in self.supports[k].iter().zip(u.iter().zip(v)) {
+                    for ((_, range), (&u, &v)) in self.supports[k].iter().zip(u.iter().zip(&*v)) {
                         let (mut head, mut along) = (0.0, 0.0);
                         for e in range.clone() {
                             let (i, c) = (self.csc.indices()[e] - start, self.csc.values()[e]);
@@ -278,8 +302,16 @@ impl Sparse {
                         }
                     });
                 }
-                (Slots::SecondOrder { .. }, Kind::Semidefinite(_)) | (Slots::Semidefinite(_), Kind::SecondOrder(_)) => {
+                (Slots::Own(own, places), Kind::Semidefinite(scaling)) => {
+                    let mut places = places.iter();
+                    own.schur(scaling, |v| {
+                        if let Some(&k) = places.next() {
+                            values[k] -= v;
+                        }
+                    });
                 }
+                (Slots::SecondOrder { .. }, Kind::Semidefinite(_))
+                | (Slots::Semidefinite(_) | Slots::Own(..), Kind::SecondOrder(_)) => {}
             }
         }
     }
@@ -304,6 +336,11 @@ impl Sparse {
 
     pub fn solve(&mut self, program: &mut Program, scaling: &mut Scaling, [x, y, z]: Parts<'_>) {
         let inequalities = self.inequalities;
+        for (k, slots) in self.slots.iter_mut().enumerate() {
+            if let Slots::Own(own, _) = slots {
+                own.begin(scaling, k, [&mut *x, &mut *y, &mut *z], self.starts.0);
+            }
+        }
         self.hk.copy_from_slice(z);
         self.hk[..inequalities].fill(0.0);
         scaling.divide(&mut self.hk);
@@ -321,5 +358,10 @@ impl Sparse {
         program.r_mul_add(1.0, x, z);
         scaling.divide(z);
         z[..inequalities].iter_mut().zip(&place[self.starts.1..]).for_each(|(v, &p)| *v = rhs[p]);
+        for (k, slots) in self.slots.iter_mut().enumerate() {
+            if let Slots::Own(own, _) = slots {
+                own.end(scaling, k, [&mut *x, &mut *y, &mut *z], self.starts.0);
+            }
+        }
     }
 }

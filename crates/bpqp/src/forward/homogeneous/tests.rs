@@ -191,3 +191,84 @@ fn a_reused_solver_answers_as_a_fresh_one() {
         }
     }
 }
+
+/// Two cones whose rows are variables, one of whose is not, and variables beside them; a point inside on both sides.
+fn standard(seed: u64) -> Qp {
+    let mut rng = Rng::new(seed);
+    let cones = [Cone::PsdTriangle(5), Cone::PsdTriangle(2), Cone::PsdTriangle(3)];
+    let (n, rows) = (15 + 6 + 4, 15 + 3 + 6);
+    let variable = |row: usize| if row < 15 { row } else { row - 3 };
+    let mut c = Mat::zeros(rows, n);
+    for i in (0..15).chain(18..24) {
+        c[(i, variable(i))] = rng.between(0.5, 2.0) * if rng.uniform() < 0.5 { 1.0 } else { -1.0 };
+    }
+    (15..18).for_each(|i| (21..25).for_each(|j| c[(i, j)] = rng.normal()));
+    let mut curved = Mat::zeros(n, n);
+    (21..25).for_each(|j| curved[(j, j)] = if j == 22 { 0.0 } else { rng.between(0.1, 1.0) });
+    let sparse = |rng: &mut Rng, rows: usize| {
+        Csc::from_dense(&Mat::from_fn(rows, n, |i, j| if (5 * i + 7 * j) % 4 == 0 { rng.normal() } else { 0.0 }))
+    };
+    let (a, g, c) = (sparse(&mut rng, 5), sparse(&mut rng, 3), Csc::from_dense(&c));
+    let inside = |order: usize, rng: &mut Rng| {
+        let root = Mat::from_fn(order, order, |_, _| rng.normal());
+        let mut out = vec![0.0; order * (order + 1) / 2];
+        crate::cones::psd::svec(&(&root * root.transpose() + 0.1 * Mat::<f64>::identity(order, order)), &mut out);
+        out
+    };
+    let [s, z] = [0, 1].map(|_| [5, 2, 3].map(|order| inside(order, &mut rng)).concat());
+    let (x, a, g, c) = (rng.normals(n), Matrix::Sparse(a), Matrix::Sparse(g), Matrix::Sparse(c));
+    let (mut b, mut h, mut d, mut q) = (vec![0.0; 5], vec![0.5, f64::INFINITY, 0.3], s, vec![0.0; n]);
+    a.mul_add(1.0, &x, &mut b);
+    g.mul_add(1.0, &x, &mut h);
+    c.mul_add(1.0, &x, &mut d);
+    let p = Hessian::Sparse(Csc::from_dense(&curved));
+    p.mul_add(-1.0, &x, &mut q, &mut Vec::new());
+    a.tmul_add(1.0, &rng.normals(5), &mut q);
+    g.tmul_add(-1.0, &[0.3, 0.0, 0.7], &mut q);
+    c.tmul_add(-1.0, &z, &mut q);
+    let qp = Qp::new(p, q).unwrap().equality(a, b).unwrap().inequality(g, h).unwrap();
+    qp.with_cones(cones.to_vec(), c, d).unwrap()
+}
+
+/// The same problem with bounds far away, beside which no variable is eliminated with its cone.
+#[test]
+fn cones_whose_rows_are_variables() {
+    let mut handle = Homogeneous.prepare(&standard(0), &Settings::default()).unwrap();
+    let mut whole = 0;
+    for seed in 0..40 {
+        let qp = standard(seed);
+        let far = qp.clone().bounds(vec![-200.0; qp.n()], vec![200.0; qp.n()]).unwrap();
+        let ((outcome, point), (other, theirs)) = (solve(&qp), solve(&far));
+        assert!(outcome.status.ok() && other.status.ok(), "seed {seed}: {:?} {:?}", outcome.status, other.status);
+        whole += usize::from(outcome.status == Status::Solved);
+        for (qp, point) in [(&qp, &point), (&far, &theirs)] {
+            assert!(relative(qp, point) < 1e-7, "seed {seed}: {:.1e}", relative(qp, point));
+        }
+        let (value, bounded) = (qp.objective(&point.x), qp.objective(&theirs.x));
+        assert!((value - bounded).abs() < 1e-7 * value.abs().max(1.0), "seed {seed}: {value} {bounded}");
+        // other numbers in the same pattern
+        handle.update(&qp).unwrap();
+        let mut again = Point::default();
+        handle.solve(None, &mut again);
+        assert_eq!(again, point, "seed {seed}");
+    }
+    assert!(whole >= 25, "{whole} of 40 to the whole tolerance");
+    // the first entry of a matrix that is to be semidefinite is to be -1, or its multiplier
+    for seed in 0..20 {
+        let qp = standard(seed);
+        let n = qp.n();
+        let entry = Csc::from_triplets(1, n, &[(0, 0, 1.0)]).unwrap();
+        let bare = |qp: &Qp, sign: f64| {
+            let c = Mat::from_fn(15, n, |i, j| if i == j { -1.0 } else { 0.0 });
+            let cones = vec![Cone::PsdTriangle(5)];
+            let rows = Qp::linear(qp.q().to_vec()).unwrap().equality(entry.clone(), vec![sign]).unwrap();
+            rows.with_cones(cones, Matrix::Sparse(Csc::from_dense(&c)), vec![0.0; 15]).unwrap()
+        };
+        let none = bare(&qp, -1.0);
+        let (outcome, _) = solve(&none);
+        assert_eq!(outcome.status, Status::PrimalInfeasible, "seed {seed}");
+        assert!(outcome.certificate.is_some_and(|proof| proof.verify(&none)));
+        let (endless, _) = solve(&bare(&qp, 1.0));
+        assert_eq!(endless.status, Status::DualInfeasible, "seed {seed}");
+    }
+}
