@@ -136,8 +136,10 @@ impl Batch {
             return Err(Error::length("items", items.len(), solutions.len(), "one per solution"));
         }
         let cost = count as f64 * solutions.first().map_or(0.0, |s| backward_cost(&s.borrow().qp));
+        // with the factors of the forward pass gradients differ by rounding: of several, none may depend on who was the last
+        let alone = solutions.len() == 1;
         self.workers.map(cost, items, |slot, k, item| {
-            derive(&mut derivatives(slot, solutions[k].borrow(), &self.settings)?, k, item)
+            derive(&mut derivatives(slot, solutions[k].borrow(), &self.settings, alone)?, k, item)
         })
     }
 
@@ -177,11 +179,13 @@ pub fn vjp_batch(
 }
 
 /// The derivatives of a solution on the layer in `slot`; on a new one if there is none, or it differentiates another way, or
-/// served another structure. A new one has the settings of the batch: it is to solve there too, and can be interrupted.
+/// served another structure. A new one has the settings of the batch: it is to solve there too, and can be interrupted. What the
+/// layer knows of the solution, where it is `alone`, is used.
 fn derivatives<'a>(
     slot: &'a mut Option<Layer>,
     solution: &'a Solution,
     settings: &Settings,
+    alone: bool,
 ) -> Result<Derivatives<'a>, Error> {
     if !solution.ok() {
         return Err(Error::NoSolution { status: solution.status });
@@ -197,5 +201,5 @@ fn derivatives<'a>(
             slot.insert(Layer::new(solution.qp.clone(), settings.clone())?)
         }
     };
-    layer.derivatives_of(solution)
+    if alone { layer.derivatives_of(solution) } else { layer.derivatives_anew(solution) }
 }

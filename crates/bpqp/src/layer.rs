@@ -13,11 +13,15 @@ use crate::{
     Tangent, Verdict, Wrt,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 mod solve;
 
 use solve::WARM_ROUNDS;
+
+/// The number of the next solve of the process.
+static SOLVES: AtomicU64 = AtomicU64::new(1);
 
 /// A solver, and its handle once it was needed.
 type Link = (Arc<dyn ForwardSolver>, Option<Box<dyn ForwardHandle>>);
@@ -116,6 +120,7 @@ impl Layer {
         }
         self.solution.qp = qp;
         self.solution.status = Status::NumericalFailure;
+        self.solution.solve = 0;
         self.solution.closest = None;
         self.loaded = false;
         Ok(())
@@ -157,12 +162,14 @@ impl Layer {
     /// ignored: a warm start never decides whether there is a solution.
     pub fn solve_from(&mut self, warm: Option<&Point>) -> Result<&Solution, Error> {
         let start = Instant::now();
+        self.solution.solve = 0;
         self.solution.closest = None;
         self.forward(warm.filter(|point| point.fits(&self.solution.qp) && point.is_finite()))?;
         if self.settings.infeasible == Infeasible::Closest && self.solution.status == Status::PrimalInfeasible {
             self.find_closest(start)?;
         }
         self.solution.info.time = start.elapsed();
+        self.solution.solve = SOLVES.fetch_add(1, Ordering::Relaxed);
         self.tell();
         Ok(&self.solution)
     }
@@ -265,10 +272,19 @@ impl Layer {
         Derivatives::new(&self.solution, &mut self.backward)
     }
 
-    /// The derivatives of a solution from elsewhere that this layer [serves](Layer::serves). It is not copied; what was loaded
-    /// here for the last solution is lost.
+    /// The derivatives of a solution that this layer [serves](Layer::serves). It is not copied. Where it is the last one that
+    /// was found here, what the polish left is taken as it is; else what was loaded here for the last one is lost.
     pub(crate) fn derivatives_of<'a>(&'a mut self, solution: &'a Solution) -> Result<Derivatives<'a>, Error> {
+        if self.loaded && solution.solve != 0 && solution.solve == self.solution.solve {
+            return Derivatives::new(solution, &mut self.backward);
+        }
+        self.derivatives_anew(solution)
+    }
+
+    /// The same, whatever was found here last.
+    pub(crate) fn derivatives_anew<'a>(&'a mut self, solution: &'a Solution) -> Result<Derivatives<'a>, Error> {
         self.loaded = false;
+        self.solution.solve = 0;
         self.solution.status = Status::NumericalFailure;
         self.backward.differentiator.load(&solution.qp, solution.core.as_ref())?;
         Derivatives::new(solution, &mut self.backward)

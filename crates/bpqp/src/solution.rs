@@ -67,6 +67,8 @@ pub struct Solution {
     /// One solve with the factors of the active set was seen to be exact to rounding: the same factors, made again, are.
     pub(crate) exact_factors: bool,
     pub(crate) settings: Settings,
+    /// The solve that found it: no two have the same number, and 0 is none.
+    pub(crate) solve: u64,
     /// What was asked for where the constraints contradict each other.
     pub(crate) closest: Option<Arc<Nearest>>,
 }
@@ -75,7 +77,7 @@ pub struct Solution {
 impl Clone for Solution {
     fn clone(&self) -> Self {
         let Solution { x, y, z, z_box, s, y_cone, objective, status, residuals, info, .. } = self;
-        let Solution { qp, at, active, core, exact_factors, settings, closest, .. } = self;
+        let Solution { qp, at, active, core, exact_factors, settings, solve, closest, .. } = self;
         Solution {
             x: x.clone(),
             y: y.clone(),
@@ -93,6 +95,7 @@ impl Clone for Solution {
             core: core.clone(),
             exact_factors: *exact_factors,
             settings: settings.clone(),
+            solve: *solve,
             closest: closest.clone(),
         }
     }
@@ -105,6 +108,7 @@ impl Clone for Solution {
             own.clone_from(v);
         }
         (self.objective, self.status, self.residuals, self.info) = (*objective, *status, *residuals, info.clone());
+        self.solve = other.solve;
         self.closest.clone_from(closest);
         self.at.clone_from(at);
         self.active.clone_from(active);
@@ -144,6 +148,7 @@ impl Solution {
             core: None,
             exact_factors: false,
             settings: settings.clone(),
+            solve: 0,
             closest: None,
         }
     }

@@ -51,6 +51,35 @@ fn gradients(solutions: &[Solution], cotangents: &[Cotangent], threads: usize) -
     out.into_iter().map(|g| g.expect("smooth")).collect()
 }
 
+/// What the forward pass left is used for the gradient of the solution that it found, and of no other.
+#[test]
+fn a_solution_alone_has_its_own_gradient_whatever_was_solved_last() {
+    for (name, qps) in batches() {
+        let mut rng = Rng::new(63);
+        let cotangents: Vec<Cotangent> = qps.iter().map(|qp| random_cotangent(qp, &mut rng)).collect();
+        let batch = Batch::new(Vec::new(), on(1)).expect("valid");
+        let solve = |qp: &Qp| {
+            let make = |_| Ok((qp.clone(), None));
+            let mut found = batch.solve_each(qp, [()].into_iter(), make, |s, ()| s.clone()).expect("valid");
+            found.remove(0).expect("valid")
+        };
+        let mut before: Option<(Solution, &Cotangent)> = None;
+        for (qp, cotangent) in qps.iter().zip(&cotangents) {
+            let solution = solve(qp);
+            let own = (solution.clone(), cotangent);
+            for (at, cotangent) in [&own].into_iter().chain(&before).chain([&own]) {
+                let out = batch.vjp(&[at], std::slice::from_ref(*cotangent), Wrt::ALL).expect("valid");
+                let (gradient, verdict) = out.into_iter().next().expect("one").expect("smooth");
+                let anew = at.vjp(cotangent, Wrt::ALL).expect("smooth");
+                let (error, block) = gradient_error(&gradient, &anew);
+                assert!(error <= 1e-12, "{name}: {error:.1e} in {block}");
+                assert_eq!(verdict, at.verdict(), "{name}");
+            }
+            before = Some(own);
+        }
+    }
+}
+
 #[test]
 fn a_batch_is_a_loop_bit_for_bit_on_any_number_of_threads() {
     for (name, qps) in batches() {
