@@ -192,7 +192,11 @@ pub fn prepare(data: KktData<'_>) -> Result<Box<dyn KktFactor>, Error> {
     } else {
         n + k <= 40 || (n <= 400 && !is_sparse(data))
     };
-    Ok(if dense { Box::new(DenseKkt::new(Matrices::of(data))) } else { Box::new(SparseKkt::new(data)?) })
+    if dense {
+        return Ok(Box::new(DenseKkt::new(Matrices::of(data))));
+    }
+    let singles = k - singles::other_rows(data);
+    Ok(if singles >= MANY.max(n / 4) { Box::new(SinglesKkt::new(data)?) } else { Box::new(SparseKkt::new(data)?) })
 }
 
 /// True if a dense Hessian has so many rows with one entry that the space of all rows costs more than that of the variables.
@@ -204,7 +208,7 @@ pub(crate) fn many_singles(data: KktData<'_>) -> bool {
     }
 }
 
-/// Variables from which on rows with one entry are looked for beside a dense Hessian.
+/// Variables from which on rows with one entry are looked for beside a dense Hessian, and such rows beside sparse data.
 const MANY: usize = 64;
 
 /// True if at most a tenth of the entries are stored.

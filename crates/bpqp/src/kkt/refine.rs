@@ -20,6 +20,8 @@ const STEPS: usize = 6;
 const TARGET: f64 = 1e-13;
 /// Backward error that is good enough without asking which rows are rounding.
 const GOOD: f64 = 1e-10;
+/// What is left where every row holds to rounding.
+const ROUNDED: f64 = 4.0 * f64::EPSILON;
 /// Relative size of a correction at which the solution needs no other.
 const SETTLED: f64 = 1e-9;
 /// Where the pivots are known to be above this multiple of the largest, a small backward error is enough.
@@ -141,6 +143,10 @@ impl Refiner {
         kkt.solve(w, v);
         if self.still {
             w.fill(0.0);
+        }
+        // who refined it, and saw rounding in every row, need not be checked, but for what a face takes away
+        if !self.still && kkt.refines() && kkt.rounded() && !kkt.leave_face(&mut []) {
+            return ROUNDED;
         }
         // nothing is better than what this call computed, least of all the solution of an earlier system
         copy(&mut self.best_w, w);

@@ -229,6 +229,10 @@ impl KktFactor for SinglesKkt {
         self.apart.kept.iter().zip(&self.inner_v).for_each(|(&row, own)| v[row] = *own);
     }
 
+    fn refines(&self) -> bool {
+        self.inner.refines()
+    }
+
     fn rounded(&self) -> bool {
         self.inner.rounded()
     }
