@@ -1,18 +1,20 @@
-//! `L D L'` of a sparse matrix: leaves first, then by rows, up to four columns at a time.
+//! `L D L'` of a sparse matrix by nodes: columns of L with the same rows below them, which are eliminated together.
 //!
-//! Leading rows that have nothing but their diagonal entry to the left of it are leaves: `L_ij = K_ij / d_j` for them without
-//! further ado, and what each takes from the rest is an outer product whose places are known beforehand. In the order that
-//! eliminates a diagonal Hessian first all variables are leaves, and the rest is the Schur complement.
+//! What is left of the columns of a node, once those before them were eliminated, is dense. It is factored, and its product
+//! `V D^-1 V'` is subtracted from the columns after it, four columns of the node at a time (a right-looking supernodal
+//! elimination, as in Davis, "Direct methods for sparse linear systems", 2006, section 4.8). In a column where the rows of the
+//! node follow each other this is a loop over memory in order; elsewhere the places are known beforehand.
 //!
-//! Consecutive columns of L with the same rows below them form a group. A row that meets one meets all of its columns: their
-//! products with it are taken together, so that an index is read and an entry of the row is written once for four products.
-//! (The up-looking factorization of Davis, "Direct methods for sparse linear systems", 2006, section 4.7, with groups; the
-//! rows of L, which it finds anew in every factorization, are kept.)
+//! Leading columns that have nothing but their diagonal entry in the matrix are leaves: they do not meet each other, and
+//! those with the same rows make a node, too. In the order that eliminates a diagonal Hessian first all variables are
+//! leaves, and the rest is the Schur complement: of a problem in stages, a chain of blocks of the size of a stage.
 
-use super::ldl::{PivotError, sort_by_column};
+use super::ldl::PivotError;
+use crate::matrix::columns::{BLOCK, subtract};
+use pulp::{Arch, Simd, WithSimd};
 use std::array::from_fn;
 
-/// Columns of a group at most.
+/// Columns of a group of a solve at most.
 const WIDTH: usize = 4;
 
 /// The columns of a group: where each begins in L, and the rows below the group, as far as they are there.
@@ -25,11 +27,10 @@ struct Columns<'a, const N: usize> {
 }
 
 impl<'a, const N: usize> Columns<'a, N> {
-    /// Columns `first..first + N`, as far as `end` in the first of them.
+    /// Columns `first..first + N`.
     #[inline(always)]
-    fn new((rows, factor): (&'a [u32], &'a [f64]), col_ptr: &[usize], first: usize, end: usize) -> Self {
-        let begin = col_ptr[first] + N;
-        let rows = &rows[begin..end.max(begin)];
+    fn new((rows, factor): (&'a [u32], &'a [f64]), col_ptr: &[usize], first: usize) -> Self {
+        let rows = &rows[col_ptr[first] + N..col_ptr[first + 1]];
         let columns: [&[f64]; N] = from_fn(|c| &factor[col_ptr[first + c]..][..N - c + rows.len()]);
         Columns {
             diagonals: columns.map(|column| column[0]),
@@ -86,135 +87,234 @@ impl<'a, const N: usize> Columns<'a, N> {
     }
 }
 
-/// Places of outer products per entry of L that are worth their memory, and in all.
+/// Places of products per entry of L that are worth their memory, and in all.
 const PLACES: usize = 8;
 const MOST_PLACES: usize = 1 << 22;
 
-/// The leaves of a pattern, and the rest of the matrix once they are eliminated.
-struct Leaves {
-    /// Where each entry of their columns of L, but the diagonal, comes from in the matrix.
-    source: Vec<u32>,
-    /// Where the products of each column go in the rest: of each entry with those before it and itself.
-    target: Vec<u32>,
-    /// The upper triangle of the rest: where each column begins, and its rows.
-    rest_ptr: Vec<usize>,
-    rest_idx: Vec<u32>,
-    /// Where each entry of the matrix goes in the rest, if it does.
-    moved: Vec<u32>,
-}
+/// What merging leaves may cost: this times the products that each of them takes alone, whose places are looked up one by one.
+const MERGED: usize = 4;
 
-/// The groups of a pattern, and which of them each row meets.
+/// The nodes of a pattern.
 pub(super) struct Groups {
-    /// Number of leaves: columns that stand for themselves.
     leaves: usize,
-    outer: Leaves,
+    /// First columns of the nodes of leaves, and behind the last one; where their rows begin, and they; and where each entry
+    /// of the columns of leaves stands among the rows of its node.
+    leaf_nodes: Vec<u32>,
+    leaf_ptr: Vec<usize>,
+    leaf_rows: Vec<u32>,
+    inside: Vec<u32>,
+    /// First columns of the other nodes.
+    nodes: Vec<u32>,
+    /// Where each entry of the matrix goes in L.
+    entries: Vec<u32>,
+    /// For each row of each node, whether its column has others between; and then where they are in L.
+    scattered: Vec<bool>,
+    places: Vec<u32>,
     /// First column of each group after the leaves.
     starts: Vec<u32>,
-    /// Where the groups of each row begin in `met`.
-    row_ptr: Vec<usize>,
-    met: Vec<u32>,
     /// Rows of the entries of L.
     rows: Vec<u32>,
 }
 
-/// Memory of a factorization: a row at work, zeros between; how far each column is filled; the matrix without its leaves.
+/// Memory of a factorization.
 #[derive(Default)]
 pub(super) struct Room {
-    row: Vec<f64>,
-    filled: Vec<usize>,
-    rest: Vec<f64>,
+    /// The columns of a node as they come out.
+    lower: Vec<f64>,
+    /// What a panel has, and a block of columns of its products.
+    columns: Vec<f64>,
+    divided: Vec<f64>,
+    product: Vec<f64>,
 }
-
-/// No place.
-const NONE: u32 = u32::MAX;
 
 /// A pattern in compressed columns.
 type Pattern<'a> = (&'a [usize], &'a [usize]);
 
-impl Leaves {
-    /// Of the first `count` columns; `None` if their outer products are too many.
-    fn new(count: usize, (a_ptr, a_idx): Pattern<'_>, (col_ptr, row_idx): Pattern<'_>) -> Option<Self> {
-        let dim = a_ptr.len() - 1;
-        let column = |j: usize| &row_idx[col_ptr[j] + 1..col_ptr[j + 1]];
-        let products: usize = (0..count).map(|j| column(j).len() * (column(j).len() + 1) / 2).sum();
-        if products > MOST_PLACES.min(PLACES * row_idx.len()) {
-            return None;
-        }
-        // entries of the matrix and of the outer products, as (column, row); the fill of the rest has them all
-        let (mut rows, mut cols): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
-        let mut source = vec![0; (0..count).map(|j| column(j).len()).sum()];
-        let mut next: Vec<usize> = Vec::with_capacity(count);
-        let mut end = 0;
-        for j in 0..count {
-            next.push(end);
-            end += column(j).len();
-            for (k, &i) in column(j).iter().enumerate() {
-                rows.extend(&column(j)[..=k]);
-                cols.resize(rows.len(), i);
+/// Whether the products of each row that is left are scattered, and where those go.
+type Targets<'a> = (&'a [bool], &'a [u32]);
+
+/// The rows of a node below its columns, padded to whole blocks, and the same divided by the pivots: column after column.
+struct Panel<'a> {
+    rows: &'a [u32],
+    width: usize,
+    columns: &'a [f64],
+    divided: &'a [f64],
+}
+
+/// `out -= by v`.
+#[inline(always)]
+fn subtract_one<S: Simd>(simd: S, out: &mut [f64], v: &[f64], by: f64) {
+    let v = S::as_simd_f64s(&v[..out.len()]);
+    let (head, tail) = S::as_mut_simd_f64s(out);
+    let minus = simd.splat_f64s(-by);
+    head.iter_mut().zip(v.0).for_each(|(to, v)| *to = simd.mul_add_f64s(minus, *v, *to));
+    tail.iter_mut().zip(v.1).for_each(|(to, v)| *to -= by * v);
+}
+
+impl Panel<'_> {
+    /// Columns `first..first + BLOCK` of the products of all rows, from that row on.
+    #[inline(always)]
+    fn multiply<S: Simd>(&self, simd: S, first: usize, stride: usize, product: &mut [f64]) {
+        let lanes = S::F64_LANES;
+        let vectors = stride / lanes;
+        for p in first / lanes..vectors {
+            let mut sums = [simd.splat_f64s(0.0); BLOCK];
+            let all = self.columns.chunks_exact(stride).zip(self.divided.chunks_exact(stride));
+            for (column, divided) in all {
+                let v = S::as_simd_f64s(column).0[p];
+                let by = &divided[first..first + BLOCK];
+                for (sum, by) in sums.iter_mut().zip(by) {
+                    *sum = simd.mul_add_f64s(simd.splat_f64s(*by), v, *sum);
+                }
+            }
+            for (k, sum) in sums.iter().enumerate() {
+                S::as_mut_simd_f64s(&mut product[k * stride..(k + 1) * stride]).0[p] = *sum;
             }
         }
-        // the rows of a leaf ascend in L, and so do the columns of the matrix that it is met in
-        let mut others = Vec::new();
-        for i in count..dim {
-            for k in a_ptr[i]..a_ptr[i + 1] {
-                match a_idx[k] {
-                    j if j < count => {
-                        source[next[j]] = k as u32;
-                        next[j] += 1;
-                    }
-                    row => {
-                        others.push(k);
-                        rows.push(row);
-                        cols.push(i);
-                    }
+        // of vectors longer than a block
+        for row in (vectors * lanes).max(first)..stride {
+            for k in 0..BLOCK {
+                let terms =
+                    (0..self.width).map(|c| self.divided[c * stride + first + k] * self.columns[c * stride + row]);
+                product[k * stride + row] = terms.sum();
+            }
+        }
+    }
+
+    /// Subtracts what the node takes from the columns after it, which begin at `base`.
+    #[inline(always)]
+    fn update<'t, S: Simd>(
+        &self,
+        simd: S,
+        (later, base): (&mut [f64], usize),
+        col_ptr: &[usize],
+        (mut scattered, mut places): Targets<'t>,
+        product: &mut [f64],
+    ) -> Targets<'t> {
+        let (count, stride) = (self.rows.len(), self.rows.len().next_multiple_of(BLOCK));
+        for first in (0..count).step_by(BLOCK) {
+            if self.width > 1 {
+                self.multiply(simd, first, stride, product);
+            }
+            for row in first..count.min(first + BLOCK) {
+                let len = count - row;
+                let (v, by) = match self.width {
+                    1 => (&self.columns[row..][..len], self.divided[row]),
+                    _ => (&product[(row - first) * stride + row..][..len], 1.0),
+                };
+                let (flag, left) = (scattered[0], &scattered[1..]);
+                scattered = left;
+                if flag {
+                    let (at, left) = places.split_at(len);
+                    places = left;
+                    at.iter().zip(v).for_each(|(&at, v)| later[at as usize - base] -= by * v);
+                } else {
+                    let target = col_ptr[self.rows[row] as usize] - base;
+                    subtract_one(simd, &mut later[target..][..len], v, by);
                 }
             }
         }
-        let mut place = vec![0; rows.len()];
-        let (mut rest_ptr, mut rest_idx) = (vec![0; dim - count + 1], Vec::new());
-        let mut last = (usize::MAX, usize::MAX);
-        for k in sort_by_column(dim, &rows, &cols) {
-            if last != (rows[k], cols[k]) {
-                last = (rows[k], cols[k]);
-                rest_idx.push(rows[k] as u32);
-                rest_ptr[cols[k] - count + 1] = rest_idx.len();
-            }
-            place[k] = rest_idx.len() as u32 - 1;
-        }
-        // columns without entries begin where the one before them ends
-        (0..dim - count).for_each(|i| rest_ptr[i + 1] = rest_ptr[i + 1].max(rest_ptr[i]));
-        let mut moved = vec![NONE; a_idx.len()];
-        others.iter().zip(place.split_off(products)).for_each(|(&k, at)| moved[k] = at);
-        Some(Leaves { source, target: place, rest_ptr, rest_idx, moved })
+        (scattered, places)
     }
+}
+
+/// True if all rows of a set are in the other one.
+fn is_part(a: &[usize], b: &[usize]) -> bool {
+    let mut b = b.iter();
+    a.iter().all(|i| b.find(|own| *own >= i) == Some(i))
+}
+
+/// All rows of two sets in ascending order.
+fn union(a: &[usize], b: &[usize]) -> Vec<usize> {
+    let mut out = Vec::with_capacity(a.len() + b.len());
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    while let (Some(&&i), Some(&&j)) = (a.peek(), b.peek()) {
+        out.push(i.min(j));
+        if i <= j {
+            a.next();
+        }
+        if j <= i {
+            b.next();
+        }
+    }
+    out.extend(a.chain(b));
+    out
 }
 
 impl Groups {
     /// Of a matrix whose upper triangle has the first pattern, and a factor with the second one, whose columns begin with
-    /// their diagonal and have ascending rows; `None` where they do not, or an index is beyond 32 bits.
+    /// their diagonal and have ascending rows; `None` where they do not, an index is beyond 32 bits, or the places of the
+    /// products take more memory than they are worth.
     pub fn new(a: Pattern<'_>, l: Pattern<'_>) -> Option<Self> {
         let ((a_ptr, a_idx), (col_ptr, row_idx)) = (a, l);
         let dim = a_ptr.len() - 1;
-        u32::try_from(dim.max(a_idx.len())).ok()?;
+        u32::try_from(dim.max(a_idx.len()).max(row_idx.len())).ok()?;
         let column = |j: usize| &row_idx[col_ptr[j]..col_ptr[j + 1]];
         let ordered = |j: usize| column(j).first() == Some(&j) && column(j).is_sorted_by(|a, b| a < b);
         if !(0..dim).all(ordered) {
             return None;
         }
-        let mut leaves = (0..dim).take_while(|&j| a_idx[a_ptr[j]..a_ptr[j + 1]] == [j]).count();
-        let outer = match Leaves::new(leaves, a, l) {
-            Some(outer) => outer,
-            None => {
-                leaves = 0;
-                Leaves::new(0, a, l)?
+        // the entries of a row of the matrix are met in the order of its columns, as those of a column of L ascend
+        let mut next: Vec<usize> = col_ptr[..dim].to_vec();
+        let mut entries = Vec::with_capacity(a_idx.len());
+        for j in 0..dim {
+            for &i in &a_idx[a_ptr[j]..a_ptr[j + 1]] {
+                while row_idx[next[i]] < j {
+                    next[i] += 1;
+                }
+                entries.push(next[i] as u32);
             }
-        };
+        }
+        let leaves = (0..dim).take_while(|&j| a_idx[a_ptr[j]..a_ptr[j + 1]] == [j]).count();
+        let below = |j: usize| &column(j)[1..];
+        let products = |rows: usize| rows * (rows + 1) / 2;
+        let (mut leaf_nodes, mut leaf_ptr, mut leaf_rows) = (Vec::new(), vec![0], Vec::new());
+        let (mut node, mut alone) = (Vec::new(), 0);
+        for j in 0..leaves {
+            let first = leaf_nodes.last().map_or(0, |&first: &u32| first as usize);
+            let union = if j > 0 { union(&node, below(j)) } else { Vec::new() };
+            alone += products(below(j).len());
+            // L has a place for every product of a leaf, not for those of two
+            let room = |rows: &[usize]| (0..rows.len()).all(|k| is_part(&rows[k..], column(rows[k])));
+            if j == 0
+                || (j + 1 - first) * products(union.len()) > MERGED * alone
+                || (union.len() > node.len() && !room(&union))
+            {
+                if j > 0 {
+                    leaf_rows.extend(node.iter().map(|&i: &usize| i as u32));
+                    leaf_ptr.push(leaf_rows.len());
+                }
+                leaf_nodes.push(j as u32);
+                node = below(j).to_vec();
+                alone = products(node.len());
+            } else {
+                node = union;
+            }
+        }
+        if leaves > 0 {
+            leaf_rows.extend(node.iter().map(|&i| i as u32));
+            leaf_ptr.push(leaf_rows.len());
+            leaf_nodes.push(leaves as u32);
+        }
+        let mut inside = Vec::new();
+        for (node, ends) in leaf_nodes.windows(2).zip(leaf_ptr.windows(2)) {
+            for j in node[0]..node[1] {
+                let mut rows = leaf_rows[ends[0]..ends[1]].iter().zip(0..);
+                for &i in below(j as usize) {
+                    inside.push(rows.find(|(row, _)| **row == i as u32)?.1);
+                }
+            }
+        }
+        let mut nodes: Vec<u32> = Vec::new();
         let mut starts: Vec<u32> = Vec::new();
         let mut width = WIDTH;
         for j in leaves..dim {
             // ascending rows and one entry less: then the others are the same
             let continues =
                 j > leaves && column(j - 1).get(1) == Some(&j) && column(j).len() + 1 == column(j - 1).len();
+            if !continues {
+                nodes.push(j as u32);
+            }
             if !continues || width == WIDTH {
                 starts.push(j as u32);
                 width = 0;
@@ -222,61 +322,68 @@ impl Groups {
             width += 1;
         }
         starts.push(dim as u32);
-        let mut row_ptr = vec![0; dim + 1];
-        let below = |g: usize| &column(starts[g] as usize)[1..];
-        let groups = starts.len() - 1;
-        (0..groups).flat_map(below).for_each(|&i| row_ptr[i + 1] += 1);
-        (0..dim).for_each(|i| row_ptr[i + 1] += row_ptr[i]);
-        let (mut next, mut met) = (row_ptr.clone(), vec![0; row_ptr[dim]]);
-        for g in 0..groups {
-            for &i in below(g) {
-                met[next[i]] = g as u32;
-                next[i] += 1;
+        nodes.push(dim as u32);
+        let rows: Vec<u32> = row_idx.iter().map(|&i| i as u32).collect();
+        let (mut scattered, mut places) = (Vec::new(), Vec::new());
+        let of_leaves = leaf_ptr.windows(2).map(|ends| &leaf_rows[ends[0]..ends[1]]);
+        let of_nodes = nodes.windows(2).map(|node| &rows[col_ptr[node[1] as usize - 1] + 1..col_ptr[node[1] as usize]]);
+        for below in of_leaves.chain(of_nodes) {
+            for (k, &c) in below.iter().enumerate() {
+                let (begin, end) = (col_ptr[c as usize], col_ptr[c as usize + 1]);
+                let (own, wanted) = (&rows[begin..end], &below[k..]);
+                // both begin with the diagonal
+                let follows = wanted.last() == own.get(wanted.len() - 1);
+                scattered.push(!follows);
+                if follows {
+                    continue;
+                }
+                if places.len() + wanted.len() > MOST_PLACES.min(PLACES * row_idx.len()) {
+                    return None;
+                }
+                let (mut at, few) = (0, own.len() > 8 * wanted.len());
+                for row in wanted {
+                    let later = &own[at..];
+                    at += if few {
+                        later.partition_point(|own| own < row)
+                    } else {
+                        later.iter().position(|own| own == row)?
+                    };
+                    places.push((begin + at) as u32);
+                }
             }
         }
-        let rows = row_idx.iter().map(|&i| i as u32).collect();
-        Some(Groups { leaves, outer, starts, row_ptr, met, rows })
+        Some(Groups {
+            leaves,
+            leaf_nodes,
+            leaf_ptr,
+            leaf_rows,
+            inside,
+            nodes,
+            entries,
+            scattered,
+            places,
+            starts,
+            rows,
+        })
     }
 
     /// Memory of a factorization.
-    pub fn room(&self) -> Room {
-        let dim = self.row_ptr.len() - 1;
-        Room { row: vec![0.0; dim], filled: vec![0; dim], rest: vec![0.0; self.outer.rest_idx.len()] }
-    }
-
-    /// Eliminates the leaves: their columns of L, and the rest of the matrix without them; false where a pivot is zero.
-    fn eliminate(
-        &self,
-        (a_ptr, a): (&[usize], &[f64]),
-        (col_ptr, factor): (&[usize], &mut [f64]),
-        rest: &mut [f64],
-    ) -> bool {
-        let Leaves { source, target, moved, .. } = &self.outer;
-        rest.fill(0.0);
-        a.iter().zip(moved).filter(|(_, at)| **at != NONE).for_each(|(v, &at)| rest[at as usize] += v);
-        let (mut source, mut target) = (&source[..], &target[..]);
-        for j in 0..self.leaves {
-            let column = &mut factor[col_ptr[j]..col_ptr[j + 1]];
-            let Some((pivot, entries)) = column.split_first_mut() else { return false };
-            *pivot = a[a_ptr[j]];
-            if *pivot == 0.0 {
-                return false;
-            }
-            let (own, later) = source.split_at(entries.len());
-            source = later;
-            entries.iter_mut().zip(own).for_each(|(l, &at)| *l = a[at as usize]);
-            // from the last entry on, so that those before it still are what they were in the matrix
-            let mut places = &target[..entries.len() * (entries.len() + 1) / 2];
-            target = &target[places.len()..];
-            for k in (0..entries.len()).rev() {
-                let (earlier, own) = places.split_at(places.len() - (k + 1));
-                places = earlier;
-                let l = entries[k] / *pivot;
-                own.iter().zip(&*entries).for_each(|(&at, v)| rest[at as usize] -= l * v);
-                entries[k] = l;
-            }
+    pub fn room(&self, col_ptr: &[usize]) -> Room {
+        let (mut ragged, mut panel, mut stride) = (0, 0, 0);
+        let mut see = |width: usize, rows: usize| {
+            let rows = rows.next_multiple_of(BLOCK);
+            (panel, stride) = (panel.max(width * rows), stride.max(rows));
+        };
+        for (columns, ends) in self.leaf_nodes.windows(2).zip(self.leaf_ptr.windows(2)) {
+            see((columns[1] - columns[0]) as usize, ends[1] - ends[0]);
         }
-        true
+        for columns in self.nodes.windows(2) {
+            let (first, end) = (columns[0] as usize, columns[1] as usize);
+            ragged = ragged.max(col_ptr[end] - col_ptr[first]);
+            see(end - first, col_ptr[end] - col_ptr[end - 1]);
+        }
+        let v = |n: usize| vec![0.0; n];
+        Room { lower: v(ragged), columns: v(panel), divided: v(panel), product: v(BLOCK * stride) }
     }
 
     /// The columns of group g.
@@ -285,59 +392,8 @@ impl Groups {
     }
 
     /// Factors the matrix with these values in its upper triangle.
-    pub fn factor(
-        &self,
-        (a_ptr, a): (&[usize], &[f64]),
-        col_ptr: &[usize],
-        factor: &mut [f64],
-        room: &mut Room,
-    ) -> Result<(), PivotError> {
-        let Room { row: y, filled, rest } = room;
-        if !self.eliminate((a_ptr, a), (col_ptr, factor), rest) {
-            return Err(PivotError::Zero);
-        }
-        for i in self.leaves..y.len() {
-            let column = i - self.leaves;
-            let range = self.outer.rest_ptr[column]..self.outer.rest_ptr[column + 1];
-            self.outer.rest_idx[range.clone()].iter().zip(&rest[range]).for_each(|(&row, v)| y[row as usize] = *v);
-            let mut pivot = std::mem::take(&mut y[i]);
-            for &g in &self.met[self.row_ptr[i]..self.row_ptr[i + 1]] {
-                let columns = self.columns(g as usize);
-                let first = columns.start;
-                let work: Work<'_> = (col_ptr, &mut *factor, &mut y[..], &mut filled[..]);
-                pivot -= match columns.len().min(i - first) {
-                    1 => self.meet::<1>(first, work),
-                    2 => self.meet::<2>(first, work),
-                    3 => self.meet::<3>(first, work),
-                    _ => self.meet::<WIDTH>(first, work),
-                };
-            }
-            if pivot == 0.0 {
-                y.fill(0.0);
-                return Err(PivotError::Zero);
-            }
-            factor[col_ptr[i]] = pivot;
-            filled[i] = col_ptr[i] + 1;
-        }
-        Ok(())
-    }
-
-    /// The entries of a row in the columns `first..first + N`: what they take from the entries after them, and from the
-    /// pivot.
-    #[inline(always)]
-    fn meet<const N: usize>(&self, first: usize, (col_ptr, factor, y, filled): Work<'_>) -> f64 {
-        let mut own: [f64; N] = from_fn(|c| std::mem::take(&mut y[first + c]));
-        let columns = Columns::<N>::new((&self.rows, factor), col_ptr, first, filled[first]);
-        columns.forward(&mut own, y);
-        let diagonals = columns.diagonals;
-        let mut taken = 0.0;
-        for c in 0..N {
-            let l = own[c] / diagonals[c];
-            taken += l * own[c];
-            factor[filled[first + c]] = l;
-            filled[first + c] += 1;
-        }
-        taken
+    pub fn factor(&self, a: &[f64], col_ptr: &[usize], factor: &mut [f64], room: &mut Room) -> Result<(), PivotError> {
+        Arch::new().dispatch(Elimination { of: self, a, col_ptr, factor, room })
     }
 
     /// Solves in place.
@@ -376,20 +432,106 @@ impl Groups {
     }
 }
 
-/// Where the columns of L begin, its entries, the row at work, and how far each column is filled.
-type Work<'a> = (&'a [usize], &'a mut [f64], &'a mut [f64], &'a mut [usize]);
+/// A factorization at work.
+struct Elimination<'a> {
+    of: &'a Groups,
+    a: &'a [f64],
+    col_ptr: &'a [usize],
+    factor: &'a mut [f64],
+    room: &'a mut Room,
+}
+
+impl WithSimd for Elimination<'_> {
+    type Output = Result<(), PivotError>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        let Elimination { of, a, col_ptr, factor, room } = self;
+        let Room { lower, columns, divided, product } = room;
+        factor.fill(0.0);
+        a.iter().zip(&of.entries).for_each(|(v, &at)| factor[at as usize] = *v);
+        let (mut targets, mut inside) = ((&of.scattered[..], &of.places[..]), &of.inside[..]);
+        let base = col_ptr[of.leaves];
+        let (of_leaves, later) = factor.split_at_mut(base);
+        for (node, ends) in of.leaf_nodes.windows(2).zip(of.leaf_ptr.windows(2)) {
+            let (first, end) = (node[0] as usize, node[1] as usize);
+            let (rows, width) = (&of.leaf_rows[ends[0]..ends[1]], end - first);
+            let stride = rows.len().next_multiple_of(BLOCK);
+            let (columns, divided) = (&mut columns[..width * stride], &mut divided[..width * stride]);
+            columns.fill(0.0);
+            divided.fill(0.0);
+            for c in 0..width {
+                let own = &mut of_leaves[col_ptr[first + c]..col_ptr[first + c + 1]];
+                let Some((&mut pivot, own)) = own.split_first_mut() else { return Err(PivotError::Zero) };
+                if pivot == 0.0 {
+                    return Err(PivotError::Zero);
+                }
+                let (at, left) = inside.split_at(own.len());
+                inside = left;
+                let ours = c * stride..(c + 1) * stride;
+                let (column, divided) = (&mut columns[ours.clone()], &mut divided[ours]);
+                for (v, &at) in own.iter_mut().zip(at) {
+                    column[at as usize] = *v;
+                    *v /= pivot;
+                    divided[at as usize] = *v;
+                }
+            }
+            let panel = Panel { rows, width, columns, divided };
+            targets = panel.update(simd, (later, base), col_ptr, targets, product);
+        }
+        for node in of.nodes.windows(2) {
+            let (first, end) = (node[0] as usize, node[1] as usize);
+            let (begin, base, width) = (col_ptr[first], col_ptr[end], end - first);
+            let rows = &of.rows[col_ptr[end - 1] + 1..base];
+            let stride = rows.len().next_multiple_of(BLOCK);
+            let (done, later) = factor.split_at_mut(base);
+            let own = &mut done[begin..];
+            let lower = &mut lower[..own.len()];
+            let (columns, divided) = (&mut columns[..width * stride], &mut divided[..width * stride]);
+            for c in 0..width {
+                let range = col_ptr[first + c] - begin..col_ptr[first + c + 1] - begin;
+                let (before, this) = own.split_at_mut(range.start);
+                let this = &mut this[..range.len()];
+                let from = |b: usize| col_ptr[first + b] - begin + c - b;
+                let blocked = c - c % BLOCK;
+                for b in (0..blocked).step_by(BLOCK) {
+                    let all: [usize; BLOCK] = from_fn(|k| from(b + k));
+                    subtract(simd, this, all.map(|from| &before[from..]), all.map(|from| lower[from]));
+                }
+                (blocked..c).for_each(|b| subtract_one(simd, this, &before[from(b)..], lower[from(b)]));
+                let pivot = this[0];
+                if pivot == 0.0 {
+                    return Err(PivotError::Zero);
+                }
+                let lower = &mut lower[range];
+                lower.iter_mut().zip(&*this).for_each(|(l, v)| *l = v / pivot);
+                lower[0] = pivot;
+                let ours = c * stride..(c + 1) * stride;
+                let begin = this.len() - rows.len();
+                for (to, from) in [(&mut columns[ours.clone()], &*this), (&mut divided[ours], &*lower)] {
+                    to[..rows.len()].copy_from_slice(&from[begin..]);
+                    to[rows.len()..].fill(0.0);
+                }
+            }
+            let panel = Panel { rows, width, columns, divided };
+            targets = panel.update(simd, (later, base), col_ptr, targets, product);
+            own.copy_from_slice(lower);
+        }
+        Ok(())
+    }
+}
 
 #[inline(always)]
 fn forward<const N: usize>(of: (&[u32], &[f64]), col_ptr: &[usize], first: usize, x: &mut [f64]) {
     let mut own: [f64; N] = from_fn(|c| x[first + c]);
-    Columns::<N>::new(of, col_ptr, first, col_ptr[first + 1]).forward(&mut own, x);
+    Columns::<N>::new(of, col_ptr, first).forward(&mut own, x);
     (0..N).for_each(|c| x[first + c] = own[c]);
 }
 
 #[inline(always)]
 fn backward<const N: usize>(of: (&[u32], &[f64]), col_ptr: &[usize], first: usize, x: &mut [f64]) {
     let mut own: [f64; N] = from_fn(|c| x[first + c]);
-    Columns::<N>::new(of, col_ptr, first, col_ptr[first + 1]).backward(&mut own, x);
+    Columns::<N>::new(of, col_ptr, first).backward(&mut own, x);
     (0..N).for_each(|c| x[first + c] = own[c]);
 }
 

@@ -221,7 +221,10 @@ impl Ldl {
         let memory = MemBuffer::try_new(numeric.or(solve)).map_err(|_| "its factorization does not fit into memory")?;
         let matrix = SparseColMat::new(pattern.triangle.clone(), vec![0.0; pattern.stored()]);
         let factor = vec![0.0; symbolic.len_val()];
-        let room = pattern.groups.as_ref().map(Groups::room).unwrap_or_default();
+        let room = match (&pattern.groups, symbolic.raw()) {
+            (Some(groups), SymbolicCholeskyRaw::Simplicial(s)) => groups.room(s.col_ptr()),
+            _ => Room::default(),
+        };
         Ok(Ldl { pattern: pattern.clone(), matrix, factor, memory, room })
     }
 
@@ -267,7 +270,7 @@ impl Ldl {
             }
             SymbolicCholeskyRaw::Simplicial(s) => match &self.pattern.groups {
                 Some(groups) => {
-                    groups.factor((a.col_ptr(), a.val()), s.col_ptr(), &mut self.factor, &mut self.room)?;
+                    groups.factor(a.val(), s.col_ptr(), &mut self.factor, &mut self.room)?;
                 }
                 None => {
                     simplicial::factorize_simplicial_numeric_ldlt(&mut self.factor, a, none, s, stack)
