@@ -51,8 +51,19 @@ impl Pairs {
     }
 }
 
+/// The longest step, at most 1, that leaves no `v + step dv` negative. Which of them fall is anyone's guess, so nothing branches.
 fn longest(v: &[f64], dv: &[f64]) -> f64 {
-    v.iter().zip(dv).filter(|(_, d)| **d < 0.0).fold(1.0, |a, (v, d)| a.min(-v / d))
+    let mut fastest = [1.0_f64; 4];
+    let raise = |fastest: &mut f64, v: f64, d: f64| {
+        let rate = -d / v;
+        *fastest = if rate > *fastest { rate } else { *fastest };
+    };
+    let (v, dv) = (pulp::as_arrays::<4, _>(v), pulp::as_arrays::<4, _>(dv));
+    for (v, d) in v.0.iter().zip(dv.0) {
+        (0..4).for_each(|k| raise(&mut fastest[k], v[k], d[k]));
+    }
+    v.1.iter().zip(dv.1).for_each(|(v, d)| raise(&mut fastest[0], *v, *d));
+    1.0 / fastest.iter().fold(1.0, |m: f64, f| m.max(*f))
 }
 
 /// An iterate with its workspaces.
