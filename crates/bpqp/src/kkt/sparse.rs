@@ -53,6 +53,8 @@ pub struct SparseKkt {
     units: Vec<f64>,
     /// Scaled data without the diagonals of the pass; with them and the pins.
     data: Vec<f64>,
+    /// They are still to be written: who loads rows that turn with every point may load them again before they are factored.
+    stale: bool,
     exact: Vec<f64>,
     /// In permuted order: neutralized rows and columns, and the weight of each residual.
     pinned: Vec<bool>,
@@ -96,7 +98,8 @@ impl SparseKkt {
         let analysis = Analysis::of(data)?;
         let (n, m) = (data.n(), data.m());
         let (dim, stored) = (analysis.diagonal_at.len(), analysis.ldl.stored());
-        let mut kkt = SparseKkt {
+        Ok(SparseKkt {
+            stale: true,
             n,
             m,
             apart,
@@ -124,9 +127,7 @@ impl SparseKkt {
             best: vec![0.0; dim],
             r: vec![0.0; dim],
             size: vec![0.0; dim],
-        };
-        kkt.rewrite();
-        Ok(kkt)
+        })
     }
 
     /// Factors with the first of these regularizations (relative to the equilibrated matrix) that gives the right
@@ -242,6 +243,9 @@ impl SparseKkt {
 
     /// The matrix that was asked for: data, diagonals of the pass, pins.
     fn stage(&mut self) {
+        if std::mem::take(&mut self.stale) {
+            self.rewrite();
+        }
         let (n, dx, dc) = (self.n, &self.dx, &self.dc);
         let place = self.ldl.place();
         self.exact.copy_from_slice(&self.data);
@@ -309,7 +313,7 @@ impl KktFactor for SparseKkt {
         }
         self.of = Matrices::of(data);
         self.sharp = Sharp::Untried;
-        self.rewrite();
+        self.stale = true;
         Ok(())
     }
 
