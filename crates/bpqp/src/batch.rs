@@ -1,5 +1,6 @@
 //! Many problems of one structure: threads, warm starts, and failures that stay with their instance.
 
+use crate::small;
 use crate::threads::Workers;
 use crate::{Cotangent, Derivatives, Error, Gradient, Layer, Point, Qp, Settings, Solution, Verdict, Wrt};
 use std::borrow::Borrow;
@@ -19,7 +20,7 @@ pub struct Batch {
 
 /// About what a dense problem takes, in nanoseconds: enough to tell whether threads are worth waking.
 fn forward_cost(qp: &Qp) -> f64 {
-    5e3 + 0.05 * cube(qp)
+    (if small::is_small(qp) { 2e3 } else { 5e3 }) + 0.05 * cube(qp)
 }
 
 /// The same of a gradient.
@@ -81,14 +82,13 @@ impl Batch {
         let (memory, settings) = (&self.memory, &self.settings);
         // the structure is that of the batch, not of whatever instance a thread meets first
         let structure = self.qps.first();
-        let solutions = self.workers.map(
-            qps.first().map_or(0.0, forward_cost),
-            items.iter().zip(&qps),
-            |slot, _, (&item, qp)| {
-                let layer = layer_for(slot, structure.unwrap_or(qp), settings)?;
-                layer.update(qp.clone())?;
-                layer.solve_from(memory[item].as_ref()).cloned()
-            },
+        let Some(like) = qps.first() else { return Ok(Vec::new()) };
+        let solutions = self.in_groups(
+            (like, Some(structure.unwrap_or(like))),
+            items.iter(),
+            |k| Ok((qps[k].clone(), memory[items[k]].as_ref())),
+            |slot, qp| layer_for(slot, structure.unwrap_or(qp), settings)?.update(qp.clone()),
+            |solution, _| solution.clone(),
         )?;
         for ((&item, solution), qp) in items.iter().zip(&solutions).zip(qps) {
             self.memory[item] = match solution {
@@ -113,13 +113,62 @@ impl Batch {
         make: impl Fn(usize) -> Result<(Qp, Option<&'a Point>), Error> + Sync,
         take: impl Fn(&Solution, I) -> T + Sync,
     ) -> Result<Vec<Result<T, Error>>, Error> {
-        self.workers.map(forward_cost(like), items, |slot, k, item| {
-            let (qp, warm) = make(k)?;
-            if layer_for(slot, &qp, &self.settings)?.update(qp.clone()).is_err() {
+        let shown = |slot: &mut Option<Layer>, qp: &Qp| {
+            if layer_for(slot, qp, &self.settings)?.update(qp.clone()).is_err() {
                 *slot = None;
             }
-            Ok(take(layer_for(slot, &qp, &self.settings)?.solve_from(warm)?, item))
-        })
+            layer_for(slot, qp, &self.settings).map(|_| ())
+        };
+        self.in_groups((like, None), items, make, shown, take)
+    }
+
+    /// The loop of [`solve_each`](Self::solve_each), in groups of as many programs as are solved side by side; `show` makes the
+    /// layer in a slot ready for one that is solved alone. If there is a `structure`, it is that of all.
+    fn in_groups<'a, I: Send, T: Send>(
+        &self,
+        (like, structure): (&Qp, Option<&Qp>),
+        items: impl Iterator<Item = I>,
+        make: impl Fn(usize) -> Result<(Qp, Option<&'a Point>), Error> + Sync,
+        show: impl Fn(&mut Option<Layer>, &Qp) -> Result<(), Error> + Sync,
+        take: impl Fn(&Solution, I) -> T + Sync,
+    ) -> Result<Vec<Result<T, Error>>, Error> {
+        let width = if small::is_small(like) { small::lanes() } else { 1 };
+        let mut items: Vec<Option<I>> = items.map(Some).collect();
+        let mut out: Vec<Option<Result<T, Error>>> = items.iter().map(|_| None).collect();
+        let cost = width as f64 * forward_cost(like);
+        let groups = items.chunks_mut(width).zip(out.chunks_mut(width));
+        let alone = |slot: &mut Option<Layer>, (qp, warm): (Qp, Option<&'a Point>), item: I| {
+            show(slot, &qp)?;
+            let layer = layer_for(slot, &qp, &self.settings)?;
+            Ok(take(layer.solve_from(warm)?, item))
+        };
+        self.workers.map(cost, groups, |slot, group, (items, out)| {
+            let mut places = Vec::new();
+            let mut qps = Vec::new();
+            for (k, (item, out)) in items.iter_mut().zip(&mut *out).enumerate() {
+                match make(group * width + k) {
+                    Err(error) => *out = Some(Err(error)),
+                    Ok((qp, None)) if width > 1 => {
+                        places.push(k);
+                        qps.push(qp);
+                    }
+                    Ok(made) => *out = item.take().map(|item| alone(slot, made, item)),
+                }
+            }
+            let layer = qps.first().and_then(|qp| layer_for(slot, structure.unwrap_or(qp), &self.settings).ok());
+            if let Some(layer) = layer.filter(|layer| qps.iter().all(|qp| layer.takes_lanes(qp))) {
+                layer.solve_together(&qps, |lane, solution| {
+                    let k = places[lane];
+                    out[k] = items[k].take().map(|item| Ok(take(solution, item)));
+                });
+            }
+            for (k, qp) in places.into_iter().zip(qps) {
+                if let Some(item) = items[k].take() {
+                    out[k] = Some(alone(slot, (qp, None), item));
+                }
+            }
+        })?;
+        Ok(out.into_iter().flatten().collect())
     }
 
     /// `derive(derivatives of solutions[k], k, items[k])`, on the threads: gradients, tangents, many
@@ -138,9 +187,37 @@ impl Batch {
         let cost = count as f64 * solutions.first().map_or(0.0, |s| backward_cost(&s.borrow().qp));
         // with the factors of the forward pass gradients differ by rounding: of several, none may depend on who was the last
         let alone = solutions.len() == 1;
-        self.workers.map(cost, items, |slot, k, item| {
-            derive(&mut derivatives(slot, solutions[k].borrow(), &self.settings, alone)?, k, item)
-        })
+        let width = solutions.first().map_or(1, |s| if small::is_small(&s.borrow().qp) { small::lanes() } else { 1 });
+        let mut items: Vec<Option<I>> = items.map(Some).collect();
+        let mut out: Vec<Option<Result<T, Error>>> = items.iter().map(|_| None).collect();
+        let groups = items.chunks_mut(width).zip(out.chunks_mut(width));
+        self.workers.map(width as f64 * cost, groups, |slot, group, (items, out)| {
+            let first = group * width;
+            if let ([item], [out]) = (&mut *items, &mut *out) {
+                let at = derivatives(slot, solutions[first].borrow(), &self.settings, alone);
+                *out = item.take().map(|item| at.and_then(|mut at| derive(&mut at, first, item)));
+                return;
+            }
+            let own: Vec<&Solution> = (first..first + items.len()).map(|k| solutions[k].borrow()).collect();
+            let mut one = |at: Result<Derivatives<'_>, Error>, lane: usize| {
+                if let Some(item) = items[lane].take() {
+                    out[lane] = Some(at.and_then(|mut at| derive(&mut at, first + lane, item)));
+                }
+            };
+            let mut together = Vec::new();
+            let found = own.iter().find(|solution| solution.ok());
+            if let Some(layer) = found.and_then(|solution| layer_of(slot, solution, &self.settings).ok()) {
+                together.extend((0..own.len()).filter(|&k| layer.derives_in_lanes(own[k])));
+                layer.factor_together(together.iter().map(|&k| own[k]));
+                for (lane, &k) in together.iter().enumerate() {
+                    one(layer.derivatives_in(lane, own[k]), k);
+                }
+            }
+            for (k, solution) in own.into_iter().enumerate().filter(|(k, _)| !together.contains(k)) {
+                one(derivatives(slot, solution, &self.settings, false), k);
+            }
+        })?;
+        Ok(out.into_iter().flatten().collect())
     }
 
     /// Solves every instance as it stands.
@@ -178,9 +255,7 @@ pub fn vjp_batch(
     Batch::new(Vec::new(), Settings { threads, ..settings })?.vjp(solutions, cotangents, wrt)
 }
 
-/// The derivatives of a solution on the layer in `slot`; on a new one if there is none, or it differentiates another way, or
-/// served another structure. A new one has the settings of the batch: it is to solve there too, and can be interrupted. What the
-/// layer knows of the solution, where it is `alone`, is used.
+/// The derivatives of a solution on the layer in `slot`; what that knows of the solution, where it is `alone`, is used.
 fn derivatives<'a>(
     slot: &'a mut Option<Layer>,
     solution: &'a Solution,
@@ -190,16 +265,22 @@ fn derivatives<'a>(
     if !solution.ok() {
         return Err(Error::NoSolution { status: solution.status });
     }
+    let layer = layer_of(slot, solution, settings)?;
+    if alone { layer.derivatives_of(solution) } else { layer.derivatives_anew(solution) }
+}
+
+/// The layer in `slot` to differentiate a solution with; a new one if there is none, or it differentiates another way, or
+/// served another structure. A new one has the settings of the batch: it is to solve there too, and can be interrupted.
+fn layer_of<'a>(slot: &'a mut Option<Layer>, solution: &Solution, settings: &Settings) -> Result<&'a mut Layer, Error> {
     if slot.as_ref().is_some_and(|layer| !layer.serves(solution)) {
         *slot = None;
     }
-    let layer = match slot {
-        Some(layer) => layer,
+    match slot {
+        Some(layer) => Ok(layer),
         None => {
             let own = &solution.settings;
             let settings = if settings.backward == own.backward { settings } else { own };
-            slot.insert(Layer::new(solution.qp.clone(), settings.clone())?)
+            Ok(slot.insert(Layer::new(solution.qp.clone(), settings.clone())?))
         }
-    };
-    if alone { layer.derivatives_of(solution) } else { layer.derivatives_anew(solution) }
+    }
 }

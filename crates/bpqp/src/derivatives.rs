@@ -34,7 +34,7 @@ impl Workspace {
             return Err(Error::NoSolution { status: solution.status });
         }
         let mut differentiator = Differentiator::new(&solution.qp, &solution.settings)?;
-        differentiator.load(&solution.qp, solution.core.as_ref())?;
+        differentiator.load_solution(solution.at())?;
         Ok(Workspace::new(differentiator))
     }
 }

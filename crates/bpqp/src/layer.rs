@@ -7,6 +7,7 @@ use crate::derivatives::{Derivatives, Workspace};
 use crate::forward::{self, ForwardHandle, ForwardSolver};
 use crate::kkt::negative_curvature;
 use crate::residuals::{Point, ResidualWork};
+use crate::small;
 use crate::solution::Nearest;
 use crate::{
     Certificate, Cotangent, Error, Gradient, Infeasible, Qp, Settings, Solution, SolutionTangent, Solver, Status,
@@ -56,6 +57,10 @@ pub struct Layer {
     free: ActiveSet,
     /// Where the polish of a curved program failed: how far the point that is shown is off.
     loss: f64,
+    /// Its programs may be small ones for which the sweep over all lanes does what the first of its solvers does.
+    small: bool,
+    /// The solvers have not seen the problem at hand.
+    stale: bool,
     /// The point misses the tolerance by rounding of the terms of its equations alone.
     rounded: bool,
 }
@@ -64,7 +69,9 @@ impl Layer {
     /// Prepares for problems of the structure of `qp`: its shapes, sparsity patterns, and which blocks there are.
     pub fn new(qp: Qp, settings: Settings) -> Result<Self, Error> {
         let solvers = forward::chain(&qp, &settings);
-        Self::with_solvers(qp, solvers, settings)
+        let first = matches!(settings.solver, Solver::Auto | Solver::InteriorPoint);
+        let small = first && small::suits(&settings) && small::is_small(&qp);
+        Ok(Layer { small, ..Self::with_solvers(qp, solvers, settings)? })
     }
 
     /// The same for a problem that is known to be convex.
@@ -102,6 +109,8 @@ impl Layer {
             free: ActiveSet::default(),
             loss: f64::INFINITY,
             rounded: false,
+            small: false,
+            stale: false,
             settings,
         })
     }
@@ -113,16 +122,26 @@ impl Layer {
         if !(Arc::ptr_eq(&old.p, &qp.p) && Arc::ptr_eq(&old.a, &qp.a)) {
             self.convex = None;
         }
-        for (_, handle) in &mut self.chain {
-            if let Some(handle) = handle {
-                handle.update(&qp)?;
-            }
-        }
         self.solution.qp = qp;
+        self.stale = true;
+        if !self.small {
+            self.refresh()?;
+        }
         self.solution.status = Status::NumericalFailure;
         self.solution.solve = 0;
         self.solution.closest = None;
         self.loaded = false;
+        Ok(())
+    }
+
+    /// Shows the problem at hand to the solvers.
+    fn refresh(&mut self) -> Result<(), Error> {
+        if std::mem::take(&mut self.stale) {
+            let handles = self.chain.iter_mut().filter_map(|(_, handle)| handle.as_mut());
+            for handle in handles {
+                handle.update(&self.solution.qp)?;
+            }
+        }
         Ok(())
     }
 
@@ -286,8 +305,76 @@ impl Layer {
         self.loaded = false;
         self.solution.solve = 0;
         self.solution.status = Status::NumericalFailure;
-        self.backward.differentiator.load(&solution.qp, solution.core.as_ref())?;
+        self.backward.differentiator.load_solution(solution.at())?;
         Derivatives::new(solution, &mut self.backward)
+    }
+
+    /// True if the derivatives of that solution can be had beside those of others.
+    pub(crate) fn derives_in_lanes(&self, of: &Solution) -> bool {
+        of.ok() && self.serves(of) && self.backward.differentiator.takes_lanes(of.at())
+    }
+
+    /// Factors the systems of such solutions side by side.
+    pub(crate) fn factor_together<'a>(&mut self, solutions: impl Iterator<Item = &'a Solution> + Clone) {
+        let Some(first) = solutions.clone().next() else { return };
+        (self.loaded, self.solution.status, self.solution.solve) = (false, Status::NumericalFailure, 0);
+        let systems = solutions.map(|solution| (&solution.qp, &solution.active));
+        self.backward.differentiator.side_by_side(&first.qp).factor(systems);
+    }
+
+    /// The derivatives of the one of these solutions in that lane.
+    pub(crate) fn derivatives_in<'a>(&'a mut self, lane: usize, of: &'a Solution) -> Result<Derivatives<'a>, Error> {
+        self.backward.differentiator.turn_to(lane);
+        Derivatives::new(of, &mut self.backward)
+    }
+
+    /// True if this program may be solved beside others.
+    pub(crate) fn takes_lanes(&self, qp: &Qp) -> bool {
+        self.small && small::is_small(qp) && self.takes(qp)
+    }
+
+    /// Solves programs that are [taken](Self::takes_lanes) side by side; `take(k, solution)` for each that has one, the others
+    /// are to be solved alone.
+    pub(crate) fn solve_together(&mut self, qps: &[Qp], mut take: impl FnMut(usize, &Solution)) {
+        let start = Instant::now();
+        let Some(first) = qps.first().filter(|_| !self.settings.deadline().passed()) else { return };
+        let small = self.backward.differentiator.side_by_side(first);
+        small.solve(qps);
+        self.loaded = false;
+        self.stale = true;
+        self.solution.solve = 0;
+        let time = start.elapsed() / qps.len() as u32;
+        for (lane, qp) in qps.iter().enumerate() {
+            let small = self.backward.differentiator.side_by_side(qp);
+            let Some(found) = small.found(lane, &self.settings) else { continue };
+            let solution = &mut self.solution;
+            (solution.qp, solution.closest, self.convex) = (qp.clone(), None, None);
+            small.write(lane, qp, &mut solution.at, &mut solution.active);
+            solution.take_found(&found);
+            solution.info.time = time;
+            self.tell();
+            take(lane, &self.solution);
+        }
+        // whatever is in the lanes, it is not differentiated here
+        self.solution.status = Status::NumericalFailure;
+    }
+
+    /// Solves a small program in one sweep; false where it takes more than that.
+    fn solve_small(&mut self) -> bool {
+        let Layer { solution, small: may, .. } = self;
+        if !(*may && small::is_small(&solution.qp)) {
+            return false;
+        }
+        let qp = &solution.qp.clone();
+        let differentiator = &mut self.backward.differentiator;
+        let small = differentiator.side_by_side(qp);
+        small.solve(std::slice::from_ref(qp));
+        self.loaded = false;
+        let Some(found) = small.found(0, &self.settings) else { return false };
+        small.write(0, qp, &mut solution.at, &mut solution.active);
+        solution.take_found(&found);
+        differentiator.turn_to(0);
+        true
     }
 
     pub(crate) fn into_solution(mut self) -> Result<Solution, Error> {

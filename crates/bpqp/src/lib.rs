@@ -70,6 +70,7 @@ pub mod residuals;
 #[cfg(feature = "serde")]
 mod serial;
 mod settings;
+mod small;
 pub mod smooth;
 mod solution;
 mod status;

@@ -7,7 +7,8 @@ use crate::cones::blocks;
 use crate::kkt::KktCore;
 use crate::residuals::{ResidualWork, residuals};
 use crate::settings::Backward;
-use crate::{Certificate, Error, Point, Qp, Residuals, Settings, Status, Verdict};
+use crate::small::Found;
+use crate::{Certificate, Error, Point, Qp, Residuals, Settings, Solver, Status, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -206,6 +207,18 @@ impl Solution {
         }
     }
 
+    /// Takes over the point and the set that are in their places, and what else a sweep over small programs found.
+    pub(crate) fn take_found(&mut self, found: &Found) {
+        self.publish();
+        (self.residuals, self.objective, self.status) = (found.residuals, found.objective, Status::Solved);
+        (self.core, self.exact_factors) = (None, found.exact_factors);
+        let info = &mut self.info;
+        info.solver = Solver::InteriorPoint.name();
+        (info.raw, info.moved, info.iterations) = (Some(found.raw), found.moved, found.rounds);
+        (info.polished, info.polish_rounds, info.certificate) = (true, 1, None);
+        (info.dependent_rows, info.flat_face) = (false, false);
+    }
+
     /// Shows another point than the one at which derivatives are taken.
     pub(crate) fn show(&mut self, point: &Point) {
         for (own, v) in self.outputs_mut().into_iter().zip(point.parts()) {
@@ -296,7 +309,7 @@ impl Solution {
             point: &self.at,
             active: &self.active,
             core: self.core.as_ref(),
-            exact_factors: self.exact_factors,
+            exact_factors: self.exact_factors && self.closest.is_none(),
             smoothing: self.settings.smoothing,
         }
     }

@@ -47,6 +47,15 @@ pub(crate) const EQUATION_ROUNDING: f64 = 1e-13;
 /// reaches them only where the condition is above 1e9.
 pub(crate) const CLEARLY: f64 = 1e-6;
 
+/// Backward solves with the factors of the polish are taken as they come, unrefined, where their pivots say that they are
+/// well conditioned and one solve with them reduced a residual by this factor (the rest is hidden below rounding), or there
+/// was no residual to reduce. Measured on the paper's family up to 1000 x 200: relative error of the gradient below 2e-10.
+/// That a residual fell is not enough: rows of other scales, which weighed nothing in it, may decide the gradient.
+pub(crate) const FACTORS_CLEAR: f64 = 1e-4;
+pub(crate) const WELL_CONDITIONED: f64 = 1e-6;
+/// Units within this factor are not far apart.
+pub(crate) const FAR_APART: f64 = 1e6;
+
 /// Slacks and multipliers of a smooth program below this part of their terms are both taken for 0: Newton's method leaves
 /// rounding of either, and a problem so close to a kink has derivatives on one side only for all that can be measured.
 pub(crate) const WEAK: f64 = 1e-8;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From what everything rests on to what users hold. `active` comes before `forward` because a solver may be an iteration
 /// on active sets.
-const ORDER: [&str; 31] = [
+const ORDER: [&str; 32] = [
     "status",
     "error",
     "interrupt",
@@ -22,6 +22,7 @@ const ORDER: [&str; 31] = [
     "certificate",
     "active",
     "forward",
+    "small",
     "gradient",
     "closest",
     "backward",

@@ -135,7 +135,7 @@ fn row_norms(m: &Matrix, norms: &mut Vec<f64>, mut empty: impl FnMut(usize)) {
 }
 
 /// What a solver leaves of a solution that vanishes, relative to the lengths in the data.
-const REST: f64 = 1e-6;
+pub(crate) const REST: f64 = 1e-6;
 
 /// Decides the active set by comparing multiplier with slack in scaled units (a force relative to the forces of the
 /// problem, a distance relative to its distances): active iff the multiplier is the larger. `work` holds the residual

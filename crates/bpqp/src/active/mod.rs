@@ -13,9 +13,9 @@ mod run_off;
 
 use crossover::Crossover;
 pub(crate) use doubt::Doubts;
-pub(crate) use identify::{RowScales, distance_scale, identify};
+pub(crate) use identify::{REST, RowScales, distance_scale, identify};
 pub(crate) use newton::{Newton, merit};
-pub(crate) use polish::{PolishReport, Polisher, Start};
+pub(crate) use polish::{HOLDS, PolishReport, Polisher, ROUNDING, SHORT, Start, TELLING, rounding};
 pub(crate) use rotation::Rotation;
 pub(crate) use rows::{RowCheck, Tolerance};
 

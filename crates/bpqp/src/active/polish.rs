@@ -18,15 +18,15 @@ use crate::{Deadline, Point, Qp, Residuals};
 /// Violations below this multiple of the scales of the problem are rounding.
 const TOLERANCE: f64 = 1e-10;
 /// The equations of the set hold if what is left of them is below this multiple of the scales of their rows.
-pub(super) const HOLDS: f64 = 1e-8;
+pub(crate) const HOLDS: f64 = 1e-8;
 /// The same of every single row.
 const BY_ROWS: Tolerance = Tolerance { absolute: 0.0, primal: HOLDS, dual: HOLDS, homogeneous: 1e-12 };
 /// Lengths below this are measured as if they were this long: a solution that vanishes has no length of its own.
-const SHORT: f64 = 1e-4;
+pub(crate) const SHORT: f64 = 1e-4;
 /// Residuals relative to the terms that cancel in them: rounding.
-const ROUNDING: f64 = 1e-14;
+pub(crate) const ROUNDING: f64 = 1e-14;
 /// Residuals whose reduction by a solve tells how good its factors are.
-const TELLING: f64 = 1e-10;
+pub(crate) const TELLING: f64 = 1e-10;
 /// What a solve leaves more of than this gets no better by another one.
 const STUCK: f64 = 0.5;
 /// Solves at most per set.
@@ -95,7 +95,7 @@ pub(crate) struct Polisher {
 }
 
 /// Rounding of sums of `n` terms, relative to the largest: it grows as a random walk does.
-fn rounding(n: usize) -> f64 {
+pub(crate) fn rounding(n: usize) -> f64 {
     ROUNDING * (n as f64 / 100.0).sqrt().max(1.0)
 }
 

@@ -12,18 +12,9 @@ use crate::gradient::{Adjoint, Envelope, assemble, tame};
 use crate::kkt::KktCore;
 use crate::matrix::{Matrix, dot};
 use crate::settings::Backward;
-use crate::thresholds::TANGENT;
+use crate::small::{Small, is_small};
+use crate::thresholds::{FACTORS_CLEAR, FAR_APART, TANGENT, WELL_CONDITIONED};
 use crate::{ActiveSet, Cotangent, Error, Gradient, Point, Qp, Residuals, Settings, SolutionTangent, Tangent, Wrt};
-
-/// Backward solves with the factors of the polish are taken as they come, unrefined, where their pivots say that they are
-/// well conditioned and one solve with them reduced a residual by `CLEAR` (the rest is hidden below rounding), or there
-/// was no residual to reduce. Measured on the paper's family up to 1000 x 200: relative error of the gradient below 2e-10.
-/// That a residual fell is not enough: rows of other scales, which weighed nothing in it, may decide the gradient.
-const CLEAR: f64 = 1e-4;
-const WELL_CONDITIONED: f64 = 1e-6;
-
-/// Units within this factor are not far apart.
-const FAR_APART: f64 = 1e6;
 
 /// Owns the workspaces of polish and backward pass; one per thread.
 pub(crate) struct Differentiator {
@@ -40,6 +31,9 @@ pub(crate) struct Differentiator {
     first_order: Option<FirstOrder>,
     smoothed: Option<Smoothed>,
     prepared: bool,
+    /// Small programs side by side, and the one at hand if its factors are there.
+    small: Option<Small>,
+    lane: Option<usize>,
     dx: Vec<f64>,
     pub(super) dc: Vec<f64>,
     pub(super) w: Vec<f64>,
@@ -72,6 +66,8 @@ impl Differentiator {
             first_order: (settings.backward == Backward::FirstOrder).then(|| FirstOrder::new(settings)),
             smoothed: None,
             prepared: false,
+            small: None,
+            lane: None,
             dx: Vec::new(),
             dc: Vec::new(),
             w: Vec::new(),
@@ -93,7 +89,7 @@ impl Differentiator {
 
     /// Takes the numbers of a problem of the same structure.
     pub fn load(&mut self, qp: &Qp, core: Option<&KktCore>) -> Result<(), Error> {
-        self.prepared = false;
+        (self.prepared, self.lane) = (false, None);
         self.smoothed = None;
         match &mut self.rotation {
             None => self.direct.load(qp.kkt(), core),
@@ -104,6 +100,35 @@ impl Differentiator {
                 Ok(())
             }
         }
+    }
+
+    /// Takes the numbers of a solution, to be differentiated.
+    pub fn load_solution(&mut self, at: At<'_>) -> Result<(), Error> {
+        if self.takes_lanes(at) {
+            self.side_by_side(at.qp).factor(std::iter::once((at.qp, at.active)));
+            self.turn_to(0);
+            return Ok(());
+        }
+        self.load(at.qp, at.core)
+    }
+
+    /// True if this solution may be differentiated beside others of its shape: one solve with its factors is exact.
+    pub fn takes_lanes(&self, at: At<'_>) -> bool {
+        let plain = self.first_order.is_none() && at.smoothing.is_none() && at.core.is_none();
+        plain && at.exact_factors && !at.active.any_weak() && is_small(at.qp)
+    }
+
+    /// What follows is about the program in this lane, whose factors are there.
+    pub fn turn_to(&mut self, lane: usize) {
+        (self.prepared, self.smoothed, self.lane) = (false, None, Some(lane));
+    }
+
+    /// Programs of the shape of this one, side by side.
+    pub fn side_by_side(&mut self, qp: &Qp) -> &mut Small {
+        if !self.small.as_ref().is_some_and(|small| small.fits(qp)) {
+            self.small = None;
+        }
+        self.small.get_or_insert_with(|| Small::new(qp.n(), qp.n_inequality()))
     }
 
     /// The factorization, to be shared.
@@ -118,6 +143,9 @@ impl Differentiator {
 
     /// An estimate of the reciprocal condition of the factorization at hand; 0 if it is not known.
     pub fn reciprocal_condition(&self) -> f64 {
+        if let (Some(lane), Some(small)) = (self.lane, &self.small) {
+            return small.reciprocal_condition(lane);
+        }
         self.direct.reciprocal_condition()
     }
 
@@ -130,7 +158,7 @@ impl Differentiator {
         known: Option<(Residuals, f64)>,
         (point, active): (&mut Point, &mut ActiveSet),
     ) -> PolishReport {
-        self.prepared = false;
+        (self.prepared, self.lane) = (false, None);
         if let Some(rotation) = &mut self.rotation {
             self.direct.forget();
             let system = Some((rotation, &mut self.direct.solver));
@@ -159,7 +187,7 @@ impl Differentiator {
         let report = self.polisher.polish_from(start, qp, (self.direct.kkt(), rounds), point, active);
         if report.factored {
             let well = self.direct.kkt().reciprocal_condition() > WELL_CONDITIONED;
-            let clear = report.accuracy < CLEAR || report.accuracy == f64::INFINITY;
+            let clear = report.accuracy < FACTORS_CLEAR || report.accuracy == f64::INFINITY;
             self.direct.factored(clear && well);
         }
         report
@@ -186,6 +214,10 @@ impl Differentiator {
                 self.dc.clone_from(&smoothed.it.dc_diag);
                 self.smoothed = Some(smoothed);
             }
+        }
+        if self.lane.is_some() {
+            self.prepared = true;
+            return Ok(());
         }
         if let Some(rotation) = &mut self.rotation {
             let (c, faces) = (&at.qp.c, &at.active.faces);
@@ -235,7 +267,13 @@ impl Differentiator {
         // where the rows are independent. Of more rows than that nobody has shown that they have full column rank
         let vertex = as_many_rows_as_variables((&self.dx, &self.dc))
             && self.v.iter().zip(&self.dc).all(|(&s, &d)| s == 0.0 || d == f64::INFINITY);
-        let accuracy = solver.solve(&system, &mut self.w, &mut self.v)?;
+        let accuracy = match (self.lane, &mut self.small) {
+            (Some(lane), Some(small)) => {
+                small.solve_for(lane, &mut self.w, &mut self.v);
+                Accuracy { residual: 0.0, deficient: false, iterative: false }
+            }
+            _ => solver.solve(&system, &mut self.w, &mut self.v)?,
+        };
         if vertex && !accuracy.deficient && !accuracy.iterative {
             self.w.fill(0.0);
         }

@@ -295,7 +295,7 @@ impl ConicSolution {
         let mut guard: MutexGuard<'_, _> = self.prepared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if guard.is_none() {
             let mut differentiator = Differentiator::new(&inner.qp, &inner.settings)?;
-            differentiator.load(&inner.qp, inner.core.as_ref())?;
+            differentiator.load_solution(inner.at())?;
             *guard = Some(Workspace::new(differentiator));
         }
         match guard.as_mut() {

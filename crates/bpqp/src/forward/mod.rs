@@ -20,6 +20,7 @@ pub(crate) use chain::{chain, check_cones};
 pub use clarabel::Clarabel;
 pub use homogeneous::Homogeneous;
 pub use interior_point::InteriorPoint;
+pub(crate) use pivoting::{PATIENCE, PIVOT_KEPT, PIVOTING_CLEAR, PIVOTING_ROUNDS};
 pub(crate) use scaling::{POLISH, POLISH_CONES, Scaling};
 pub(crate) use separable::Separable;
 

@@ -11,12 +11,12 @@ use crate::matrix::gemv;
 use faer::{Mat, MatRef};
 
 /// Rounds at most, and those that may pass without fewer contradictions.
-const ROUNDS: usize = 12;
-const PATIENCE: usize = 3;
+pub(crate) const PIVOTING_ROUNDS: usize = 12;
+pub(crate) const PATIENCE: usize = 3;
 /// The smallest part of its diagonal entry that a pivot has to keep: below it rows are nearly dependent.
-const KEPT: f64 = 1e-10;
+pub(crate) const PIVOT_KEPT: f64 = 1e-10;
 /// Multipliers and slacks are clear of zero when they exceed this multiple of the terms that they are sums of.
-const CLEAR: f64 = 1e-7;
+pub(crate) const PIVOTING_CLEAR: f64 = 1e-7;
 
 /// Its memory.
 #[derive(Default)]
@@ -41,7 +41,7 @@ impl Pivoting {
         self.positive.clear();
         self.positive.extend(c.iter().map(|c| *c < 0.0));
         let (mut least, mut patience) = (usize::MAX, PATIENCE);
-        for round in 1..=ROUNDS {
+        for round in 1..=PIVOTING_ROUNDS {
             self.list.clear();
             self.list.extend((0..c.len()).filter(|&i| self.positive[i]));
             self.rhs.clear();
@@ -49,7 +49,7 @@ impl Pivoting {
             let l = scratch.factor_part(m, &self.list, k).ok()?;
             self.diagonal.clear();
             self.diagonal.extend(self.list.iter().map(|&i| m[(i, i)]));
-            if !pivots_kept(l, &self.diagonal, KEPT) {
+            if !pivots_kept(l, &self.diagonal, PIVOT_KEPT) {
                 return None;
             }
             solve_lower(l, &mut self.rhs);
@@ -67,7 +67,7 @@ impl Pivoting {
             if wrong == 0 {
                 self.list.iter().for_each(|&i| s[i] = 0.0);
                 let size = terms(z);
-                let clear = |i: usize| z[i] * m[(i, i)] + s[i] > CLEAR * size(i);
+                let clear = |i: usize| z[i] * m[(i, i)] + s[i] > PIVOTING_CLEAR * size(i);
                 return (0..c.len()).all(clear).then_some(round);
             }
             patience = if wrong < least { PATIENCE } else { patience.checked_sub(1)? };

@@ -56,7 +56,7 @@ pub(crate) use kernels::{solve_lower, solve_lower_transposed};
 pub(crate) use ldl::Ldl;
 pub(crate) use patterns::analyse;
 pub(crate) use probe::probe;
-pub(crate) use range_space::RangeSpace;
+pub(crate) use range_space::{RangeSpace, SAFE};
 pub(crate) use rank::independent_variables;
 pub(crate) use refine::{Refiner, add_magnitudes};
 use singles::SinglesKkt;

@@ -56,7 +56,7 @@ impl Parts {
 const SMALL: usize = 144;
 
 /// Smallest pivot ratio at which P counts as safely positive definite; below it the primal form is more accurate.
-const SAFE: f64 = 1e-12;
+pub(crate) const SAFE: f64 = 1e-12;
 
 impl RangeSpace {
     /// Computes the factors; fails if P is not safely positive definite.

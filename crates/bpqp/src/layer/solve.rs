@@ -57,6 +57,10 @@ impl Layer {
         self.solution.status = Status::NumericalFailure;
         let exchange =
             self.settings.polish && (self.curved() || matches!(self.settings.solver, Solver::Auto | Solver::ActiveSet));
+        if warm.is_none() && !deadline.passed() && self.solve_small() {
+            return Ok(());
+        }
+        self.refresh()?;
         if let Some(warm) = warm.filter(|_| exchange) {
             if self.is_convex() && self.try_active_set(warm)? {
                 return Ok(());

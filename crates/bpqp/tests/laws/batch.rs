@@ -1,10 +1,13 @@
 //! A batch is a loop, on any number of threads.
 
+use bpqp::faer::Mat;
+use bpqp::forward::InteriorPoint;
 use bpqp::{
     Batch, Cotangent, Csc, Error, Gradient, Hessian, Layer, Qp, Settings, Solution, Status, Verdict, Wrt, vjp_batch,
 };
 use bpqp_testkit::differences::{distance, gradient_error, random_cotangent};
 use bpqp_testkit::{Family, HessianKind, Rng, hard, paper};
+use std::sync::Arc;
 
 fn on(threads: usize) -> Settings {
     Settings { threads, ..Settings::default() }
@@ -101,6 +104,62 @@ fn a_batch_is_a_loop_bit_for_bit_on_any_number_of_threads() {
             for k in 0..qps.len() {
                 assert_eq!(bits(&one[k]), bits(&many[k]), "{name}: element {k} on {threads} threads");
                 assert_eq!(of_one[k], of_many[k], "{name}: gradient {k} on {threads} threads");
+            }
+        }
+    }
+}
+
+/// A dense program with inequalities alone, about half of them active.
+fn dense(n: usize, m: usize, rng: &mut Rng) -> (Mat<f64>, Vec<f64>, Mat<f64>, Vec<f64>) {
+    let r = Mat::from_fn(n, n, |_, _| rng.normal());
+    let p = Mat::from_fn(n, n, |i, j| f64::from(i == j) + (0..n).map(|k| r[(k, i)] * r[(k, j)]).sum::<f64>());
+    let q = (0..n).map(|_| rng.normal()).collect();
+    let g = Mat::from_fn(m, n, |_, _| rng.normal());
+    let x: Vec<f64> = (0..n).map(|_| rng.normal()).collect();
+    let h = (0..m).map(|i| 0.1 * rng.uniform() + (0..n).map(|j| g[(i, j)] * x[j]).sum::<f64>()).collect();
+    (p, q, g, h)
+}
+
+/// Programs that are solved side by side, with some among them that are not: a row twice, a row that never binds, no solution.
+#[test]
+fn small_programs_side_by_side_are_what_each_is_alone_and_what_others_find() {
+    let mut rng = Rng::new(65);
+    for (n, m) in [(1, 2), (3, 5), (10, 10), (13, 6), (20, 20)] {
+        let one = |k: usize, rng: &mut Rng| {
+            let (p, q, mut g, mut h) = dense(n, m, rng);
+            if k == 3 || k == 9 {
+                (0..n).for_each(|j| g[(1, j)] = if k == 3 { g[(0, j)] } else { -g[(0, j)] });
+                h[1] = if k == 3 { h[0] } else { -h[0] - 1.0 };
+            } else if k == 5 {
+                h[0] = f64::INFINITY;
+            }
+            Qp::new(p, q).and_then(|qp| qp.inequality(g, h)).expect("valid")
+        };
+        let qps: Vec<Qp> = (0..11).map(|k| one(k, &mut rng)).collect();
+        let cotangents: Vec<Cotangent> = qps.iter().map(|qp| random_cotangent(qp, &mut rng)).collect();
+        for threads in [1, 2] {
+            let all = run(&qps, threads);
+            let found: Vec<&Solution> = all.iter().collect();
+            let gradients = vjp_batch(&found, &cotangents, Wrt::ALL, threads).expect("valid");
+            for (k, qp) in qps.iter().enumerate() {
+                let alone = qp.solve(&on(1)).expect("valid");
+                let name = format!("{n} and {m}, element {k}");
+                assert_eq!((bits(&all[k]), all[k].status), (bits(&alone), alone.status), "{name}");
+                let mut usual = Layer::with_solvers(qp.clone(), vec![Arc::new(InteriorPoint)], on(1)).expect("valid");
+                let usual_one = usual.solve().expect("valid").clone();
+                assert_eq!((alone.status, alone.verdict()), (usual_one.status, usual_one.verdict()), "{name}");
+                if !alone.ok() {
+                    assert!(k == 9 && gradients[k].is_err(), "{name}");
+                    continue;
+                }
+                assert_eq!(alone.active(), usual_one.active(), "{name}");
+                assert!(distance(&alone.x, &usual_one.x) < 1e-9 && distance(&alone.z, &usual_one.z) < 1e-8, "{name}");
+                let (gradient, verdict) = gradients[k].as_ref().expect("smooth");
+                let (error, block) = gradient_error(gradient, usual.vjp(&cotangents[k], Wrt::ALL).expect("smooth"));
+                assert!(error <= 1e-7, "{name}: {error:.1e} in {block}");
+                assert_eq!(*verdict, usual.verdict(), "{name}");
+                let own = alone.vjp(&cotangents[k], Wrt::ALL).expect("smooth");
+                assert!(gradient_error(gradient, &own).0 <= 1e-12, "{name}");
             }
         }
     }

@@ -11,6 +11,8 @@ const TILE: usize = 32;
 /// The same of matrices that fit there as a whole, up to this order: clearing a larger tile would take as long as the scan.
 const SMALL_TILE: usize = 8;
 const SMALL: usize = 64;
+/// Up to this order a plain loop is faster than any tile.
+const TINY: usize = 16;
 
 /// What one pass over a square matrix tells.
 struct Scan {
@@ -70,11 +72,30 @@ impl<const T: usize> WithSimd for ScanSquare<'_, T> {
     }
 }
 
+/// The scan of a matrix of at most [`TINY`] columns.
+fn scan_tiny(m: &Mat<f64>) -> Scan {
+    let n = m.ncols();
+    let mut columns: [&[f64]; TINY] = [&[]; TINY];
+    columns.iter_mut().take(n).enumerate().for_each(|(j, own)| *own = m.col_as_slice(j));
+    let (mut largest, mut asymmetry, mut poison) = (0.0_f64, 0.0_f64, 0.0);
+    for (j, column) in columns.iter().enumerate().take(n) {
+        for (v, row) in column[j..].iter().zip(&columns[j..n]) {
+            let d = v - row[j];
+            let (size, off) = (v.abs(), d.abs());
+            largest = if size > largest { size } else { largest };
+            asymmetry = if off > asymmetry { off } else { asymmetry };
+            poison += 0.0 * d;
+        }
+    }
+    Scan { finite: poison == 0.0, largest, asymmetry }
+}
+
 /// Checked, and made exactly symmetric.
 pub(super) fn validated(argument: &'static str, mut m: Mat<f64>) -> Result<Mat<f64>, Error> {
     square(argument, m.nrows(), m.ncols())?;
     let n = m.ncols();
     let Scan { finite, largest, asymmetry } = match n {
+        ..=TINY => scan_tiny(&m),
         ..=SMALL => Arch::new().dispatch(ScanSquare::<SMALL_TILE>(&m)),
         _ => Arch::new().dispatch(ScanSquare::<TILE>(&m)),
     };
