@@ -33,10 +33,21 @@ impl<S: Simd> Lanewise<S> {
         self.number(self.0.less_than_or_equal_f64s(a, b))
     }
 
+    /// What pulp has for magnitudes and signs is not always inlined, and then a call of the baseline for every number.
+    #[inline(always)]
+    pub fn abs(self, v: S::f64s) -> S::f64s {
+        self.0.max_f64s(v, self.neg(v))
+    }
+
+    #[inline(always)]
+    pub fn neg(self, v: S::f64s) -> S::f64s {
+        self.0.sub_f64s(self.splat(0.0), v)
+    }
+
     /// The larger magnitude.
     #[inline(always)]
     pub fn larger(self, m: S::f64s, v: S::f64s) -> S::f64s {
-        self.0.max_f64s(self.0.abs_f64s(v), m)
+        self.0.max_f64s(self.abs(v), m)
     }
 
     #[inline(always)]

@@ -201,15 +201,15 @@ fn equations<S: Simd>(simd: S, n: usize, parts: &mut Parts<'_, S::f64s>) -> [S::
     for r in 0..z.len() {
         primal_scale = all.larger(all.larger(primal_scale, slack[r]), h[r]);
         slack[r] = simd.sub_f64s(h[r], slack[r]);
-        primal = simd.max_f64s(simd.neg_f64s(slack[r]), primal);
-        dual = simd.max_f64s(simd.neg_f64s(z[r]), dual);
+        primal = simd.max_f64s(all.neg(slack[r]), primal);
+        dual = simd.max_f64s(all.neg(z[r]), dual);
         complementarity = all.larger(complementarity, simd.mul_f64s(z[r], slack[r]));
         terms = simd.mul_add_e_f64s(h[r], z[r], terms);
     }
     let objective = simd.mul_add_e_f64s(half, quadratic, linear);
-    let gap = simd.abs_f64s(simd.add_f64s(simd.add_f64s(quadratic, linear), terms));
+    let gap = all.abs(simd.add_f64s(simd.add_f64s(quadratic, linear), terms));
     let other = simd.mul_add_e_f64s(half, quadratic, terms);
-    let gap_scale = all.larger(simd.abs_f64s(objective), other);
+    let gap_scale = all.larger(all.abs(objective), other);
     [primal, dual, complementarity, gap, primal_scale, dual_scale, gap_scale, objective]
 }
 
@@ -240,7 +240,7 @@ fn units<S: Simd>(simd: S, n: usize, parts: &Parts<'_, S::f64s>, of: &Reach<S::f
         length = all.larger(length, parts.x[i]);
         pull = all.larger(pull, parts.px[i]);
         products = all.larger(products, simd.mul_f64s(diagonal, parts.x[i]));
-        let own = all.larger(simd.abs_f64s(parts.px[i]), parts.q[i]);
+        let own = all.larger(all.abs(parts.px[i]), parts.q[i]);
         moved = simd.max_f64s(simd.div_f64s(own, diagonal), moved);
     }
     let length = all.positive(length);
@@ -332,7 +332,7 @@ fn pivot<S: Simd>(simd: S, parts: &mut Parts<'_, S::f64s>, ok: S::f64s) -> (S::f
         for r in 0..m {
             let own = all.of_set(parts.active[r], parts.gram[r * m + r], one);
             live = all.both(live, all.above(parts.s_pivots[r], all.times(own, forward::PIVOT_KEPT)));
-            parts.z[r] = simd.neg_f64s(all.both(parts.active[r], parts.c[r]));
+            parts.z[r] = all.neg(all.both(parts.active[r], parts.c[r]));
         }
         solve_lower(simd, parts.s, parts.z);
         solve_upper(simd, parts.s, parts.z);
@@ -346,7 +346,7 @@ fn pivot<S: Simd>(simd: S, parts: &mut Parts<'_, S::f64s>, ok: S::f64s) -> (S::f
             let margin = all.of_set(parts.active[r], parts.z[r], parts.slack[r]);
             let off = simd.sub_f64s(one, all.above(margin, zero));
             wrong = simd.add_f64s(wrong, off);
-            parts.active[r] = simd.abs_f64s(simd.sub_f64s(parts.active[r], off));
+            parts.active[r] = all.abs(simd.sub_f64s(parts.active[r], off));
         }
         // nothing moves any more in a lane that is done
         let finished = all.both(live, all.within(wrong, zero));
@@ -381,7 +381,7 @@ fn clear_multipliers<S: Simd>(simd: S, n: usize, parts: &mut Parts<'_, S::f64s>)
     for r in 0..m {
         let active = parts.active[r];
         count = simd.add_f64s(count, active);
-        let size = simd.mul_add_e_f64s(parts.duals[r], force, simd.abs_f64s(parts.h[r]));
+        let size = simd.mul_add_e_f64s(parts.duals[r], force, all.abs(parts.h[r]));
         let slack = all.of_set(active, zero, parts.slack[r]);
         let margin = simd.mul_add_e_f64s(parts.z[r], parts.gram[r * m + r], slack);
         ok = all.both(ok, all.above(margin, all.times(size, forward::PIVOTING_CLEAR)));
@@ -424,7 +424,8 @@ fn off_set<S: Simd>(simd: S, parts: &Parts<'_, S::f64s>, scales: (S::f64s, S::f6
 fn verified<S: Simd>(
     simd: S,
     parts: &Parts<'_, S::f64s>,
-    (now, units, of): (&[S::f64s; 8], &Units<S::f64s>, &Reach<S::f64s>),
+    (now, units): (&[S::f64s; 8], &Units<S::f64s>),
+    of: &Reach<S::f64s>,
 ) -> S::f64s {
     let all = Lanewise(simd);
     let zero = all.splat(0.0);
@@ -442,17 +443,17 @@ fn verified<S: Simd>(
     for i in 0..parts.q.len() {
         let px = parts.px[i];
         felt = all.larger(felt, px);
-        let terms = simd.add_f64s(simd.abs_f64s(parts.q[i]), simd.abs_f64s(px));
-        ok = all.both(ok, all.within(simd.abs_f64s(parts.stationarity[i]), all.times(terms, active::HOLDS)));
+        let terms = simd.add_f64s(all.abs(parts.q[i]), all.abs(px));
+        ok = all.both(ok, all.within(all.abs(parts.stationarity[i]), all.times(terms, active::HOLDS)));
     }
     let near = all.times(simd.max_f64s(units.length, all.splat(active::SHORT)), active::HOLDS);
     let (mut largest, mut furthest) = (zero, zero);
     for r in 0..parts.h.len() {
         let norm = parts.norms[r];
-        let distance = all.both(parts.active[r], simd.abs_f64s(parts.slack[r]));
+        let distance = all.both(parts.active[r], all.abs(parts.slack[r]));
         largest = all.larger(largest, all.both(parts.z[r], norm));
         furthest = simd.max_f64s(simd.div_f64s(distance, norm), furthest);
-        let small = all.times(simd.abs_f64s(parts.h[r]), active::HOLDS);
+        let small = all.times(all.abs(parts.h[r]), active::HOLDS);
         ok = all.both(ok, all.both(all.within(distance, all.both(near, norm)), all.within(distance, small)));
     }
     ok = all.both(ok, all.within(largest, all.times(felt, RUN_OFF)));
@@ -500,7 +501,7 @@ impl WithSimd for SolveAll<'_> {
         // x = -L^-T (L^-1 q + Y z)
         let (l, y) = parts.t.split_at(n * n);
         for i in 0..n {
-            parts.x[i] = simd.neg_f64s(parts.lq[i]);
+            parts.x[i] = all.neg(parts.lq[i]);
         }
         subtract_transposed(simd, y, parts.z, parts.x);
         solve_upper(simd, l, parts.x);
@@ -513,7 +514,7 @@ impl WithSimd for SolveAll<'_> {
         let start = (raw[4], simd.max_f64s(first.force, raw[5]));
         let before = off_set(simd, parts, start);
         for i in 0..n {
-            parts.w[i] = simd.neg_f64s(parts.stationarity[i]);
+            parts.w[i] = all.neg(parts.stationarity[i]);
         }
         for r in 0..m {
             parts.v[r] = all.both(parts.active[r], parts.slack[r]);
@@ -533,7 +534,7 @@ impl WithSimd for SolveAll<'_> {
         let scales = (simd.max_f64s(now[4], start.0), simd.max_f64s(simd.max_f64s(now[5], last.force), start.1));
         let after = off_set(simd, parts, scales);
         ok = all.both(ok, all.within(after, all.splat(active::rounding(n))));
-        ok = all.both(ok, verified(simd, parts, (&now, &last, &of)));
+        ok = all.both(ok, verified(simd, parts, (&now, &last), &of));
 
         // the rows are independent
         let smallest = simd.div_f64s(all.splat(rank_rounding(n)), pivots.kept);

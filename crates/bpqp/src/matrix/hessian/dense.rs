@@ -94,11 +94,12 @@ fn scan_tiny(m: &Mat<f64>) -> Scan {
 pub(super) fn validated(argument: &'static str, mut m: Mat<f64>) -> Result<Mat<f64>, Error> {
     square(argument, m.nrows(), m.ncols())?;
     let n = m.ncols();
-    let Scan { finite, largest, asymmetry } = match n {
-        ..=TINY => scan_tiny(&m),
-        ..=SMALL => Arch::new().dispatch(ScanSquare::<SMALL_TILE>(&m)),
+    let scan = match n {
+        n if n <= TINY => scan_tiny(&m),
+        n if n <= SMALL => Arch::new().dispatch(ScanSquare::<SMALL_TILE>(&m)),
         _ => Arch::new().dispatch(ScanSquare::<TILE>(&m)),
     };
+    let Scan { finite, largest, asymmetry } = scan;
     if !finite {
         // or a difference of huge entries, which is infinite
         dense_finite(argument, &m)?;
