@@ -88,8 +88,7 @@ impl Layer {
             self.solution.info.iterations = outcome.iterations;
             // the last digits of an interior point cost less than finding the set by exchange
             let draft = name == Solver::InteriorPoint.name() && !self.curved();
-            let (start, rounds) =
-                if draft { (Start::Draft, FIRST_ROUNDS) } else { (Start::Point, REPAIR_ROUNDS) };
+            let (start, rounds) = if draft { (Start::Draft, FIRST_ROUNDS) } else { (Start::Point, REPAIR_ROUNDS) };
             if self.accept(outcome.clone(), (start, rounds))? {
                 return Ok(());
             }
