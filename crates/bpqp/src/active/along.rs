@@ -6,7 +6,11 @@
 use super::{Polisher, Side};
 use crate::Qp;
 use crate::kkt::KktFactor;
+use crate::matrix::dot;
 use crate::thresholds::EQUATION_ROUNDING;
+
+/// A force of which no more than this is left comes to its end: the rest may be rounding of what was met.
+const REST: f64 = 1e-10;
 
 impl Polisher {
     /// True if a variable that neither P nor a row of the set knows feels a cost: however small beside those of the others, nothing
@@ -18,7 +22,7 @@ impl Polisher {
     }
 
     /// Where a force is left along a face, nothing of the set resists it: the point runs along it up to the first constraint that
-    /// does, which enters the set. False if there is none.
+    /// does, which enters the set, then along what that leaves of the face, and so on. False if there is none.
     pub(super) fn run_along(&mut self, qp: &Qp, kkt: &dyn KktFactor) -> bool {
         self.w.clear();
         let free = self.work.stationarity.iter().zip(&self.set.bound);
@@ -29,9 +33,11 @@ impl Polisher {
         }
         // against the force, without its part that is resisted
         self.w.iter_mut().zip(&self.far.x).for_each(|(w, rest)| *w = rest - *w);
+        let whole = dot(&self.w, &self.w);
         let mut found = false;
-        // parts that do not meet run on beside what has come to its bound
-        loop {
+        // directions of the face that what was met resists, orthonormal
+        let mut held: Vec<Vec<f64>> = Vec::new();
+        while dot(&self.w, &self.w) > REST * REST * whole {
             self.v.clear();
             self.v.resize(qp.n_inequality(), 0.0);
             qp.g.mul_add(1.0, &self.w, &mut self.v);
@@ -43,42 +49,43 @@ impl Polisher {
             let first = |best: (f64, usize), (i, step): (usize, f64)| if step < best.0 { (step, i) } else { best };
             let (step, i) = rows.chain(bounds).enumerate().fold((f64::INFINITY, usize::MAX), first);
             if i == usize::MAX {
-                return found;
+                break;
             }
             found = true;
             self.trial.x.iter_mut().zip(&self.w).for_each(|(x, w)| *x += step * w);
             self.work.slack.iter_mut().zip(&self.v).for_each(|(s, v)| *s -= step * v);
-            let Some(j) = i.checked_sub(self.set.g.len()) else {
-                self.set.g[i] = true;
-                return true;
-            };
-            self.set.bound[j] = if self.w[j] > 0.0 { Side::Upper } else { Side::Lower };
-            self.w[j] = 0.0;
-            self.stop_parts(qp);
-        }
-    }
-
-    /// What a row of the set ties to something that has come to its bound does not run on.
-    fn stop_parts(&mut self, qp: &Qp) {
-        let m = qp.n_equality();
-        let mut sums = vec![(0.0_f64, 0.0_f64); m + qp.n_inequality()];
-        loop {
-            sums.fill((0.0, 0.0));
-            qp.kkt().for_each_row_entry(|i, j, v| {
-                let term = v * self.w[j];
-                sums[i] = (sums[i].0 + term, sums[i].1 + term.abs());
-            });
-            let holds = |i: usize| i < m || self.set.g[i - m];
-            let off = |i: usize| holds(i) && sums[i].0.abs() > EQUATION_ROUNDING * sums[i].1;
-            let mut stopped = false;
-            qp.kkt().for_each_row_entry(|i, j, v| {
-                if v != 0.0 && self.w[j] != 0.0 && off(i) {
-                    (self.w[j], stopped) = (0.0, true);
+            let mut met = vec![0.0; self.w.len()];
+            match i.checked_sub(self.set.g.len()) {
+                None => {
+                    self.set.g[i] = true;
+                    qp.g.for_each(|row, j, v| met[j] += if row == i { v } else { 0.0 });
                 }
-            });
-            if !stopped {
-                return;
+                Some(j) => {
+                    self.set.bound[j] = if self.w[j] > 0.0 { Side::Upper } else { Side::Lower };
+                    met[j] = 1.0;
+                }
             }
+            self.far.x.clone_from(&met);
+            kkt.leave_face(&mut self.far.x);
+            met.iter_mut().zip(&self.far.x).for_each(|(m, rest)| *m -= rest);
+            for other in held.iter().chain(&held) {
+                let along = dot(other, &met);
+                met.iter_mut().zip(other).for_each(|(m, o)| *m -= along * o);
+            }
+            let length = dot(&met, &met).sqrt();
+            if !(length > 0.0 && length.is_finite()) {
+                break;
+            }
+            met.iter_mut().for_each(|m| *m /= length);
+            let along = dot(&met, &self.w);
+            for ((w, m), &side) in self.w.iter_mut().zip(&met).zip(&self.set.bound) {
+                let rest = *w - along * m;
+                // nothing but rounding of a direction that is held
+                let held = side != Side::Free || rest.abs() <= EQUATION_ROUNDING * w.abs();
+                *w = if held { 0.0 } else { rest };
+            }
+            held.push(met);
         }
+        found
     }
 }

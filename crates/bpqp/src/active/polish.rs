@@ -31,6 +31,10 @@ pub(crate) const TELLING: f64 = 1e-10;
 const STUCK: f64 = 0.5;
 /// Solves at most per set.
 const CORRECTIONS: usize = 4;
+/// What is wrong by more than this is no matter of the digits that a point is short of, and the number of such places from which
+/// on the set of a draft is given up.
+const FAR_OFF: f64 = 1e-6;
+const MANY: usize = 8;
 /// Rounds in which everything that is wrong is changed at once; then only the worst, which cannot cycle in two steps.
 const BOLD_ROUNDS: usize = 12;
 
@@ -39,6 +43,8 @@ const BOLD_ROUNDS: usize = 12;
 pub(crate) enum Start {
     /// With the set that the point itself tells.
     Point,
+    /// The same, of a point that more digits are to be had of: a set that is wrong in many places waits for them.
+    Draft,
     /// At a vertex that it leads to.
     Vertex,
 }
@@ -92,6 +98,10 @@ pub(crate) struct Polisher {
     start: (f64, f64),
     /// The set is that of a vertex: independent, which weakly active constraints would end.
     vertex: bool,
+    /// The point is one of few digits.
+    draft: bool,
+    /// Places where the set was far off at the last repair.
+    far_off: usize,
 }
 
 /// Rounding of sums of `n` terms, relative to the largest: it grows as a random walk does.
@@ -111,6 +121,12 @@ impl Polisher {
     ) -> PolishReport {
         match start {
             Start::Point => self.polish(qp, kkt, rounds, point, active),
+            Start::Draft => {
+                self.draft = true;
+                let report = self.polish(qp, kkt, rounds, point, active);
+                self.draft = false;
+                report
+            }
             Start::Vertex => self.polish_vertex(qp, kkt, rounds, point, active),
         }
     }
@@ -186,7 +202,12 @@ impl Polisher {
             if !objective.is_finite() {
                 return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
             }
-            if !self.repair(qp, round > BOLD_ROUNDS) {
+            let changed = self.repair(qp, round > BOLD_ROUNDS);
+            // what changes that much leads nowhere, more often than not
+            if self.draft && self.far_off > MANY {
+                return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
+            }
+            if !changed {
                 let pushed = face.is_some() && self.is_pushed(qp);
                 if pushed || !self.holds(qp, &residuals) {
                     // small rows may still be off where the large ones are at rounding
@@ -476,6 +497,7 @@ impl Polisher {
         let (force, distance) = self.units(qp);
         let mut worst = (TOLERANCE, usize::MAX);
         let mut changed = false;
+        self.far_off = 0;
         let rows = self.set.g.len();
         for i in 0..rows + self.set.bound.len() {
             let wrong = if i < rows {
@@ -485,6 +507,7 @@ impl Polisher {
             };
             if wrong > TOLERANCE {
                 changed = true;
+                self.far_off += usize::from(wrong > FAR_OFF);
                 if !worst_only {
                     self.flip(qp, i);
                 } else if wrong > worst.0 {

@@ -248,12 +248,18 @@ impl General {
         if settings.eps_rel >= FIRST_TARGET && settings.eps_abs >= FIRST_TARGET {
             return None;
         }
-        // the gap of the problem has parts that complementarity does not see: aim a little beyond
-        let part = BEYOND.get(self.attempts)?;
-        self.attempts += 1;
-        let target = |eps: f64| (part * eps).max(LEAST.min(eps));
-        let outcome = self.run(deadline, target(settings.eps_rel), target(settings.eps_abs), out);
-        Some(outcome)
+        let before = self.iterations;
+        loop {
+            // the gap of the problem has parts that complementarity does not see: aim a little beyond
+            let part = BEYOND.get(self.attempts)?;
+            self.attempts += 1;
+            let target = |eps: f64| (part * eps).max(LEAST.min(eps));
+            let outcome = self.run(deadline, target(settings.eps_rel), target(settings.eps_abs), out);
+            // the point that is there already tells nothing new
+            if self.iterations > before {
+                return Some(outcome);
+            }
+        }
     }
 
     /// Mehrotra's starting point: the regularized least-squares solution, shifted inside; `None` if its system breaks down.

@@ -376,6 +376,7 @@ mod equilibrated;
 mod faint;
 mod null;
 mod parts;
+mod peel;
 mod solves;
 #[cfg(test)]
 mod tests;

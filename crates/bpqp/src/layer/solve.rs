@@ -91,8 +91,9 @@ impl Layer {
             self.solution.info.solver = name;
             self.solution.info.iterations = outcome.iterations;
             // the last digits of an interior point cost less than finding the set by exchange
-            let rounds = if name == Solver::InteriorPoint.name() { FIRST_ROUNDS } else { REPAIR_ROUNDS };
-            if self.accept(outcome.clone(), (Start::Point, rounds))? {
+            let draft = name == Solver::InteriorPoint.name() && !self.curved();
+            let (start, rounds) = if draft { (Start::Draft, FIRST_ROUNDS) } else { (Start::Point, REPAIR_ROUNDS) };
+            if self.accept(outcome.clone(), (start, rounds))? {
                 return Ok(());
             }
             let first = (self.curved() && self.solution.ok()).then(|| (self.solution.clone(), self.loss));
@@ -101,7 +102,7 @@ impl Layer {
             if let Some(outcome) = handle.and_then(|h| h.tighten(&mut self.trial)) {
                 let iterations = outcome.iterations;
                 self.solution.info.iterations = iterations;
-                if self.accept(outcome, (Start::Point, REPAIR_ROUNDS))? {
+                if self.accept(outcome, (start, REPAIR_ROUNDS))? {
                     return Ok(());
                 }
                 let worth = |s: &Solution, loss: f64| (s.status != Status::Solved, loss);
@@ -112,7 +113,7 @@ impl Layer {
                     self.adopt(&first)?;
                     self.solution.info.iterations = iterations;
                 }
-                if self.solve_to_the_last_digits(k, deadline)? {
+                if self.solve_to_the_last_digits(k, start, deadline)? {
                     return Ok(());
                 }
             }
@@ -125,6 +126,9 @@ impl Layer {
             }
             // before the other solvers, which cost more; where that leads nowhere, once more from the best point of all
             if k == 0 && self.solve_at_a_vertex(deadline)? {
+                return Ok(());
+            }
+            if draft && self.solve_with_patience(deadline)? {
                 return Ok(());
             }
             // on curved boundaries residuals do not tell: there nothing but the polish settles it
@@ -159,7 +163,7 @@ impl Layer {
     /// What binds cannot be told where a slack and a multiplier are both small for their kinds, as at a vertex with a reduced cost
     /// far below the others: further digits of the same solver tell. True if they settle the matter; if they make it worse, what
     /// was there stays.
-    fn solve_to_the_last_digits(&mut self, k: usize, deadline: &Deadline) -> Result<bool, Error> {
+    fn solve_to_the_last_digits(&mut self, k: usize, start: Start, deadline: &Deadline) -> Result<bool, Error> {
         for _ in 0..DIGITS {
             if self.curved() || !self.solution.ok() || self.solution.info.polished || deadline.passed() {
                 break;
@@ -168,7 +172,7 @@ impl Layer {
             let before = self.solution.clone();
             let iterations = outcome.iterations;
             self.solution.info.iterations = iterations;
-            if self.accept(outcome, (Start::Point, REPAIR_ROUNDS))? {
+            if self.accept(outcome, (start, REPAIR_ROUNDS))? {
                 return Ok(true);
             }
             if !self.solution.ok() || better(&before, &self.solution) {
@@ -183,6 +187,15 @@ impl Layer {
     /// Where no point told what binds, a vertex that the best one leads to may: its system is regular. What it does not settle
     /// stays as it was, and is false.
     fn solve_at_a_vertex(&mut self, deadline: &Deadline) -> Result<bool, Error> {
+        self.solve_from_there((Start::Vertex, VERTEX_ROUNDS), deadline)
+    }
+
+    /// The set of a draft, repaired as long as it takes: where neither further digits nor a vertex told.
+    fn solve_with_patience(&mut self, deadline: &Deadline) -> Result<bool, Error> {
+        self.solve_from_there((Start::Point, REPAIR_ROUNDS), deadline)
+    }
+
+    fn solve_from_there(&mut self, from: (Start, usize), deadline: &Deadline) -> Result<bool, Error> {
         let settled = self.solution.info.polished || !self.settings.polish;
         if self.curved() || !self.solution.ok() || settled || deadline.passed() {
             return Ok(false);
@@ -190,7 +203,7 @@ impl Layer {
         let before = self.solution.clone();
         self.trial.clone_from(&before.at);
         let outcome = Outcome { status: before.status, iterations: before.info.iterations, certificate: None };
-        let found = self.accept(outcome, (Start::Vertex, VERTEX_ROUNDS))?;
+        let found = self.accept(outcome, from)?;
         if !found {
             self.adopt(&before)?;
         }

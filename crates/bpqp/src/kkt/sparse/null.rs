@@ -4,8 +4,8 @@
 //! signs of the regularization, `(K + delta J) y = x` gives `z'x = z'(K + delta J) y = delta z'J y`, so that y is at
 //! least `|z'x| / (delta |z|)`. Rounding of the factorization, which is of the size of delta, changes that growth by a
 //! factor near 1. So a start without structure whose growth stays far below has met no null space, and the doubt
-//! costs three solves. Where it grows, elimination decides on the parts of the system (`parts.rs`); parts that are too
-//! large for that are searched: what is left of the vector in every row says what it is.
+//! costs three solves, and none where the pattern tells (`peel.rs`). Where it grows, elimination decides on the parts of the
+//! system (`parts.rs`); parts that are too large for that are searched: what is left of the vector in every row says what it is.
 
 use super::super::Breakdown;
 use super::super::analysis::SKIP;
@@ -44,6 +44,9 @@ impl SparseKkt {
         if self.more_rows_than_variables() {
             return Ok(true);
         }
+        if self.rows_peel_off() {
+            return Ok(false);
+        }
         let found = self.search(Part::Hard, GROWTH_STEPS);
         if found == Found::Nothing {
             return Ok(false);
@@ -67,6 +70,12 @@ impl SparseKkt {
 
     /// Is there a direction of the free variables along which nothing changes?
     pub(super) fn has_flat_direction(&mut self) -> bool {
+        match self.flat_by_pattern() {
+            Some(false) => return false,
+            // its directions are asked for as well
+            Some(true) => return self.examine().flat.unwrap_or(true),
+            None => {}
+        }
         if self.search(Part::Free, GROWTH_STEPS) == Found::Nothing {
             return false;
         }

@@ -334,3 +334,57 @@ fn what_a_removed_row_was_balanced_with_is_solved_for() {
         assert_eq!(solved(&mut kkt), solved(&mut SparseKkt::new(qp.kkt()).unwrap()), "small = {small:e}");
     }
 }
+
+#[test]
+fn what_peels_off_is_what_elimination_finds() {
+    let mut rng = Rng(27);
+    let mut told = [0; 3];
+    for round in 0..200 {
+        let n = 6;
+        let p = match round % 3 {
+            0 => Hessian::Zero(n),
+            1 => Hessian::Diagonal((0..n).map(|_| if rng.unit() < 0.5 { 0.0 } else { rng.unit() + 0.1 }).collect()),
+            _ => {
+                let r = rng.mat(2, n, 0.4);
+                Hessian::Sparse(Csc::from_dense(&(r.transpose() * &r)))
+            }
+        };
+        let (m, density) = (1 + round % 6, 0.35);
+        let a = rng.mat(m, n, density);
+        let qp = Qp::new(p, vec![0.0; n]).unwrap().equality(Csc::from_dense(&a), vec![0.0; m]).unwrap();
+        let dx: Vec<f64> = (0..n).map(|_| if rng.unit() < 0.3 { f64::INFINITY } else { 0.0 }).collect();
+        let mut kkt = SparseKkt::new(qp.kkt()).unwrap();
+        if kkt.factor(&dx, &vec![0.0; m]).is_err() {
+            continue;
+        }
+        let free: Vec<usize> = (0..n).filter(|&j| dx[j] == 0.0).collect();
+        let rows = Mat::from_fn(free.len(), m, |j, i| a[(i, free[j])]);
+        let whole = qp.p.to_dense();
+        let k = Mat::from_fn(free.len(), free.len(), |i, j| whole[(free[i], free[j])]);
+        let mut rank = super::super::rank::Rank::default();
+        rank.examine(&rows, &k, true);
+        if kkt.rows_peel_off() {
+            told[0] += 1;
+            assert_eq!(rank.rows, m, "round {round}");
+        }
+        if let Some(flat) = kkt.flat_by_pattern() {
+            told[1 + usize::from(flat)] += 1;
+            assert_eq!(rank.face.ncols() > 0, flat, "round {round}");
+        }
+    }
+    assert!(told.iter().all(|told| *told > 20), "{told:?}");
+}
+
+#[test]
+fn a_faint_pivot_is_left_to_elimination() {
+    // the second row is the third and a part of the second variable that is small beside its entry in the first
+    for (small, told) in [(1.0, true), (1e-9, false)] {
+        let a = Mat::from_fn(3, 4, |i, j| [[1.0, 1.0, 0.0, 1.0], [0.0, small, 1.0, 0.0], [0.0, 0.0, 1.0, 0.0]][i][j]);
+        let qp = Qp::new(Hessian::Zero(4), vec![0.0; 4]).unwrap();
+        let qp = qp.equality(Csc::from_dense(&a), vec![0.0; 3]).unwrap();
+        let mut kkt = SparseKkt::new(qp.kkt()).unwrap();
+        kkt.factor(&[0.0; 4], &[0.0; 3]).unwrap();
+        // whatever it takes the rows by, the entry of the second variable has to be a pivot
+        assert_eq!(kkt.rows_peel_off(), told);
+    }
+}
