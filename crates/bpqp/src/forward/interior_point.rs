@@ -214,7 +214,7 @@ impl Choice {
     }
 
     fn general_solve(&mut self, out: &mut Point) -> Outcome {
-        if let Some(outcome) = self.smaller_solve(out) {
+        if let Some(outcome) = self.settings.presolve.then(|| self.smaller_solve(out)).flatten() {
             return outcome;
         }
         self.ended = Form::General;

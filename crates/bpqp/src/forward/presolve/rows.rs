@@ -46,9 +46,4 @@ impl Rows {
     pub fn row(&self, i: usize) -> &[(usize, f64)] {
         &self.entries[self.start[i]..self.start[i + 1]]
     }
-
-    /// Number of entries.
-    pub fn entries(&self) -> usize {
-        self.entries.len()
-    }
 }
