@@ -208,6 +208,10 @@ impl Choice {
             None => self.smaller.insert((General::new(&left.qp).ok()?, Point::zeros(&left.qp))),
         };
         let outcome = general.solve(&self.settings, &self.deadline, point);
+        if outcome.status == Status::NumericalFailure && !self.deadline.passed() {
+            // the whole of it may be kinder
+            return None;
+        }
         self.ended = Form::Smaller;
         left.restore(&self.qp, point, out);
         left.outcome(&self.qp, outcome)

@@ -1,6 +1,6 @@
 //! What a sparse program has too much of is taken out before it is solved: rows that are empty, that follow from the bounds or
 //! from another row, that fix a variable or all of theirs, and variables that are fixed. The point that comes back has all of
-//! them, with their multipliers ([theory](https://github.com/bpqp/bpqp)).
+//! them, with their multipliers.
 //!
 //! Nothing here depends on `q`. A multiplier of what was taken out is found from the force on the variables that it fixed,
 //! `d = P x + q + A'y + G'z` with the multipliers that are known so far, the last step first:
@@ -9,15 +9,20 @@
 //! - a fixed variable: its bound has `-d_j`;
 //! - an equation `a x_j = b`: it has `-d_j / a`, the bounds nothing;
 //! - an inequality `a x_j <= h`: it has what its bound has, over `a`;
-//! - a forcing row, all of whose variables are at the bounds where it is lowest: the least multiplier that leaves every bound
-//!   one of the right sign, `t = max_j -d_j / a_j` (and at least 0 where it is an inequality), the bounds `-d_j - t a_j`;
-//! - two inequalities that are one equation: the one whose sign it has.
+//! - a forcing row, all of whose variables are at the bounds where it is lowest: any `t >= max_j -d_j / a_j` (and at least 0
+//!   where it is an inequality) leaves every bound one of the right sign, `-d_j - t a_j`;
+//! - rows that say the same, or the two sides of one equation: shares of one multiplier.
+//!
+//! Where there is a choice no constraint that holds is left without a multiplier, as an interior point would do it: one with
+//! neither a slack nor a multiplier is weakly active, which the polish takes for a kink.
 
 mod back;
 mod parallel;
 mod rows;
 mod screen;
 mod search;
+#[cfg(test)]
+mod tests;
 
 use super::Outcome;
 use crate::matrix::{Csc, Hessian, Keep, Matrix};
@@ -31,7 +36,7 @@ use std::sync::Arc;
 /// Variables and rows up to which a program is solved as it is.
 const SMALL: usize = 64;
 /// One in so many of what there is has to be superfluous at first sight, and one in so many in the end.
-const GLANCE: usize = 200;
+const GLANCE: usize = 60;
 const WORTH: usize = 20;
 /// What is gone.
 const GONE: usize = usize::MAX;
@@ -77,6 +82,7 @@ fn takes(qp: &Qp) -> bool {
     let plain = |m: &Matrix| m.is_sparse() || m.nrows() == 0;
     qp.n() + rows > SMALL
         && rows > 0
+        && (qp.n_inequality() > 0 || qp.has_bounds())
         && qp.cones.is_empty()
         && plain(&qp.a)
         && plain(&qp.g)
@@ -124,6 +130,7 @@ impl Presolve {
         if WORTH * (size - left.count()) < size {
             return Presolve::Little;
         }
+        log::debug!("presolve: {} of {size} rows and columns are left", left.count());
         Presolve::Smaller(Box::new(Smaller::new(qp, back, left, known)))
     }
 }

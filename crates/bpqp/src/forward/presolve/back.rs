@@ -45,6 +45,12 @@ impl Way<'_> {
         if self.least > 0.0 && largest.1 > 0.0 { largest.0.max(self.least) / largest.1 } else { 0.0 }
     }
 
+    /// A multiplier of a row that is not nothing.
+    fn share(&self, row: usize) -> f64 {
+        let largest = self.back.rows.row(row).iter().fold(0.0_f64, |m, (_, v)| m.max(v.abs()));
+        self.least / largest
+    }
+
     /// Multipliers of a row that fixed its variables at their bounds, and of those bounds.
     fn forcing(&mut self, at: usize, row: usize, low: bool, free: bool) {
         let back = self.back;
@@ -77,12 +83,17 @@ impl Way<'_> {
                 }
                 Step::Forcing { row, low, free } => self.forcing(at, row, low, free),
                 Step::Pair { row, other, factor } => {
+                    // each has its sign, and what cancels
                     let y = self.rows[row];
-                    if y < 0.0 {
-                        self.push(row, -y);
-                        self.rows[row] = 0.0;
-                        self.push(other, y / factor);
-                    }
+                    let room = self.share(row);
+                    self.push(row, (-y).max(0.0) + room);
+                    self.push(other, (y.min(0.0) - room) / factor);
+                }
+                Step::Twin { row, other, factor, free } => {
+                    // half of what an inequality has; an equation has what cancels
+                    let moved = if free { self.share(row).copysign(factor) } else { 0.5 * self.rows[row] };
+                    self.push(row, -moved);
+                    self.push(other, moved / factor);
                 }
             }
         }

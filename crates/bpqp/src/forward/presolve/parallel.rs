@@ -1,14 +1,21 @@
 //! Rows that are multiples of each other.
 
-use super::search::{HOLDS, Look, Ray, Search};
+use super::search::{HOLDS, Look, Ray, Search, Step};
 use std::collections::HashMap;
 
 /// Entries of rows that are multiples of each other agree to this part.
 const AGREE: f64 = 1e-13;
 
+/// The last part of SplitMix: every bit of what comes out depends on all that went in.
+pub(super) fn mixed(v: u64) -> u64 {
+    let v = (v ^ (v >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let v = (v ^ (v >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    v ^ (v >> 31)
+}
+
 /// A number between 1/2 and 3/2 that has nothing to do with that of another column.
 pub(super) fn weight(j: usize) -> f64 {
-    let mixed = (j as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = mixed(j as u64 + 1);
     0.5 + (mixed >> 12) as f64 / (1u64 << 52) as f64
 }
 
@@ -79,11 +86,11 @@ impl Search<'_> {
         }
         let side = usize::from(pivot > 0.0);
         if let Some(other) = class.sides[side] {
-            let (apart, _) = self.apart(i, other);
+            let (apart, terms) = self.apart(i, other);
             // in the units of the pivot, which is positive above
             let looser = if side == 1 { apart >= 0.0 } else { apart <= 0.0 };
             let (stays, goes) = if looser { (other, i) } else { (i, other) };
-            self.row[goes] = false;
+            self.drop_beside(goes, stays, apart.abs() <= HOLDS * terms);
             class.sides[side] = Some(stays);
             if looser {
                 return Ok(false);
@@ -112,8 +119,16 @@ impl Search<'_> {
         if room < -HOLDS * terms {
             return Err(self.contradict(inequality, equation));
         }
-        self.row[inequality] = false;
+        self.drop_beside(inequality, equation, room <= HOLDS * terms);
         Ok(())
+    }
+
+    fn drop_beside(&mut self, goes: usize, stays: usize, same: bool) {
+        self.row[goes] = false;
+        if same {
+            let (factor, free) = (self.factor(stays, goes), self.equation[stays]);
+            self.steps.push(Step::Twin { row: stays, other: goes, factor, free });
+        }
     }
 
     fn pivot(&self, i: usize) -> f64 {

@@ -1,6 +1,6 @@
 //! A look at a program that is quick: two passes over its entries tell whether there is something to take out.
 
-use super::parallel::{rounded, weight};
+use super::parallel::{mixed, rounded, weight};
 use super::search::HOLDS;
 use crate::Qp;
 
@@ -57,22 +57,26 @@ pub(super) fn superfluous(qp: &Qp) -> usize {
             _ => usize::from(!equation && (row.high <= rhs + rest || rhs == f64::INFINITY)),
         };
     }
-    found + twins(&rows)
+    let rhs = |i: usize| if i < m { qp.b[i] } else { qp.h[i - m] };
+    found + twins(&rows, m, rhs)
 }
 
-/// Rows of more than one entry that seem to be multiples of one before.
-fn twins(rows: &[Row]) -> usize {
+/// Rows of more than one entry that seem to be multiples of one before, but for the two sides of a range.
+fn twins(rows: &[Row], m: usize, rhs: impl Fn(usize) -> f64) -> usize {
     let size = (2 * rows.len()).next_power_of_two();
     let mut table = vec![0_u32; size];
     let mut found = 0;
     for (i, row) in rows.iter().enumerate().filter(|(_, row)| row.entries > 1) {
         let key = rounded(row.key / row.pivot);
         let hash = key ^ (u64::from(row.first) << 40) ^ (u64::from(row.entries) << 20);
-        let mut at = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) as usize & (size - 1);
+        let mut at = mixed(hash) as usize & (size - 1);
         while table[at] != 0 {
-            let other = &rows[table[at] as usize - 1];
+            let before = table[at] as usize - 1;
+            let other = &rows[before];
             if other.first == row.first && other.entries == row.entries && rounded(other.key / other.pivot) == key {
-                found += 1;
+                let sides = before >= m && (row.pivot > 0.0) != (other.pivot > 0.0);
+                let meet = || rounded(rhs(i) / row.pivot) == rounded(rhs(before) / other.pivot);
+                found += usize::from(!sides || meet());
                 break;
             }
             at = (at + 1) & (size - 1);

@@ -24,6 +24,8 @@ pub(super) enum Step {
     Forcing { row: usize, low: bool, free: bool },
     /// Two inequalities that are the two sides of one equation, which the first one now is; the other is this multiple of it.
     Pair { row: usize, other: usize, factor: f64 },
+    /// An inequality that says the same as another row, of which it is this multiple, or half of what an equation says.
+    Twin { row: usize, other: usize, factor: f64, free: bool },
 }
 
 /// Multipliers of rows and of bounds under which what is left contradicts itself.
@@ -159,7 +161,7 @@ impl<'a> Search<'a> {
             let (column, entry) = look.last;
             let bound = (rhs - look.gone) / entry;
             if equation {
-                let x = bound.clamp(self.lb[column], self.ub[column]);
+                let x = bound.max(self.lb[column]).min(self.ub[column]);
                 self.fix(column, x, Step::Equation { row: i, column, entry });
             } else {
                 self.tighten(i, (column, entry), bound);
