@@ -121,6 +121,9 @@ pub struct Settings {
     pub threads: usize,
     /// Keep the factorization of the forward pass in the solution, for a cheaper backward pass.
     pub keep_factor: bool,
+    /// Take out of sparse problems what they have too much of before the interior point: rows that follow from others or from
+    /// bounds, variables that are fixed. Answers have all of it.
+    pub presolve: bool,
     /// Ends a running solve from another thread.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub interrupt: Option<Interrupt>,
@@ -140,6 +143,7 @@ impl Default for Settings {
             infeasible: Infeasible::Status,
             threads: 0,
             keep_factor: true,
+            presolve: true,
             interrupt: None,
         }
     }

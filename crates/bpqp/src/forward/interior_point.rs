@@ -7,6 +7,7 @@
 
 use super::bounds::Bounded;
 use super::newton::PrimalDual;
+use super::presolve::{Presolve, Smaller};
 use super::scaling::{INTERIOR_POINT, Scaling};
 use super::{ForwardHandle, ForwardSolver, Outcome, dual::DualHandle};
 use crate::kkt::{self, DenseKkt, KktCore, KktFactor, Matrices, many_singles};
@@ -61,8 +62,10 @@ impl ForwardSolver for InteriorPoint {
                     dual: Some(handle),
                     bounded: None,
                     examined: None,
+                    presolved: None,
+                    smaller: None,
                     general: None,
-                    in_general: false,
+                    ended: Form::Dual,
                     told: None,
                     deadline: Deadline::default(),
                     qp: qp.clone(),
@@ -74,13 +77,25 @@ impl ForwardSolver for InteriorPoint {
             dual: None,
             bounded: None,
             examined: None,
+            presolved: None,
+            smaller: None,
             general: None,
-            in_general: false,
+            ended: Form::Dual,
             told: None,
             deadline: Deadline::default(),
             qp: qp.clone(),
         }))
     }
+}
+
+/// The form in which a solve ends, and goes on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Form {
+    Dual,
+    General,
+    Smaller,
+    /// Nothing is left to go on with.
+    None,
 }
 
 /// The form in multiplier space where it applies, the general form elsewhere or when the first one fails.
@@ -93,8 +108,12 @@ struct Choice {
     /// Is there a bound among these rows?
     examined: Option<(Arc<Matrix>, bool)>,
     general: Option<General>,
-    /// The last solve ended in the general form, which otherwise still holds an earlier problem.
-    in_general: bool,
+    /// The problem that was looked at last for what it has too much of, and what was found.
+    presolved: Option<(Qp, Presolve)>,
+    /// The form and the last point of what is left of it, if it was solved in place of the whole.
+    smaller: Option<(General, Point)>,
+    /// Where the last solve ended: the other forms still hold an earlier problem.
+    ended: Form,
     /// When the next solve has to end, if someone said so.
     told: Option<Deadline>,
     /// That of the last solve.
@@ -115,7 +134,7 @@ impl ForwardHandle for Choice {
     }
 
     fn solve(&mut self, _warm: Option<&Point>, out: &mut Point) -> Outcome {
-        self.in_general = false;
+        self.ended = Form::Dual;
         self.deadline = self.told.take().unwrap_or_else(|| self.settings.deadline());
         if let Some(dual) = &mut self.dual {
             let outcome = dual.solve(&self.qp, &self.deadline, out);
@@ -128,7 +147,17 @@ impl ForwardHandle for Choice {
 
     fn tighten(&mut self, out: &mut Point) -> Option<Outcome> {
         match (&mut self.dual, &mut self.general) {
-            (_, Some(general)) if self.in_general => {
+            _ if self.ended == Form::None => None,
+            _ if self.ended == Form::Smaller => {
+                let Some((_, Presolve::Smaller(left))) = &self.presolved else { return None };
+                let (general, point) = self.smaller.as_mut()?;
+                let outcome = general.tighten(&self.settings, &self.deadline, point)?;
+                left.restore(&self.qp, point, out);
+                // a proof that does not hold here is none
+                let failed = failed(outcome.iterations);
+                Some(left.outcome(&self.qp, outcome).unwrap_or(failed))
+            }
+            (_, Some(general)) if self.ended == Form::General => {
                 if let Some(bounded) = &mut self.bounded {
                     // an iteration that breaks down at once leaves the point as it is
                     bounded.reduce(out);
@@ -151,8 +180,48 @@ impl ForwardHandle for Choice {
 }
 
 impl Choice {
+    /// Solves what is left of a problem that has much too much; `None` if it has to be solved as it is.
+    fn smaller_solve(&mut self, out: &mut Point) -> Option<Outcome> {
+        let found = Presolve::of(&self.qp, self.presolved.take());
+        let outcome = match &found {
+            Presolve::Little => None,
+            Presolve::Contradiction(proof) => {
+                self.ended = Form::None;
+                Some(no_solution(0, proof.clone()))
+            }
+            Presolve::Smaller(left) => self.solve_left(left, out),
+        };
+        self.presolved = Some((self.qp.clone(), found));
+        outcome
+    }
+
+    fn solve_left(&mut self, left: &Smaller, out: &mut Point) -> Option<Outcome> {
+        if left.qp.n() == 0 {
+            self.ended = Form::None;
+            left.restore(&self.qp, &Point::zeros(&left.qp), out);
+            return Some(Outcome { status: Status::Solved, iterations: 0, certificate: None });
+        }
+        let reused = self.smaller.take().filter(|(general, _)| general.takes(&left.qp));
+        let reused = reused.and_then(|(mut general, point)| general.update(&left.qp).then_some((general, point)));
+        let (general, point) = match reused {
+            Some(reused) => self.smaller.insert(reused),
+            None => self.smaller.insert((General::new(&left.qp).ok()?, Point::zeros(&left.qp))),
+        };
+        let outcome = general.solve(&self.settings, &self.deadline, point);
+        if outcome.status == Status::NumericalFailure && !self.deadline.passed() {
+            // the whole of it may be kinder
+            return None;
+        }
+        self.ended = Form::Smaller;
+        left.restore(&self.qp, point, out);
+        left.outcome(&self.qp, outcome)
+    }
+
     fn general_solve(&mut self, out: &mut Point) -> Outcome {
-        self.in_general = true;
+        if let Some(outcome) = self.settings.presolve.then(|| self.smaller_solve(out)).flatten() {
+            return outcome;
+        }
+        self.ended = Form::General;
         let known = self.examined.as_ref().filter(|(g, _)| Arc::ptr_eq(g, &self.qp.g)).map(|(_, found)| *found);
         let found = known.unwrap_or_else(|| Bounded::any(&self.qp.g));
         if known.is_none() {
@@ -204,6 +273,12 @@ impl General {
         let kkt = kkt::prepare(scaled.kkt())?;
         let it = PrimalDual::new(&scaled);
         Ok(General { qp: qp.clone(), scaling, scaled, kkt, it, iterations: 0, limit: 0, attempts: 0 })
+    }
+
+    /// True if a problem has the structure of this one.
+    fn takes(&self, qp: &Qp) -> bool {
+        let same = |a: &Arc<Matrix>, b: &Arc<Matrix>| Arc::ptr_eq(a, b) || a.difference(b).is_none();
+        same(&self.qp.a, &qp.a) && same(&self.qp.g, &qp.g) && self.qp.p.difference(&qp.p).is_none()
     }
 
     /// Takes new numbers; false if the pattern of finite bounds changed, or other rows are bounds now.

@@ -10,6 +10,7 @@ mod homogeneous;
 mod interior_point;
 pub(crate) mod newton;
 mod pivoting;
+mod presolve;
 pub(crate) mod rays;
 mod scaling;
 mod separable;
