@@ -88,9 +88,9 @@ pub(crate) fn lanes() -> usize {
     Arch::new().dispatch(Lanes)
 }
 
-/// True if these settings ask for nothing else than what is done here.
+/// True if these settings ask for nothing else than what is done here; a limit of iterations does not count rounds of pivoting.
 pub(crate) fn suits(settings: &Settings) -> bool {
-    settings.polish && settings.smoothing.is_none() && settings.max_iter.is_none()
+    settings.polish && settings.smoothing.is_none()
 }
 
 /// True if a program has this form.
