@@ -164,6 +164,10 @@ fn scaled(row: &[(usize, f64)], by: f64) -> Vec<(usize, f64)> {
     row.iter().map(|&(j, v)| (j, by * v)).collect()
 }
 
+fn with() -> Settings {
+    Settings { presolve: true, ..Settings::default() }
+}
+
 fn without() -> Settings {
     Settings { presolve: false, ..Settings::default() }
 }
@@ -220,8 +224,7 @@ fn answers_are_those_of_the_problem_without() {
         let program = Program::random(&mut rng, true);
         let (base, planted) = (program.qp(), program.planted(&mut rng).qp());
         let n = base.n();
-        let (own, on, off) =
-            (solve(&base, &without()), solve(&planted, &Settings::default()), solve(&planted, &without()));
+        let (own, on, off) = (solve(&base, &without()), solve(&planted, &with()), solve(&planted, &without()));
         let active = own.active().g.iter().filter(|active| **active).count();
         assert!(active > 5 && own.z_box.iter().any(|z| *z != 0.0), "{active} active rows");
         close("x", &on.x, &own.x, 1e-9);
@@ -257,8 +260,7 @@ fn linear_programs_too() {
         let mut rng = Rng::new(seed);
         let program = Program::random(&mut rng, false);
         let (base, planted) = (program.qp(), program.planted(&mut rng).qp());
-        let (own, on, off) =
-            (solve(&base, &without()), solve(&planted, &Settings::default()), solve(&planted, &without()));
+        let (own, on, off) = (solve(&base, &without()), solve(&planted, &with()), solve(&planted, &without()));
         close("x", &on.x, &own.x, 1e-9);
         assert!((on.objective - off.objective).abs() <= 1e-9 * (1.0 + off.objective.abs()));
         is_minimum(&on);
@@ -286,7 +288,7 @@ fn gradients_are_those_of_central_differences() {
         program.unequal.push(&scaled(&row, 1.5), 1.5 * most + 0.2);
     }
     let qp = program.qp();
-    let solution = solve(&qp, &Settings::default());
+    let solution = solve(&qp, &with());
     let mut cotangent = Cotangent::x(&rng.normals(qp.n()));
     cotangent.objective = 0.5;
     let gradient = solution.vjp(&cotangent, Wrt::ALL).expect("a solution");
@@ -295,7 +297,7 @@ fn gradients_are_those_of_central_differences() {
     for entry in all.iter().step_by(all.len() / 120) {
         let step = 1e-5;
         let at = |step: f64| {
-            let there = solve(&entry.moved(&qp, step), &Settings::default());
+            let there = solve(&entry.moved(&qp, step), &with());
             let same = there.active().g == solution.active().g && there.active().bound == solution.active().bound;
             same.then(|| loss(there.qp(), &cotangent, &there.point()))
         };
@@ -312,7 +314,7 @@ fn updates_are_new_problems() {
     let mut rng = Rng::new(50);
     let program = Program::random(&mut rng, true).planted(&mut rng);
     let qp = program.qp();
-    let mut layer = Layer::new(qp.clone(), Settings::default()).expect("valid");
+    let mut layer = Layer::new(qp.clone(), with()).expect("valid");
     let mut wider = program.clone();
     // other numbers, and other things to take out: nothing forces, more is fixed
     wider.ub.iter_mut().skip(80).for_each(|ub| *ub += 0.5);
@@ -321,7 +323,7 @@ fn updates_are_new_problems() {
     let q = rng.normals(qp.n());
     for next in [qp.clone(), qp.clone().with_q(q).expect("valid"), wider.qp(), fixed.qp(), qp.clone()] {
         layer.update(next.clone()).expect("the same structure");
-        let new = next.solve(&Settings::default()).expect("valid");
+        let new = next.solve(&with()).expect("valid");
         let own = layer.solve().expect("valid");
         assert_eq!(own.status, new.status);
         if new.ok() {
@@ -335,7 +337,7 @@ fn what_has_no_solution_is_proved_of_the_problem_itself() {
     let mut rng = Rng::new(60);
     let program = Program::random(&mut rng, true).planted(&mut rng);
     let proved = |program: &Program, status: Status| {
-        for settings in [Settings::default(), without()] {
+        for settings in [with(), without()] {
             let qp = program.qp();
             let solution = qp.solve(&settings).expect("valid");
             assert_eq!(solution.status, status);
@@ -366,8 +368,5 @@ fn what_has_no_solution_is_proved_of_the_problem_itself() {
     let (i, j) = (open.variable(-1.0, 0.0, f64::INFINITY), open.variable(0.0, 0.0, f64::INFINITY));
     open.unequal.push(&[(i, 1.0), (j, -1.0)], 2.0);
     proved(&open, Status::DualInfeasible);
-    assert!(matches!(
-        open.qp().solve(&Settings::default()).expect("valid").info.certificate,
-        Some(Certificate::DualInfeasible(_))
-    ));
+    assert!(matches!(open.qp().solve(&with()).expect("valid").info.certificate, Some(Certificate::DualInfeasible(_))));
 }
