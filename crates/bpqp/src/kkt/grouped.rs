@@ -188,34 +188,40 @@ impl Panel<'_> {
         simd: S,
         (later, base): (&mut [f64], usize),
         col_ptr: &[usize],
-        (mut scattered, mut places): Targets<'t>,
+        mut targets: Targets<'t>,
         product: &mut [f64],
     ) -> Targets<'t> {
         let (count, stride) = (self.rows.len(), self.rows.len().next_multiple_of(BLOCK));
         for first in (0..count).step_by(BLOCK) {
-            if self.width > 1 {
-                self.multiply(simd, first, stride, product);
-            }
+            self.multiply(simd, first, stride, product);
             for row in first..count.min(first + BLOCK) {
-                let len = count - row;
-                let (v, by) = match self.width {
-                    1 => (&self.columns[row..][..len], self.divided[row]),
-                    _ => (&product[(row - first) * stride + row..][..len], 1.0),
-                };
-                let (flag, left) = (scattered[0], &scattered[1..]);
-                scattered = left;
-                if flag {
-                    let (at, left) = places.split_at(len);
-                    places = left;
-                    at.iter().zip(v).for_each(|(&at, v)| later[at as usize - base] -= by * v);
-                } else {
-                    let target = col_ptr[self.rows[row] as usize] - base;
-                    subtract_one(simd, &mut later[target..][..len], v, by);
-                }
+                let v = &product[(row - first) * stride + row..][..count - row];
+                targets = subtract_row(simd, (later, base), col_ptr, (self.rows, row), targets, (v, 1.0));
             }
         }
-        (scattered, places)
+        targets
     }
+}
+
+/// Subtracts `by v` from the entries of the rows from this one on in its column.
+#[inline(always)]
+fn subtract_row<'t, S: Simd>(
+    simd: S,
+    (later, base): (&mut [f64], usize),
+    col_ptr: &[usize],
+    (rows, row): (&[u32], usize),
+    (scattered, places): Targets<'t>,
+    (v, by): (&[f64], f64),
+) -> Targets<'t> {
+    let Some((&flag, scattered)) = scattered.split_first() else { return (scattered, places) };
+    if flag {
+        let (at, places) = places.split_at(v.len());
+        at.iter().zip(v).for_each(|(&at, v)| later[at as usize - base] -= by * v);
+        return (scattered, places);
+    }
+    let target = col_ptr[rows[row] as usize] - base;
+    subtract_one(simd, &mut later[target..][..v.len()], v, by);
+    (scattered, places)
 }
 
 /// True if all rows of a set are in the other one.
@@ -456,6 +462,21 @@ impl WithSimd for Elimination<'_> {
         for (node, ends) in of.leaf_nodes.windows(2).zip(of.leaf_ptr.windows(2)) {
             let (first, end) = (node[0] as usize, node[1] as usize);
             let (rows, width) = (&of.leaf_rows[ends[0]..ends[1]], end - first);
+            if width == 1 {
+                let Some((&mut pivot, own)) = of_leaves[col_ptr[first]..col_ptr[end]].split_first_mut() else {
+                    return Err(PivotError::Zero);
+                };
+                if pivot == 0.0 {
+                    return Err(PivotError::Zero);
+                }
+                inside = &inside[own.len()..];
+                for row in 0..own.len() {
+                    let v = (&own[row..], own[row] / pivot);
+                    targets = subtract_row(simd, (&mut *later, base), col_ptr, (rows, row), targets, v);
+                }
+                own.iter_mut().for_each(|v| *v /= pivot);
+                continue;
+            }
             let stride = rows.len().next_multiple_of(BLOCK);
             let (columns, divided) = (&mut columns[..width * stride], &mut divided[..width * stride]);
             columns.fill(0.0);
@@ -506,6 +527,9 @@ impl WithSimd for Elimination<'_> {
                 let lower = &mut lower[range];
                 lower.iter_mut().zip(&*this).for_each(|(l, v)| *l = v / pivot);
                 lower[0] = pivot;
+                if width == 1 {
+                    continue;
+                }
                 let ours = c * stride..(c + 1) * stride;
                 let begin = this.len() - rows.len();
                 for (to, from) in [(&mut columns[ours.clone()], &*this), (&mut divided[ours], &*lower)] {
@@ -513,8 +537,15 @@ impl WithSimd for Elimination<'_> {
                     to[rows.len()..].fill(0.0);
                 }
             }
-            let panel = Panel { rows, width, columns, divided };
-            targets = panel.update(simd, (later, base), col_ptr, targets, product);
+            if width == 1 {
+                for row in 0..rows.len() {
+                    let v = (&own[1 + row..], lower[1 + row]);
+                    targets = subtract_row(simd, (&mut *later, base), col_ptr, (rows, row), targets, v);
+                }
+            } else {
+                let panel = Panel { rows, width, columns, divided };
+                targets = panel.update(simd, (later, base), col_ptr, targets, product);
+            }
             own.copy_from_slice(lower);
         }
         Ok(())
