@@ -454,7 +454,8 @@ impl WithSimd for Elimination<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
         let Elimination { of, a, col_ptr, factor, room } = self;
         let Room { lower, columns, divided, product } = room;
-        factor.fill(0.0);
+        // columns of leaves are as they were in the matrix, without fill
+        factor[col_ptr[of.leaves]..].fill(0.0);
         a.iter().zip(&of.entries).for_each(|(v, &at)| factor[at as usize] = *v);
         let (mut targets, mut inside) = ((&of.scattered[..], &of.places[..]), &of.inside[..]);
         let base = col_ptr[of.leaves];
@@ -527,7 +528,7 @@ impl WithSimd for Elimination<'_> {
                 let lower = &mut lower[range];
                 lower.iter_mut().zip(&*this).for_each(|(l, v)| *l = v / pivot);
                 lower[0] = pivot;
-                if width == 1 {
+                if width < BLOCK {
                     continue;
                 }
                 let ours = c * stride..(c + 1) * stride;
@@ -537,10 +538,14 @@ impl WithSimd for Elimination<'_> {
                     to[rows.len()..].fill(0.0);
                 }
             }
-            if width == 1 {
+            if width < BLOCK {
                 for row in 0..rows.len() {
-                    let v = (&own[1 + row..], lower[1 + row]);
-                    targets = subtract_row(simd, (&mut *later, base), col_ptr, (rows, row), targets, v);
+                    let before = targets;
+                    for c in 0..width {
+                        let end = col_ptr[first + c + 1] - begin;
+                        let v = (&own[end - rows.len() + row..end], lower[end - rows.len() + row]);
+                        targets = subtract_row(simd, (&mut *later, base), col_ptr, (rows, row), before, v);
+                    }
                 }
             } else {
                 let panel = Panel { rows, width, columns, divided };
