@@ -241,11 +241,12 @@ fn cones_whose_rows_are_variables() {
         let ((outcome, point), (other, theirs)) = (solve(&qp), solve(&far));
         assert!(outcome.status.ok() && other.status.ok(), "seed {seed}: {:?} {:?}", outcome.status, other.status);
         whole += usize::from(outcome.status == Status::Solved);
-        for (qp, point) in [(&qp, &point), (&far, &theirs)] {
-            assert!(relative(qp, point) < 1e-7, "seed {seed}: {:.1e}", relative(qp, point));
+        // the condensed form loses digits
+        for (qp, point, most) in [(&qp, &point, 2e-8), (&far, &theirs, 1e-6)] {
+            assert!(relative(qp, point) < most, "seed {seed}: {:.1e}", relative(qp, point));
         }
         let (value, bounded) = (qp.objective(&point.x), qp.objective(&theirs.x));
-        assert!((value - bounded).abs() < 1e-7 * value.abs().max(1.0), "seed {seed}: {value} {bounded}");
+        assert!((value - bounded).abs() < 1e-6 * value.abs().max(1.0), "seed {seed}: {value} {bounded}");
         // other numbers in the same pattern
         handle.update(&qp).unwrap();
         let mut again = Point::default();
