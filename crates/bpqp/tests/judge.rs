@@ -155,8 +155,8 @@ fn least_norms_on_faces_are_those_of_units_far_apart() {
 #[test]
 fn nor_of_second_order_cones() {
     let (mut regular, mut exactly) = (0, 0);
-    // the last ones were wrong once: a rank and kinks that the noise of the directions hid
-    for seed in (1001..=1300).chain([5779, 24599, 27978]) {
+    // the last ones were wrong once: a rank and kinks that the noise of the directions hid, a multiplier that was rounding
+    for seed in (1001..=1300).chain([5779, 24599, 27978, 770_008_967]) {
         let spread = [0, 0, 4, 10][(seed % 4) as usize];
         let planted = PlantedCones::new(&mut Rng::new(seed), spread).expect("finite numbers");
         let (said, is_regular, wrong) = planted.judge();

@@ -300,6 +300,19 @@ impl Newton {
         self.largest = self.unit * norm_inf(z).max(norm_inf(z_box)).max(norm_inf(y_cone)).max(norm_inf(&self.trial.y));
         let of_cone: Vec<Tolerance> = self.terms[1].iter().map(|&t| self.zero(t)).collect();
         self.tolerance = of_cone;
+        // a multiplier that no variable feels beside its other forces is their rounding
+        let (mut forces, mut rest) = (vec![0.0; self.trial.x.len()], vec![f64::INFINITY; self.tolerance.len()]);
+        magnitudes(&mut self.scratch, &self.trial.x);
+        qp.p.magnitudes_add(&self.scratch, &mut forces, &mut Vec::new());
+        forces.iter_mut().zip(qp.q.iter()).for_each(|(force, q)| *force += q.abs());
+        qp.c.for_each(|i, j, v| {
+            if v != 0.0 {
+                rest[i] = rest[i].min(forces[j] / v.abs());
+            }
+        });
+        for (tolerance, rest) in self.tolerance.iter_mut().zip(&rest).filter(|(_, rest)| rest.is_finite()) {
+            tolerance.y = tolerance.y.max(self.unit * ROUNDING * rest);
+        }
     }
 
     /// What counts as zero in a constraint with terms of this size.
