@@ -119,14 +119,9 @@ impl Polisher {
         point: &mut Point,
         active: &mut ActiveSet,
     ) -> PolishReport {
+        self.draft = matches!(start, Start::Draft);
         match start {
-            Start::Point => self.polish(qp, kkt, rounds, point, active),
-            Start::Draft => {
-                self.draft = true;
-                let report = self.polish(qp, kkt, rounds, point, active);
-                self.draft = false;
-                report
-            }
+            Start::Point | Start::Draft => self.polish(qp, kkt, rounds, point, active),
             Start::Vertex => self.polish_vertex(qp, kkt, rounds, point, active),
         }
     }
