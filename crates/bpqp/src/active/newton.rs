@@ -301,16 +301,20 @@ impl Newton {
         let of_cone: Vec<Tolerance> = self.terms[1].iter().map(|&t| self.zero(t)).collect();
         self.tolerance = of_cone;
         // a multiplier that no variable feels beside its other forces is their rounding
-        let (mut forces, mut rest) = (vec![0.0; self.trial.x.len()], vec![f64::INFINITY; self.tolerance.len()]);
+        let Newton { w: forces, v: rest, .. } = self;
+        forces.clear();
+        forces.resize(qp.n(), 0.0);
+        rest.clear();
+        rest.resize(qp.n_cone(), f64::INFINITY);
         magnitudes(&mut self.scratch, &self.trial.x);
-        qp.p.magnitudes_add(&self.scratch, &mut forces, &mut Vec::new());
+        qp.p.magnitudes_add(&self.scratch, forces, &mut Vec::new());
         forces.iter_mut().zip(qp.q.iter()).for_each(|(force, q)| *force += q.abs());
         qp.c.for_each(|i, j, v| {
             if v != 0.0 {
                 rest[i] = rest[i].min(forces[j] / v.abs());
             }
         });
-        for (tolerance, rest) in self.tolerance.iter_mut().zip(&rest).filter(|(_, rest)| rest.is_finite()) {
+        for (tolerance, rest) in self.tolerance.iter_mut().zip(&*rest).filter(|(_, rest)| rest.is_finite()) {
             tolerance.y = tolerance.y.max(self.unit * ROUNDING * rest);
         }
     }

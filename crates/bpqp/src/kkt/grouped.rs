@@ -94,6 +94,9 @@ const MOST_PLACES: usize = 1 << 22;
 /// What merging leaves may cost: this times the products that each of them takes alone, whose places are looked up one by one.
 const MERGED: usize = 4;
 
+/// Numbers of a panel of leaves at most: it is read once for each block of its rows, and stays in the nearest cache.
+const PANEL: usize = 2048;
+
 /// The nodes of a pattern.
 pub(super) struct Groups {
     leaves: usize,
@@ -284,6 +287,7 @@ impl Groups {
             let room = |rows: &[usize]| (0..rows.len()).all(|k| is_part(&rows[k..], column(rows[k])));
             if j == 0
                 || (j + 1 - first) * products(union.len()) > MERGED * alone
+                || (j + 1 - first) * union.len() > PANEL
                 || (union.len() > node.len() && !room(&union))
             {
                 if j > 0 {
