@@ -275,8 +275,8 @@ def solve_conic(
         warm_start: a `ConicSolution` of a similar problem, or a dict with x, y and, if known, s and z_box. It never
             decides the answer.
         on_failure: "raise", "nan" (NaN solution and gradient where there is no solution) or "zero_grad".
-        settings: eps_abs, eps_rel, max_iter, time_limit, smoothing, threads, polish, verbose, on_untrusted ("warn",
-            "raise" or "ignore": what is done about derivatives that are regularized or untrusted).
+        settings: eps_abs, eps_rel, max_iter, time_limit, smoothing, threads, polish, presolve, verbose, on_untrusted
+            ("warn", "raise" or "ignore": what is done about derivatives that are regularized or untrusted).
 
     An element of a batch whose own data are not finite, or have `lb > ub`, fails alone, with status "invalid_data".
 

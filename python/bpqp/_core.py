@@ -165,9 +165,10 @@ def solve_qp(
         settings: eps_abs, eps_rel (1e-8; for float32 data at least 2.4e-7, twice their rounding), max_iter, time_limit
             (seconds), infeasible ("status"; "closest": where the constraints contradict each other, besides the status
             with its proof the solution of the closest feasible program, `docs/closest.md`), backward ("direct",
-            "first_order"), smoothing (the parameter of the barrier whose gradient is taken), threads, polish, verbose
-            (print a line), on_untrusted ("warn", "raise" or "ignore": what is done about derivatives that are
-            regularized or untrusted); with "qpsolvers:NAME" other names go to that solver.
+            "first_order"), smoothing (the parameter of the barrier whose gradient is taken), threads, polish, presolve
+            (whether sparse problems lose first what they have too much of), verbose (print a line), on_untrusted
+            ("warn", "raise" or "ignore": what is done about derivatives that are regularized or untrusted); with
+            "qpsolvers:NAME" other names go to that solver.
 
     Every dense argument may carry a batch dimension first; those that do not are shared by the batch. An element of a
     batch whose own data are not finite, or have `lb > ub`, fails alone, with status "invalid_data".

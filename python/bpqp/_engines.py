@@ -15,7 +15,7 @@ from ._verdicts import check_choice
 POLICIES = {"raise": 0, "nan": 1, "zero_grad": 2}
 SETTINGS = (
     *("eps_abs", "eps_rel", "max_iter", "time_limit", "backward", "smoothing", "threads", "verbose", "polish"),
-    *("on_untrusted", "infeasible"),
+    *("on_untrusted", "infeasible", "presolve"),
 )
 
 # Settings that mean the backward pass where qpsolvers solves; everything else goes to the solver.

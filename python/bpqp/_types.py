@@ -74,6 +74,7 @@ class Settings(TypedDict, total=False):
     smoothing: float | None
     threads: int | None
     polish: bool | None
+    presolve: bool | None
     verbose: bool | None
     on_untrusted: Literal["warn", "raise", "ignore"] | None
     infeasible: Literal["status", "closest"] | None

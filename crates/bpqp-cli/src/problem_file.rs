@@ -82,6 +82,7 @@ pub const FIELDS: [&str; 22] = [
     "time_limit",
     "smoothing",
     "polish",
+    "presolve",
     "infeasible",
 ];
 
@@ -173,8 +174,10 @@ fn settings(fields: &Map<String, Value>) -> Parsed<Settings> {
         let count = v.as_u64().ok_or_else(|| format!("max_iter = {v}: expected a whole number"))?;
         out.max_iter = Some(count as usize);
     }
-    if let Some(v) = present(fields, "polish") {
-        out.polish = v.as_bool().ok_or_else(|| format!("polish = {v}: expected true or false"))?;
+    for (name, setting) in [("polish", &mut out.polish), ("presolve", &mut out.presolve)] {
+        if let Some(v) = present(fields, name) {
+            *setting = v.as_bool().ok_or_else(|| format!("{name} = {v}: expected true or false"))?;
+        }
     }
     if let Some(name) = text("infeasible")? {
         out.infeasible = Infeasible::from_name(name).map_err(|e| e.to_string())?;

@@ -71,6 +71,7 @@ fn set(s: &mut Settings, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
             );
         }
         "polish" => s.polish = value.extract()?,
+        "presolve" => s.presolve = value.extract()?,
         "backward" => {
             s.backward = match value.extract::<String>()?.as_str() {
                 "direct" => Backward::Direct,

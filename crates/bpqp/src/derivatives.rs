@@ -121,8 +121,7 @@ impl<'a> Derivatives<'a> {
             (Some(nearest), Some(inner)) => (&nearest.solution, inner),
             _ => (self.solution, &mut *self.work),
         };
-        let ones = Cotangent { x: vec![1.0; solution.qp.n()], ..Cotangent::default() };
-        let accuracy = work.differentiator.vjp(solution.at(), &ones, Wrt::Q, &mut work.gradient)?;
+        let accuracy = work.differentiator.examine(solution.at())?;
         Ok((accuracy, work.differentiator.reciprocal_condition(), lower(self.solution.verdict(), accuracy)))
     }
 

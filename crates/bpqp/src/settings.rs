@@ -122,8 +122,7 @@ pub struct Settings {
     /// Keep the factorization of the forward pass in the solution, for a cheaper backward pass.
     pub keep_factor: bool,
     /// Take out of sparse problems what they have too much of before the interior point: rows that follow from others or from
-    /// bounds, variables that are fixed. Answers have all of it. Not the default: where rows are dependent and solutions are a
-    /// face at once, the set that it leads to may have a gradient with a worse verdict.
+    /// bounds, variables that are fixed. Answers have all of it.
     pub presolve: bool,
     /// Ends a running solve from another thread.
     #[cfg_attr(feature = "serde", serde(skip))]
@@ -144,7 +143,7 @@ impl Default for Settings {
             infeasible: Infeasible::Status,
             threads: 0,
             keep_factor: true,
-            presolve: false,
+            presolve: true,
             interrupt: None,
         }
     }

@@ -57,7 +57,7 @@ def _attributes(spec: Any, masks: dict[str, Any]) -> dict[str, Any]:
     solver, settings = _host.native(spec.solver, spec.settings)
     out: dict[str, Any] = {"solver": solver}
     for name, value in settings.items():
-        if name in ("max_iter", "polish", "threads"):
+        if name in ("max_iter", "polish", "presolve", "threads"):
             out[name] = np.int64(value)
         elif name not in ("verbose", "on_untrusted"):
             out[name] = value if isinstance(value, str) else np.float64(value)

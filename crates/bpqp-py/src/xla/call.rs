@@ -320,6 +320,7 @@ impl<'a> Frame<'a> {
                     s.time_limit = Some(limit);
                 }
                 ("polish", Attribute::Int(v)) => s.polish = v != 0,
+                ("presolve", Attribute::Int(v)) => s.presolve = v != 0,
                 ("backward", Attribute::Text("direct")) => s.backward = Backward::Direct,
                 ("backward", Attribute::Text("first_order")) => s.backward = Backward::FirstOrder,
                 ("smoothing", Attribute::Float(v)) => s.smoothing = Some(v),

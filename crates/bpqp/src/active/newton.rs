@@ -152,7 +152,7 @@ impl Newton {
             rounds: taken,
             accuracy: f64::INFINITY,
             dependent: dependent && taken > 0,
-            flat: flat && taken > 0,
+            face: (flat && taken > 0).then_some(0.0),
             residuals,
             objective,
             // of the step before

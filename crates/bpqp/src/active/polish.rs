@@ -61,8 +61,8 @@ pub(crate) struct PolishReport {
     pub accuracy: f64,
     /// The active rows are linearly dependent: multipliers are one choice of several.
     pub dependent: bool,
-    /// The solution is one point of an optimal face.
-    pub flat: bool,
+    /// The solution is one point of an optimal face: what was added to P to factor the system there.
+    pub face: Option<f64>,
     /// Residuals of the point that comes out.
     pub residuals: Residuals,
     /// Its objective.
@@ -250,10 +250,9 @@ impl Polisher {
                 }
                 point.clone_from(&self.trial);
                 active.clone_from(&self.set);
-                let (rounds, flat) = (round, face.is_some());
-                let factored = !flat;
+                let (rounds, factored) = (round, true);
                 let report =
-                    PolishReport { verified: true, rounds, accuracy, dependent, flat, residuals, objective, factored };
+                    PolishReport { verified: true, rounds, accuracy, dependent, face, residuals, objective, factored };
                 if free.is_none() && !self.vertex && self.hold_weak(qp) {
                     free = Some(PolishReport { factored: false, ..report });
                     continue;
@@ -342,8 +341,8 @@ impl Polisher {
 
     fn give_up(&mut self, qp: &Qp, point: &Point, rounds: usize, accuracy: f64) -> PolishReport {
         let (residuals, objective) = residuals(qp, point, &mut self.work);
-        let (dependent, flat, factored) = (false, false, false);
-        PolishReport { verified: false, rounds, accuracy, dependent, flat, residuals, objective, factored }
+        let (dependent, face, factored) = (false, None, false);
+        PolishReport { verified: false, rounds, accuracy, dependent, face, residuals, objective, factored }
     }
 
     /// Multipliers of inactive constraints vanish; true if that changes one.

@@ -102,6 +102,11 @@ impl Differentiator {
         }
     }
 
+    /// The factors at hand are of no set that anyone has.
+    pub fn forget(&mut self) {
+        self.direct.forget();
+    }
+
     /// Takes the numbers of a solution, to be differentiated.
     pub fn load_solution(&mut self, at: At<'_>) -> Result<(), Error> {
         if self.takes_lanes(at) {
@@ -188,7 +193,7 @@ impl Differentiator {
         if report.factored {
             let well = self.direct.kkt().reciprocal_condition() > WELL_CONDITIONED;
             let clear = report.accuracy < FACTORS_CLEAR || report.accuracy == f64::INFINITY;
-            self.direct.factored(clear && well);
+            self.direct.factored(clear && well && report.face.is_none(), report.face);
         }
         report
     }
@@ -237,7 +242,7 @@ impl Differentiator {
             None => {
                 self.direct.prepare(&system, at.core)?;
                 if at.exact_factors && at.smoothing.is_none() && !self.direct.on_face() {
-                    self.direct.factored(true);
+                    self.direct.factored(true, None);
                 }
             }
         }
@@ -296,6 +301,17 @@ impl Differentiator {
         self.w.truncate(qp.n());
         self.u_box.truncate(qp.n());
         Ok(accuracy)
+    }
+
+    /// One solve with the system of a solution, which tells what it is worth.
+    pub fn examine(&mut self, at: At<'_>) -> Result<Accuracy, Error> {
+        self.prepare(at)?;
+        let (n, rows) = (at.qp.n(), at.qp.n_equality() + at.qp.n_inequality() + at.qp.n_cone());
+        for (v, length, entry) in [(&mut self.w, n, 1.0), (&mut self.v, rows, 0.0), (&mut self.pinned, n, 0.0)] {
+            v.clear();
+            v.resize(length, entry);
+        }
+        self.solve(at.qp)
     }
 
     /// The gradient of a loss with these cotangents.

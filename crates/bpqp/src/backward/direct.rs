@@ -22,10 +22,11 @@ impl Direct {
         self.solver.load(data, core)
     }
 
-    /// The polish left the factors of the system in place; `exact` if it saw residuals at rounding level with them.
-    pub fn factored(&mut self, exact: bool) {
+    /// The polish left the factors of the system in place, on that face if there is one; `exact` if it saw residuals at rounding
+    /// level with them.
+    pub fn factored(&mut self, exact: bool, face: Option<f64>) {
         self.ready = Some(exact);
-        self.solver.factored();
+        self.solver.factored(face);
     }
 
     /// The factors at hand are of another system from now on.

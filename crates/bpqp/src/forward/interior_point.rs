@@ -94,6 +94,8 @@ enum Form {
     Dual,
     General,
     Smaller,
+    /// What is left broke down: the whole of it may be kinder, if the point is worth nothing.
+    Broken,
     /// Nothing is left to go on with.
     None,
 }
@@ -157,6 +159,7 @@ impl ForwardHandle for Choice {
                 let failed = failed(outcome.iterations);
                 Some(left.outcome(&self.qp, outcome).unwrap_or(failed))
             }
+            _ if self.ended == Form::Broken => Some(self.whole_solve(out)),
             (_, Some(general)) if self.ended == Form::General => {
                 if let Some(bounded) = &mut self.bounded {
                     // an iteration that breaks down at once leaves the point as it is
@@ -208,11 +211,7 @@ impl Choice {
             None => self.smaller.insert((General::new(&left.qp).ok()?, Point::zeros(&left.qp))),
         };
         let outcome = general.solve(&self.settings, &self.deadline, point);
-        if outcome.status == Status::NumericalFailure && !self.deadline.passed() {
-            // the whole of it may be kinder
-            return None;
-        }
-        self.ended = Form::Smaller;
+        self.ended = if outcome.status == Status::NumericalFailure { Form::Broken } else { Form::Smaller };
         left.restore(&self.qp, point, out);
         left.outcome(&self.qp, outcome)
     }
@@ -221,6 +220,10 @@ impl Choice {
         if let Some(outcome) = self.settings.presolve.then(|| self.smaller_solve(out)).flatten() {
             return outcome;
         }
+        self.whole_solve(out)
+    }
+
+    fn whole_solve(&mut self, out: &mut Point) -> Outcome {
         self.ended = Form::General;
         let known = self.examined.as_ref().filter(|(g, _)| Arc::ptr_eq(g, &self.qp.g)).map(|(_, found)| *found);
         let found = known.unwrap_or_else(|| Bounded::any(&self.qp.g));

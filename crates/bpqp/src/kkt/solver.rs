@@ -44,9 +44,9 @@ impl KktSolver {
         self.kkt.begin();
     }
 
-    /// Someone else factored with [`kkt`](Self::kkt), and not on a face.
-    pub fn factored(&mut self) {
-        self.face = None;
+    /// Someone else factored with [`kkt`](Self::kkt), with this added to P if it was on a face.
+    pub fn factored(&mut self, face: Option<f64>) {
+        self.face = face;
     }
 
     fn try_factor(&mut self, data: KktData<'_>, (dx, dc): (&[f64], &[f64])) -> Result<(), Breakdown> {

@@ -7,8 +7,9 @@ use crate::interrupt::Watch;
 use crate::kkt::negative_curvature;
 use crate::matrix::dot;
 use crate::residuals::{Point, priced, residuals, total_complementarity};
+use crate::solution::lower;
 use crate::thresholds::EQUATION_ROUNDING;
-use crate::{Certificate, Deadline, Error, Residuals, Solution, Solver, Status};
+use crate::{Certificate, Deadline, Error, Residuals, Solution, Solver, Status, Verdict};
 
 /// Rounds of repair after a forward solver; more from a warm start, where each is cheaper than a solve.
 const REPAIR_ROUNDS: usize = 10;
@@ -37,6 +38,9 @@ impl Layer {
         let watch = Watch::new(&deadline);
         self.backward.differentiator.begin();
         self.forward_until(warm, &deadline)?;
+        if self.gets_nowhere() {
+            self.leave_the_face(&deadline)?;
+        }
         drop(watch);
         if deadline.passed() {
             // what broke down because the time was up says nothing of the problem
@@ -195,6 +199,27 @@ impl Layer {
         self.solve_from_there((Start::Point, REPAIR_ROUNDS), deadline)
     }
 
+    /// Rows that are dependent on a face of solutions may leave a system that no solve gets to the end of, and every derivative
+    /// regularized: one solve tells.
+    fn gets_nowhere(&mut self) -> bool {
+        let Solution { info, .. } = &self.solution;
+        let doubtful = info.polished && info.dependent_rows && info.flat_face && !self.curved();
+        doubtful && {
+            let found = self.backward.differentiator.examine(self.solution.at());
+            found.map_or(true, |accuracy| lower(self.solution.verdict(), accuracy) == Verdict::Regularized)
+        }
+    }
+
+    /// From a point of a face to a vertex of it, whose system is regular, if that can be derived and the point itself cannot.
+    fn leave_the_face(&mut self, deadline: &Deadline) -> Result<(), Error> {
+        let before = self.solution.clone();
+        self.solution.info.polished = false;
+        if !self.solve_at_a_vertex(deadline)? || self.gets_nowhere() {
+            self.adopt(&before)?;
+        }
+        Ok(())
+    }
+
     fn solve_from_there(&mut self, from: (Start, usize), deadline: &Deadline) -> Result<bool, Error> {
         let settled = self.solution.info.polished || !self.settings.polish;
         if self.curved() || !self.solution.ok() || settled || deadline.passed() {
@@ -294,7 +319,7 @@ impl Layer {
             if solution.info.polished {
                 (solution.residuals, solution.objective) = (report.residuals, report.objective);
                 solution.info.dependent_rows = report.dependent;
-                solution.info.flat_face = report.flat;
+                solution.info.flat_face = report.face.is_some();
                 let moved = solution.at.x.iter().zip(&self.trial.x);
                 solution.info.moved = moved.fold(0.0, |m, (a, b)| m.max((a - b).abs()));
             } else if curved {
@@ -314,6 +339,8 @@ impl Layer {
                 solution.core = None;
                 return Ok(());
             } else {
+                // what the polish factored is of a set that is not taken
+                self.backward.differentiator.forget();
                 solution.at.clone_from(&self.trial);
                 residuals(&solution.qp, &self.trial, &mut self.work);
                 let scales = &self.backward.differentiator.polisher.scales;
