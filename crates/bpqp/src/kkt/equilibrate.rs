@@ -33,7 +33,10 @@ const GEOMETRIC_SWEEPS: usize = 24;
 /// each once.
 pub(crate) type Entries<'a> = (Apart, &'a EachEntry<'a>);
 
-/// Divides the factors `sweeps` times by the square root of the largest entry in their row, which `raise` puts into
+/// A sweep that finds largest entries this near 1 is the last.
+const NEAR_ONE: f64 = 1.05;
+
+/// Divides the factors `sweeps` times at most by the square root of the largest entry in their row, which `raise` puts into
 /// `largest` (zeros) for the factors so far; none leaves the range that `limit` and its reciprocal bound.
 ///
 /// Largest entries of 1 are had in many ways, some of which leave most entries tiny. So where units are far apart the
@@ -55,10 +58,13 @@ pub(crate) fn ruiz(
             largest.fill(0.0);
             raise(factors, largest);
         }
-        for (factor, largest) in factors.iter_mut().zip(&*largest) {
-            if *largest > 0.0 {
-                *factor = (*factor / largest.sqrt()).clamp(1.0 / limit, limit);
-            }
+        let mut near = true;
+        for (factor, largest) in factors.iter_mut().zip(&*largest).filter(|(_, largest)| **largest > 0.0) {
+            near &= *largest <= NEAR_ONE && *largest * NEAR_ONE >= 1.0;
+            *factor = (*factor / largest.sqrt()).clamp(1.0 / limit, limit);
+        }
+        if near {
+            return;
         }
     }
 }

@@ -264,10 +264,13 @@ impl SparseKkt {
                 }
             }
         }
-        let diagonal_at = &self.analysis.diagonal_at[..];
-        for (((&at, given), scale), i) in diagonal_at.iter().zip(given()).zip(&self.scale).zip(0..) {
-            let sign = if i < n { 1.0 } else { -1.0 };
-            self.exact[at] += if *given == f64::INFINITY { sign } else { sign * given * scale * scale };
+        let (variables, rows) = self.analysis.diagonal_at.split_at(n);
+        let (scales, row_scales) = self.scale.split_at(n);
+        let blocks = [(1.0, variables, &dx[..], scales), (-1.0, rows, &dc[..], row_scales)];
+        for (sign, diagonal_at, given, scales) in blocks {
+            for ((&at, given), scale) in diagonal_at.iter().zip(given).zip(scales) {
+                self.exact[at] += if *given == f64::INFINITY { sign } else { sign * given * scale * scale };
+            }
         }
         if self.any_pinned {
             self.raise_faint();

@@ -42,13 +42,16 @@ impl SparseKkt {
             }
         };
         ruiz(RUIZ_SWEEPS, f64::INFINITY, (s, &mut self.r), (self.apart, &entries), |s, largest| {
+            // numbers, of which the larger one is one comparison
+            let larger = |a: f64, b: f64| if a > b { a } else { b };
             for j in 0..s.len() {
-                for k in col_ptr[j]..col_ptr[j + 1] {
-                    let i = row_idx[k];
-                    let v = (data[k] * s[i] * s[j]).abs();
-                    largest[i] = largest[i].max(v);
-                    largest[j] = largest[j].max(v);
+                let (mut own, column) = (largest[j], col_ptr[j]..col_ptr[j + 1]);
+                for (&i, v) in row_idx[column.clone()].iter().zip(&data[column]) {
+                    let v = (v * s[i] * s[j]).abs();
+                    own = larger(v, own);
+                    largest[i] = larger(v, largest[i]);
                 }
+                largest[j] = larger(own, largest[j]);
             }
         });
         if self.of.p.extension() == 0 {
@@ -66,8 +69,9 @@ impl SparseKkt {
         }
         s.iter_mut().for_each(|s| *s = power_of_two(*s, LIMIT));
         for j in 0..s.len() {
-            for k in col_ptr[j]..col_ptr[j + 1] {
-                data[k] *= s[row_idx[k]] * s[j];
+            let column = col_ptr[j]..col_ptr[j + 1];
+            for (&i, v) in row_idx[column.clone()].iter().zip(&mut data[column]) {
+                *v *= s[i] * s[j];
             }
         }
         for (i, unit) in self.units.iter_mut().enumerate() {
