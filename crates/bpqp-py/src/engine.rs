@@ -3,13 +3,14 @@
 use crate::data::{Data, Problems};
 use crate::errors::Failure;
 use crate::list::{Boxes, List, Spare};
-use crate::pieces::{in_pieces, long, watched, work};
+use crate::pieces::{Pace, in_pieces, long, watched, work};
 use crate::solutions::{Solutions, restore};
 use bpqp::{Batch, Error, Interrupt, Point, Qp, Settings, Solution};
 use pyo3::Python;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Iterations beyond which any solve may take long.
 pub(crate) const MANY: usize = 100_000;
@@ -23,6 +24,7 @@ pub struct Engine {
     last: Mutex<Option<Qp>>,
     spare: Spare,
     busy: Mutex<()>,
+    pace: Pace,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -53,6 +55,7 @@ impl Engine {
             last: Mutex::new(None),
             spare: Spare::default(),
             busy: Mutex::new(()),
+            pace: Pace::default(),
         })
     }
 
@@ -84,7 +87,8 @@ impl Engine {
             return Err(Failure::Misuse(format!("warm_start has {} rows for {n} problems", start.len())));
         }
         let each = work(problems.first());
-        let heavy = long(n, each) || self.settings.max_iter.is_some_and(|most| most > MANY);
+        let heavy =
+            (long(n, each) && !self.pace.quick(n, each)) || self.settings.max_iter.is_some_and(|most| most > MANY);
         // where it is solved, while its numbers are at hand; what is wrong with all of them was found in the first one
         let make = |k: usize| -> Result<_, Error> { Ok((problems.get(k)?, start.get(k).and_then(Option::as_ref))) };
         let mut list = Boxes::with_capacity(n);
@@ -134,10 +138,12 @@ impl Engine {
             }
             Ok(())
         };
+        let begin = Instant::now();
         match py {
             Some(py) if heavy => watched(py, n, &self.interrupt, piece)?,
             _ => in_pieces(py, n, each, piece)?,
         }
+        self.pace.took(n, each, begin.elapsed());
         let list = List::new(list, self.spare.clone());
         let mut solved = Solutions::solved(list, x, all_ok.into_inner(), self.batch.clone());
         solved.reasons = reasons.into();

@@ -1,14 +1,19 @@
 //! Work on a batch with the interpreter free, in pieces between which keyboard interrupts are looked for.
 
+use crate::engine::lock;
 use crate::errors::Failure;
 use bpqp::{Interrupt, Matrix, Qp};
 use pyo3::prelude::*;
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// Keyboard interrupts are looked for about this often.
 const PIECE: Duration = Duration::from_millis(50);
+
+/// Below this nobody waits for the end of a call.
+const SOON: Duration = Duration::from_millis(20);
 
 /// Work that takes some milliseconds, about 700 variables and rows; a thread beside it would take some per cent of it.
 const SHORT: f64 = 4e8;
@@ -28,6 +33,23 @@ pub fn work(qp: &Qp) -> f64 {
 /// True if work on `n` problems may take longer than some milliseconds.
 pub fn long(n: usize, each: f64) -> bool {
     n as f64 * each.max(LEAST) > SHORT
+}
+
+/// How long problems of some size took. What was over soon is not watched the next time: a thread costs more than it gains.
+#[derive(Default)]
+pub struct Pace(Mutex<Option<(f64, Duration)>>);
+
+impl Pace {
+    /// True if `n` problems with this measure of the work took little time when they were last solved.
+    pub fn quick(&self, n: usize, each: f64) -> bool {
+        let last = *lock(&self.0);
+        last.is_some_and(|(work, took)| work == each && took.as_secs_f64() * (n as f64) < SOON.as_secs_f64())
+    }
+
+    /// `n` problems with this measure of the work took this long.
+    pub fn took(&self, n: usize, each: f64, time: Duration) {
+        *lock(&self.0) = Some((each, time.div_f64(n.max(1) as f64)));
+    }
 }
 
 /// `f` over `0..n` in pieces, the first one short by the `work` on each; without an interpreter, at once. A keyboard

@@ -3,13 +3,14 @@
 
 use crate::arrays::Args;
 use crate::errors::{Failure, misuse, raise};
-use crate::pieces::{long, watched_value, work};
+use crate::pieces::{Pace, long, watched_value, work};
 use crate::verdicts::{NONE, code};
 use bpqp::{Cotangent, Hessian, Interrupt, Layer, Matrix, Qp, Settings, Status, Wrt};
 use numpy::{PyArray1, PyArray2, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::Instant;
 
 /// The arguments in order; and how many dimensions each has.
 const NAMES: [&str; 8] = ["P", "q", "G", "h", "A", "b", "lb", "ub"];
@@ -29,7 +30,11 @@ struct State {
 pub struct Prepared {
     state: Mutex<State>,
     interrupt: Interrupt,
-    heavy: bool,
+    /// A measure of the work on it, and how long that took.
+    work: f64,
+    pace: Pace,
+    /// Whatever it took last, it may take long.
+    endless: bool,
     shapes: [(usize, usize); 8],
     outputs: [Py<PyArray1<f64>>; 4],
 }
@@ -110,6 +115,11 @@ fn matrix(m: &Matrix, out: &mut [f64]) {
 }
 
 impl Prepared {
+    /// True if a solve may take so long that someone has to look for interrupts meanwhile.
+    fn heavy(&self) -> bool {
+        self.endless || (long(1, self.work) && !self.pace.quick(1, self.work))
+    }
+
     fn state(&self) -> PyResult<MutexGuard<'_, State>> {
         match self.state.try_lock() {
             Ok(state) => Ok(state),
@@ -178,12 +188,15 @@ impl Prepared {
         let interrupt = Interrupt::default();
         let settings = Settings { interrupt: Some(interrupt.clone()), ..crate::settings(options)? };
         let (n, mi, me) = (qp.n(), qp.n_inequality(), qp.n_equality());
-        let heavy = long(1, work(&qp)) || settings.max_iter.is_some_and(|most| most > crate::engine::MANY);
+        let endless = settings.max_iter.is_some_and(|most| most > crate::engine::MANY);
+        let work = work(&qp);
         let layer = Layer::new(qp, settings).map_err(raise)?;
         Ok(Prepared {
             state: Mutex::new(State { layer, cotangent: Cotangent::default(), solved: false }),
             interrupt,
-            heavy,
+            work,
+            pace: Pace::default(),
+            endless,
             shapes: [(n, n), (n, 0), (mi, n), (mi, 0), (me, n), (me, 0), (n, 0), (n, 0)],
             outputs,
         })
@@ -204,11 +217,13 @@ impl Prepared {
         let start = warm.then(|| state.layer.solution().point()).filter(|point| point.is_finite());
         let layer = &mut state.layer;
         let solve = || layer.solve_from(start.as_ref()).map(|_| ());
-        match self.heavy {
+        let begin = Instant::now();
+        match self.heavy() {
             true => watched_value(py, &self.interrupt, solve)?,
             false => py.detach(solve),
         }
         .map_err(raise)?;
+        self.pace.took(1, self.work, begin.elapsed());
         state.solved = true;
         let s = state.layer.solution();
         let lost = !s.ok() && policy != 2;
@@ -280,7 +295,7 @@ impl Prepared {
         {
             let (layer, cotangent) = (&mut *layer, &*cotangent);
             let derive = || layer.vjp(cotangent, wrt).map(|_| ());
-            match self.heavy {
+            match self.heavy() {
                 true => watched_value(py, &self.interrupt, derive)?,
                 false => py.detach(derive),
             }
