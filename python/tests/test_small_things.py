@@ -72,3 +72,23 @@ def test_jax_stores_functions_that_solve():
     pytest.importorskip("flatbuffers")
     again = jax.export.deserialize(stored.serialize())
     assert (again.call(q) == function(q)).all()
+
+
+def test_what_is_taken_out_first_changes_nothing_but_time():
+    sparse = pytest.importorskip("scipy.sparse")
+    rng = np.random.default_rng(0)
+    n = 80
+    rows = rng.normal(size=(20, n))
+    # every row three times, in other units, and half of the variables fixed
+    A = sparse.csc_matrix(np.concatenate([rows, 2 * rows, -0.5 * rows]))
+    x0 = rng.random(n)
+    b = A @ x0
+    lb, ub = np.where(np.arange(n) % 2, x0, 0.0), np.where(np.arange(n) % 2, x0, np.inf)
+    q = rng.normal(size=n)
+    given = (sparse.eye(n, format="csc"), q), {"A": A, "b": b, "lb": lb, "ub": ub}
+    one, other = (bpqp.solve_qp(*given[0], **given[1], presolve=flag) for flag in (True, False))
+    np.testing.assert_allclose(one.x, other.x, atol=1e-9)
+    g = rng.normal(size=n)
+    np.testing.assert_allclose(one.vjp(x=g).q, other.vjp(x=g).q, atol=1e-8)
+    with pytest.raises(bpqp.ArgumentError, match="presolve"):
+        bpqp.solve_qp(*given[0], **given[1], presolve="yes")

@@ -20,7 +20,7 @@ const JSON: [&str; 5] = [
     r#"{"P": {"shape": [2, 2], "row": [0, 1], "col": [0, 1], "value": [2, 1]}, "q": [-1, 1], "dx": [1, 2], "dz_box": [1, 0],
         "A": {"shape": [1, 2], "row": [0, 0], "col": [0, 1], "value": [1, 1]}, "b": [1], "ub": [3, null]}"#,
     r#"{"P": {"d": [1, 2, 3], "F": [[1], [2], [3]]}, "q": [1, 2, 3], "lb": [0, 0, 0], "solver": "admm", "max_iter": 50}"#,
-    r#"{"q": [1, 2, 3], "A": [[1, 1, 1]], "b": [1], "lb": [0, 0, 0], "smoothing": 0.1, "time_limit": 1, "polish": true}"#,
+    r#"{"q": [1, 2, 3], "A": [[1, 1, 1]], "b": [1], "lb": [0, 0, 0], "smoothing": 0.1, "time_limit": 1, "polish": true, "presolve": false}"#,
     r#"{"P": [[1]], "q": [-1], "backward": "first_order", "eps_abs": 1e-6, "eps_rel": 1e-6, "dobjective": 1}"#,
 ];
 
