@@ -4,7 +4,7 @@ use crate::active::{ActiveSet, Newton};
 use crate::backward::{Accuracy, At};
 use crate::closest::Closest;
 use crate::cones::blocks;
-use crate::kkt::KktCore;
+use crate::kkt::{KeptFactors, KktCore};
 use crate::residuals::{ResidualWork, residuals};
 use crate::settings::Backward;
 use crate::small::Found;
@@ -65,6 +65,8 @@ pub struct Solution {
     pub(crate) at: Point,
     pub(crate) active: ActiveSet,
     pub(crate) core: Option<KktCore>,
+    /// The factors of its active set, in place of `core` where no other problem has these matrices.
+    pub(crate) kept: Option<Arc<KeptFactors>>,
     /// One solve with the factors of the active set was seen to be exact to rounding: the same factors, made again, are.
     pub(crate) exact_factors: bool,
     pub(crate) settings: Settings,
@@ -78,7 +80,7 @@ pub struct Solution {
 impl Clone for Solution {
     fn clone(&self) -> Self {
         let Solution { x, y, z, z_box, s, y_cone, objective, status, residuals, info, .. } = self;
-        let Solution { qp, at, active, core, exact_factors, settings, solve, closest, .. } = self;
+        let Solution { qp, at, active, core, kept, exact_factors, settings, solve, closest, .. } = self;
         Solution {
             x: x.clone(),
             y: y.clone(),
@@ -94,6 +96,7 @@ impl Clone for Solution {
             at: at.clone(),
             active: active.clone(),
             core: core.clone(),
+            kept: kept.clone(),
             exact_factors: *exact_factors,
             settings: settings.clone(),
             solve: *solve,
@@ -104,7 +107,7 @@ impl Clone for Solution {
     /// Becomes a copy of another solution, in the buffers at hand.
     fn clone_from(&mut self, other: &Self) {
         let Solution { objective, status, residuals, info, .. } = other;
-        let Solution { qp, at, active, core, exact_factors, settings, closest, .. } = other;
+        let Solution { qp, at, active, core, kept, exact_factors, settings, closest, .. } = other;
         for (own, v) in self.outputs_mut().into_iter().zip(other.outputs()) {
             own.clone_from(v);
         }
@@ -114,6 +117,7 @@ impl Clone for Solution {
         self.at.clone_from(at);
         self.active.clone_from(active);
         (self.qp, self.core, self.exact_factors) = (qp.clone(), core.clone(), *exact_factors);
+        self.kept.clone_from(kept);
         if self.settings != *settings {
             self.settings = settings.clone();
         }
@@ -147,6 +151,7 @@ impl Solution {
             at: Point::zeros(qp),
             active: ActiveSet::default(),
             core: None,
+            kept: None,
             exact_factors: false,
             settings: settings.clone(),
             solve: 0,
@@ -211,7 +216,7 @@ impl Solution {
     pub(crate) fn take_found(&mut self, found: &Found) {
         self.publish();
         (self.residuals, self.objective, self.status) = (found.residuals, found.objective, Status::Solved);
-        (self.core, self.exact_factors) = (None, found.exact_factors);
+        (self.core, self.kept, self.exact_factors) = (None, None, found.exact_factors);
         let info = &mut self.info;
         info.solver = Solver::InteriorPoint.name();
         (info.raw, info.moved, info.iterations) = (Some(found.raw), found.moved, found.rounds);
@@ -309,6 +314,7 @@ impl Solution {
             point: &self.at,
             active: &self.active,
             core: self.core.as_ref(),
+            kept: self.kept.as_ref().filter(|_| self.closest.is_none()),
             exact_factors: self.exact_factors && self.closest.is_none(),
             smoothing: self.settings.smoothing,
         }

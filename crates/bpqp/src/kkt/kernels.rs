@@ -5,9 +5,29 @@ use crate::matrix::columns::{BLOCK, column, columns, products, subtract};
 use faer::MatRef;
 use pulp::{Arch, Simd, WithSimd};
 
-struct SolveLower<'a>(MatRef<'a, f64>, &'a mut [f64]);
+/// The columns of a lower triangle, each from the diagonal of its block of four on, or from its own.
+pub(super) trait Lower<'a>: Copy {
+    /// Columns `j..j + 4` from row j on; j is a multiple of 4.
+    fn columns(self, j: usize) -> [&'a [f64]; BLOCK];
+    /// Column j from its diagonal on.
+    fn column(self, j: usize) -> &'a [f64];
+}
 
-impl WithSimd for SolveLower<'_> {
+impl<'a> Lower<'a> for MatRef<'a, f64> {
+    #[inline(always)]
+    fn columns(self, j: usize) -> [&'a [f64]; BLOCK] {
+        columns(self, j, j)
+    }
+
+    #[inline(always)]
+    fn column(self, j: usize) -> &'a [f64] {
+        column(self, j, j)
+    }
+}
+
+struct SolveLower<'a, L>(L, &'a mut [f64]);
+
+impl<'l, L: Lower<'l>> WithSimd for SolveLower<'_, L> {
     type Output = ();
 
     #[inline(always)]
@@ -16,7 +36,7 @@ impl WithSimd for SolveLower<'_> {
         let n = x.len();
         let blocked = n - n % BLOCK;
         for j in (0..blocked).step_by(BLOCK) {
-            let c = columns(l, j, j);
+            let c = l.columns(j);
             // the reciprocals do not wait for each other, the quotients would
             let inverse = [1.0 / c[0][0], 1.0 / c[1][1], 1.0 / c[2][2], 1.0 / c[3][3]];
             let (head, rest) = x[j..].split_at_mut(BLOCK);
@@ -29,7 +49,7 @@ impl WithSimd for SolveLower<'_> {
             subtract(simd, rest, c.map(|c| &c[BLOCK..]), t);
         }
         for j in blocked..n {
-            let c = column(l, j, j);
+            let c = l.column(j);
             x[j] /= c[0];
             for i in j + 1..n {
                 x[i] -= c[i - j] * x[j];
@@ -38,9 +58,9 @@ impl WithSimd for SolveLower<'_> {
     }
 }
 
-struct SolveLowerTransposed<'a>(MatRef<'a, f64>, &'a mut [f64]);
+struct SolveLowerTransposed<'a, L>(L, &'a mut [f64]);
 
-impl WithSimd for SolveLowerTransposed<'_> {
+impl<'l, L: Lower<'l>> WithSimd for SolveLowerTransposed<'_, L> {
     type Output = ();
 
     #[inline(always)]
@@ -49,12 +69,12 @@ impl WithSimd for SolveLowerTransposed<'_> {
         let n = x.len();
         let blocked = n - n % BLOCK;
         for j in (blocked..n).rev() {
-            let c = column(l, j, j);
+            let c = l.column(j);
             let sum: f64 = (j + 1..n).map(|i| c[i - j] * x[i]).sum();
             x[j] = (x[j] - sum) / c[0];
         }
         for j in (0..blocked).step_by(BLOCK).rev() {
-            let c = columns(l, j, j);
+            let c = l.columns(j);
             let inverse = [1.0 / c[0][0], 1.0 / c[1][1], 1.0 / c[2][2], 1.0 / c[3][3]];
             let (head, rest) = x[j..].split_at_mut(BLOCK);
             let s = products(simd, rest, c.map(|c| &c[BLOCK..]));
@@ -69,11 +89,21 @@ impl WithSimd for SolveLowerTransposed<'_> {
 
 /// `x = L^-1 x`.
 pub(crate) fn solve_lower(l: MatRef<'_, f64>, x: &mut [f64]) {
-    Arch::new().dispatch(SolveLower(l, x));
+    solve_lower_of(l, x);
 }
 
 /// `x = L^-T x`.
 pub(crate) fn solve_lower_transposed(l: MatRef<'_, f64>, x: &mut [f64]) {
+    solve_lower_transposed_of(l, x);
+}
+
+/// The same of a triangle in any form.
+pub(super) fn solve_lower_of<'l>(l: impl Lower<'l>, x: &mut [f64]) {
+    Arch::new().dispatch(SolveLower(l, x));
+}
+
+/// The same of a triangle in any form.
+pub(super) fn solve_lower_transposed_of<'l>(l: impl Lower<'l>, x: &mut [f64]) {
     Arch::new().dispatch(SolveLowerTransposed(l, x));
 }
 

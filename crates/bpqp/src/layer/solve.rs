@@ -311,7 +311,7 @@ impl Layer {
                     (solution.residuals, solution.objective, self.loss) = (raw, objective, own);
                     solution.show(&self.trial);
                 }
-                solution.core = None;
+                (solution.core, solution.kept) = (None, None);
                 return Ok(());
             } else {
                 solution.at.clone_from(&self.trial);
@@ -331,6 +331,7 @@ impl Layer {
         }
         solution.publish();
         solution.core = if self.settings.keep_factor { self.backward.differentiator.core() } else { None };
+        solution.kept = None;
         Ok(())
     }
 
