@@ -3,6 +3,7 @@
 pub(crate) mod columns;
 mod csc;
 mod dense;
+mod full;
 mod hessian;
 mod keep;
 mod panels;
@@ -11,6 +12,7 @@ mod wide;
 mod widened;
 
 pub use csc::Csc;
+pub use full::Full;
 pub(crate) use dense::*;
 pub use hessian::Hessian;
 pub(crate) use hessian::{LowerWork, Parameter, Product, Separable};
