@@ -191,7 +191,7 @@ fn problem(rng: &mut Rng) -> (String, Qp) {
         && let Hessian::Dense(d) = &p
         && rng.uniform() < 0.7
     {
-        p = Hessian::Sparse(Csc::from_dense(d));
+        p = Hessian::Sparse(Csc::from_dense(&d.to_mat()));
     }
     if sparse {
         tags.push("sparse");

@@ -165,7 +165,14 @@ impl Solution {
             },
         };
         let y = moved.y[..m].to_vec();
-        let out = SolutionTangent { x: moved.x, y, z, z_box: moved.z_box, objective, ..SolutionTangent::default() };
+        let out = SolutionTangent {
+            x: moved.x.clone(),
+            y,
+            z,
+            z_box: moved.z_box.clone(),
+            objective,
+            ..SolutionTangent::default()
+        };
         Ok((out, verdict))
     }
 }

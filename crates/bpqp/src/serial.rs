@@ -130,7 +130,9 @@ impl HessianForm {
             Hessian::Sparse(m) => HessianForm::Sparse(m.into()),
             Hessian::Diagonal(d) => HessianForm::Factored(Factored { d: d.clone(), f: Vec::new() }),
             Hessian::LowRank { d, f } => HessianForm::Factored(Factored { d: d.clone(), f: rows(f.as_ref()) }),
-            Hessian::BlockDiagonal(blocks) => HessianForm::Blocks(Blocks { blocks: blocks.iter().map(|m| rows(m.as_ref())).collect() }),
+            Hessian::BlockDiagonal(blocks) => {
+                HessianForm::Blocks(Blocks { blocks: blocks.iter().map(|m| rows(m.as_ref())).collect() })
+            }
         })
     }
 

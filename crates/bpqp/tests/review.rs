@@ -299,7 +299,7 @@ fn threads_do_not_change_a_bit_of_a_mixed_batch() {
     let solve = |threads| {
         let mut batch = Batch::new(problems.clone(), Settings { threads, ..Settings::default() }).expect("valid");
         let all = batch.solve_all().expect("valid");
-        all.into_iter().map(|s| s.expect("valid")).map(|s| (s.status, s.x)).collect::<Vec<_>>()
+        all.into_iter().map(|s| s.expect("valid")).map(|s| (s.status, s.x.clone())).collect::<Vec<_>>()
     };
     let one = solve(1);
     for _ in 0..5 {

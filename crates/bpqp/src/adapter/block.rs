@@ -1,8 +1,8 @@
 //! The blocks of a quadratic program, and the arrays that may replace them.
 
 use super::Entries;
-use crate::{Gradient, Hessian, Matrix};
 use crate::matrix::columns::column;
+use crate::{Gradient, Hessian, Matrix};
 use faer::{Mat, MatRef};
 use std::fmt;
 

@@ -3,10 +3,10 @@
 use super::form::{Form, Role};
 use super::{Conic, ConicCotangent, ConicGradient, ConicSolutionTangent, ConicTangent, ConicWrt};
 use crate::backward::{refuse_cones, shares};
+use crate::matrix::Full;
 use crate::{
     Cotangent, Derivatives, Error, Gradient, Hessian, Matrix, Solution, SolutionTangent, Tangent, Verdict, Wrt,
 };
-use crate::matrix::Full;
 
 impl Form {
     /// The part of `z_box` of variable k that its lower and its upper bound have.

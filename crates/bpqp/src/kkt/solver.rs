@@ -1,6 +1,8 @@
 //! A factorization and what is needed to solve with it to the last digits: on optimal faces, and where it breaks down.
 
-use super::{Breakdown, FlatSolver, KeptFactors, KktCore, KktData, KktFactor, Refiner, SparseKkt, factor_flat, prepare};
+use super::{
+    Breakdown, FlatSolver, KeptFactors, KktCore, KktData, KktFactor, Refiner, SparseKkt, factor_flat, prepare,
+};
 use crate::Error;
 
 /// Solves the systems of one structure.

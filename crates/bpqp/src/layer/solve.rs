@@ -255,6 +255,7 @@ impl Layer {
             identify(&solution.qp, &self.trial, &polisher.work, &polisher.scales, &mut solution.active);
         }
         solution.info.raw = Some(raw);
+        solution.publish();
         solution.at.clone_from(&self.trial);
         (solution.residuals, solution.objective) = (raw, objective);
         self.rounded = false;

@@ -12,8 +12,8 @@ mod wide;
 mod widened;
 
 pub use csc::Csc;
-pub use full::Full;
 pub(crate) use dense::*;
+pub use full::Full;
 pub use hessian::Hessian;
 pub(crate) use hessian::{LowerWork, Parameter, Product, Separable};
 pub(crate) use keep::Keep;

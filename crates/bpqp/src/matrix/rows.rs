@@ -119,7 +119,7 @@ impl Matrix {
     /// The smallest magnitude above 0, infinite if there is none, and the largest one.
     pub(crate) fn extent(&self) -> (f64, f64) {
         match self {
-                        Matrix::Dense(m) => extent(m.values()),
+            Matrix::Dense(m) => extent(m.values()),
             Matrix::Sparse(m) => extent(m.values()),
         }
     }

@@ -51,10 +51,12 @@ impl Structure for [Mat<f64>] {
         self.iter().map(Mat::ncols).sum()
     }
     fn mul_add(&self, alpha: f64, x: &[f64], out: &mut [f64], work: &mut Vec<f64>) {
-        placed(self).for_each(|(at, m)| m.as_ref().mul_add(alpha, &x[at..at + m.ncols()], &mut out[at..at + m.ncols()], work));
+        placed(self)
+            .for_each(|(at, m)| m.as_ref().mul_add(alpha, &x[at..at + m.ncols()], &mut out[at..at + m.ncols()], work));
     }
     fn magnitudes_add(&self, x: &[f64], out: &mut [f64], work: &mut Vec<f64>) {
-        placed(self).for_each(|(at, m)| m.as_ref().magnitudes_add(&x[at..at + m.ncols()], &mut out[at..at + m.ncols()], work));
+        placed(self)
+            .for_each(|(at, m)| m.as_ref().magnitudes_add(&x[at..at + m.ncols()], &mut out[at..at + m.ncols()], work));
     }
     fn push_diagonal(&self, out: &mut Vec<f64>) {
         self.iter().for_each(|m| m.as_ref().push_diagonal(out));
@@ -99,7 +101,8 @@ impl Structure for [Mat<f64>] {
         }
     }
     fn raise_columns(&self, d: &[f64], columns: &mut [f64]) {
-        placed(self).for_each(|(at, m)| m.as_ref().raise_columns(&d[at..at + m.ncols()], &mut columns[at..at + m.ncols()]));
+        placed(self)
+            .for_each(|(at, m)| m.as_ref().raise_columns(&d[at..at + m.ncols()], &mut columns[at..at + m.ncols()]));
     }
     fn scaled(&self, c: f64, d: &[f64]) -> Hessian {
         let scaled = |(at, m): (usize, &Mat<f64>)| {

@@ -2,8 +2,8 @@
 
 use super::{ASYMMETRY, Hessian, KIND, LowerWork, Parameter, Product, Structure, square};
 use crate::Error;
-use crate::matrix::{Full, cholesky, cholesky_memory, dense_finite, gather_lower, gemv, gemv_abs, gemv_t};
 use crate::matrix::columns::column;
+use crate::matrix::{Full, cholesky, cholesky_memory, dense_finite, gather_lower, gemv, gemv_abs, gemv_t};
 use faer::reborrow::{Reborrow, ReborrowMut};
 use faer::{Mat, MatMut, MatRef};
 use pulp::{Arch, Simd, WithSimd};
