@@ -1,7 +1,7 @@
 //! Kernels for the orders at which a general library loses its time in calls: Cholesky factorization and one-vector
 //! triangular solves, four columns at a time, in the vector instructions that the machine turns out to have.
 
-use crate::matrix::columns::{BLOCK, column, columns, products, subtract};
+use crate::matrix::columns::{BLOCK, below, column, columns, products, subtract};
 use faer::MatRef;
 use pulp::{Arch, Simd, WithSimd};
 
@@ -46,7 +46,7 @@ impl<'l, L: Lower<'l>> WithSimd for SolveLower<'_, L> {
             let t3 = (head[3] - c[0][3] * t0 - c[1][3] * t1 - c[2][3] * t2) * inverse[3];
             let t = [t0, t1, t2, t3];
             head.copy_from_slice(&t);
-            subtract(simd, rest, c.map(|c| &c[BLOCK..]), t);
+            subtract(simd, rest, below(c), t);
         }
         for j in blocked..n {
             let c = l.column(j);
@@ -77,7 +77,7 @@ impl<'l, L: Lower<'l>> WithSimd for SolveLowerTransposed<'_, L> {
             let c = l.columns(j);
             let inverse = [1.0 / c[0][0], 1.0 / c[1][1], 1.0 / c[2][2], 1.0 / c[3][3]];
             let (head, rest) = x[j..].split_at_mut(BLOCK);
-            let s = products(simd, rest, c.map(|c| &c[BLOCK..]));
+            let s = products(simd, rest, below(c));
             let t3 = (head[3] - s[3]) * inverse[3];
             let t2 = (head[2] - s[2] - c[2][3] * t3) * inverse[2];
             let t1 = (head[1] - s[1] - c[1][3] * t3 - c[1][2] * t2) * inverse[1];
@@ -180,7 +180,9 @@ fn update_rows<S: Simd, const R: usize>(
 /// Subtracts from four columns (rows j..n) what the j columns before them contribute.
 #[inline(always)]
 fn update<S: Simd>(simd: S, done: &[f64], j: usize, n: usize, block: [&mut [f64]; BLOCK]) {
-    let [c0, c1, c2, c3] = block.map(|c| S::as_mut_simd_f64s(c));
+    let [c0, c1, c2, c3] = block;
+    let (c0, c1, c2, c3) =
+        (S::as_mut_simd_f64s(c0), S::as_mut_simd_f64s(c1), S::as_mut_simd_f64s(c2), S::as_mut_simd_f64s(c3));
     let mut columns = [c0.0, c1.0, c2.0, c3.0];
     let heads = columns[0].len();
     let mut r = 0;
@@ -228,9 +230,12 @@ fn eliminate<S: Simd>(simd: S, block: [&mut [f64]; BLOCK]) -> bool {
     h1.copy_from_slice(&[0.0, d1 * i1, l21, l31]);
     h2.copy_from_slice(&[0.0, 0.0, d2 * i2, l32]);
     h3.copy_from_slice(&[0.0, 0.0, 0.0, d3 * i3]);
-    let [c0, c1, c2, c3] = [c0, c1, c2, c3].map(|c| S::as_mut_simd_f64s(c));
-    let [s0, s1, s2, s3] = [i0, i1, i2, i3].map(|v| simd.splat_f64s(v));
-    let [n10, n20, n21, n30, n31, n32] = [l10, l20, l21, l30, l31, l32].map(|v| simd.splat_f64s(-v));
+    let (c0, c1, c2, c3) =
+        (S::as_mut_simd_f64s(c0), S::as_mut_simd_f64s(c1), S::as_mut_simd_f64s(c2), S::as_mut_simd_f64s(c3));
+    let (s0, s1) = (simd.splat_f64s(i0), simd.splat_f64s(i1));
+    let (s2, s3) = (simd.splat_f64s(i2), simd.splat_f64s(i3));
+    let (n10, n20, n21) = (simd.splat_f64s(-l10), simd.splat_f64s(-l20), simd.splat_f64s(-l21));
+    let (n30, n31, n32) = (simd.splat_f64s(-l30), simd.splat_f64s(-l31), simd.splat_f64s(-l32));
     for (((a, b), c), d) in c0.0.iter_mut().zip(c1.0).zip(c2.0).zip(c3.0) {
         let x0 = simd.mul_f64s(*a, s0);
         let x1 = simd.mul_f64s(simd.mul_add_f64s(n10, x0, *b), s1);

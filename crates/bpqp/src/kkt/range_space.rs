@@ -154,6 +154,30 @@ fn padded_rows(n: usize) -> usize {
     n.next_multiple_of(BLOCK)
 }
 
+/// Makes a lower triangle, of an order that is a multiple of the block, its negative and mirrors it.
+fn negate_and_mirror(m: &mut [f64], order: usize) {
+    for j in (0..order).step_by(BLOCK) {
+        for i in (j..order).step_by(BLOCK) {
+            let mut block = [[0.0; BLOCK]; BLOCK];
+            for (c, own) in block.iter_mut().enumerate() {
+                let at = (j + c) * order + i;
+                for (v, to) in own.iter_mut().zip(&mut m[at..at + BLOCK]) {
+                    *v = -*to;
+                    *to = *v;
+                }
+            }
+            for r in 0..BLOCK {
+                let at = (i + r) * order + j;
+                // within a block of the diagonal what is above it is no number of the triangle
+                let first = if i == j { r } else { BLOCK };
+                for (c, to) in m[at..at + first].iter_mut().enumerate() {
+                    *to = block[c][r];
+                }
+            }
+        }
+    }
+}
+
 /// L, Y and M by one elimination of the variables from `[P, C'; C, 0]`.
 fn eliminate(p: MatRef<'_, f64>, of: &Matrices, k: usize) -> Result<Parts, NotPositive> {
     let n = p.ncols();
@@ -187,11 +211,6 @@ fn eliminate(p: MatRef<'_, f64>, of: &Matrices, k: usize) -> Result<Parts, NotPo
     if !bordered(columns, rest, (first, ld)) {
         return Err(NotPositive);
     }
-    for j in 0..k {
-        for i in j..k {
-            let v = -rest[j * order + i];
-            (rest[j * order + i], rest[i * order + j]) = (v, v);
-        }
-    }
+    negate_and_mirror(rest, order);
     Ok(Parts::Small { numbers, ld })
 }
