@@ -30,7 +30,7 @@ fn gradients_of_both_factors_match_those_through_the_dense_matrix() {
         all.into_iter().flat_map(|data| data.iter::<f64>().collect::<Vec<f64>>()).collect::<Vec<f64>>()
     };
     let start = Hessian::low_rank(vec![1.0; N], faer::Mat::zeros(N, R)).unwrap();
-    let dense_start = Hessian::Dense(start.to_dense());
+    let dense_start = Hessian::from(start.to_dense());
     let factored = run(start, Arguments::new().low_rank(one.clone(), many.clone()));
     let eye: Tensor<2> = Tensor::eye(N, &device);
     let diagonal: Tensor<3> = eye.reshape([1, N, N]) * one.clone().reshape([2, N, 1]);

@@ -208,7 +208,7 @@ fn a_factored_hessian_has_the_gradients_of_the_dense_one() -> Any<()> {
         Ok(parts.into_iter().map(list).collect::<Any<Vec<_>>>()?.concat())
     };
     let start = Hessian::low_rank(vec![1.0; n], faer::Mat::zeros(n, r))?;
-    let dense_start = Hessian::Dense(start.to_dense());
+    let dense_start = Hessian::from(start.to_dense());
     let factored = run(start, Arguments::new().low_rank(&d, &f))?;
     let eye = Tensor::eye(n, DType::F64, &Device::Cpu)?.unsqueeze(0)?;
     let diagonal = eye.broadcast_mul(&d.unsqueeze(2)?)?;

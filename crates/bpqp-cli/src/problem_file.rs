@@ -229,7 +229,7 @@ fn hessian(value: &Value, n: usize) -> Parsed<Hessian> {
     }
     match value {
         Value::Object(parts) => sparse("P", parts, (n, "q"), n).map(Hessian::Sparse),
-        rows => dense("P", rows, None).map(Hessian::Dense),
+        rows => dense("P", rows, None).map(Hessian::from),
     }
 }
 
@@ -237,7 +237,7 @@ fn hessian(value: &Value, n: usize) -> Parsed<Hessian> {
 fn rows(name: &str, value: &Value, like: (usize, &str), n: usize) -> Parsed<Matrix> {
     match value {
         Value::Object(parts) => sparse(name, parts, like, n).map(Matrix::Sparse),
-        rows => dense(name, rows, Some(n)).map(Matrix::Dense),
+        rows => dense(name, rows, Some(n)).map(Matrix::from),
     }
 }
 

@@ -118,7 +118,7 @@ impl Family {
             p
         };
         match self.hessian {
-            HessianKind::Dense => Hessian::Dense(full(n, rng)),
+            HessianKind::Dense => Hessian::from(full(n, rng)),
             HessianKind::Blocks => {
                 let sizes = [n / 2, n / 3, n - n / 2 - n / 3];
                 Hessian::block_diagonal(sizes.map(|n| full(n, rng)).to_vec()).expect("square")
@@ -145,7 +145,7 @@ impl Family {
 
     fn rows(&self, rows: usize, n: usize, rng: &mut Rng) -> Matrix {
         if !self.sparse_rows {
-            return Matrix::Dense(rng.normal_matrix(rows, n));
+            return Matrix::from(rng.normal_matrix(rows, n));
         }
         let mut triplets = Vec::new();
         for i in 0..rows {

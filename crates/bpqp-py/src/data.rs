@@ -2,7 +2,7 @@
 
 use crate::errors::Failure;
 use crate::solutions::invalid;
-use bpqp::{Csc, Error, Gradient, Hessian, Matrix, Qp, Settings, Solution, Tangent};
+use bpqp::{Csc, Error, Full, Gradient, Hessian, Matrix, Qp, Settings, Solution, Tangent};
 use faer::{Mat, MatRef};
 
 /// An asymmetry of `P` up to this multiple of its largest entry is rounding in single precision.
@@ -71,8 +71,8 @@ impl<'a> Block<'a> {
                 let (rows, cols) = (v.own()[0], v.own()[1]);
                 // a symmetric matrix reads the same along its rows; what is not square or symmetric is refused later
                 let mut m = match rows == cols {
-                    true => MatRef::from_column_major_slice(v.at(k), rows, cols).to_owned(),
-                    false => Mat::zeros(rows, cols),
+                    true => Full::from_columns(rows, cols, v.at(k).to_vec()),
+                    false => Full::zeros(rows, cols),
                 };
                 if single && rows == cols {
                     forgive(&mut m);
@@ -90,7 +90,7 @@ impl<'a> Block<'a> {
 
     fn matrix(&self, k: usize) -> Result<Matrix, Error> {
         match self {
-            Block::Dense(v) => Ok(Matrix::Dense(dense(v, k))),
+            Block::Dense(v) => Ok(Matrix::Dense(full(v, k))),
             Block::Sparse(pattern, v) => {
                 let mut m = pattern.clone();
                 m.values_mut().copy_from_slice(v.at(k));
@@ -108,8 +108,12 @@ fn dense(v: &Values<'_>, k: usize) -> Mat<f64> {
     MatRef::from_row_major_slice(v.at(k), v.own()[0], v.own()[1]).to_owned()
 }
 
+fn full(v: &Values<'_>, k: usize) -> Full {
+    Full::from_rows(v.own()[0], v.own()[1], v.at(k))
+}
+
 /// Takes the mean of mirrored entries where they differ by rounding in single precision.
-fn forgive(m: &mut Mat<f64>) {
+fn forgive(m: &mut Full) {
     let n = m.ncols();
     let (mut largest, mut worst) = (0.0_f64, 0.0_f64);
     for j in 0..n {
@@ -268,9 +272,9 @@ impl Data<'_> {
     fn blank(&self) -> Result<Qp, Error> {
         let zeros = |v: &Option<Values<'_>>| vec![0.0; v.as_ref().map_or(0, |v| v.own().iter().product())];
         let matrix = |block: &Block<'_>| match block {
-            Block::Dense(v) => Matrix::Dense(Mat::zeros(v.own()[0], v.own()[1])),
+            Block::Dense(v) => Matrix::Dense(Full::zeros(v.own()[0], v.own()[1])),
             Block::Sparse(pattern, _) => Matrix::Sparse(pattern.map_pattern(|_, _| 0.0)),
-            Block::Factored(d, _) => Matrix::Dense(Mat::zeros(0, d.own()[0])),
+            Block::Factored(d, _) => Matrix::Dense(Full::zeros(0, d.own()[0])),
         };
         let q = zeros(&self.q);
         let mut qp = match &self.p {
@@ -279,7 +283,7 @@ impl Data<'_> {
                 Qp::new(Hessian::low_rank(vec![0.0; d.own()[0]], f)?, q)?
             }
             Some(p) => match matrix(check_square(p)?) {
-                Matrix::Dense(m) => Qp::new(Hessian::Dense(m), q)?,
+                Matrix::Dense(m) => Qp::new(Hessian::from(m), q)?,
                 Matrix::Sparse(m) => Qp::new(Hessian::Sparse(m), q)?,
             },
             None => Qp::linear(q)?,
@@ -353,7 +357,7 @@ impl Data<'_> {
         let p = match (&self.p, qp.p()) {
             (Some(p), Hessian::Sparse(m)) if matches!(p, Block::Dense(_)) => Some(on_pattern(p, m, k)?),
             // a direction need not be symmetric: the core takes its symmetric part
-            (Some(Block::Dense(v)), _) => Some(Hessian::Dense(dense(v, k))),
+            (Some(Block::Dense(v)), _) => Some(Hessian::Dense(full(v, k))),
             (Some(p), _) => Some(p.hessian(k, false)?),
             (None, _) => None,
         };

@@ -317,7 +317,7 @@ impl Prepared {
                             .enumerate()
                             .for_each(|(j, row)| row.copy_from_slice(m.col_as_slice(j)));
                     }
-                    Some(other) => matrix(&Matrix::Dense(other.to_dense()), to),
+                    Some(other) => matrix(&Matrix::from(other.to_dense()), to),
                     None => to.fill(0.0),
                 },
                 _ => match matrices.get(k).copied().flatten() {

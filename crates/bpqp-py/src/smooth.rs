@@ -44,14 +44,14 @@ pub(crate) fn dense(any: &Bound<'_, PyAny>) -> PyResult<Mat<f64>> {
 pub(crate) fn matrix(any: &Bound<'_, PyAny>) -> PyResult<Matrix> {
     match any.cast::<PyTuple>() {
         Ok(tuple) => Ok(Matrix::Sparse(csc(tuple)?)),
-        Err(_) => Ok(Matrix::Dense(dense(any)?)),
+        Err(_) => Ok(Matrix::from(dense(any)?)),
     }
 }
 
 pub(crate) fn hessian(any: &Bound<'_, PyAny>) -> PyResult<Hessian> {
     match any.cast::<PyTuple>() {
         Ok(tuple) => Ok(Hessian::Sparse(csc(tuple)?)),
-        Err(_) => Ok(Hessian::Dense(dense(any)?)),
+        Err(_) => Ok(Hessian::from(dense(any)?)),
     }
 }
 

@@ -24,7 +24,7 @@ fn problem(rng: &mut Rng) -> (String, Qp) {
             };
             let f = rng.normal_matrix(n, r);
             let m = &f * f.transpose();
-            Hessian::Dense(Mat::from_fn(n, n, |i, j| 0.5 * (m[(i, j)] + m[(j, i)])))
+            Hessian::from(Mat::from_fn(n, n, |i, j| 0.5 * (m[(i, j)] + m[(j, i)])))
         }
         2 => Hessian::Zero(n),
         3 => Hessian::Diagonal((0..n).map(|_| if rng.uniform() < 0.3 { 0.0 } else { rng.uniform() + 0.1 }).collect()),
@@ -35,7 +35,7 @@ fn problem(rng: &mut Rng) -> (String, Qp) {
                 f: rng.normal_matrix(n, r),
             }
         }
-        _ => Hessian::Dense({
+        _ => Hessian::from({
             let f = rng.normal_matrix(n, n);
             let m = &f * f.transpose();
             Mat::from_fn(n, n, |i, j| 0.5 * (m[(i, j)] + m[(j, i)]) + if i == j { 0.5 } else { 0.0 })
@@ -151,7 +151,7 @@ fn problem(rng: &mut Rng) -> (String, Qp) {
         tags.push("columns scaled");
         let s: Vec<f64> = (0..n).map(|_| 10f64.powf(rng.between(-4.0, 4.0))).collect();
         p = match p {
-            Hessian::Dense(d) => Hessian::Dense(Mat::from_fn(n, n, |i, j| d[(i, j)] * s[i] * s[j])),
+            Hessian::Dense(d) => Hessian::from(Mat::from_fn(n, n, |i, j| d[(i, j)] * s[i] * s[j])),
             Hessian::Diagonal(d) => Hessian::Diagonal(d.iter().zip(&s).map(|(d, s)| d * s * s).collect()),
             Hessian::LowRank { d, f } => Hessian::LowRank {
                 d: d.iter().zip(&s).map(|(d, s)| d * s * s).collect(),
@@ -175,7 +175,7 @@ fn problem(rng: &mut Rng) -> (String, Qp) {
         tags.push("cost scaled");
         let s = 10f64.powf(rng.between(-8.0, 8.0));
         p = match p {
-            Hessian::Dense(d) => Hessian::Dense(Mat::from_fn(n, n, |i, j| d[(i, j)] * s)),
+            Hessian::Dense(d) => Hessian::from(Mat::from_fn(n, n, |i, j| d[(i, j)] * s)),
             Hessian::Diagonal(d) => Hessian::Diagonal(d.iter().map(|d| d * s).collect()),
             Hessian::LowRank { d, f } => Hessian::LowRank {
                 d: d.iter().map(|d| d * s).collect(),
@@ -186,12 +186,12 @@ fn problem(rng: &mut Rng) -> (String, Qp) {
         q.iter_mut().for_each(|q| *q *= s);
     }
     let sparse = rng.uniform() < 0.3;
-    let rows = |m: Mat<f64>| if sparse { Matrix::Sparse(Csc::from_dense(&m)) } else { Matrix::Dense(m) };
+    let rows = |m: Mat<f64>| if sparse { Matrix::Sparse(Csc::from_dense(&m)) } else { Matrix::from(m) };
     if sparse
         && let Hessian::Dense(d) = &p
         && rng.uniform() < 0.7
     {
-        p = Hessian::Sparse(Csc::from_dense(d));
+        p = Hessian::Sparse(Csc::from_dense(&d.to_mat()));
     }
     if sparse {
         tags.push("sparse");

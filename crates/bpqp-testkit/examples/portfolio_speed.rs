@@ -12,7 +12,7 @@ fn main() {
         "covariance", "solver", "cold ms", "warm ms", "it", "backward ms", "held"
     );
     let factored = paper::portfolio(500, 1);
-    let dense = factored.clone().with_p(Hessian::Dense(factored.p().to_dense())).expect("same size");
+    let dense = factored.clone().with_p(Hessian::from(factored.p().to_dense())).expect("same size");
     for (name, qp) in [("factored", factored), ("dense", dense)] {
         for solver in [Solver::Auto, Solver::InteriorPoint, Solver::ActiveSet, Solver::Admm, Solver::Clarabel] {
             let milliseconds = |f: &mut dyn FnMut()| {

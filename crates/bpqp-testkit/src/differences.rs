@@ -39,7 +39,7 @@ pub fn random_tangent(qp: &Qp, rng: &mut Rng) -> Tangent {
     };
     let p = match qp.p() {
         Hessian::Zero(n) => Hessian::Zero(*n),
-        Hessian::Dense(_) => Hessian::Dense(symmetric(rng)),
+        Hessian::Dense(_) => Hessian::from(symmetric(rng)),
         Hessian::Sparse(m) => {
             let full = symmetric(rng);
             Hessian::Sparse(m.map_pattern(|i, j| full[(i, j)]))
@@ -59,7 +59,7 @@ pub fn random_tangent(qp: &Qp, rng: &mut Rng) -> Tangent {
         other => panic!("no directions for {other:?}"),
     };
     let mut rows = |m: &Matrix| match m {
-        Matrix::Dense(m) => Matrix::Dense(rng.normal_matrix(m.nrows(), m.ncols())),
+        Matrix::Dense(m) => Matrix::from(rng.normal_matrix(m.nrows(), m.ncols())),
         Matrix::Sparse(m) => Matrix::Sparse(m.map_pattern(|_, _| rng.normal())),
     };
     let (a, g, c) = (rows(qp.a()), rows(qp.g()), rows(qp.c()));
@@ -115,7 +115,7 @@ pub fn blocks(gradient: &Gradient) -> Vec<(&'static str, Vec<f64>)> {
     let mut out = Vec::new();
     match &gradient.p {
         None | Some(Hessian::Zero(_)) => {}
-        Some(Hessian::Dense(m)) => out.push(("P", columns(m))),
+        Some(Hessian::Dense(m)) => out.push(("P", m.values().to_vec())),
         Some(Hessian::Sparse(m)) => out.push(("P", values(m))),
         Some(Hessian::Diagonal(d)) => out.push(("d", d.clone())),
         Some(Hessian::LowRank { d, f }) => out.extend([("d", d.clone()), ("F", columns(f))]),
@@ -125,7 +125,7 @@ pub fn blocks(gradient: &Gradient) -> Vec<(&'static str, Vec<f64>)> {
     for (name, block) in [("A", &gradient.a), ("G", &gradient.g)] {
         match block {
             None => {}
-            Some(Matrix::Dense(m)) => out.push((name, columns(m))),
+            Some(Matrix::Dense(m)) => out.push((name, m.values().to_vec())),
             Some(Matrix::Sparse(m)) => out.push((name, values(m))),
         }
     }

@@ -144,7 +144,7 @@ impl Hostile<'_> {
             }
             4 => Hessian::Sparse(Csc::from_dense(&self.symmetric(n))),
             5 => Hessian::Sparse(self.sparse(n, n)?),
-            _ => Hessian::Dense(self.symmetric(n)),
+            _ => Hessian::from(self.symmetric(n)),
         })
     }
 
@@ -324,7 +324,7 @@ fn finite_gradient(g: &Gradient) -> bool {
     }
     let dense = |m: &Mat<f64>| (0..m.ncols()).all(|j| m.col_as_slice(j).iter().all(|v| v.is_finite()));
     all && match &g.p {
-        Some(Hessian::Dense(m)) => dense(m),
+        Some(Hessian::Dense(m)) => m.values().iter().all(|v| v.is_finite()),
         Some(Hessian::LowRank { d, f }) => d.iter().all(|v| v.is_finite()) && dense(f),
         Some(Hessian::BlockDiagonal(blocks)) => blocks.iter().all(dense),
         Some(p) => p.diagonal().iter().all(|v| v.is_finite()),

@@ -313,7 +313,7 @@ fn direction(p: &Hessian, diagonal: &[f64]) -> Hessian {
         Hessian::LowRank { d, f } => {
             Hessian::LowRank { d: (0..d.len()).map(at).collect(), f: faer::Mat::zeros(f.nrows(), f.ncols()) }
         }
-        p => Hessian::Dense(faer::Mat::from_fn(p.n(), p.n(), |i, j| if i == j { at(i) } else { 0.0 })),
+        p => Hessian::from(faer::Mat::from_fn(p.n(), p.n(), |i, j| if i == j { at(i) } else { 0.0 })),
     }
 }
 

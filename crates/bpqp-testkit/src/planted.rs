@@ -175,7 +175,7 @@ impl Planted {
         };
         let matrix = |m: &[Vec<f64>]| match form {
             Form::Sparse => Matrix::Sparse(Csc::from_dense(&blocks(m))),
-            _ => Matrix::Dense(blocks(m)),
+            _ => Matrix::from(blocks(m)),
         };
         let root = self.objective.sqrt();
         let p = match form {
@@ -187,7 +187,7 @@ impl Planted {
                 let d: Vec<f64> = self.unit.iter().map(|u| ridge * self.objective / u / u).collect();
                 Hessian::LowRank { d: d.repeat(copies), f: blocks(&f) }
             }
-            _ => Hessian::Dense(blocks(&self.p)),
+            _ => Hessian::from(blocks(&self.p)),
         };
         let mut qp = Qp::new(p, self.q.repeat(copies))?;
         if !self.a.is_empty() {

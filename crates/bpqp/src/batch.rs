@@ -32,6 +32,11 @@ fn cube(qp: &Qp) -> f64 {
     ((qp.n() + qp.n_equality() + qp.n_inequality()) as f64).powi(3)
 }
 
+/// True if factors of the one are those of the other.
+fn same_matrices(a: &Qp, b: &Qp) -> bool {
+    a.kkt().is_of(b.kkt())
+}
+
 /// The layer in `slot` for problems of the structure of `qp`; a new one if there is none, or it served another structure, or
 /// solutions from elsewhere with settings of their own.
 fn layer_for<'a>(slot: &'a mut Option<Layer>, qp: &Qp, settings: &Settings) -> Result<&'a mut Layer, Error> {
@@ -140,7 +145,8 @@ impl Batch {
         let alone = |slot: &mut Option<Layer>, (qp, warm): (Qp, Option<&'a Point>), item: I| {
             show(slot, &qp)?;
             let layer = layer_for(slot, &qp, &self.settings)?;
-            Ok(take(layer.solve_from(warm)?, item))
+            layer.solve_from(warm)?;
+            Ok(take(if same_matrices(&qp, like) { layer.solution() } else { layer.packed() }, item))
         };
         self.workers.map(cost, groups, |slot, group, (items, out)| {
             let mut places = Vec::new();

@@ -19,7 +19,7 @@
 
 use crate::active::{ActiveSet, Side};
 use crate::kkt::independent_variables;
-use crate::matrix::{Csc, Hessian, Matrix};
+use crate::matrix::{Csc, Full, Hessian, Matrix};
 use crate::{Cotangent, Error, Gradient, Qp, SolutionTangent, Tangent, Wrt};
 use faer::Mat;
 
@@ -77,7 +77,7 @@ fn placed(
     }
     let mut out = Mat::zeros(rows, cols);
     entries(&mut |i, j, v| out[(i, j)] = v);
-    Ok(Matrix::Dense(out))
+    Ok(Matrix::from(out))
 }
 
 impl Closest {
@@ -349,7 +349,7 @@ fn places(list: &[usize], n: usize) -> Vec<usize> {
 /// `f(i, j)` on the structure of a matrix.
 fn map(m: &Matrix, f: impl Fn(usize, usize) -> f64) -> Matrix {
     match m {
-        Matrix::Dense(m) => Matrix::Dense(Mat::from_fn(m.nrows(), m.ncols(), f)),
+        Matrix::Dense(m) => Matrix::Dense(Full::from_fn(m.nrows(), m.ncols(), f)),
         Matrix::Sparse(m) => Matrix::Sparse(m.map_pattern(f)),
     }
 }

@@ -10,9 +10,8 @@
 //!
 //! and the same with C and d for the rows of curved cones.
 
-use crate::matrix::{Hessian, Matrix, Product, norm_inf};
+use crate::matrix::{Full, Hessian, Matrix, Product, norm_inf};
 use crate::{Error, Qp};
-use faer::Mat;
 
 /// The derivative of a loss with respect to the outputs of a solve; an empty vector stands for zeros.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -230,7 +229,7 @@ fn matrix_gradient(m: &Matrix, (v, u, t): (&[f64], &[f64], f64), w: &[f64], x: &
             let (rows, cols) = (m.nrows(), m.ncols());
             let mut o = match last {
                 Some(Matrix::Dense(o)) if (o.nrows(), o.ncols()) == (rows, cols) => o,
-                _ => Mat::zeros(rows, cols),
+                _ => Full::zeros(rows, cols),
             };
             for j in 0..cols {
                 let (wj, xj) = (-w[j], -x[j]);

@@ -182,7 +182,7 @@ impl Layer {
     pub fn solve_from(&mut self, warm: Option<&Point>) -> Result<&Solution, Error> {
         let start = Instant::now();
         self.solution.solve = 0;
-        self.solution.closest = None;
+        (self.solution.closest, self.solution.kept) = (None, None);
         self.forward(warm.filter(|point| point.fits(&self.solution.qp) && point.is_finite()))?;
         if self.settings.infeasible == Infeasible::Closest && self.solution.status == Status::PrimalInfeasible {
             self.find_closest(start)?;
@@ -375,6 +375,18 @@ impl Layer {
         solution.take_found(&found);
         differentiator.turn_to(0);
         true
+    }
+
+    /// The solution of the last solve, which no other problem shares its matrices with: in place of the factors of all rows it has
+    /// those of its active set, packed.
+    pub(crate) fn packed(&mut self) -> &Solution {
+        let solution = &mut self.solution;
+        if solution.core.is_some() && solution.exact_factors && solution.ok() && !solution.active.any_weak() {
+            if let Some(kept) = self.backward.differentiator.kept() {
+                (solution.core, solution.kept) = (None, Some(Arc::new(kept)));
+            }
+        }
+        solution
     }
 
     pub(crate) fn into_solution(mut self) -> Result<Solution, Error> {

@@ -95,7 +95,7 @@ pub use gradient::{Cotangent, Gradient, SolutionTangent, Tangent, Wrt};
 pub use interrupt::{Deadline, Interrupt};
 pub use kkt::KktCore;
 pub use layer::Layer;
-pub use matrix::{Csc, Hessian, Matrix};
+pub use matrix::{Csc, Full, Hessian, Matrix};
 pub use problem::Qp;
 pub use residuals::{Point, Residuals};
 pub use settings::{Backward, Infeasible, Settings, Solver};

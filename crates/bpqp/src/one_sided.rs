@@ -15,9 +15,8 @@
 use crate::active::Side;
 use crate::backward::{shares, validate_tangent};
 use crate::derivatives::Workspace;
-use crate::matrix::{Csc, Matrix, dot};
+use crate::matrix::{Csc, Full, Matrix, dot};
 use crate::{Derivatives, Error, Qp, Settings, Solution, SolutionTangent, Tangent, Verdict};
-use faer::Mat;
 
 /// What the row or bound is at the solution.
 #[derive(Clone, Copy, PartialEq)]
@@ -32,7 +31,7 @@ fn rows_of(m: &Matrix, list: &[usize]) -> Result<Matrix, Error> {
     let mut place = vec![usize::MAX; m.nrows()];
     list.iter().enumerate().for_each(|(k, &i)| place[i] = k);
     match m {
-        Matrix::Dense(m) => Ok(Matrix::Dense(Mat::from_fn(list.len(), m.ncols(), |k, j| m[(list[k], j)]))),
+        Matrix::Dense(m) => Ok(Matrix::Dense(Full::from_fn(list.len(), m.ncols(), |k, j| m[(list[k], j)]))),
         Matrix::Sparse(m) => {
             let own = m.triplets().filter(|&(i, _, _)| place[i] != usize::MAX);
             let entries: Vec<_> = own.map(|(i, j, v)| (place[i], j, v)).collect();
@@ -166,7 +165,14 @@ impl Solution {
             },
         };
         let y = moved.y[..m].to_vec();
-        let out = SolutionTangent { x: moved.x, y, z, z_box: moved.z_box, objective, ..SolutionTangent::default() };
+        let out = SolutionTangent {
+            x: moved.x.clone(),
+            y,
+            z,
+            z_box: moved.z_box.clone(),
+            objective,
+            ..SolutionTangent::default()
+        };
         Ok((out, verdict))
     }
 }

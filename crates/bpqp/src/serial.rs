@@ -7,7 +7,7 @@
 use crate::cones::Cone;
 use crate::matrix::{Csc, Hessian, Matrix};
 use crate::{Error, Qp};
-use faer::Mat;
+use faer::{Mat, MatRef};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 type Rows = Vec<Vec<f64>>;
@@ -81,7 +81,7 @@ struct Form {
     cones: Vec<Cone>,
 }
 
-fn rows(m: &Mat<f64>) -> Rows {
+fn rows(m: MatRef<'_, f64>) -> Rows {
     (0..m.nrows()).map(|i| (0..m.ncols()).map(|j| m[(i, j)]).collect()).collect()
 }
 
@@ -126,17 +126,19 @@ impl HessianForm {
     fn new(p: &Hessian) -> Option<Self> {
         Some(match p {
             Hessian::Zero(_) => return None,
-            Hessian::Dense(m) => HessianForm::Dense(rows(m)),
+            Hessian::Dense(m) => HessianForm::Dense(rows(m.as_ref())),
             Hessian::Sparse(m) => HessianForm::Sparse(m.into()),
             Hessian::Diagonal(d) => HessianForm::Factored(Factored { d: d.clone(), f: Vec::new() }),
-            Hessian::LowRank { d, f } => HessianForm::Factored(Factored { d: d.clone(), f: rows(f) }),
-            Hessian::BlockDiagonal(blocks) => HessianForm::Blocks(Blocks { blocks: blocks.iter().map(rows).collect() }),
+            Hessian::LowRank { d, f } => HessianForm::Factored(Factored { d: d.clone(), f: rows(f.as_ref()) }),
+            Hessian::BlockDiagonal(blocks) => {
+                HessianForm::Blocks(Blocks { blocks: blocks.iter().map(|m| rows(m.as_ref())).collect() })
+            }
         })
     }
 
     fn hessian(self, n: usize) -> Result<Hessian, Error> {
         match self {
-            HessianForm::Dense(m) => dense("P", &m, None).map(Hessian::Dense),
+            HessianForm::Dense(m) => dense("P", &m, None).map(Hessian::from),
             HessianForm::Sparse(m) => m.matrix("P", (n, n)).map(Hessian::Sparse),
             HessianForm::Factored(Factored { d, f }) if f.is_empty() => Ok(Hessian::Diagonal(d)),
             HessianForm::Factored(Factored { d, f }) => Hessian::low_rank(d, dense("F", &f, None)?),
@@ -150,14 +152,14 @@ impl HessianForm {
 impl MatrixForm {
     fn new(m: &Matrix) -> Option<Self> {
         (m.nrows() > 0).then(|| match m {
-            Matrix::Dense(m) => MatrixForm::Dense(rows(m)),
+            Matrix::Dense(m) => MatrixForm::Dense(rows(m.as_ref())),
             Matrix::Sparse(m) => MatrixForm::Sparse(m.into()),
         })
     }
 
     fn matrix(self, argument: &'static str, shape: (usize, usize)) -> Result<Matrix, Error> {
         match self {
-            MatrixForm::Dense(m) => dense(argument, &m, Some(shape.1)).map(Matrix::Dense),
+            MatrixForm::Dense(m) => dense(argument, &m, Some(shape.1)).map(Matrix::from),
             MatrixForm::Sparse(m) => m.matrix(argument, shape).map(Matrix::Sparse),
         }
     }

@@ -4,11 +4,12 @@ use crate::active::{ActiveSet, Newton};
 use crate::backward::{Accuracy, At};
 use crate::closest::Closest;
 use crate::cones::blocks;
-use crate::kkt::KktCore;
+use crate::kkt::{KeptFactors, KktCore};
 use crate::residuals::{ResidualWork, residuals};
 use crate::settings::Backward;
 use crate::small::Found;
 use crate::{Certificate, Error, Point, Qp, Residuals, Settings, Solver, Status, Verdict};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,20 +39,10 @@ pub struct Info {
 }
 
 /// A solution, or the reason why there is none. See [`Solution::status`].
+///
+/// It is a [`Point`]: `solution.x`, `solution.z` and the others are those of the point that was found.
 #[derive(Debug)]
 pub struct Solution {
-    /// Variables.
-    pub x: Vec<f64>,
-    /// Multipliers of the equalities, free.
-    pub y: Vec<f64>,
-    /// Multipliers of the inequalities, nonnegative.
-    pub z: Vec<f64>,
-    /// Multipliers of the bounds, positive at the upper one, negative at the lower one.
-    pub z_box: Vec<f64>,
-    /// Slacks of the curved cones, in the order of their rows; [`Solution::cone`] has those of one.
-    pub s: Vec<f64>,
-    /// Multipliers of the curved cones.
-    pub y_cone: Vec<f64>,
     /// `1/2 x'P x + q'x`.
     pub objective: f64,
     /// How the solve ended.
@@ -61,10 +52,14 @@ pub struct Solution {
     /// How it was found.
     pub info: Info,
     pub(crate) qp: Qp,
-    /// The point at which the gradient is taken: `(x, y, z, z_box)` unless someone else's point was polished.
+    /// The point at which the gradient is taken.
     pub(crate) at: Point,
+    /// What is shown in its place: someone else's point, that was polished, or the better one of a curved program.
+    pub(crate) shown: Option<Box<Point>>,
     pub(crate) active: ActiveSet,
     pub(crate) core: Option<KktCore>,
+    /// The factors of its active set, in place of `core` where no other problem has these matrices.
+    pub(crate) kept: Option<Arc<KeptFactors>>,
     /// One solve with the factors of the active set was seen to be exact to rounding: the same factors, made again, are.
     pub(crate) exact_factors: bool,
     pub(crate) settings: Settings,
@@ -74,26 +69,31 @@ pub struct Solution {
     pub(crate) closest: Option<Arc<Nearest>>,
 }
 
+impl Deref for Solution {
+    type Target = Point;
+
+    #[inline]
+    fn deref(&self) -> &Point {
+        self.shown.as_deref().unwrap_or(&self.at)
+    }
+}
+
 // by hand: a derived `clone_from` allocates anew
 impl Clone for Solution {
     fn clone(&self) -> Self {
-        let Solution { x, y, z, z_box, s, y_cone, objective, status, residuals, info, .. } = self;
-        let Solution { qp, at, active, core, exact_factors, settings, solve, closest, .. } = self;
+        let Solution { objective, status, residuals, info, shown, .. } = self;
+        let Solution { qp, at, active, core, kept, exact_factors, settings, solve, closest, .. } = self;
         Solution {
-            x: x.clone(),
-            y: y.clone(),
-            z: z.clone(),
-            z_box: z_box.clone(),
-            s: s.clone(),
-            y_cone: y_cone.clone(),
             objective: *objective,
             status: *status,
             residuals: *residuals,
             info: info.clone(),
             qp: qp.clone(),
             at: at.clone(),
+            shown: shown.clone(),
             active: active.clone(),
             core: core.clone(),
+            kept: kept.clone(),
             exact_factors: *exact_factors,
             settings: settings.clone(),
             solve: *solve,
@@ -103,17 +103,16 @@ impl Clone for Solution {
 
     /// Becomes a copy of another solution, in the buffers at hand.
     fn clone_from(&mut self, other: &Self) {
-        let Solution { objective, status, residuals, info, .. } = other;
-        let Solution { qp, at, active, core, exact_factors, settings, closest, .. } = other;
-        for (own, v) in self.outputs_mut().into_iter().zip(other.outputs()) {
-            own.clone_from(v);
-        }
+        let Solution { objective, status, residuals, info, shown, .. } = other;
+        let Solution { qp, at, active, core, kept, exact_factors, settings, closest, .. } = other;
         (self.objective, self.status, self.residuals, self.info) = (*objective, *status, *residuals, info.clone());
         self.solve = other.solve;
         self.closest.clone_from(closest);
         self.at.clone_from(at);
+        self.shown.clone_from(shown);
         self.active.clone_from(active);
         (self.qp, self.core, self.exact_factors) = (qp.clone(), core.clone(), *exact_factors);
+        self.kept.clone_from(kept);
         if self.settings != *settings {
             self.settings = settings.clone();
         }
@@ -133,20 +132,16 @@ impl Solution {
     /// A solution of the shape of `qp` that says nothing yet.
     pub(crate) fn blank(qp: &Qp, settings: &Settings) -> Self {
         Solution {
-            x: Vec::new(),
-            y: Vec::new(),
-            z: Vec::new(),
-            z_box: Vec::new(),
-            s: Vec::new(),
-            y_cone: Vec::new(),
             objective: f64::NAN,
             status: Status::NumericalFailure,
             residuals: Residuals::UNKNOWN,
             info: Info::default(),
             qp: qp.clone(),
             at: Point::zeros(qp),
+            shown: None,
             active: ActiveSet::default(),
             core: None,
+            kept: None,
             exact_factors: false,
             settings: settings.clone(),
             solve: 0,
@@ -201,17 +196,14 @@ impl Solution {
 
     /// Publishes `at` as the solution.
     pub(crate) fn publish(&mut self) {
-        let Solution { x, y, z, z_box, s, y_cone, at, .. } = self;
-        for (own, v) in [x, y, z, z_box, s, y_cone].into_iter().zip(at.parts()) {
-            own.clone_from(v);
-        }
+        self.shown = None;
     }
 
     /// Takes over the point and the set that are in their places, and what else a sweep over small programs found.
     pub(crate) fn take_found(&mut self, found: &Found) {
         self.publish();
         (self.residuals, self.objective, self.status) = (found.residuals, found.objective, Status::Solved);
-        (self.core, self.exact_factors) = (None, found.exact_factors);
+        (self.core, self.kept, self.exact_factors) = (None, None, found.exact_factors);
         let info = &mut self.info;
         info.solver = Solver::InteriorPoint.name();
         (info.raw, info.moved, info.iterations) = (Some(found.raw), found.moved, found.rounds);
@@ -221,17 +213,7 @@ impl Solution {
 
     /// Shows another point than the one at which derivatives are taken.
     pub(crate) fn show(&mut self, point: &Point) {
-        for (own, v) in self.outputs_mut().into_iter().zip(point.parts()) {
-            own.clone_from(v);
-        }
-    }
-
-    fn outputs(&self) -> [&Vec<f64>; 6] {
-        [&self.x, &self.y, &self.z, &self.z_box, &self.s, &self.y_cone]
-    }
-
-    fn outputs_mut(&mut self) -> [&mut Vec<f64>; 6] {
-        [&mut self.x, &mut self.y, &mut self.z, &mut self.z_box, &mut self.s, &mut self.y_cone]
+        self.shown = Some(Box::new(point.clone()));
     }
 
     /// Slack and multiplier of the curved cone `k`; `None` if there is no such cone, or no point.
@@ -275,9 +257,12 @@ impl Solution {
 
     /// The point `(x, y, z, z_box)`, to warm-start another solve.
     pub fn point(&self) -> Point {
-        let mut out = Point::default();
-        out.parts_mut().into_iter().zip(self.outputs()).for_each(|(to, from)| to.clone_from(from));
-        out
+        Point::clone(self)
+    }
+
+    /// The same, without a copy.
+    pub fn into_point(self) -> Point {
+        self.shown.map_or(self.at, |shown| *shown)
     }
 
     /// How far a gradient taken here may be trusted, as far as the forward pass knows; the backward pass can only lower it.
@@ -309,6 +294,7 @@ impl Solution {
             point: &self.at,
             active: &self.active,
             core: self.core.as_ref(),
+            kept: self.kept.as_ref().filter(|_| self.closest.is_none()),
             exact_factors: self.exact_factors && self.closest.is_none(),
             smoothing: self.settings.smoothing,
         }

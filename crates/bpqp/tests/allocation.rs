@@ -108,7 +108,7 @@ fn a_prepared_solver_of_cones_allocates_nothing() {
         (0..n).for_each(|j| (c[(0, j)], c[(n + 1, j)]) = (0.1 * rng.normal(), 0.1 * rng.normal()));
         let mut d = vec![0.0; 2 * n + 2];
         (d[0], d[n + 1]) = (1.0, 2.0);
-        let c = if sparse { Matrix::Sparse(Csc::from_dense(&c)) } else { Matrix::Dense(c) };
+        let c = if sparse { Matrix::Sparse(Csc::from_dense(&c)) } else { Matrix::from(c) };
         let qp = Qp::new(Hessian::Diagonal(vec![1e-3; n]), rng.normals(n)).expect("valid");
         let qp = qp.bounds(vec![-0.5; n], vec![]).expect("valid");
         let qp = qp.with_cones(vec![Cone::SecondOrder(n + 1); 2], c, d).expect("valid");

@@ -76,7 +76,7 @@ fn random(rng: &mut Rng, wide: bool, sparse: bool) -> Qp {
     }
     let h: Vec<f64> = (0..mi).map(|i| if i < 2 { -0.5 - rng.uniform() } else { rng.normal() }).collect();
     let b = rng.normals(m);
-    let matrix = |m: Mat<f64>| if sparse { Matrix::Sparse(Csc::from_dense(&m)) } else { Matrix::Dense(m) };
+    let matrix = |m: Mat<f64>| if sparse { Matrix::Sparse(Csc::from_dense(&m)) } else { Matrix::from(m) };
     Qp::new(p, rng.normals(n))
         .and_then(|qp| qp.equality(matrix(a), b))
         .and_then(|qp| qp.inequality(matrix(g), h))

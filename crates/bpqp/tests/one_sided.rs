@@ -31,7 +31,7 @@ fn kinked(rng: &mut Rng, sparse: bool) -> Qp {
     let px = product(&p, &x);
     let transposed = |m: &Mat<f64>, v: &[f64], j: usize| (0..m.nrows()).map(|i| m[(i, j)] * v[i]).sum::<f64>();
     let q: Vec<f64> = (0..n).map(|j| -(px[j] + transposed(&a, &y, j) + transposed(&g, &z, j) + z_box[j])).collect();
-    let matrix = |m: Mat<f64>| if sparse { Matrix::Sparse(Csc::from_dense(&m)) } else { Matrix::Dense(m) };
+    let matrix = |m: Mat<f64>| if sparse { Matrix::Sparse(Csc::from_dense(&m)) } else { Matrix::from(m) };
     Qp::new(p, q)
         .and_then(|qp| qp.equality(matrix(a), b))
         .and_then(|qp| qp.inequality(matrix(g), h))

@@ -256,7 +256,7 @@ fn hostile_numbers_are_errors_or_statuses_never_panics() {
         for q in [huge, tiny, -1.0, 0.0] {
             for rows in [0usize, 1] {
                 for p in [
-                    Hessian::Dense(mat![[v, 0.0], [0.0, 1.0]]),
+                    Hessian::from(mat![[v, 0.0], [0.0, 1.0]]),
                     Hessian::Diagonal(vec![v, 1.0]),
                     Hessian::LowRank { d: vec![v, 1.0], f: mat![[v], [1.0]] },
                     Hessian::Zero(2),
@@ -275,7 +275,7 @@ fn hostile_numbers_are_errors_or_statuses_never_panics() {
     }
     // nothing at all
     for solver in Solver::ALL {
-        for p in [Hessian::Zero(0), Hessian::Diagonal(vec![]), Hessian::Dense(Mat::zeros(0, 0))] {
+        for p in [Hessian::Zero(0), Hessian::Diagonal(vec![]), Hessian::from(Mat::zeros(0, 0))] {
             let solution = Qp::new(p, []).and_then(|qp| qp.solve(&Settings::with_solver(solver))).expect("valid");
             assert!(solution.ok() && solution.x.is_empty(), "{}", solver.name());
             solution.vjps(&[Cotangent::default()], Wrt::ALL).expect("solved");
@@ -299,7 +299,7 @@ fn threads_do_not_change_a_bit_of_a_mixed_batch() {
     let solve = |threads| {
         let mut batch = Batch::new(problems.clone(), Settings { threads, ..Settings::default() }).expect("valid");
         let all = batch.solve_all().expect("valid");
-        all.into_iter().map(|s| s.expect("valid")).map(|s| (s.status, s.x)).collect::<Vec<_>>()
+        all.into_iter().map(|s| s.expect("valid")).map(|s| (s.status, s.x.clone())).collect::<Vec<_>>()
     };
     let one = solve(1);
     for _ in 0..5 {

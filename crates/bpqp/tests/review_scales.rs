@@ -19,7 +19,7 @@ fn dependent_rows_of_different_scales_are_flagged() {
     let p = mat![[2.0, 0.5], [0.5, 1.0]];
     let rows = mat![[1.0, 1.1], [1e7, 1.1e7]];
     let diagonal = Hessian::Diagonal(vec![2.0, 1.0]);
-    for p in [Hessian::Dense(p), diagonal] {
+    for p in [Hessian::from(p), diagonal] {
         for solver in Solver::ALL {
             let qp = Qp::new(p.clone(), [1.0, -1.0]).and_then(|qp| qp.equality(rows.clone(), [0.3, 0.3e7]));
             let solution = qp.and_then(|qp| qp.solve(&Settings::with_solver(solver))).expect("valid");
@@ -70,7 +70,7 @@ fn what_is_hardly_curved_beside_a_face_is_not_dropped_with_it() {
     for curvature in [1e-6, 8e-6, 1.5e-5, 3.5e-5, 1e-4, 1e-2] {
         for p in [
             Hessian::Diagonal(vec![1.0, curvature, 0.0]),
-            Hessian::Dense(mat![[1.0, 0.0, 0.0], [0.0, curvature, 0.0], [0.0, 0.0, 0.0]]),
+            Hessian::from(mat![[1.0, 0.0, 0.0], [0.0, curvature, 0.0], [0.0, 0.0, 0.0]]),
             Hessian::Sparse(Csc::from_dense(&mat![[1.0, 0.0, 0.0], [0.0, curvature, 0.0], [0.0, 0.0, 0.0]])),
         ] {
             let what = format!("{p:?}");

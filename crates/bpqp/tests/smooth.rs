@@ -318,12 +318,12 @@ fn derivatives_of_other_shapes_are_refused() {
         }
         fn expand(&mut self, at: smooth::At<'_>) -> Result<Expansion, Error> {
             let mut out = self.0.expand(at)?;
-            let wide = bpqp::Matrix::Dense(bpqp::faer::Mat::zeros(1, 3));
+            let wide = bpqp::Matrix::from(bpqp::faer::Mat::zeros(1, 3));
             match self.1 {
                 "gradient" => out.gradient.push(0.0),
                 "equality" => out.equality = wide,
                 "inequality" => out.inequality = wide,
-                _ => out.hessian = bpqp::Hessian::Dense(bpqp::faer::Mat::zeros(2, 3)),
+                _ => out.hessian = bpqp::Hessian::from(bpqp::faer::Mat::zeros(2, 3)),
             }
             Ok(out)
         }

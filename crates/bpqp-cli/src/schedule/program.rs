@@ -207,7 +207,7 @@ fn hessian(curvature: impl Fn(usize) -> f64) -> Hessian {
         column[..j].fill(own);
         column[j..].copy_from_slice(&sums[j..]);
     }
-    Hessian::Dense(out)
+    Hessian::from(out)
 }
 
 impl SmoothProgram for DayProgram<'_> {

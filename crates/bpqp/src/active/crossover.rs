@@ -524,7 +524,7 @@ mod tests {
         let over = |v: &[f64], by: &[f64]| v.iter().zip(by).map(|(v, u)| v / u).collect::<Vec<_>>();
         let h: Vec<f64> = product(&g, &x).iter().zip(&slack).map(|(v, s)| v + s).collect();
         let hessian = match curved {
-            true => Hessian::Dense(Mat::from_fn(n, n, |i, j| p(i, j) / units[i] / units[j])),
+            true => Hessian::from(Mat::from_fn(n, n, |i, j| p(i, j) / units[i] / units[j])),
             false => Hessian::Zero(n),
         };
         let qp = Qp::new(hessian, over(&q, &units))

@@ -117,7 +117,7 @@ fn row_norms(m: &Matrix, norms: &mut Vec<f64>, mut empty: impl FnMut(usize)) {
     norms.clear();
     norms.resize(m.nrows(), 0.0);
     match m {
-        Matrix::Dense(m) => add_squares(m, norms),
+        Matrix::Dense(m) => add_squares(m.as_ref(), norms),
         Matrix::Sparse(m) => {
             for (&i, v) in m.indices().iter().zip(m.values()) {
                 norms[i] += v * v;

@@ -15,10 +15,9 @@
 
 use crate::cones::{Basis, Cone, Faces, blocks};
 use crate::kkt::KktData;
-use crate::matrix::{Csc, Keep, Matrix};
+use crate::matrix::{Csc, Full, Keep, Matrix};
 use crate::problem::Qp;
 use crate::{Error, Hessian};
-use faer::Mat;
 use std::f64::consts::FRAC_1_SQRT_2;
 use std::sync::Arc;
 
@@ -125,7 +124,7 @@ fn widened(m: &Arc<Matrix>, extra: usize) -> Arc<Matrix> {
     Arc::new(match &**m {
         Matrix::Dense(m) => {
             let n = m.ncols();
-            Matrix::Dense(Mat::from_fn(m.nrows(), n + extra, |i, j| if j < n { m[(i, j)] } else { 0.0 }))
+            Matrix::Dense(Full::from_fn(m.nrows(), n + extra, |i, j| if j < n { m[(i, j)] } else { 0.0 }))
         }
         Matrix::Sparse(m) => Matrix::Sparse(m.widened(extra)),
     })
@@ -272,7 +271,7 @@ impl Rotation {
         self.rows[self.current] = target;
     }
 
-    fn rotate_dense(&mut self, c: &Mat<f64>, faces: &Faces, out: &mut Mat<f64>) {
+    fn rotate_dense(&mut self, c: &Full, faces: &Faces, out: &mut Full) {
         for j in 0..c.ncols() {
             let (from, to) = (c.col_as_slice(j), out.col_as_slice_mut(j));
             for (k, rows) in blocks(&self.cones) {

@@ -96,7 +96,7 @@ mod tests {
         let rows = |signs: &[f64]| Mat::from_fn(signs.len(), 2, |i, j| signs[i] * row * normal[j] / length);
         let levels = |signs: &[f64]| signs.iter().map(|s| s * row * level).collect::<Vec<_>>();
         let qp = Qp::new(
-            Hessian::Dense(Mat::from_fn(2, 2, |i, j| p[(i, j)] * objective / length / length)),
+            Hessian::from(Mat::from_fn(2, 2, |i, j| p[(i, j)] * objective / length / length)),
             q.iter().map(|q| q * objective / length).collect::<Vec<_>>(),
         )
         .and_then(|qp| match facing {

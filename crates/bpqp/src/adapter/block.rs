@@ -1,8 +1,9 @@
 //! The blocks of a quadratic program, and the arrays that may replace them.
 
 use super::Entries;
+use crate::matrix::columns::column;
 use crate::{Gradient, Hessian, Matrix};
-use faer::Mat;
+use faer::{Mat, MatRef};
 use std::fmt;
 
 /// A block of the problem `min 1/2 x'Px + q'x, A x = b, G x <= h, lb <= x <= ub`.
@@ -82,10 +83,10 @@ fn add(out: &mut [f64], values: &[f64]) {
 }
 
 /// A matrix by its rows.
-fn add_rows(out: &mut [f64], m: &Mat<f64>) {
+fn add_rows(out: &mut [f64], m: MatRef<'_, f64>) {
     let cols = m.ncols();
     for j in 0..cols {
-        for (row, value) in out.chunks_exact_mut(cols).zip(m.col_as_slice(j)) {
+        for (row, value) in out.chunks_exact_mut(cols).zip(column(m, j, 0)) {
             row[j] += value;
         }
     }
@@ -100,7 +101,7 @@ fn add_symmetric(out: &mut [f64], m: &Mat<f64>) {
 
 fn add_matrix(out: &mut [f64], m: Option<&Matrix>) {
     match m {
-        Some(Matrix::Dense(m)) => add_rows(out, m),
+        Some(Matrix::Dense(m)) => add_rows(out, m.as_ref()),
         Some(Matrix::Sparse(m)) => add(out, m.values()),
         None => {}
     }
@@ -111,7 +112,7 @@ impl Entries for Gradient {
     fn add_to(&self, block: usize, out: &mut [f64]) {
         let vector = |out: &mut [f64], v: &Option<Vec<f64>>| add(out, v.as_deref().unwrap_or(&[]));
         match (Block::ALL[block], &self.p) {
-            (Block::P, Some(Hessian::Dense(m))) => add_symmetric(out, m),
+            (Block::P, Some(Hessian::Dense(m))) => add(out, m.values()),
             (Block::P, Some(Hessian::Sparse(m))) => add(out, m.values()),
             (Block::P, Some(Hessian::Diagonal(d))) => add(out, d),
             (Block::P, Some(Hessian::BlockDiagonal(_))) => {
@@ -119,7 +120,7 @@ impl Entries for Gradient {
             }
             (Block::P, Some(Hessian::Zero(_) | Hessian::LowRank { .. }) | None) => {}
             (Block::D, Some(Hessian::LowRank { d, .. })) => add(out, d),
-            (Block::F, Some(Hessian::LowRank { f, .. })) => add_rows(out, f),
+            (Block::F, Some(Hessian::LowRank { f, .. })) => add_rows(out, f.as_ref()),
             (Block::D | Block::F, _) => {}
             (Block::Q, _) => vector(out, &self.q),
             (Block::A, _) => add_matrix(out, self.a.as_ref()),

@@ -9,12 +9,13 @@ use super::{Accuracy, At, BackwardQp, BackwardSolver};
 use crate::active::Rotation;
 use crate::active::{Newton, PolishReport, Polisher, Side, Start};
 use crate::gradient::{Adjoint, Envelope, assemble, tame};
-use crate::kkt::KktCore;
+use crate::kkt::{KeptFactors, KktCore};
 use crate::matrix::{Matrix, dot};
 use crate::settings::Backward;
 use crate::small::{Small, is_small};
 use crate::thresholds::{FACTORS_CLEAR, FAR_APART, TANGENT, WELL_CONDITIONED};
 use crate::{ActiveSet, Cotangent, Error, Gradient, Point, Qp, Residuals, Settings, SolutionTangent, Tangent, Wrt};
+use std::sync::Arc;
 
 /// Owns the workspaces of polish and backward pass; one per thread.
 pub(crate) struct Differentiator {
@@ -34,6 +35,9 @@ pub(crate) struct Differentiator {
     /// Small programs side by side, and the one at hand if its factors are there.
     small: Option<Small>,
     lane: Option<usize>,
+    /// The factors that the solution at hand brought with it, and what is solved with them.
+    kept: Option<Arc<KeptFactors>>,
+    room: Vec<f64>,
     dx: Vec<f64>,
     pub(super) dc: Vec<f64>,
     pub(super) w: Vec<f64>,
@@ -68,6 +72,8 @@ impl Differentiator {
             prepared: false,
             small: None,
             lane: None,
+            kept: None,
+            room: Vec::new(),
             dx: Vec::new(),
             dc: Vec::new(),
             w: Vec::new(),
@@ -89,7 +95,7 @@ impl Differentiator {
 
     /// Takes the numbers of a problem of the same structure.
     pub fn load(&mut self, qp: &Qp, core: Option<&KktCore>) -> Result<(), Error> {
-        (self.prepared, self.lane) = (false, None);
+        (self.prepared, self.lane, self.kept) = (false, None, None);
         self.smoothed = None;
         match &mut self.rotation {
             None => self.direct.load(qp.kkt(), core),
@@ -114,6 +120,10 @@ impl Differentiator {
             self.turn_to(0);
             return Ok(());
         }
+        if let Some(kept) = at.kept.filter(|_| self.first_order.is_none() && at.smoothing.is_none()) {
+            (self.prepared, self.smoothed, self.lane, self.kept) = (false, None, None, Some(kept.clone()));
+            return Ok(());
+        }
         self.load(at.qp, at.core)
     }
 
@@ -125,7 +135,7 @@ impl Differentiator {
 
     /// What follows is about the program in this lane, whose factors are there.
     pub fn turn_to(&mut self, lane: usize) {
-        (self.prepared, self.smoothed, self.lane) = (false, None, Some(lane));
+        (self.prepared, self.smoothed, self.lane, self.kept) = (false, None, Some(lane), None);
     }
 
     /// Programs of the shape of this one, side by side.
@@ -141,6 +151,11 @@ impl Differentiator {
         self.direct.core()
     }
 
+    /// The factors that the polish left, packed.
+    pub fn kept(&self) -> Option<KeptFactors> {
+        if self.rotation.is_none() && self.lane.is_none() { self.direct.kept() } else { None }
+    }
+
     /// True if the polish saw one solve with the factors that it left reduce a residual to rounding.
     pub fn exact_factors(&self) -> bool {
         self.direct.exact()
@@ -151,7 +166,7 @@ impl Differentiator {
         if let (Some(lane), Some(small)) = (self.lane, &self.small) {
             return small.reciprocal_condition(lane);
         }
-        self.direct.reciprocal_condition()
+        self.kept.as_ref().map_or_else(|| self.direct.reciprocal_condition(), |kept| kept.reciprocal_condition())
     }
 
     /// Polishes with the factorization that the backward pass will use, and leaves it in place. What residuals and objective
@@ -163,7 +178,7 @@ impl Differentiator {
         known: Option<(Residuals, f64)>,
         (point, active): (&mut Point, &mut ActiveSet),
     ) -> PolishReport {
-        (self.prepared, self.lane) = (false, None);
+        (self.prepared, self.lane, self.kept) = (false, None, None);
         if let Some(rotation) = &mut self.rotation {
             self.direct.forget();
             let system = Some((rotation, &mut self.direct.solver));
@@ -220,7 +235,7 @@ impl Differentiator {
                 self.smoothed = Some(smoothed);
             }
         }
-        if self.lane.is_some() {
+        if self.lane.is_some() || self.kept.is_some() {
             self.prepared = true;
             return Ok(());
         }
@@ -272,10 +287,15 @@ impl Differentiator {
         // where the rows are independent. Of more rows than that nobody has shown that they have full column rank
         let vertex = as_many_rows_as_variables((&self.dx, &self.dc))
             && self.v.iter().zip(&self.dc).all(|(&s, &d)| s == 0.0 || d == f64::INFINITY);
-        let accuracy = match (self.lane, &mut self.small) {
-            (Some(lane), Some(small)) => {
+        let exact = Accuracy { residual: 0.0, deficient: false, iterative: false };
+        let accuracy = match (self.lane, &mut self.small, &self.kept) {
+            (Some(lane), Some(small), _) => {
                 small.solve_for(lane, &mut self.w, &mut self.v);
-                Accuracy { residual: 0.0, deficient: false, iterative: false }
+                exact
+            }
+            (_, _, Some(kept)) => {
+                kept.solve(&mut self.w, &mut self.v, &mut self.room);
+                exact
             }
             _ => solver.solve(&system, &mut self.w, &mut self.v)?,
         };

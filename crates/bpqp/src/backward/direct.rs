@@ -2,7 +2,7 @@
 
 use super::{Accuracy, BackwardQp, BackwardSolver};
 use crate::Error;
-use crate::kkt::{KktCore, KktData, KktFactor, KktSolver};
+use crate::kkt::{KeptFactors, KktCore, KktData, KktFactor, KktSolver};
 
 /// The direct backward solver.
 pub(crate) struct Direct {
@@ -61,6 +61,11 @@ impl Direct {
 
     pub fn core(&self) -> Option<KktCore> {
         self.solver.core()
+    }
+
+    /// The factors at hand, packed, where one solve with them is exact to rounding.
+    pub fn kept(&self) -> Option<KeptFactors> {
+        if self.exact() { self.solver.kept() } else { None }
     }
 }
 

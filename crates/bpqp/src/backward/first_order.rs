@@ -42,7 +42,7 @@ fn gather(data: KktData<'_>, kept: &[usize]) -> Result<Matrix, Error> {
             out[(position[i], j)] = v;
         }
     });
-    Ok(Matrix::Dense(out))
+    Ok(Matrix::from(out))
 }
 
 impl BackwardSolver for FirstOrder {

@@ -32,8 +32,9 @@ pub(crate) use second::refuse_cones;
 pub(crate) use smoothed::Smoothed;
 
 use crate::active::ActiveSet;
-use crate::kkt::{KktCore, KktData};
+use crate::kkt::{KeptFactors, KktCore, KktData};
 use crate::{Error, Qp};
+use std::sync::Arc;
 
 /// The equality-constrained QP of a backward pass: the data of the problem, with the diagonals that select its active
 /// set (see [`kkt`](crate::kkt)).
@@ -74,6 +75,7 @@ pub(crate) struct At<'a> {
     pub point: &'a crate::Point,
     pub active: &'a ActiveSet,
     pub core: Option<&'a KktCore>,
+    pub kept: Option<&'a Arc<KeptFactors>>,
     pub exact_factors: bool,
     pub smoothing: Option<f64>,
 }

@@ -3,10 +3,10 @@
 use super::form::{Form, Role};
 use super::{Conic, ConicCotangent, ConicGradient, ConicSolutionTangent, ConicTangent, ConicWrt};
 use crate::backward::{refuse_cones, shares};
+use crate::matrix::Full;
 use crate::{
     Cotangent, Derivatives, Error, Gradient, Hessian, Matrix, Solution, SolutionTangent, Tangent, Verdict, Wrt,
 };
-use faer::Mat;
 
 impl Form {
     /// The part of `z_box` of variable k that its lower and its upper bound have.
@@ -432,7 +432,7 @@ fn entry(v: &[f64], i: usize) -> f64 {
 /// The entries of a gradient, asked for in the order in which they are stored.
 enum Entries<'a> {
     None,
-    Dense(&'a Mat<f64>),
+    Dense(&'a Full),
     Sparse(std::slice::Iter<'a, f64>),
 }
 

@@ -310,7 +310,7 @@ impl Form {
                         full[(j, i)] += share * v;
                     }
                 }
-                Hessian::Dense(full)
+                Hessian::from(full)
             }
             Storage::Diagonal => {
                 let mut d = vec![0.0; self.n];
@@ -362,7 +362,7 @@ impl Form {
                 Storage::Dense => {
                     let mut m = Mat::zeros(rows, self.n);
                     entries.iter().for_each(|&(i, j, v)| m[(i, j)] = v);
-                    Matrix::Dense(m)
+                    Matrix::from(m)
                 }
                 Storage::Sparse | Storage::Diagonal | Storage::Factored => {
                     Matrix::Sparse(Csc::from_triplets(rows, self.n, entries)?)

@@ -7,7 +7,7 @@
 //! see ties: whoever calls it has another method for what it leaves.
 
 use crate::kkt::{CholeskyScratch, pivots_kept, solve_lower, solve_lower_transposed};
-use crate::matrix::gemv;
+use crate::matrix::columns::{add_columns, column};
 use faer::{Mat, MatRef};
 
 /// Rounds at most, and those that may pass without fewer contradictions.
@@ -48,7 +48,7 @@ impl Pivoting {
             self.rhs.extend(self.list.iter().map(|&i| -c[i]));
             let l = scratch.factor_part(m, &self.list, k).ok()?;
             self.diagonal.clear();
-            self.diagonal.extend(self.list.iter().map(|&i| m[(i, i)]));
+            self.diagonal.extend(self.list.iter().map(|&i| column(m, i, i)[0]));
             if !pivots_kept(l, &self.diagonal, PIVOT_KEPT) {
                 return None;
             }
@@ -57,7 +57,7 @@ impl Pivoting {
             z.fill(0.0);
             self.list.iter().zip(&self.rhs).for_each(|(&i, &v)| z[i] = v);
             s.copy_from_slice(c);
-            gemv(1.0, m, z, s);
+            add_columns(m, &self.list, &self.rhs, s);
             let mut wrong = 0;
             for (positive, (z, s)) in self.positive.iter_mut().zip(z.iter().zip(&*s)) {
                 let right = if *positive { *z > 0.0 } else { *s > 0.0 };

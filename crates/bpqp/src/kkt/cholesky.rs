@@ -25,13 +25,13 @@ impl CholeskyScratch {
     }
 
     /// The Cholesky factor of the lower triangle of `p`; the strict upper triangle of what it returns is not defined.
-    pub fn factor_of(&mut self, p: &Mat<f64>) -> Result<Mat<f64>, NotPositive> {
+    pub fn factor_of(&mut self, p: MatRef<'_, f64>) -> Result<Mat<f64>, NotPositive> {
         let n = p.ncols();
         if n > SMALL {
-            let mut l = p.clone();
+            let mut l = p.to_owned();
             return self.factor_large(l.as_mut()).map(|()| l);
         }
-        self.load(p.as_ref());
+        self.load(p);
         let mut l = Mat::zeros(n, n);
         self.run_small(l.as_mut()).map(|()| l)
     }

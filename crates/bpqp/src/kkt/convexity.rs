@@ -134,14 +134,14 @@ mod tests {
         let p = &scaled * q.transpose();
         let p = Mat::from_fn(n, n, |i, j| 0.5 * (p[(i, j)] + p[(j, i)]));
         let sparse = Csc::from_dense(&p);
-        [Hessian::Dense(p), Hessian::Sparse(sparse)].map(|p| Qp::new(p, vec![0.0; n]).unwrap())
+        [Hessian::from(p), Hessian::Sparse(sparse)].map(|p| Qp::new(p, vec![0.0; n]).unwrap())
     }
 
     #[test]
     fn rounding_in_an_entry_does_not_hide_curvature() {
         for noise in [0.0, 1.1e-16, -1e-17, 3e-14] {
             let p = Mat::from_fn(2, 2, |i, j| if i != j { -1.6 } else { noise * f64::from(u8::from(i == 0)) });
-            for p in [Hessian::Sparse(Csc::from_dense(&p)), Hessian::Dense(p)] {
+            for p in [Hessian::Sparse(Csc::from_dense(&p)), Hessian::from(p)] {
                 check(&Qp::new(p, vec![0.0; 2]).unwrap(), true);
             }
         }
@@ -151,7 +151,7 @@ mod tests {
     fn rounding_beside_a_zero_is_no_curvature() {
         for noise in [1e-17, -1e-16, 8e-16] {
             let p = Mat::from_fn(3, 3, |i, j| [[4.0, 2.0, noise], [2.0, 1.0, 0.0], [noise, 0.0, 0.0]][i][j]);
-            for p in [Hessian::Sparse(Csc::from_dense(&p)), Hessian::Dense(p)] {
+            for p in [Hessian::Sparse(Csc::from_dense(&p)), Hessian::from(p)] {
                 check(&Qp::new(p, vec![0.0; 3]).unwrap(), false);
             }
         }
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn only_the_null_space_of_the_equalities_counts() {
         let p = || Mat::from_fn(3, 3, |i, j| if i == j { [1.0, -1.0, 2.0][i] } else { 0.0 });
-        for p in [Hessian::Dense(p()), Hessian::Sparse(Csc::from_dense(&p()))] {
+        for p in [Hessian::from(p()), Hessian::Sparse(Csc::from_dense(&p()))] {
             let qp = Qp::new(p, vec![0.0; 3]).unwrap();
             check(&qp, true);
             let with = |row: [f64; 3]| qp.clone().equality(Matrix::from_rows(1, 3, &row).unwrap(), vec![1.0]).unwrap();

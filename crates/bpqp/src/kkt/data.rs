@@ -33,6 +33,12 @@ fn blocks(rows: [&Arc<Matrix>; 3]) -> impl Iterator<Item = (usize, &Arc<Matrix>)
 }
 
 impl<'a> KktData<'a> {
+    /// True if the matrices are the same ones.
+    pub(crate) fn is_of(self, other: KktData<'_>) -> bool {
+        let same = |(a, b): (&Arc<Matrix>, &Arc<Matrix>)| Arc::ptr_eq(a, b) || (a.nrows() == 0 && b.nrows() == 0);
+        Arc::ptr_eq(self.p, other.p) && self.rows.into_iter().zip(other.rows).all(same)
+    }
+
     /// Number of variables.
     pub fn n(self) -> usize {
         self.p.n()

@@ -14,7 +14,7 @@ use super::face::leave;
 use super::kernels::{solve_lower, solve_lower_transposed};
 use super::range_space::RangeSpace;
 use super::rank::Rank;
-use super::{Breakdown, KktCore, KktData, KktFactor, Matrices};
+use super::{Breakdown, KeptFactors, KktCore, KktData, KktFactor, Matrices};
 use crate::Error;
 use crate::interrupt::late;
 use crate::matrix::columns::column;
@@ -580,6 +580,13 @@ impl KktFactor for DenseKkt {
 
     fn core(&self) -> Option<KktCore> {
         self.core.clone().map(KktCore)
+    }
+
+    fn kept(&self) -> Option<KeptFactors> {
+        let core = self.core.as_ref()?;
+        let equations = self.hard.iter().all(|&row| self.dc[row] == 0.0);
+        let plain = self.form == Form::Range && equations && !self.deficient;
+        plain.then(|| KeptFactors::new(core, &self.hard, self.s.as_ref(), self.reciprocal_condition()))
     }
 
     fn adopt(&mut self, core: &KktCore) {

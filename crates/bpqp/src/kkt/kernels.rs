@@ -1,13 +1,33 @@
 //! Kernels for the orders at which a general library loses its time in calls: Cholesky factorization and one-vector
 //! triangular solves, four columns at a time, in the vector instructions that the machine turns out to have.
 
-use crate::matrix::columns::{BLOCK, column, columns, products, subtract};
+use crate::matrix::columns::{BLOCK, below, column, columns, products, subtract};
 use faer::MatRef;
 use pulp::{Arch, Simd, WithSimd};
 
-struct SolveLower<'a>(MatRef<'a, f64>, &'a mut [f64]);
+/// The columns of a lower triangle, each from the diagonal of its block of four on, or from its own.
+pub(super) trait Lower<'a>: Copy {
+    /// Columns `j..j + 4` from row j on; j is a multiple of 4.
+    fn columns(self, j: usize) -> [&'a [f64]; BLOCK];
+    /// Column j from its diagonal on.
+    fn column(self, j: usize) -> &'a [f64];
+}
 
-impl WithSimd for SolveLower<'_> {
+impl<'a> Lower<'a> for MatRef<'a, f64> {
+    #[inline(always)]
+    fn columns(self, j: usize) -> [&'a [f64]; BLOCK] {
+        columns(self, j, j)
+    }
+
+    #[inline(always)]
+    fn column(self, j: usize) -> &'a [f64] {
+        column(self, j, j)
+    }
+}
+
+struct SolveLower<'a, L>(L, &'a mut [f64]);
+
+impl<'l, L: Lower<'l>> WithSimd for SolveLower<'_, L> {
     type Output = ();
 
     #[inline(always)]
@@ -16,7 +36,7 @@ impl WithSimd for SolveLower<'_> {
         let n = x.len();
         let blocked = n - n % BLOCK;
         for j in (0..blocked).step_by(BLOCK) {
-            let c = columns(l, j, j);
+            let c = l.columns(j);
             // the reciprocals do not wait for each other, the quotients would
             let inverse = [1.0 / c[0][0], 1.0 / c[1][1], 1.0 / c[2][2], 1.0 / c[3][3]];
             let (head, rest) = x[j..].split_at_mut(BLOCK);
@@ -26,10 +46,10 @@ impl WithSimd for SolveLower<'_> {
             let t3 = (head[3] - c[0][3] * t0 - c[1][3] * t1 - c[2][3] * t2) * inverse[3];
             let t = [t0, t1, t2, t3];
             head.copy_from_slice(&t);
-            subtract(simd, rest, c.map(|c| &c[BLOCK..]), t);
+            subtract(simd, rest, below(c), t);
         }
         for j in blocked..n {
-            let c = column(l, j, j);
+            let c = l.column(j);
             x[j] /= c[0];
             for i in j + 1..n {
                 x[i] -= c[i - j] * x[j];
@@ -38,9 +58,9 @@ impl WithSimd for SolveLower<'_> {
     }
 }
 
-struct SolveLowerTransposed<'a>(MatRef<'a, f64>, &'a mut [f64]);
+struct SolveLowerTransposed<'a, L>(L, &'a mut [f64]);
 
-impl WithSimd for SolveLowerTransposed<'_> {
+impl<'l, L: Lower<'l>> WithSimd for SolveLowerTransposed<'_, L> {
     type Output = ();
 
     #[inline(always)]
@@ -49,15 +69,15 @@ impl WithSimd for SolveLowerTransposed<'_> {
         let n = x.len();
         let blocked = n - n % BLOCK;
         for j in (blocked..n).rev() {
-            let c = column(l, j, j);
+            let c = l.column(j);
             let sum: f64 = (j + 1..n).map(|i| c[i - j] * x[i]).sum();
             x[j] = (x[j] - sum) / c[0];
         }
         for j in (0..blocked).step_by(BLOCK).rev() {
-            let c = columns(l, j, j);
+            let c = l.columns(j);
             let inverse = [1.0 / c[0][0], 1.0 / c[1][1], 1.0 / c[2][2], 1.0 / c[3][3]];
             let (head, rest) = x[j..].split_at_mut(BLOCK);
-            let s = products(simd, rest, c.map(|c| &c[BLOCK..]));
+            let s = products(simd, rest, below(c));
             let t3 = (head[3] - s[3]) * inverse[3];
             let t2 = (head[2] - s[2] - c[2][3] * t3) * inverse[2];
             let t1 = (head[1] - s[1] - c[1][3] * t3 - c[1][2] * t2) * inverse[1];
@@ -69,11 +89,21 @@ impl WithSimd for SolveLowerTransposed<'_> {
 
 /// `x = L^-1 x`.
 pub(crate) fn solve_lower(l: MatRef<'_, f64>, x: &mut [f64]) {
-    Arch::new().dispatch(SolveLower(l, x));
+    solve_lower_of(l, x);
 }
 
 /// `x = L^-T x`.
 pub(crate) fn solve_lower_transposed(l: MatRef<'_, f64>, x: &mut [f64]) {
+    solve_lower_transposed_of(l, x);
+}
+
+/// The same of a triangle in any form.
+pub(super) fn solve_lower_of<'l>(l: impl Lower<'l>, x: &mut [f64]) {
+    Arch::new().dispatch(SolveLower(l, x));
+}
+
+/// The same of a triangle in any form.
+pub(super) fn solve_lower_transposed_of<'l>(l: impl Lower<'l>, x: &mut [f64]) {
     Arch::new().dispatch(SolveLowerTransposed(l, x));
 }
 
@@ -150,7 +180,9 @@ fn update_rows<S: Simd, const R: usize>(
 /// Subtracts from four columns (rows j..n) what the j columns before them contribute.
 #[inline(always)]
 fn update<S: Simd>(simd: S, done: &[f64], j: usize, n: usize, block: [&mut [f64]; BLOCK]) {
-    let [c0, c1, c2, c3] = block.map(|c| S::as_mut_simd_f64s(c));
+    let [c0, c1, c2, c3] = block;
+    let (c0, c1, c2, c3) =
+        (S::as_mut_simd_f64s(c0), S::as_mut_simd_f64s(c1), S::as_mut_simd_f64s(c2), S::as_mut_simd_f64s(c3));
     let mut columns = [c0.0, c1.0, c2.0, c3.0];
     let heads = columns[0].len();
     let mut r = 0;
@@ -198,9 +230,12 @@ fn eliminate<S: Simd>(simd: S, block: [&mut [f64]; BLOCK]) -> bool {
     h1.copy_from_slice(&[0.0, d1 * i1, l21, l31]);
     h2.copy_from_slice(&[0.0, 0.0, d2 * i2, l32]);
     h3.copy_from_slice(&[0.0, 0.0, 0.0, d3 * i3]);
-    let [c0, c1, c2, c3] = [c0, c1, c2, c3].map(|c| S::as_mut_simd_f64s(c));
-    let [s0, s1, s2, s3] = [i0, i1, i2, i3].map(|v| simd.splat_f64s(v));
-    let [n10, n20, n21, n30, n31, n32] = [l10, l20, l21, l30, l31, l32].map(|v| simd.splat_f64s(-v));
+    let (c0, c1, c2, c3) =
+        (S::as_mut_simd_f64s(c0), S::as_mut_simd_f64s(c1), S::as_mut_simd_f64s(c2), S::as_mut_simd_f64s(c3));
+    let (s0, s1) = (simd.splat_f64s(i0), simd.splat_f64s(i1));
+    let (s2, s3) = (simd.splat_f64s(i2), simd.splat_f64s(i3));
+    let (n10, n20, n21) = (simd.splat_f64s(-l10), simd.splat_f64s(-l20), simd.splat_f64s(-l21));
+    let (n30, n31, n32) = (simd.splat_f64s(-l30), simd.splat_f64s(-l31), simd.splat_f64s(-l32));
     for (((a, b), c), d) in c0.0.iter_mut().zip(c1.0).zip(c2.0).zip(c3.0) {
         let x0 = simd.mul_f64s(*a, s0);
         let x1 = simd.mul_f64s(simd.mul_add_f64s(n10, x0, *b), s1);

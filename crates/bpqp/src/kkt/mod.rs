@@ -27,6 +27,7 @@ mod equilibrate;
 mod face;
 mod flat;
 mod grouped;
+mod kept;
 mod kernels;
 mod ldl;
 mod long;
@@ -52,6 +53,7 @@ pub(crate) use data::{FEW, Matrices};
 pub(crate) use dense::DenseKkt;
 pub(crate) use equilibrate::{ANY_APART, APART, Apart, Units, power_of_two, raise_parts, raise_rows, ruiz};
 pub(crate) use flat::{FlatSolver, factor_flat};
+pub(crate) use kept::KeptFactors;
 pub(crate) use kernels::{solve_lower, solve_lower_transposed};
 pub(crate) use ldl::Ldl;
 pub(crate) use patterns::analyse;
@@ -143,6 +145,11 @@ pub trait KktFactor: Send {
 
     /// What may be shared with other factorizations of the same matrices.
     fn core(&self) -> Option<KktCore> {
+        None
+    }
+
+    /// The last factorization, packed, where it is of dense matrices and its rows are independent: for a solution that outlives it.
+    fn kept(&self) -> Option<KeptFactors> {
         None
     }
 

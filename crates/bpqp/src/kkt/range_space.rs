@@ -62,7 +62,7 @@ impl RangeSpace {
     /// Computes the factors; fails if P is not safely positive definite.
     pub fn new(of: Matrices, scratch: &mut CholeskyScratch) -> Result<Self, NotPositive> {
         let full = if of.p.as_dense().is_none() { of.p.to_dense() } else { Mat::zeros(0, 0) };
-        let p = of.p.as_dense().unwrap_or(&full);
+        let p = of.p.as_dense().map_or(full.as_ref(), |p| p.as_ref());
         let (n, k) = (p.ncols(), of.rows.iter().map(|block| block.nrows()).sum());
         let small = n + k <= SMALL;
         let mut parts = if small {
@@ -77,7 +77,7 @@ impl RangeSpace {
         let kept = smallest_kept(parts.l(n), |i| p[(i, i)]);
         if kept <= CLEAR_PIVOT {
             let mut rank = Rank::default();
-            rank.examine(&Mat::zeros(n, 0), p, false);
+            rank.examine(&Mat::zeros(n, 0), &p.to_owned(), false);
             if rank.face.ncols() > 0 {
                 return Err(NotPositive);
             }
@@ -154,8 +154,32 @@ fn padded_rows(n: usize) -> usize {
     n.next_multiple_of(BLOCK)
 }
 
+/// Makes a lower triangle, of an order that is a multiple of the block, its negative and mirrors it.
+fn negate_and_mirror(m: &mut [f64], order: usize) {
+    for j in (0..order).step_by(BLOCK) {
+        for i in (j..order).step_by(BLOCK) {
+            let mut block = [[0.0; BLOCK]; BLOCK];
+            for (c, own) in block.iter_mut().enumerate() {
+                let at = (j + c) * order + i;
+                for (v, to) in own.iter_mut().zip(&mut m[at..at + BLOCK]) {
+                    *v = -*to;
+                    *to = *v;
+                }
+            }
+            for r in 0..BLOCK {
+                let at = (i + r) * order + j;
+                // within a block of the diagonal what is above it is no number of the triangle
+                let first = if i == j { r } else { BLOCK };
+                for (c, to) in m[at..at + first].iter_mut().enumerate() {
+                    *to = block[c][r];
+                }
+            }
+        }
+    }
+}
+
 /// L, Y and M by one elimination of the variables from `[P, C'; C, 0]`.
-fn eliminate(p: &Mat<f64>, of: &Matrices, k: usize) -> Result<Parts, NotPositive> {
+fn eliminate(p: MatRef<'_, f64>, of: &Matrices, k: usize) -> Result<Parts, NotPositive> {
     let n = p.ncols();
     let first = padded_rows(n);
     let ld = padded(first + k);
@@ -169,7 +193,7 @@ fn eliminate(p: &Mat<f64>, of: &Matrices, k: usize) -> Result<Parts, NotPositive
     let (columns, rest) = numbers.split_at_mut(first * ld);
     for (j, column) in columns.chunks_exact_mut(ld.max(1)).enumerate() {
         if j < n {
-            column[j..n].copy_from_slice(&p.col_as_slice(j)[j..]);
+            column[j..n].copy_from_slice(crate::matrix::columns::column(p, j, j));
         } else {
             column[j] = 1.0;
         }
@@ -187,11 +211,6 @@ fn eliminate(p: &Mat<f64>, of: &Matrices, k: usize) -> Result<Parts, NotPositive
     if !bordered(columns, rest, (first, ld)) {
         return Err(NotPositive);
     }
-    for j in 0..k {
-        for i in j..k {
-            let v = -rest[j * order + i];
-            (rest[j * order + i], rest[i * order + j]) = (v, v);
-        }
-    }
+    negate_and_mirror(rest, order);
     Ok(Parts::Small { numbers, ld })
 }

@@ -1,6 +1,8 @@
 //! A factorization and what is needed to solve with it to the last digits: on optimal faces, and where it breaks down.
 
-use super::{Breakdown, FlatSolver, KktCore, KktData, KktFactor, Refiner, SparseKkt, factor_flat, prepare};
+use super::{
+    Breakdown, FlatSolver, KeptFactors, KktCore, KktData, KktFactor, Refiner, SparseKkt, factor_flat, prepare,
+};
 use crate::Error;
 
 /// Solves the systems of one structure.
@@ -138,5 +140,10 @@ impl KktSolver {
 
     pub fn core(&self) -> Option<KktCore> {
         self.kkt.core()
+    }
+
+    /// The factorization at hand, packed.
+    pub fn kept(&self) -> Option<KeptFactors> {
+        if self.on_face() { None } else { self.kkt.kept() }
     }
 }

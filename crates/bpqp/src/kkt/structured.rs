@@ -73,7 +73,7 @@ impl Root {
                     self.local.clear();
                     self.local.extend(own.iter().map(|i| i - at));
                     resize(l, own.len(), own.len());
-                    gather_lower(m, &self.local, l);
+                    gather_lower(m.as_ref(), &self.local, l);
                     self.diagonal.clear();
                     for (j, &i) in own.iter().enumerate() {
                         l[(j, j)] += dx[i];

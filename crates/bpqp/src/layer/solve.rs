@@ -280,6 +280,7 @@ impl Layer {
             identify(&solution.qp, &self.trial, &polisher.work, &polisher.scales, &mut solution.active);
         }
         solution.info.raw = Some(raw);
+        solution.publish();
         solution.at.clone_from(&self.trial);
         (solution.residuals, solution.objective) = (raw, objective);
         self.rounded = false;
@@ -336,7 +337,7 @@ impl Layer {
                     (solution.residuals, solution.objective, self.loss) = (raw, objective, own);
                     solution.show(&self.trial);
                 }
-                solution.core = None;
+                (solution.core, solution.kept) = (None, None);
                 return Ok(());
             } else {
                 // what the polish factored is of a set that is not taken
@@ -358,6 +359,7 @@ impl Layer {
         }
         solution.publish();
         solution.core = if self.settings.keep_factor { self.backward.differentiator.core() } else { None };
+        solution.kept = None;
         Ok(())
     }
 

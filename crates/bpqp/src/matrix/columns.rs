@@ -23,12 +23,26 @@ pub(crate) fn columns(l: MatRef<'_, f64>, j: usize, start: usize) -> [&[f64]; BL
     [column(l, j, start), column(l, j + 1, start), column(l, j + 2, start), column(l, j + 3, start)]
 }
 
+/// The first `n` entries of four columns as vectors, and what is left of them. Written out, for a closure may stay a call, which
+/// knows nothing of the instructions that its caller is compiled for.
+#[inline(always)]
+fn vectors<S: Simd>(c: [&[f64]; BLOCK], n: usize) -> [(&[S::f64s], &[f64]); BLOCK] {
+    let [c0, c1, c2, c3] = c;
+    [S::as_simd_f64s(&c0[..n]), S::as_simd_f64s(&c1[..n]), S::as_simd_f64s(&c2[..n]), S::as_simd_f64s(&c3[..n])]
+}
+
+/// Four columns without their first four entries.
+#[inline(always)]
+pub(crate) fn below([c0, c1, c2, c3]: [&[f64]; BLOCK]) -> [&[f64]; BLOCK] {
+    [&c0[BLOCK..], &c1[BLOCK..], &c2[BLOCK..], &c3[BLOCK..]]
+}
+
 /// `x -= sum of c_k t_k`.
 #[inline(always)]
 pub(crate) fn subtract<S: Simd>(simd: S, x: &mut [f64], c: [&[f64]; BLOCK], t: [f64; BLOCK]) {
-    let n = x.len();
-    let [c0, c1, c2, c3] = c.map(|c| S::as_simd_f64s(&c[..n]));
-    let [t0, t1, t2, t3] = t.map(|t| simd.splat_f64s(-t));
+    let [c0, c1, c2, c3] = vectors::<S>(c, x.len());
+    let (t0, t1) = (simd.splat_f64s(-t[0]), simd.splat_f64s(-t[1]));
+    let (t2, t3) = (simd.splat_f64s(-t[2]), simd.splat_f64s(-t[3]));
     let (head, tail) = S::as_mut_simd_f64s(x);
     for ((((x, &c0), &c1), &c2), &c3) in head.iter_mut().zip(c0.0).zip(c1.0).zip(c2.0).zip(c3.0) {
         let left = simd.mul_add_f64s(t1, c1, simd.mul_add_f64s(t0, c0, *x));
@@ -43,8 +57,7 @@ pub(crate) fn subtract<S: Simd>(simd: S, x: &mut [f64], c: [&[f64]; BLOCK], t: [
 /// Inner products of four columns with `x`.
 #[inline(always)]
 pub(crate) fn products<S: Simd>(simd: S, x: &[f64], c: [&[f64]; BLOCK]) -> [f64; BLOCK] {
-    let n = x.len();
-    let [c0, c1, c2, c3] = c.map(|c| S::as_simd_f64s(&c[..n]));
+    let [c0, c1, c2, c3] = vectors::<S>(c, x.len());
     let (head, tail) = S::as_simd_f64s(x);
     let mut sums = [simd.splat_f64s(0.0); BLOCK];
     for ((((&x, &c0), &c1), &c2), &c3) in head.iter().zip(c0.0).zip(c1.0).zip(c2.0).zip(c3.0) {
@@ -53,7 +66,9 @@ pub(crate) fn products<S: Simd>(simd: S, x: &[f64], c: [&[f64]; BLOCK]) -> [f64;
         sums[2] = simd.mul_add_f64s(c2, x, sums[2]);
         sums[3] = simd.mul_add_f64s(c3, x, sums[3]);
     }
-    let mut out = sums.map(|s| simd.reduce_sum_f64s(s));
+    let [s0, s1, s2, s3] = sums;
+    let mut out =
+        [simd.reduce_sum_f64s(s0), simd.reduce_sum_f64s(s1), simd.reduce_sum_f64s(s2), simd.reduce_sum_f64s(s3)];
     for ((((x, c0), c1), c2), c3) in tail.iter().zip(c0.1).zip(c1.1).zip(c2.1).zip(c3.1) {
         out[0] += x * c0;
         out[1] += x * c1;
@@ -74,7 +89,7 @@ impl WithSimd for Gemv<'_> {
         let Gemv(alpha, m, x, out) = self;
         let blocked = x.len() - x.len() % BLOCK;
         for j in (0..blocked).step_by(BLOCK) {
-            let t = [x[j], x[j + 1], x[j + 2], x[j + 3]].map(|x| -alpha * x);
+            let t = [-alpha * x[j], -alpha * x[j + 1], -alpha * x[j + 2], -alpha * x[j + 3]];
             subtract(simd, out, columns(m, j, 0), t);
         }
         for j in blocked..x.len() {
@@ -82,6 +97,33 @@ impl WithSimd for Gemv<'_> {
             out.iter_mut().zip(column(m, j, 0)).for_each(|(o, c)| *o += t * c);
         }
     }
+}
+
+/// `out += the columns in list, times t`, of a matrix whose columns are contiguous.
+struct AddColumns<'a>(MatRef<'a, f64>, &'a [usize], &'a [f64], &'a mut [f64]);
+
+impl WithSimd for AddColumns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let AddColumns(m, list, t, out) = self;
+        let (lists, factors) = (list.chunks_exact(BLOCK), t.chunks_exact(BLOCK));
+        let rest = lists.remainder().iter().zip(factors.remainder());
+        for (j, t) in lists.zip(factors) {
+            let own = [column(m, j[0], 0), column(m, j[1], 0), column(m, j[2], 0), column(m, j[3], 0)];
+            subtract(simd, out, own, [-t[0], -t[1], -t[2], -t[3]]);
+        }
+        for (&j, t) in rest {
+            out.iter_mut().zip(column(m, j, 0)).for_each(|(o, c)| *o += t * c);
+        }
+    }
+}
+
+/// `out += the columns in list, times t`.
+pub(crate) fn add_columns(m: MatRef<'_, f64>, list: &[usize], t: &[f64], out: &mut [f64]) {
+    debug_assert!(m.row_stride() == 1 || m.nrows() <= 1 || list.is_empty());
+    Arch::new().dispatch(AddColumns(m, list, t, out));
 }
 
 /// `out += alpha * m' y` of a matrix whose columns are contiguous.

@@ -1,5 +1,6 @@
 //! Dense kernels on slices, over faer's run-time dispatched ones.
 
+use super::columns::column;
 use super::{Wide, columns};
 use crate::Error;
 use faer::linalg::matmul::matmul;
@@ -27,13 +28,13 @@ pub(crate) fn gemv_t(alpha: f64, m: MatRef<'_, f64>, y: &[f64], out: &mut [f64])
 }
 
 /// `out += |m| x` for `x >= 0`.
-pub(crate) fn gemv_abs(m: &Mat<f64>, x: &[f64], out: &mut [f64]) {
+pub(crate) fn gemv_abs(m: MatRef<'_, f64>, x: &[f64], out: &mut [f64]) {
     if !out.is_empty() {
         Arch::new().dispatch(GemvAbs(m, x, out));
     }
 }
 
-struct GemvAbs<'a>(&'a Mat<f64>, &'a [f64], &'a mut [f64]);
+struct GemvAbs<'a>(MatRef<'a, f64>, &'a [f64], &'a mut [f64]);
 
 impl WithSimd for GemvAbs<'_> {
     type Output = ();
@@ -42,7 +43,7 @@ impl WithSimd for GemvAbs<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let GemvAbs(m, x, out) = self;
         for (j, &x) in x.iter().enumerate().filter(|(_, x)| **x != 0.0) {
-            let (own, rest) = S::as_simd_f64s(m.col_as_slice(j));
+            let (own, rest) = S::as_simd_f64s(column(m, j, 0));
             let (head, tail) = S::as_mut_simd_f64s(out);
             let t = simd.splat_f64s(x);
             for (o, &v) in head.iter_mut().zip(own) {
@@ -54,13 +55,13 @@ impl WithSimd for GemvAbs<'_> {
 }
 
 /// Adds the squares of the entries of each row.
-pub(crate) fn add_squares(m: &Mat<f64>, out: &mut [f64]) {
+pub(crate) fn add_squares(m: MatRef<'_, f64>, out: &mut [f64]) {
     if !out.is_empty() {
         Arch::new().dispatch(AddSquares(m, out));
     }
 }
 
-struct AddSquares<'a>(&'a Mat<f64>, &'a mut [f64]);
+struct AddSquares<'a>(MatRef<'a, f64>, &'a mut [f64]);
 
 impl WithSimd for AddSquares<'_> {
     type Output = ();
@@ -69,7 +70,7 @@ impl WithSimd for AddSquares<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let AddSquares(m, out) = self;
         for j in 0..m.ncols() {
-            let (own, rest) = S::as_simd_f64s(m.col_as_slice(j));
+            let (own, rest) = S::as_simd_f64s(column(m, j, 0));
             let (head, tail) = S::as_mut_simd_f64s(out);
             for (o, &v) in head.iter_mut().zip(own) {
                 *o = simd.add_f64s(*o, simd.mul_f64s(v, v));
@@ -80,10 +81,10 @@ impl WithSimd for AddSquares<'_> {
 }
 
 /// `out += |m|' y` for `y >= 0`.
-pub(crate) fn gemv_t_abs(m: &Mat<f64>, y: &[f64], out: &mut [f64]) {
+pub(crate) fn gemv_t_abs(m: MatRef<'_, f64>, y: &[f64], out: &mut [f64]) {
     for (j, o) in out.iter_mut().enumerate() {
         let mut lanes = [0.0; LANES];
-        let (left, right) = (m.col_as_slice(j).chunks_exact(LANES), y.chunks_exact(LANES));
+        let (left, right) = (column(m, j, 0).chunks_exact(LANES), y.chunks_exact(LANES));
         let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a.abs() * b).sum();
         for (a, b) in left.zip(right) {
             for k in 0..LANES {
@@ -95,15 +96,15 @@ pub(crate) fn gemv_t_abs(m: &Mat<f64>, y: &[f64], out: &mut [f64]) {
 }
 
 /// Raises `rows` and `columns` to the largest magnitudes in those of `E m D`.
-pub(crate) fn raise_largest(m: &Mat<f64>, (e, d): (&[f64], &[f64]), rows: &mut [f64], columns: &mut [f64]) {
-    for (j, (d, column)) in d.iter().zip(columns).enumerate() {
-        let mut largest = *column;
-        for ((v, e), row) in m.col_as_slice(j).iter().zip(e).zip(&mut *rows) {
+pub(crate) fn raise_largest(m: MatRef<'_, f64>, (e, d): (&[f64], &[f64]), rows: &mut [f64], columns: &mut [f64]) {
+    for (j, (d, top)) in d.iter().zip(columns).enumerate() {
+        let mut largest = *top;
+        for ((v, e), row) in column(m, j, 0).iter().zip(e).zip(&mut *rows) {
             let v = (v * e * d).abs();
             *row = if v > *row { v } else { *row };
             largest = if v > largest { v } else { largest };
         }
-        *column = largest;
+        *top = largest;
     }
 }
 
@@ -188,10 +189,10 @@ pub(crate) fn lower_gram_block(out: MatMut<'_, f64>, y: MatRef<'_, f64>) {
 }
 
 /// Lower triangle of the rows and columns `kept` of a symmetric matrix.
-pub(crate) fn gather_lower(m: &Mat<f64>, kept: &[usize], out: &mut Mat<f64>) {
+pub(crate) fn gather_lower(m: MatRef<'_, f64>, kept: &[usize], out: &mut Mat<f64>) {
     let all = kept.len() == m.ncols();
     for (j, &col) in kept.iter().enumerate() {
-        let (source, target) = (m.col_as_slice(col), out.col_as_slice_mut(j));
+        let (source, target) = (column(m, col, 0), out.col_as_slice_mut(j));
         if all {
             target[j..].copy_from_slice(&source[j..]);
         } else {
@@ -209,7 +210,7 @@ pub(crate) fn resize(m: &mut Mat<f64>, nrows: usize, ncols: usize) {
 }
 
 /// The first column with an entry that is not finite.
-struct NotFiniteColumn<'a>(&'a Mat<f64>);
+struct NotFiniteColumn<'a>(MatRef<'a, f64>);
 
 impl WithSimd for NotFiniteColumn<'_> {
     type Output = Option<usize>;
@@ -219,7 +220,7 @@ impl WithSimd for NotFiniteColumn<'_> {
         let zero = simd.splat_f64s(0.0);
         (0..self.0.ncols()).find(|&col| {
             // 0 v is 0 for a finite v, and NaN for the others
-            let (head, tail) = S::as_simd_f64s(self.0.col_as_slice(col));
+            let (head, tail) = S::as_simd_f64s(column(self.0, col, 0));
             let sum = head.iter().fold(zero, |sum, &v| simd.mul_add_f64s(zero, v, sum));
             tail.iter().fold(simd.reduce_sum_f64s(sum), |sum, v| sum + 0.0 * v) != 0.0
         })
@@ -227,9 +228,9 @@ impl WithSimd for NotFiniteColumn<'_> {
 }
 
 /// Refuses a matrix with an entry that is not finite.
-pub(crate) fn dense_finite(argument: &'static str, m: &Mat<f64>) -> Result<(), Error> {
-    let column = Arch::new().dispatch(NotFiniteColumn(m));
-    let place = column.and_then(|col| m.col_as_slice(col).iter().position(|v| !v.is_finite()).map(|row| (row, col)));
+pub(crate) fn dense_finite(argument: &'static str, m: MatRef<'_, f64>) -> Result<(), Error> {
+    let bad = Arch::new().dispatch(NotFiniteColumn(m));
+    let place = bad.and_then(|col| column(m, col, 0).iter().position(|v| !v.is_finite()).map(|row| (row, col)));
     match place {
         None => Ok(()),
         Some((row, col)) => Err(Error::NotFinite { argument, row, col, value: m[(row, col)] }),

@@ -8,7 +8,7 @@ mod low_rank;
 mod sparse;
 mod zero;
 
-use super::{Csc, dense_finite};
+use super::{Csc, Full, dense_finite};
 use crate::Error;
 use crate::error::check_finite;
 use faer::Mat;
@@ -23,7 +23,7 @@ pub enum Hessian {
     /// No quadratic term (a linear program) in that many variables.
     Zero(usize),
     /// A full symmetric matrix.
-    Dense(Mat<f64>),
+    Dense(Full),
     /// Both triangles of a sparse symmetric matrix.
     Sparse(Csc),
     /// A diagonal.
@@ -152,7 +152,10 @@ macro_rules! each {
                 let $p = &Zero(*n);
                 $body
             }
-            Hessian::Dense($p) => $body,
+            Hessian::Dense(m) => {
+                let $p = &m.as_ref();
+                $body
+            }
             Hessian::Sparse($p) => $body,
             Hessian::Diagonal(d) => {
                 let $p = d.as_slice();
@@ -189,7 +192,7 @@ impl Hessian {
         if entries.len() != n * n {
             return Err(Error::length("P", entries.len(), n * n, "a dense P has n * n entries"));
         }
-        Ok(Hessian::Dense(Mat::from_fn(n, n, |i, j| entries[i * n + j])))
+        Ok(Hessian::Dense(Full::from_rows(n, n, entries)))
     }
 
     /// `diag(d) + F F'` with `F` of n x r.
@@ -212,7 +215,7 @@ impl Hessian {
     pub(crate) fn validated(self) -> Result<Self, Error> {
         match self {
             Hessian::Zero(n) => Ok(Hessian::Zero(n)),
-            Hessian::Dense(m) => dense::validated("P", m).map(Hessian::Dense),
+            Hessian::Dense(mut m) => dense::validate("P", m.as_mut()).map(|()| Hessian::Dense(m)),
             Hessian::Sparse(m) => sparse::validated(m).map(Hessian::Sparse),
             Hessian::Diagonal(d) => diagonal::validated(d).map(Hessian::Diagonal),
             Hessian::LowRank { d, f } => low_rank::validated(d, f),
@@ -252,11 +255,11 @@ impl Hessian {
     pub(crate) fn check_finite(&self, argument: &'static str) -> Result<(), Error> {
         match self {
             Hessian::Zero(_) => Ok(()),
-            Hessian::Dense(m) => dense_finite(argument, m),
+            Hessian::Dense(m) => dense_finite(argument, m.as_ref()),
             Hessian::Sparse(m) => m.check_finite(argument),
             Hessian::Diagonal(d) => check_finite(argument, d),
-            Hessian::LowRank { d, f } => check_finite(argument, d).and_then(|()| dense_finite(argument, f)),
-            Hessian::BlockDiagonal(blocks) => blocks.iter().try_for_each(|m| dense_finite(argument, m)),
+            Hessian::LowRank { d, f } => check_finite(argument, d).and_then(|()| dense_finite(argument, f.as_ref())),
+            Hessian::BlockDiagonal(blocks) => blocks.iter().try_for_each(|m| dense_finite(argument, m.as_ref())),
         }
     }
 
@@ -271,7 +274,7 @@ impl Hessian {
     }
 
     /// The matrix, if it is a full one.
-    pub(crate) fn as_dense(&self) -> Option<&Mat<f64>> {
+    pub(crate) fn as_dense(&self) -> Option<&Full> {
         if let Hessian::Dense(m) = self { Some(m) } else { None }
     }
 
@@ -428,6 +431,12 @@ fn both(i: usize, j: usize, step: f64, mut moved: impl FnMut(usize, usize, f64))
 
 impl From<Mat<f64>> for Hessian {
     fn from(m: Mat<f64>) -> Self {
+        Hessian::Dense(m.into())
+    }
+}
+
+impl From<Full> for Hessian {
+    fn from(m: Full) -> Self {
         Hessian::Dense(m)
     }
 }

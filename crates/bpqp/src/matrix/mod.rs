@@ -3,6 +3,7 @@
 pub(crate) mod columns;
 mod csc;
 mod dense;
+mod full;
 mod hessian;
 mod keep;
 mod panels;
@@ -12,6 +13,7 @@ mod widened;
 
 pub use csc::Csc;
 pub(crate) use dense::*;
+pub use full::Full;
 pub use hessian::Hessian;
 pub(crate) use hessian::{LowerWork, Parameter, Product, Separable};
 pub(crate) use keep::Keep;

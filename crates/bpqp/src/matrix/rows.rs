@@ -1,6 +1,6 @@
 //! A constraint matrix.
 
-use super::{Csc, dense_finite, extent, gemv, gemv_abs, gemv_t, gemv_t_abs, raise_largest};
+use super::{Csc, Full, dense_finite, extent, gemv, gemv_abs, gemv_t, gemv_t_abs, raise_largest};
 use crate::Error;
 use faer::Mat;
 
@@ -8,7 +8,7 @@ use faer::Mat;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Matrix {
     /// Dense.
-    Dense(Mat<f64>),
+    Dense(Full),
     /// Sparse.
     Sparse(Csc),
 }
@@ -20,12 +20,12 @@ impl Matrix {
             let advice = "a row-major matrix has rows * columns entries";
             return Err(Error::length("matrix", entries.len(), nrows * ncols, advice));
         }
-        Ok(Matrix::Dense(Mat::from_fn(nrows, ncols, |i, j| entries[i * ncols + j])))
+        Ok(Matrix::Dense(Full::from_rows(nrows, ncols, entries)))
     }
 
     /// A matrix without rows.
     pub fn empty(ncols: usize) -> Self {
-        Matrix::Dense(Mat::zeros(0, ncols))
+        Matrix::Dense(Full::zeros(0, ncols))
     }
 
     /// The rows of one matrix above those of another; dense if either is (one without rows has no say).
@@ -48,7 +48,7 @@ impl Matrix {
                 Csc::from_triplets(m + b.nrows(), n, &entries).map(Matrix::Sparse)
             }
             (above, below) => {
-                let mut out = Mat::zeros(m + below.nrows(), n);
+                let mut out = Full::zeros(m + below.nrows(), n);
                 above.for_each(|i, j, v| out[(i, j)] = v);
                 below.for_each(|i, j, v| out[(m + i, j)] = v);
                 Ok(Matrix::Dense(out))
@@ -91,7 +91,7 @@ impl Matrix {
     /// `out += |M| x` for `x >= 0`.
     pub(crate) fn magnitudes_add(&self, x: &[f64], out: &mut [f64]) {
         match self {
-            Matrix::Dense(m) => gemv_abs(m, x, out),
+            Matrix::Dense(m) => gemv_abs(m.as_ref(), x, out),
             Matrix::Sparse(m) => m.magnitudes_add(x, out),
         }
     }
@@ -99,7 +99,7 @@ impl Matrix {
     /// `out += |M|' y` for `y >= 0`.
     pub(crate) fn transposed_magnitudes_add(&self, y: &[f64], out: &mut [f64]) {
         match self {
-            Matrix::Dense(m) => gemv_t_abs(m, y, out),
+            Matrix::Dense(m) => gemv_t_abs(m.as_ref(), y, out),
             Matrix::Sparse(m) => m.transposed_magnitudes_add(y, out),
         }
     }
@@ -107,7 +107,7 @@ impl Matrix {
     /// Raises `rows` and `columns` to the largest magnitudes in those of `E M D`.
     pub(crate) fn raise(&self, (e, d): (&[f64], &[f64]), rows: &mut [f64], columns: &mut [f64]) {
         match self {
-            Matrix::Dense(m) => raise_largest(m, (e, d), rows, columns),
+            Matrix::Dense(m) => raise_largest(m.as_ref(), (e, d), rows, columns),
             Matrix::Sparse(m) => m.triplets().for_each(|(i, j, v)| {
                 let v = (v * e[i] * d[j]).abs();
                 rows[i] = rows[i].max(v);
@@ -119,10 +119,7 @@ impl Matrix {
     /// The smallest magnitude above 0, infinite if there is none, and the largest one.
     pub(crate) fn extent(&self) -> (f64, f64) {
         match self {
-            Matrix::Dense(m) if m.ncols() == 0 => (f64::INFINITY, 0.0),
-            Matrix::Dense(m) => (0..m.ncols())
-                .map(|j| extent(m.col_as_slice(j)))
-                .fold((f64::INFINITY, 0.0_f64), |(low, high), (l, h)| (low.min(l), high.max(h))),
+            Matrix::Dense(m) => extent(m.values()),
             Matrix::Sparse(m) => extent(m.values()),
         }
     }
@@ -137,7 +134,7 @@ impl Matrix {
     /// These rows, in this order.
     pub(crate) fn select_rows(&self, rows: &[usize]) -> Matrix {
         match self {
-            Matrix::Dense(m) => Matrix::Dense(Mat::from_fn(rows.len(), m.ncols(), |i, j| m[(rows[i], j)])),
+            Matrix::Dense(m) => Matrix::Dense(Full::from_fn(rows.len(), m.ncols(), |i, j| m[(rows[i], j)])),
             Matrix::Sparse(m) => {
                 let mut place = vec![usize::MAX; m.nrows()];
                 rows.iter().enumerate().for_each(|(at, &i)| place[i] = at);
@@ -175,7 +172,7 @@ impl Matrix {
     /// Refuses an entry that is not finite.
     pub(crate) fn check_finite(&self, argument: &'static str) -> Result<(), Error> {
         match self {
-            Matrix::Dense(m) => dense_finite(argument, m),
+            Matrix::Dense(m) => dense_finite(argument, m.as_ref()),
             Matrix::Sparse(m) => m.check_finite(argument),
         }
     }
@@ -183,7 +180,7 @@ impl Matrix {
     /// `E M D`.
     pub(crate) fn scaled(&self, e: &[f64], d: &[f64]) -> Matrix {
         match self {
-            Matrix::Dense(m) => Matrix::Dense(Mat::from_fn(m.nrows(), m.ncols(), |i, j| e[i] * m[(i, j)] * d[j])),
+            Matrix::Dense(m) => Matrix::Dense(Full::from_fn(m.nrows(), m.ncols(), |i, j| e[i] * m[(i, j)] * d[j])),
             Matrix::Sparse(m) => Matrix::Sparse(m.map(|i, j, v| e[i] * v * d[j])),
         }
     }
@@ -202,7 +199,7 @@ impl Matrix {
     /// The dense matrix.
     pub fn to_dense(&self) -> Mat<f64> {
         match self {
-            Matrix::Dense(m) => m.clone(),
+            Matrix::Dense(m) => m.to_mat(),
             Matrix::Sparse(m) => m.to_dense(),
         }
     }
@@ -215,6 +212,12 @@ impl Matrix {
 
 impl From<Mat<f64>> for Matrix {
     fn from(m: Mat<f64>) -> Self {
+        Matrix::Dense(m.into())
+    }
+}
+
+impl From<Full> for Matrix {
+    fn from(m: Full) -> Self {
         Matrix::Dense(m)
     }
 }

@@ -1,6 +1,6 @@
 //! Matrices in more variables than were given, for systems and programs with more variables than the problem.
 
-use super::{Csc, Hessian};
+use super::{Csc, Full, Hessian};
 use faer::Mat;
 
 impl Csc {
@@ -39,7 +39,7 @@ impl Hessian {
             other => {
                 let own = other.to_dense();
                 let inside = |i: usize, j: usize| if i < n && j < n { own[(i, j)] } else { 0.0 };
-                Hessian::Dense(Mat::from_fn(n + extra, n + extra, inside))
+                Hessian::Dense(Full::from_fn(n + extra, n + extra, inside))
             }
         }
     }
@@ -65,7 +65,7 @@ impl Hessian {
         let n = self.n() - extra;
         match self {
             Hessian::Zero(_) => Hessian::Zero(n),
-            Hessian::Dense(m) => Hessian::Dense(m.submatrix(0, 0, n, n).to_owned()),
+            Hessian::Dense(m) => Hessian::Dense(m.as_ref().submatrix(0, 0, n, n).into()),
             Hessian::Diagonal(d) => Hessian::Diagonal(d[..n].to_vec()),
             Hessian::LowRank { d, f } => {
                 Hessian::LowRank { d: d[..n].to_vec(), f: f.submatrix(0, 0, n, f.ncols()).to_owned() }

@@ -6,6 +6,7 @@ use crate::cones::Cone;
 use crate::error::check_finite;
 use crate::kkt::KktData;
 use crate::matrix::{Hessian, Keep, Matrix};
+use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -24,6 +25,10 @@ use std::sync::Arc;
 /// behind an [`Arc`]: clones are cheap, and solvers recognize blocks that did not change by their address.
 #[derive(Debug, Clone)]
 pub struct Qp(Arc<Blocks>);
+
+/// Variables up to which the bounds of problems without any are shared: those of larger ones are little beside their matrices, and
+/// would be kept for nothing.
+const SHARED: usize = 256;
 
 /// The blocks of a problem, behind one count: solvers, solutions and threads hold on to problems by the hundred, and counts
 /// of what a batch shares are what its threads wait for.
@@ -62,6 +67,41 @@ impl DerefMut for Qp {
     }
 }
 
+/// The blocks of a problem without constraints: its next ones on this thread have the same, which are half of what a small problem
+/// takes beside its numbers.
+#[derive(Clone)]
+struct Nothing {
+    rows: Arc<Matrix>,
+    numbers: Arc<[f64]>,
+    cones: Arc<[Cone]>,
+    lb: Arc<[f64]>,
+    ub: Arc<[f64]>,
+}
+
+impl Nothing {
+    fn of(n: usize) -> Self {
+        thread_local! {
+            static LAST: RefCell<Option<Nothing>> = const { RefCell::new(None) };
+        }
+        let new = || Nothing {
+            rows: Arc::new(Matrix::empty(n)),
+            numbers: Arc::new([]),
+            cones: Arc::new([]),
+            lb: vec![f64::NEG_INFINITY; n].into(),
+            ub: vec![f64::INFINITY; n].into(),
+        };
+        // a thread that is ending keeps nothing any more
+        let last = LAST.try_with(|last| last.borrow().clone().filter(|last| last.lb.len() == n)).ok().flatten();
+        last.unwrap_or_else(|| {
+            let made = new();
+            if n <= SHARED {
+                let _ = LAST.try_with(|last| last.replace(Some(made.clone())));
+            }
+            made
+        })
+    }
+}
+
 impl From<Blocks> for Qp {
     fn from(blocks: Blocks) -> Self {
         Qp(Arc::new(blocks))
@@ -83,23 +123,10 @@ impl Qp {
 
     /// The unconstrained problem of a Hessian and a linear term that were validated before.
     pub(crate) fn of_shared(p: Arc<Hessian>, q: Vec<f64>) -> Self {
-        let n = p.n();
-        let empty = Arc::new(Matrix::empty(n));
-        let blocks = Blocks {
-            p,
-            q: q.into(),
-            a: empty.clone(),
-            b: Arc::new([]),
-            g: empty.clone(),
-            h: Arc::new([]),
-            c: empty,
-            d: Arc::new([]),
-            cones: Arc::new([]),
-            lb: vec![f64::NEG_INFINITY; n].into(),
-            ub: vec![f64::INFINITY; n].into(),
-            analysis: Keep::default(),
-        };
-        blocks.into()
+        let Nothing { rows, numbers, cones, lb, ub } = Nothing::of(p.n());
+        let (a, g, c) = (rows.clone(), rows.clone(), rows);
+        let (b, h, d) = (numbers.clone(), numbers.clone(), numbers);
+        Blocks { p, q: q.into(), a, b, g, h, c, d, cones, lb, ub, analysis: Keep::default() }.into()
     }
 
     /// Without curved cones, of matrices that others have too: they and the bounds were validated, vectors are here.

@@ -98,8 +98,8 @@ impl<F: FnMut(&[Dual], &[Dual]) -> Functions> SmoothProgram for DualProgram<F> {
                 }
             }
         }
-        let (equality, inequality) = (Matrix::Dense(rows.0), Matrix::Dense(rows.1));
-        Ok(Expansion { gradient, equality, inequality, hessian: Hessian::Dense(hessian) })
+        let (equality, inequality) = (Matrix::from(rows.0), Matrix::from(rows.1));
+        Ok(Expansion { gradient, equality, inequality, hessian: Hessian::from(hessian) })
     }
 
     fn pull(&mut self, at: At<'_>, w: &[f64], (uy, uz): (&[f64], &[f64]), t: f64) -> Result<Vec<f64>, Error> {

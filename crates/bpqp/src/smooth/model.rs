@@ -14,7 +14,7 @@ use super::judge::Curvature;
 use super::{Expansion, Values};
 use crate::active::{ActiveSet, Side};
 use crate::kkt::negative_curvature;
-use crate::matrix::{Csc, Hessian, Matrix, norm_inf};
+use crate::matrix::{Csc, Full, Hessian, Matrix, norm_inf};
 use crate::{Error, Qp};
 use faer::Mat;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ fn symmetrize(h: &mut Hessian) {
 }
 
 /// By squares of four columns and their mirror images.
-fn is_symmetric(m: &Mat<f64>) -> bool {
+fn is_symmetric(m: &Full) -> bool {
     let n = m.ncols();
     let squares = n - n % 4;
     let square = |i: usize, j: usize| -> [[f64; 4]; 4] {
@@ -171,7 +171,7 @@ pub(super) fn with_rows(
             row.iter().for_each(|&(j, w)| out[(i, j)] += rho * (v * w));
         }
     }
-    Ok(Hessian::Dense(out))
+    Ok(Hessian::from(out))
 }
 
 pub(super) fn each_entry(h: &Hessian, mut f: impl FnMut(usize, usize, f64)) {
@@ -190,9 +190,9 @@ pub(super) fn each_entry(h: &Hessian, mut f: impl FnMut(usize, usize, f64)) {
 
 fn with_diagonal(h: &Hessian, d: &[f64]) -> Result<Hessian, Error> {
     if let Hessian::Dense(m) = h {
-        let mut out: Mat<f64> = m.clone();
+        let mut out = m.clone();
         d.iter().enumerate().for_each(|(i, d)| out[(i, i)] += d);
-        return Ok(Hessian::Dense(out));
+        return Ok(Hessian::from(out));
     }
     let mut entries: Vec<_> = d.iter().enumerate().map(|(i, &d)| (i, i, d)).collect();
     each_entry(h, |i, j, v| entries.push((i, j, v)));
@@ -333,7 +333,7 @@ impl Model {
             }
             let mut out = Mat::zeros(matrix.nrows(), n + extra);
             entries.iter().for_each(|&(i, j, v)| out[(i, j)] += v);
-            Ok(Matrix::Dense(out))
+            Ok(Matrix::from(out))
         };
         let ends: Vec<_> = (0..m).flat_map(|i| [(i, n + i, -1.0), (i, n + m + i, 1.0)]).collect();
         let slacks: Vec<_> = (0..mi).map(|i| (i, n + 2 * m + i, -1.0)).collect();

@@ -196,7 +196,7 @@ fn a_warm_start_helps_with_a_new_hessian() {
         let Hessian::LowRank { d, f } = base.p() else { unreachable!("portfolios are factored") };
         let factored = Hessian::low_rank(d.iter().map(|v| by * v).collect(), f.clone()).expect("shapes agree");
         let dense = factored.to_dense();
-        [factored, Hessian::Sparse(Csc::from_dense(&dense)), Hessian::Dense(dense)]
+        [factored, Hessian::Sparse(Csc::from_dense(&dense)), Hessian::from(dense)]
     };
     for (before, after) in scaled(1.0).into_iter().zip(scaled(1.02)) {
         let mut layer = Layer::new(base.clone().with_p(before).expect("valid"), on(1)).expect("valid");

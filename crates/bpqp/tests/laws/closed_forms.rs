@@ -24,7 +24,7 @@ fn the_projection_onto_a_box_clips() {
     let (n, mut rng) = (20, Rng::new(1));
     let (point, weights) = (rng.normals(n), rng.normals(n));
     let q: Vec<f64> = point.iter().map(|v| -v).collect();
-    for p in [Hessian::Diagonal(vec![1.0; n]), Hessian::Dense(Mat::identity(n, n))] {
+    for p in [Hessian::Diagonal(vec![1.0; n]), Hessian::from(Mat::identity(n, n))] {
         let qp = Qp::new(p, q.clone()).and_then(|qp| qp.bounds(vec![-0.5; n], vec![0.7; n])).expect("valid");
         for solver in FORWARD {
             let solution = solve(&qp, solver);

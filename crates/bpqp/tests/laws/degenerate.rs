@@ -82,7 +82,7 @@ fn at_the_vertex_of_a_linear_program_dq_and_dp_are_exactly_zero_and_db_is_not() 
                 }
                 assert!(gradient.b.expect("asked").iter().any(|&v| v.abs() > 1e-3), "{name}");
                 let da = match gradient.a.expect("asked") {
-                    Matrix::Dense(m) => m,
+                    Matrix::Dense(m) => m.to_mat(),
                     Matrix::Sparse(m) => m.to_dense(),
                 };
                 assert!(da.col_iter().any(|c| c.iter().any(|&v| v.abs() > 1e-3)), "{name}");

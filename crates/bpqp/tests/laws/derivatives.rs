@@ -134,7 +134,7 @@ fn the_gradient_of_p_is_symmetric() {
         let cotangent = random_cotangent(&instance.qp, &mut Rng::new(80));
         let gradient = solved(&instance, &Settings::default()).vjp(&cotangent, Wrt::ALL).expect("differentiable");
         let dense = match gradient.p.expect("asked for") {
-            Hessian::Dense(m) => m,
+            Hessian::Dense(m) => m.to_mat(),
             Hessian::Sparse(m) => m.to_dense(),
             _ => continue,
         };

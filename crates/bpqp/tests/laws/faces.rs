@@ -19,7 +19,7 @@ fn face(n: usize, (rank, active): (usize, usize), kind: &str, rng: &mut Rng) -> 
     let mut p = &f * f.transpose();
     d.iter().enumerate().for_each(|(i, d)| p[(i, i)] += d);
     let hessian = match kind {
-        "dense" => Hessian::Dense(p.clone()),
+        "dense" => Hessian::from(p.clone()),
         "sparse" => Hessian::Sparse(Csc::from_dense(&p)),
         "diagonal" => Hessian::Diagonal(d),
         "zero" => Hessian::Zero(n),

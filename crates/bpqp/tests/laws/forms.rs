@@ -44,7 +44,7 @@ fn with_idle_cone(qp: &Qp) -> Qp {
 /// The same inequalities in other units.
 fn with_scaled_inequalities(qp: &Qp, factor: impl Fn(usize) -> f64) -> Qp {
     let g = match qp.g() {
-        Matrix::Dense(m) => Matrix::Dense(faer::Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[(i, j)] * factor(i))),
+        Matrix::Dense(m) => Matrix::from(faer::Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[(i, j)] * factor(i))),
         Matrix::Sparse(m) => {
             let entries: Vec<_> = m.triplets().map(|(i, j, v)| (i, j, v * factor(i))).collect();
             Matrix::Sparse(Csc::from_triplets(m.nrows(), m.ncols(), &entries).expect("in range"))
@@ -203,7 +203,7 @@ fn cones_go_with_bounds_rows_and_every_hessian() {
     let root = rng.normal_matrix(n, n);
     let full = &root * root.transpose();
     let hessians = [
-        Hessian::Dense(full.clone()),
+        Hessian::from(full.clone()),
         Hessian::Sparse(Csc::from_dense(&full)),
         Hessian::Diagonal(vec![1.0, 2.0, 0.5, 1.5, 1.0]),
         Hessian::low_rank(vec![0.5; n], f).expect("shape"),
@@ -218,7 +218,7 @@ fn cones_go_with_bounds_rows_and_every_hessian() {
             (0..n).for_each(|i| c[(i + 1, i)] = -1.0);
             c[(n + 1, 0)] = -1.0;
             let d = [vec![0.4], vec![0.0; n], vec![0.0, 1.0, 2.0]].concat();
-            let c = if sparse { Matrix::Sparse(Csc::from_dense(&c)) } else { Matrix::Dense(c) };
+            let c = if sparse { Matrix::Sparse(Csc::from_dense(&c)) } else { Matrix::from(c) };
             let qp = Qp::new(p.clone(), q.iter().map(|q| 3.0 * q).collect::<Vec<_>>())
                 .and_then(|qp| qp.equality(Matrix::from_rows(1, n, &[1.0; 5])?, vec![0.2]))
                 .and_then(|qp| qp.bounds(vec![-0.05; n], vec![]))

@@ -25,7 +25,7 @@ fn solve(name: &str, qp: &Qp, solver: Solver, cotangent: &Cotangent) -> Option<(
 
 fn rows(m: &Matrix, order: &[usize], scale: &[f64]) -> Matrix {
     let m = m.to_dense();
-    Matrix::Dense(Mat::from_fn(order.len(), m.ncols(), |i, j| scale[i] * m[(order[i], j)]))
+    Matrix::from(Mat::from_fn(order.len(), m.ncols(), |i, j| scale[i] * m[(order[i], j)]))
 }
 
 fn near(what: &str, a: &[f64], b: &[f64]) {

@@ -238,7 +238,7 @@ fn of_all_scales(kind: Kind, spread: f64, rng: &mut Rng) -> Qp {
     }
     let p = match rank {
         0 => Hessian::Zero(n),
-        _ => Hessian::Dense(Mat::from_fn(n, n, |i, j| p[(i, j)] * columns[i] * columns[j] * cost)),
+        _ => Hessian::from(Mat::from_fn(n, n, |i, j| p[(i, j)] * columns[i] * columns[j] * cost)),
     };
     let q: Vec<f64> = q.iter().zip(&columns).map(|(q, u)| q * u * cost).collect();
     let (a, g) = (c.subrows(0, m).to_owned(), c.subrows(m, rows).to_owned());

@@ -33,7 +33,7 @@ fn problem(p: Hessian) -> Qp {
     (lb[3], ub[3]) = (x0[3], x0[3]);
     let q: Vec<f64> = (0..n).map(|i| pseudo(3, i)).collect();
     let qp = Qp::new(p, q).unwrap().equality(Csc::from_dense(&a), b).unwrap();
-    qp.inequality(Matrix::Dense(g), h).unwrap().bounds(lb, ub).unwrap()
+    qp.inequality(Matrix::from(g), h).unwrap().bounds(lb, ub).unwrap()
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn solves_every_kind_of_hessian() {
     let dense = factored.to_dense();
     let all = [
         Hessian::Sparse(Csc::from_dense(&dense)),
-        Hessian::Dense(dense),
+        Hessian::from(dense),
         factored,
         Hessian::Diagonal(d),
         Hessian::Zero(n),

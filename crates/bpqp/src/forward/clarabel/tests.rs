@@ -17,7 +17,7 @@ fn problems() -> Vec<Qp> {
     let f = Mat::from_fn(n, 2, |i, k| ((i + 2 * k) % 3) as f64 - 1.0);
     let d = vec![1.0, 2.0, 0.5, 1.5];
     let factored = Hessian::low_rank(d.clone(), f).unwrap();
-    let dense = Hessian::Dense(factored.to_dense());
+    let dense = Hessian::from(factored.to_dense());
     let sparse = Hessian::Sparse(Csc::from_dense(&factored.to_dense()));
     let inf = f64::INFINITY;
     let with = |p: Hessian| {
@@ -96,7 +96,7 @@ fn cone_programs() -> impl Iterator<Item = Qp> {
         let p = if k % 2 == 0 { &f * f.transpose() } else { Mat::zeros(n, n) };
         let c: Vec<f64> = (0..rows * n).map(|_| 0.3 * next()).collect();
         let d: Vec<f64> = inside.iter().map(|v| if k % 3 == 0 { unit * next() } else { v + 0.3 * next() }).collect();
-        Qp::new(Hessian::Dense(p), (0..n).map(|_| next()).collect::<Vec<_>>())
+        Qp::new(Hessian::from(p), (0..n).map(|_| next()).collect::<Vec<_>>())
             .unwrap()
             .with_cones(cones.to_vec(), Matrix::from_rows(rows, n, &c).unwrap(), d)
             .unwrap()

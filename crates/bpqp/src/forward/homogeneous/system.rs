@@ -76,7 +76,7 @@ pub(super) fn columns(c: &Matrix, scaling: &Scaling, zeros: bool) -> (Csc, Vec<S
                 });
                 indptr.push(indices.len());
             }
-            Csc::new(rows, cols, indptr, indices, values).unwrap_or_else(|_| Csc::from_dense(m))
+            Csc::new(rows, cols, indptr, indices, values).unwrap_or_else(|_| Csc::from_dense(&m.to_mat()))
         }
     };
     let supports = scaling.blocks.iter().map(|block| {

@@ -25,7 +25,7 @@ const FORMS: [(bool, f64); 3] = [(false, 1.0), (true, 0.8), (true, 0.08)];
 
 fn matrix(rng: &mut Rng, (rows, cols): (usize, usize), (sparse, share): (bool, f64)) -> Matrix {
     let dense = Mat::from_fn(rows, cols, |_, _| if rng.uniform() < share { rng.normal() } else { 0.0 });
-    if sparse { Matrix::Sparse(Csc::from_dense(&dense)) } else { Matrix::Dense(dense) }
+    if sparse { Matrix::Sparse(Csc::from_dense(&dense)) } else { Matrix::from(dense) }
 }
 
 /// A problem with equations, inequalities, bounds, fixed variables and cones, with a point strictly inside on both sides.
@@ -36,7 +36,7 @@ fn random(seed: u64, n: usize, form: (bool, f64), cones: &[Cone]) -> Qp {
     let full = Hessian::low_rank(d.clone(), f.clone()).unwrap();
     let p = match seed % 6 {
         0 => full,
-        1 => Hessian::Dense(full.to_dense()),
+        1 => Hessian::from(full.to_dense()),
         2 => Hessian::Sparse(Csc::from_dense(&full.to_dense())),
         3 => Hessian::Diagonal(d),
         4 => Hessian::block_diagonal(vec![Mat::identity(n / 2, n / 2), Mat::identity(n - n / 2, n - n / 2)]).unwrap(),
@@ -132,7 +132,7 @@ fn proves_infeasibility_and_unboundedness() {
             (0..n).for_each(|i| (c[(1 + i, i)], c[(n + 2 + i, i)]) = (1.0, 1.0));
             let mut d = vec![0.0; 2 * (n + 1)];
             (d[0], d[n + 1], d[n + 2]) = (1.0, 1.0, 3.0);
-            let c = if form.0 { Matrix::Sparse(Csc::from_dense(&c)) } else { Matrix::Dense(c) };
+            let c = if form.0 { Matrix::Sparse(Csc::from_dense(&c)) } else { Matrix::from(c) };
             let apart = qp.clone().with_cones(vec![Cone::SecondOrder(n + 1); 2], c, d).unwrap();
             let (outcome, _) = solve(&apart);
             let proved = outcome.certificate.is_some_and(|proof| proof.verify(&apart));
@@ -142,7 +142,7 @@ fn proves_infeasibility_and_unboundedness() {
             let free = Qp::linear((0..n).map(|i| if i == 1 { -1.0 } else { 0.1 }).collect::<Vec<_>>()).unwrap();
             let mut c = Mat::zeros(n, n);
             (0..n).for_each(|i| c[(i, i)] = -1.0);
-            let c = if form.0 { Matrix::Sparse(Csc::from_dense(&c)) } else { Matrix::Dense(c) };
+            let c = if form.0 { Matrix::Sparse(Csc::from_dense(&c)) } else { Matrix::from(c) };
             let free = free.with_cones(vec![Cone::SecondOrder(n)], c, vec![0.0; n]).unwrap();
             let (outcome, _) = solve(&free);
             let proved = outcome.certificate.is_some_and(|proof| proof.verify(&free));

@@ -40,7 +40,7 @@ fn hessians(rng: &mut Rng, n: usize) -> Vec<Hessian> {
         Hessian::Zero(n),
         Hessian::Diagonal((0..n).map(|_| rng.unit() + 0.1).collect()),
         Hessian::Sparse(sparse),
-        Hessian::Dense(r.transpose() * &r),
+        Hessian::from(r.transpose() * &r),
         Hessian::LowRank { d: (0..n).map(|_| rng.unit() + 0.1).collect(), f: rng.mat(n, 3, 1.0) },
         Hessian::BlockDiagonal(
             [n / 3, n - n / 3]
@@ -208,7 +208,7 @@ fn a_singular_hessian_with_a_consistent_right_hand_side() {
 fn inertia() {
     // x1^2 - x2^2 has negative curvature, but none on {x2 = x1 / 2}
     let p = Mat::from_fn(2, 2, |i, j| if i == j { [1.0, -1.0][i] } else { 0.0 });
-    let free = Qp::new(Hessian::Dense(p), vec![0.0; 2]).unwrap();
+    let free = Qp::new(Hessian::from(p), vec![0.0; 2]).unwrap();
     let mut kkt = SparseKkt::new(free.kkt()).unwrap();
     assert_eq!(kkt.factor(&[0.0; 2], &[]), Err(Breakdown::Inertia));
     assert_eq!(kkt.factor(&[0.0, 2.0], &[]), Ok(()));
@@ -228,7 +228,7 @@ fn badly_scaled_data() {
     let Hessian::Dense(p) = p else { unreachable!() };
     let s: Vec<f64> = (0..n).map(|_| 10f64.powf(6.0 * rng.unit() - 3.0)).collect();
     let scaled = Mat::from_fn(n, n, |i, j| p[(i, j)] * s[i] * s[j] + if i == j { 1e-3 * s[i] * s[i] } else { 0.0 });
-    let qp = problem(&mut rng, Hessian::Dense(scaled), 8, 8);
+    let qp = problem(&mut rng, Hessian::from(scaled), 8, 8);
     let mut kkt = SparseKkt::new(qp.kkt()).unwrap();
     kkt.factor(&vec![0.0; n], &[0.0; 16]).unwrap();
     let (mut w, mut v) = (rng.vec(n), rng.vec(16));

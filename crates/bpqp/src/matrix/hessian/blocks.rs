@@ -16,10 +16,10 @@ fn placed(blocks: &[Mat<f64>]) -> impl Iterator<Item = (usize, &Mat<f64>)> {
 /// Every block checked, and made exactly symmetric; errors name the place in the whole matrix.
 pub(super) fn validated(blocks: Vec<Mat<f64>>) -> Result<Vec<Mat<f64>>, Error> {
     let mut first = 0;
-    let check = |block: Mat<f64>| {
+    let check = |mut block: Mat<f64>| {
         let at = first;
         first += block.ncols();
-        dense::validated("P", block).map_err(|error| match error {
+        dense::validate("P", block.as_mut()).map(|()| block).map_err(|error| match error {
             Error::Asymmetric { row, col, value, mirrored } => {
                 Error::Asymmetric { row: at + row, col: at + col, value, mirrored }
             }
@@ -51,13 +51,15 @@ impl Structure for [Mat<f64>] {
         self.iter().map(Mat::ncols).sum()
     }
     fn mul_add(&self, alpha: f64, x: &[f64], out: &mut [f64], work: &mut Vec<f64>) {
-        placed(self).for_each(|(at, m)| m.mul_add(alpha, &x[at..at + m.ncols()], &mut out[at..at + m.ncols()], work));
+        placed(self)
+            .for_each(|(at, m)| m.as_ref().mul_add(alpha, &x[at..at + m.ncols()], &mut out[at..at + m.ncols()], work));
     }
     fn magnitudes_add(&self, x: &[f64], out: &mut [f64], work: &mut Vec<f64>) {
-        placed(self).for_each(|(at, m)| m.magnitudes_add(&x[at..at + m.ncols()], &mut out[at..at + m.ncols()], work));
+        placed(self)
+            .for_each(|(at, m)| m.as_ref().magnitudes_add(&x[at..at + m.ncols()], &mut out[at..at + m.ncols()], work));
     }
     fn push_diagonal(&self, out: &mut Vec<f64>) {
-        self.iter().for_each(|m| m.push_diagonal(out));
+        self.iter().for_each(|m| m.as_ref().push_diagonal(out));
     }
     fn to_dense(&self) -> Mat<f64> {
         let mut out = Mat::zeros(self.n(), self.n());
@@ -65,10 +67,10 @@ impl Structure for [Mat<f64>] {
         out
     }
     fn is_zero(&self) -> bool {
-        self.iter().all(Structure::is_zero)
+        self.iter().all(|m| Structure::is_zero(&m.as_ref()))
     }
     fn stored(&self) -> usize {
-        self.iter().map(Structure::stored).sum()
+        self.iter().map(|m| m.nrows() * m.ncols()).sum()
     }
     fn difference(&self, other: &Hessian) -> Option<&'static str> {
         let Hessian::BlockDiagonal(other) = other else { return Some(KIND) };
@@ -76,13 +78,13 @@ impl Structure for [Mat<f64>] {
         (!same).then_some("sizes of the blocks")
     }
     fn for_each_extended(&self, behind: usize, mut f: impl FnMut(usize, usize, f64)) {
-        placed(self).for_each(|(at, m)| m.for_each_extended(behind, |i, j, v| f(at + i, at + j, v)));
+        placed(self).for_each(|(at, m)| m.as_ref().for_each_extended(behind, |i, j, v| f(at + i, at + j, v)));
     }
     fn is_surely_convex(&self) -> bool {
         false
     }
     fn is_positive_definite(&self, shift: &[f64]) -> bool {
-        placed(self).all(|(at, m)| m.is_positive_definite(&shift[at..at + m.ncols()]))
+        placed(self).all(|(at, m)| m.as_ref().is_positive_definite(&shift[at..at + m.ncols()]))
     }
     fn write_lower(&self, kept: &[usize], out: &mut Mat<f64>, _work: &mut LowerWork) {
         out.fill(0.0);
@@ -99,10 +101,14 @@ impl Structure for [Mat<f64>] {
         }
     }
     fn raise_columns(&self, d: &[f64], columns: &mut [f64]) {
-        placed(self).for_each(|(at, m)| m.raise_columns(&d[at..at + m.ncols()], &mut columns[at..at + m.ncols()]));
+        placed(self)
+            .for_each(|(at, m)| m.as_ref().raise_columns(&d[at..at + m.ncols()], &mut columns[at..at + m.ncols()]));
     }
     fn scaled(&self, c: f64, d: &[f64]) -> Hessian {
-        let scaled = |(at, m): (usize, &Mat<f64>)| dense::scaled(m, c, &d[at..at + m.ncols()]);
+        let scaled = |(at, m): (usize, &Mat<f64>)| {
+            let d = &d[at..at + m.ncols()];
+            Mat::from_fn(m.nrows(), m.ncols(), |i, j| c * d[i] * m[(i, j)] * d[j])
+        };
         Hessian::BlockDiagonal(placed(self).map(scaled).collect())
     }
     fn gradient(&self, product: Product<'_>, last: Option<Hessian>) -> Hessian {
@@ -115,19 +121,19 @@ impl Structure for [Mat<f64>] {
             for m in blocks {
                 let range = at..at + m.ncols();
                 at = range.end;
-                dense::write_gradient(product.part(range), m);
+                dense::write_gradient(product.part(range), m.as_mut());
             }
         }
         out
     }
     fn sub_direction(&self, at: &Hessian, x: &[f64], out: &mut [f64]) {
         placed(self).for_each(|(first, m)| {
-            m.sub_direction(at, &x[first..first + m.ncols()], &mut out[first..first + m.ncols()]);
+            m.as_ref().sub_direction(at, &x[first..first + m.ncols()], &mut out[first..first + m.ncols()]);
         });
     }
     fn for_each_parameter(&self, mut f: impl FnMut(Parameter)) {
         for (at, m) in placed(self) {
-            m.for_each_parameter(|which| {
+            m.as_ref().for_each_parameter(|which| {
                 if let Parameter::Entry(i, j) = which {
                     f(Parameter::Entry(at + i, at + j));
                 }

@@ -2,8 +2,10 @@
 
 use super::{ASYMMETRY, Hessian, KIND, LowerWork, Parameter, Product, Structure, square};
 use crate::Error;
-use crate::matrix::{cholesky, cholesky_memory, dense_finite, gather_lower, gemv, gemv_abs, gemv_t};
-use faer::Mat;
+use crate::matrix::columns::column;
+use crate::matrix::{Full, cholesky, cholesky_memory, dense_finite, gather_lower, gemv, gemv_abs, gemv_t};
+use faer::reborrow::{Reborrow, ReborrowMut};
+use faer::{Mat, MatMut, MatRef};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Tile edge of the transposed scans: two tiles of 8-byte entries fit in the first-level cache.
@@ -25,7 +27,7 @@ struct Scan {
 }
 
 /// Tile by tile against its mirror image, transposed into a buffer in the first-level cache.
-struct ScanSquare<'a, const T: usize>(&'a Mat<f64>);
+struct ScanSquare<'a, const T: usize>(MatRef<'a, f64>);
 
 impl<const T: usize> WithSimd for ScanSquare<'_, T> {
     type Output = Scan;
@@ -43,20 +45,20 @@ impl<const T: usize> WithSimd for ScanSquare<'_, T> {
             for it in (jt..n).step_by(T) {
                 let height = T.min(n - it);
                 for a in 0..height {
-                    for (mirror, v) in tile.iter_mut().zip(&m.col_as_slice(it + a)[jt..jt + width]) {
+                    for (mirror, v) in tile.iter_mut().zip(&column(m, it + a, 0)[jt..jt + width]) {
                         mirror[a] = *v;
                     }
                 }
                 for (b, mirror) in tile.iter().enumerate().take(width) {
-                    let column = S::as_simd_f64s(&m.col_as_slice(jt + b)[it..it + height]);
+                    let own = S::as_simd_f64s(&column(m, jt + b, 0)[it..it + height]);
                     let mirror = S::as_simd_f64s(&mirror[..height]);
-                    for (&v, &w) in column.0.iter().zip(mirror.0) {
+                    for (&v, &w) in own.0.iter().zip(mirror.0) {
                         let d = simd.sub_f64s(v, w);
                         top = simd.max_f64s(simd.abs_f64s(v), top);
                         difference = simd.max_f64s(simd.abs_f64s(d), difference);
                         poison = simd.mul_add_f64s(zero, d, poison);
                     }
-                    for (v, w) in column.1.iter().zip(mirror.1) {
+                    for (v, w) in own.1.iter().zip(mirror.1) {
                         last_top = last_top.max(v.abs());
                         last_difference = last_difference.max((v - w).abs());
                         last_poison += 0.0 * (v - w);
@@ -73,10 +75,10 @@ impl<const T: usize> WithSimd for ScanSquare<'_, T> {
 }
 
 /// The scan of a matrix of at most [`TINY`] columns.
-fn scan_tiny(m: &Mat<f64>) -> Scan {
+fn scan_tiny(m: MatRef<'_, f64>) -> Scan {
     let n = m.ncols();
     let mut columns: [&[f64]; TINY] = [&[]; TINY];
-    columns.iter_mut().take(n).enumerate().for_each(|(j, own)| *own = m.col_as_slice(j));
+    columns.iter_mut().take(n).enumerate().for_each(|(j, own)| *own = column(m, j, 0));
     let (mut largest, mut asymmetry, mut poison) = (0.0_f64, 0.0_f64, 0.0);
     for (j, column) in columns.iter().enumerate().take(n) {
         for (v, row) in column[j..].iter().zip(&columns[j..n]) {
@@ -90,19 +92,19 @@ fn scan_tiny(m: &Mat<f64>) -> Scan {
     Scan { finite: poison == 0.0, largest, asymmetry }
 }
 
-/// Checked, and made exactly symmetric.
-pub(super) fn validated(argument: &'static str, mut m: Mat<f64>) -> Result<Mat<f64>, Error> {
+/// Checks it, and makes it exactly symmetric.
+pub(super) fn validate(argument: &'static str, mut m: MatMut<'_, f64>) -> Result<(), Error> {
     square(argument, m.nrows(), m.ncols())?;
     let n = m.ncols();
     let scan = match n {
-        n if n <= TINY => scan_tiny(&m),
-        n if n <= SMALL => Arch::new().dispatch(ScanSquare::<SMALL_TILE>(&m)),
-        _ => Arch::new().dispatch(ScanSquare::<TILE>(&m)),
+        n if n <= TINY => scan_tiny(m.rb()),
+        n if n <= SMALL => Arch::new().dispatch(ScanSquare::<SMALL_TILE>(m.rb())),
+        _ => Arch::new().dispatch(ScanSquare::<TILE>(m.rb())),
     };
     let Scan { finite, largest, asymmetry } = scan;
     if !finite {
         // or a difference of huge entries, which is infinite
-        dense_finite(argument, &m)?;
+        dense_finite(argument, m.rb())?;
     }
     if asymmetry > ASYMMETRY * largest {
         let below = |j: usize| (j + 1..n).map(move |i| (i, j));
@@ -122,43 +124,39 @@ pub(super) fn validated(argument: &'static str, mut m: Mat<f64>) -> Result<Mat<f
             }
         }
     }
-    Ok(m)
-}
-
-/// `c D m D`.
-pub(super) fn scaled(m: &Mat<f64>, c: f64, d: &[f64]) -> Mat<f64> {
-    Mat::from_fn(m.nrows(), m.ncols(), |i, j| c * d[i] * m[(i, j)] * d[j])
+    Ok(())
 }
 
 /// Writes the gradient of a full matrix.
-pub(super) fn write_gradient(product: Product<'_>, out: &mut Mat<f64>) {
+pub(super) fn write_gradient(product: Product<'_>, mut out: MatMut<'_, f64>) {
     let Product { w, x, t } = product;
     for j in 0..x.len() {
         let (uj, xj) = (-0.5 * product.u(j), -0.5 * x[j]);
-        for ((m, &wi), &xi) in out.col_as_slice_mut(j).iter_mut().zip(w).zip(x) {
+        let Some(column) = out.rb_mut().col_mut(j).try_as_col_major_mut() else { return };
+        for ((m, &wi), &xi) in column.as_slice_mut().iter_mut().zip(w).zip(x) {
             *m = (wi - 0.5 * t * xi) * xj + xi * uj;
         }
     }
 }
 
-impl Structure for Mat<f64> {
+impl Structure for MatRef<'_, f64> {
     fn n(&self) -> usize {
         self.ncols()
     }
     fn mul_add(&self, alpha: f64, x: &[f64], out: &mut [f64], _work: &mut Vec<f64>) {
-        gemv(alpha, self.as_ref(), x, out);
+        gemv(alpha, *self, x, out);
     }
     fn magnitudes_add(&self, x: &[f64], out: &mut [f64], _work: &mut Vec<f64>) {
-        gemv_abs(self, x, out);
+        gemv_abs(*self, x, out);
     }
     fn push_diagonal(&self, out: &mut Vec<f64>) {
         out.extend((0..self.ncols()).map(|i| self[(i, i)]));
     }
     fn to_dense(&self) -> Mat<f64> {
-        self.clone()
+        self.to_owned()
     }
     fn is_zero(&self) -> bool {
-        self.col_iter().all(|c| c.iter().all(|&v| v == 0.0))
+        (0..self.ncols()).all(|j| column(*self, j, 0).iter().all(|&v| v == 0.0))
     }
     fn stored(&self) -> usize {
         self.nrows() * self.ncols()
@@ -171,7 +169,7 @@ impl Structure for Mat<f64> {
     }
     fn for_each_extended(&self, _behind: usize, mut f: impl FnMut(usize, usize, f64)) {
         for j in 0..self.ncols() {
-            self.col_as_slice(j)[..=j].iter().enumerate().for_each(|(i, &v)| f(i, j, v));
+            column(*self, j, 0)[..=j].iter().enumerate().for_each(|(i, &v)| f(i, j, v));
         }
     }
     fn is_surely_convex(&self) -> bool {
@@ -179,34 +177,34 @@ impl Structure for Mat<f64> {
     }
     fn is_positive_definite(&self, shift: &[f64]) -> bool {
         let n = self.ncols();
-        let mut l = self.clone();
+        let mut l = self.to_owned();
         (0..n).for_each(|i| l[(i, i)] += shift[i]);
         cholesky(l.as_mut(), &mut cholesky_memory(n))
     }
     fn write_lower(&self, kept: &[usize], out: &mut Mat<f64>, _work: &mut LowerWork) {
-        gather_lower(self, kept, out);
+        gather_lower(*self, kept, out);
     }
     fn raise_columns(&self, d: &[f64], columns: &mut [f64]) {
-        for (j, column) in columns.iter_mut().enumerate() {
-            let entries = self.col_as_slice(j).iter().zip(d);
-            *column = column.max(entries.fold(0.0_f64, |a, (v, d)| a.max((v * d).abs())) * d[j]);
+        for (j, largest) in columns.iter_mut().enumerate() {
+            let entries = column(*self, j, 0).iter().zip(d);
+            *largest = largest.max(entries.fold(0.0_f64, |a, (v, d)| a.max((v * d).abs())) * d[j]);
         }
     }
     fn scaled(&self, c: f64, d: &[f64]) -> Hessian {
-        Hessian::Dense(scaled(self, c, d))
+        Hessian::Dense(Full::from_fn(self.nrows(), self.ncols(), |i, j| c * d[i] * self[(i, j)] * d[j]))
     }
     fn gradient(&self, product: Product<'_>, last: Option<Hessian>) -> Hessian {
         let n = product.x.len();
         let mut m = match last {
             Some(Hessian::Dense(m)) if m.ncols() == n => m,
-            _ => Mat::zeros(n, n),
+            _ => Full::zeros(n, n),
         };
-        write_gradient(product, &mut m);
+        write_gradient(product, m.as_mut());
         Hessian::Dense(m)
     }
     fn sub_direction(&self, _at: &Hessian, x: &[f64], out: &mut [f64]) {
-        gemv(-0.5, self.as_ref(), x, out);
-        gemv_t(-0.5, self.as_ref(), x, out);
+        gemv(-0.5, *self, x, out);
+        gemv_t(-0.5, *self, x, out);
     }
     fn for_each_parameter(&self, mut f: impl FnMut(Parameter)) {
         for j in 0..self.ncols() {

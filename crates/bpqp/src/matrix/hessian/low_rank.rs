@@ -13,7 +13,7 @@ pub(super) struct LowRank<'a> {
 
 pub(super) fn validated(d: Vec<f64>, f: Mat<f64>) -> Result<Hessian, Error> {
     let d = diagonal::validated(d)?;
-    dense_finite("F", &f)?;
+    dense_finite("F", f.as_ref())?;
     Ok(Hessian::LowRank { d, f })
 }
 
@@ -62,8 +62,8 @@ impl Structure for LowRank<'_> {
         self.d.magnitudes_add(x, out, work);
         work.clear();
         work.resize(self.f.ncols(), 0.0);
-        gemv_t_abs(self.f, x, work);
-        gemv_abs(self.f, work, out);
+        gemv_t_abs(self.f.as_ref(), x, work);
+        gemv_abs(self.f.as_ref(), work, out);
     }
     fn push_diagonal(&self, out: &mut Vec<f64>) {
         let squares = |i: usize| (0..self.f.ncols()).map(|k| self.f[(i, k)] * self.f[(i, k)]).sum::<f64>();
@@ -77,7 +77,7 @@ impl Structure for LowRank<'_> {
         m
     }
     fn is_zero(&self) -> bool {
-        self.d.is_zero() && self.f.is_zero()
+        self.d.is_zero() && self.f.as_ref().is_zero()
     }
     fn stored(&self) -> usize {
         self.d.len() * (1 + self.f.ncols())

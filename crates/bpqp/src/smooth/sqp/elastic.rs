@@ -45,8 +45,8 @@ impl Sqp<'_> {
         }
         self.price = self.price.max(price);
         *missed = off;
-        solution.x.truncate(n);
-        solution.z_box.truncate(n);
+        solution.at.x.truncate(n);
+        solution.at.z_box.truncate(n);
         solution.active.bound.truncate(n);
         solution.active.weak_bound.truncate(n);
         debug_assert!(solution.y.len() == m && solution.z.len() == mi);
