@@ -247,11 +247,12 @@ impl Csc {
 
     /// `out += alpha * self * x`.
     pub fn mul_add(&self, alpha: f64, x: &[f64], out: &mut [f64]) {
-        for (j, &xj) in x.iter().enumerate() {
+        for (ends, &xj) in self.indptr.windows(2).zip(x) {
             let scaled = alpha * xj;
             if scaled != 0.0 {
-                for k in self.indptr[j]..self.indptr[j + 1] {
-                    out[self.indices[k]] += scaled * self.values[k];
+                let range = ends[0]..ends[1];
+                for (&i, v) in self.indices[range.clone()].iter().zip(&self.values[range]) {
+                    out[i] += scaled * v;
                 }
             }
         }
@@ -259,12 +260,10 @@ impl Csc {
 
     /// `out += alpha * self' * y`.
     pub fn tmul_add(&self, alpha: f64, y: &[f64], out: &mut [f64]) {
-        for (j, o) in out.iter_mut().enumerate() {
-            let mut sum = 0.0;
-            for k in self.indptr[j]..self.indptr[j + 1] {
-                sum += self.values[k] * y[self.indices[k]];
-            }
-            *o += alpha * sum;
+        for (ends, o) in self.indptr.windows(2).zip(out) {
+            let range = ends[0]..ends[1];
+            let entries = self.indices[range.clone()].iter().zip(&self.values[range]);
+            *o += alpha * entries.fold(0.0, |sum, (&i, v)| sum + v * y[i]);
         }
     }
 
