@@ -226,6 +226,11 @@ impl Solution {
         }
     }
 
+    /// True if what is shown is the point at which derivatives are taken.
+    pub(crate) fn shows_its_point(&self) -> bool {
+        self.outputs() == self.at.parts()
+    }
+
     fn outputs(&self) -> [&Vec<f64>; 6] {
         [&self.x, &self.y, &self.z, &self.z_box, &self.s, &self.y_cone]
     }

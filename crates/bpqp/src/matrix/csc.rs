@@ -245,8 +245,19 @@ impl Csc {
         m
     }
 
+    /// As of a diagonal, whose products need no loop over columns.
+    fn has_one_entry_in_each_column(&self) -> bool {
+        self.values.len() == self.ncols && self.indptr.iter().enumerate().all(|(j, &start)| start == j)
+    }
+
     /// `out += alpha * self * x`.
     pub fn mul_add(&self, alpha: f64, x: &[f64], out: &mut [f64]) {
+        if self.has_one_entry_in_each_column() {
+            for ((&i, v), xj) in self.indices.iter().zip(&self.values).zip(x) {
+                out[i] += alpha * xj * v;
+            }
+            return;
+        }
         for (ends, &xj) in self.indptr.windows(2).zip(x) {
             let scaled = alpha * xj;
             if scaled != 0.0 {
@@ -260,6 +271,12 @@ impl Csc {
 
     /// `out += alpha * self' * y`.
     pub fn tmul_add(&self, alpha: f64, y: &[f64], out: &mut [f64]) {
+        if self.has_one_entry_in_each_column() {
+            for ((&i, v), o) in self.indices.iter().zip(&self.values).zip(out) {
+                *o += alpha * (v * y[i]);
+            }
+            return;
+        }
         for (ends, o) in self.indptr.windows(2).zip(out) {
             let range = ends[0]..ends[1];
             let entries = self.indices[range.clone()].iter().zip(&self.values[range]);

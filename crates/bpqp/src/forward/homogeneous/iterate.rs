@@ -190,7 +190,7 @@ impl Iterate {
         self.ry.iter_mut().zip(&program.b).for_each(|(r, b)| *r -= b * tau);
         self.rz.iter_mut().zip(&program.h).for_each(|(r, h)| *r -= h * tau);
         self.r_tau = qx + bz + kappa + xpx / tau;
-        let (rhs, q) = program.norms();
+        let (rhs, q) = program.norms;
         let primal = nan_max(Program::size(&self.ry, e), Program::size(&self.rz, r)) / tau;
         let dual = Program::size(&self.rx, d) / (tau * cost);
         let curvature = 0.5 * xpx / (tau * tau);

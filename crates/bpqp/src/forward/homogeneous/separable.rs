@@ -5,7 +5,6 @@
 use super::program::Program;
 use super::scaling::{Kind, Scaling};
 use super::system::{Parts, columns};
-use crate::kkt::{CholeskyScratch, solve_lower, solve_lower_transposed};
 use crate::matrix::{Hessian, dot};
 use faer::Mat;
 use std::ops::Range;
@@ -33,7 +32,6 @@ pub(super) struct Separable {
     v: Mat<f64>,
     w: Mat<f64>,
     s: Mat<f64>,
-    scratch: CholeskyScratch,
     a: Vec<f64>,
     hk: Vec<f64>,
 }
@@ -75,7 +73,6 @@ impl Separable {
             v: Mat::zeros(n, count),
             w: Mat::zeros(n, count),
             s: Mat::zeros(count, count),
-            scratch: CholeskyScratch::default(),
             a: vec![0.0; count],
             hk: vec![0.0; program.h.len()],
         };
@@ -115,22 +112,44 @@ impl Separable {
                 self.s[(i, k)] = f64::from(u8::from(i == k)) + dot(self.v.col_as_slice(i), self.w.col_as_slice(k));
             }
         }
-        self.scratch.factor(self.s.as_mut()).is_ok()
+        // a Cholesky factorization of the order of the cones, most often 1
+        for k in 0..self.cones.len() {
+            let pivot = self.s[(k, k)] - (0..k).map(|l| self.s[(k, l)] * self.s[(k, l)]).sum::<f64>();
+            if !(pivot > 0.0 && pivot.is_finite()) {
+                return false;
+            }
+            self.s[(k, k)] = pivot.sqrt();
+            for i in k + 1..self.cones.len() {
+                let rest = self.s[(i, k)] - (0..k).map(|l| self.s[(i, l)] * self.s[(k, l)]).sum::<f64>();
+                self.s[(i, k)] = rest / self.s[(k, k)];
+            }
+        }
+        true
     }
 
-    pub fn solve(&mut self, program: &mut Program, scaling: &mut Scaling, [x, _, z]: Parts<'_>) {
+    pub fn solve(&mut self, program: &Program, scaling: &mut Scaling, [x, _, z]: Parts<'_>) {
         self.hk.copy_from_slice(z);
         scaling.divide(&mut self.hk);
-        program.r_tmul_add(1.0, &self.hk, x);
+        let (lower, upper) = (&program.rows.lower, &program.rows.upper);
+        lower.iter().zip(&self.hk).for_each(|(&i, z)| x[i] -= z);
+        upper.iter().zip(&self.hk[lower.len()..]).for_each(|(&i, z)| x[i] += z);
+        self.entries.iter().for_each(|e| x[e.column] += e.value * self.hk[e.row]);
         self.a.iter_mut().enumerate().for_each(|(k, a)| *a = dot(self.w.col_as_slice(k), x));
-        solve_lower(self.s.as_ref(), &mut self.a);
-        solve_lower_transposed(self.s.as_ref(), &mut self.a);
+        let (s, a, count) = (&self.s, &mut self.a, self.cones.len());
+        for k in 0..count {
+            a[k] = (a[k] - (0..k).map(|l| s[(k, l)] * a[l]).sum::<f64>()) / s[(k, k)];
+        }
+        for k in (0..count).rev() {
+            a[k] = (a[k] - (k + 1..count).map(|l| s[(l, k)] * a[l]).sum::<f64>()) / s[(k, k)];
+        }
         x.iter_mut().zip(&self.over).for_each(|(x, over)| *x *= over);
         for (k, a) in self.a.iter().enumerate() {
             x.iter_mut().zip(self.w.col_as_slice(k)).for_each(|(x, w)| *x -= w * a);
         }
         z.iter_mut().for_each(|z| *z = -*z);
-        program.r_mul_add(1.0, x, z);
+        lower.iter().zip(&mut *z).for_each(|(&i, z)| *z -= x[i]);
+        upper.iter().zip(&mut z[lower.len()..]).for_each(|(&i, z)| *z += x[i]);
+        self.entries.iter().for_each(|e| z[e.row] += e.value * x[e.column]);
         scaling.divide(z);
     }
 }

@@ -22,8 +22,10 @@ const ABSOLUTE: f64 = 1e-12;
 const RELATIVE: f64 = 1e-13;
 const STEPS: usize = 8;
 const SHRINK: f64 = 0.3;
-/// What a solve may leave of a right-hand side where another one is sure to leave nothing.
+/// What a solve may leave of a right-hand side where the next one is taken to leave as much of that, and what of it may be
+/// left then.
 const SMALL: f64 = 1e-4;
+const SURE: f64 = 1e-2;
 
 /// The factorization that suits the data.
 pub(super) enum Factor {
@@ -192,7 +194,7 @@ impl System {
                 break;
             }
             self.solve_once(program, scaling);
-            let sure = self.left_over <= SMALL && last * self.left_over <= SMALL * enough;
+            let sure = self.left_over <= SMALL && last * self.left_over <= SURE * enough;
             for ((best, part), step) in self.best.iter_mut().zip([&mut *x, &mut *y, &mut *z]).zip(&self.left) {
                 best.copy_from_slice(part);
                 part.iter_mut().zip(step).for_each(|(part, step)| *part += step);

@@ -42,13 +42,16 @@ impl SparseKkt {
             }
         };
         ruiz(RUIZ_SWEEPS, f64::INFINITY, (s, &mut self.r), (self.apart, &entries), |s, largest| {
-            for j in 0..s.len() {
-                for k in col_ptr[j]..col_ptr[j + 1] {
-                    let i = row_idx[k];
-                    let v = (data[k] * s[i] * s[j]).abs();
-                    largest[i] = largest[i].max(v);
-                    largest[j] = largest[j].max(v);
+            for (j, (ends, &own)) in col_ptr.windows(2).zip(s).enumerate() {
+                let (range, mut most) = (ends[0]..ends[1], 0.0_f64);
+                for (&i, v) in row_idx[range.clone()].iter().zip(&data[range]) {
+                    let v = (v * s[i] * own).abs();
+                    if v > largest[i] {
+                        largest[i] = v;
+                    }
+                    most = most.max(v);
                 }
+                largest[j] = largest[j].max(most);
             }
         });
         if self.of.p.extension() == 0 {
