@@ -406,16 +406,6 @@ impl DenseKkt {
         if which.is_empty() || self.free.is_empty() {
             return;
         }
-        if which.len() == 1 {
-            let (row, source) = (which[0], self.rows.col_as_slice(which[0]));
-            let size = if hard { self.augmented[0] } else { 1.0 / self.dc[row] };
-            for (j, &i) in self.free.iter().enumerate() {
-                let scaled = size * source[i];
-                let target = &mut self.k.col_as_slice_mut(j)[j..];
-                target.iter_mut().zip(&self.free[j..]).for_each(|(k, &i)| *k += scaled * source[i]);
-            }
-            return;
-        }
         resize(&mut self.gathered, which.len(), self.free.len());
         for (r, &row) in which.iter().enumerate() {
             let scale = if hard { self.augmented[r].sqrt() } else { 1.0 / self.dc[row].sqrt() };

@@ -10,7 +10,7 @@
 
 use super::dense::Dense;
 use super::program::Program;
-use super::scaling::Scaling;
+use super::scaling::{Kind, Scaling};
 use super::separable::Separable;
 use super::sparse::Sparse;
 use crate::Error;
@@ -115,8 +115,10 @@ pub(super) struct System {
     left: [Vec<f64>; 3],
     best: [Vec<f64>; 3],
     hz: Vec<f64>,
-    /// The part of a right-hand side that one solve with the factors at hand left.
+    /// The part of a right-hand side that one solve with the factors at hand left; infinite where that tells nothing of others,
+    /// as with semidefinite cones, of whose directions some are far worse than most.
     left_over: f64,
+    telling: bool,
 }
 
 /// A vector of the system by its parts.
@@ -133,7 +135,8 @@ impl System {
         };
         let v = || [vec![0.0; program.n()], vec![0.0; program.b.len()], vec![0.0; program.h.len()]];
         let hz = vec![0.0; program.h.len()];
-        Ok(System { factor, rhs: v(), left: v(), best: v(), hz, left_over: f64::INFINITY })
+        let telling = scaling.blocks.iter().all(|block| matches!(block.kind, Kind::SecondOrder(_)));
+        Ok(System { factor, rhs: v(), left: v(), best: v(), hz, left_over: f64::INFINITY, telling })
     }
 
     /// Takes the numbers of the program: of P, of its rows.
@@ -188,7 +191,9 @@ impl System {
             return false;
         }
         // what one solve leaves of a right-hand side
-        self.left_over = if size > 0.0 { last / size } else { 0.0 };
+        if self.telling {
+            self.left_over = if size > 0.0 { last / size } else { 0.0 };
+        }
         for _ in 1..STEPS {
             if last <= enough {
                 break;
