@@ -68,18 +68,19 @@ class Operator:
         return found
 
     def _joined(self, mask: tuple[bool, ...]) -> tuple[Any, ...]:
-        """The same of all blocks at once, each product of a small matrix costs as much as that of a large one: the names, the
-        matrix, where blocks begin, the constant part; then which blocks depend on these inputs, and the transpose of that.
+        """The same of all blocks at once, for the product of a small matrix costs as much as that of a larger one.
+
+        Names, matrix, where blocks begin, the constant part; which blocks these inputs move, and the transpose for those.
         """
         found = self._joins.get(mask)
         if found is None:
             names = [n for n in _BLOCKS if n != "P" or self.program.pattern_P is not None]
             parts = {name: self._columns(mask)[name][0] for name in names}
             moved = [name for name in names if parts[name].nnz]
-            ends = np.cumsum([0, *(part.shape[0] for part in parts.values())]).tolist()
+            starts = np.cumsum([0, *(part.shape[0] for part in parts.values())]).tolist()
             constant = np.concatenate([self.canonical.constant[name] for name in names])
             back = sparse.csr_array(sparse.vstack([parts[name] for name in moved]).T) if moved else None
-            found = names, sparse.csr_array(sparse.vstack(list(parts.values()))), ends, constant, moved, back
+            found = names, sparse.csr_array(sparse.vstack(list(parts.values()))), starts, constant, moved, back
             self._joins[mask] = found
         return found
 
@@ -91,11 +92,11 @@ class Operator:
         one = np.concatenate([empty, *(np.ravel(v) for v, s in zip(values, shared, strict=True) if s)])
         rows = [np.reshape(v, (np.shape(v)[0], -1)) for v, b in zip(values, batched, strict=True) if b]
         if not rows:
-            names, matrix, ends, always, *_ = self._joined(shared)
+            names, matrix, starts, always, *_ = self._joined(shared)
             value = matrix @ one
             if constant:
                 value += always
-            made = {name: value[ends[k] : ends[k + 1]] for k, name in enumerate(names)}
+            made = {name: value[starts[k] : starts[k + 1]] for k, name in enumerate(names)}
             return (*(made.get(name) for name in _BLOCKS), None, None)
         many = np.concatenate(rows, axis=1)
         own, each = self._columns(shared), self._columns(batched)
