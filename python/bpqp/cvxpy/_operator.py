@@ -70,7 +70,7 @@ class Operator:
     def _joined(self, mask: tuple[bool, ...]) -> tuple[Any, ...]:
         """The same of all blocks at once, for the product of a small matrix costs as much as that of a larger one.
 
-        Names, matrix, where blocks begin, the constant part; which blocks these inputs move, and the transpose for those.
+        Names, matrix, where blocks begin, the constant part; which blocks these inputs move, and their transpose.
         """
         found = self._joins.get(mask)
         if found is None:
