@@ -10,7 +10,7 @@
 
 use super::dense::Dense;
 use super::program::Program;
-use super::scaling::{Kind, Scaling};
+use super::scaling::Scaling;
 use super::separable::Separable;
 use super::sparse::Sparse;
 use crate::Error;
@@ -115,8 +115,8 @@ pub(super) struct System {
     left: [Vec<f64>; 3],
     best: [Vec<f64>; 3],
     hz: Vec<f64>,
-    /// The part of a right-hand side that one solve with the factors at hand left; infinite where that tells nothing of others,
-    /// as with semidefinite cones, of whose directions some are far worse than most.
+    /// The part of a right-hand side that one solve with the factors at hand left; infinite where that tells nothing of others:
+    /// of condensed cones and regularized factors some directions are far worse than most.
     left_over: f64,
     telling: bool,
 }
@@ -135,7 +135,7 @@ impl System {
         };
         let v = || [vec![0.0; program.n()], vec![0.0; program.b.len()], vec![0.0; program.h.len()]];
         let hz = vec![0.0; program.h.len()];
-        let telling = scaling.blocks.iter().all(|block| matches!(block.kind, Kind::SecondOrder(_)));
+        let telling = matches!(factor, Factor::Separable(_));
         Ok(System { factor, rhs: v(), left: v(), best: v(), hz, left_over: f64::INFINITY, telling })
     }
 
