@@ -216,6 +216,11 @@ impl Solution {
         self.shown = Some(Box::new(point.clone()));
     }
 
+    /// True if what is shown is the point at which derivatives are taken.
+    pub(crate) fn shows_its_point(&self) -> bool {
+        self.shown.is_none()
+    }
+
     /// Slack and multiplier of the curved cone `k`; `None` if there is no such cone, or no point.
     pub fn cone(&self, k: usize) -> Option<(&[f64], &[f64])> {
         let (_, rows) = blocks(&self.qp.cones).nth(k)?;

@@ -42,6 +42,7 @@ class Operator:
         self.output_ranks = tuple(len(s) for s in self.output_shapes)
         self._sizes = [int(np.prod(s, dtype=int)) for s in self.shapes]
         self._slices: dict[tuple[bool, ...], dict[str, Any]] = {}
+        self._joins: dict[tuple[bool, ...], tuple[Any, ...]] = {}
         self._back = [matrix.T.tocsr() for _, matrix, _ in canonical.outputs]
 
     @property
@@ -66,6 +67,23 @@ class Operator:
             self._slices[mask] = found
         return found
 
+    def _joined(self, mask: tuple[bool, ...]) -> tuple[Any, ...]:
+        """The same of all blocks at once, for the product of a small matrix costs as much as that of a larger one.
+
+        Names, matrix, where blocks begin, the constant part; which blocks these inputs move, and their transpose.
+        """
+        found = self._joins.get(mask)
+        if found is None:
+            names = [n for n in _BLOCKS if n != "P" or self.program.pattern_P is not None]
+            parts = {name: self._columns(mask)[name][0] for name in names}
+            moved = [name for name in names if parts[name].nnz]
+            starts = np.cumsum([0, *(part.shape[0] for part in parts.values())]).tolist()
+            constant = np.concatenate([self.canonical.constant[name] for name in names])
+            back = sparse.csr_array(sparse.vstack([parts[name] for name in moved]).T) if moved else None
+            found = names, sparse.csr_array(sparse.vstack(list(parts.values()))), starts, constant, moved, back
+            self._joins[mask] = found
+        return found
+
     def _blocks(self, values: Arrays, constant: bool) -> tuple[Any, ...]:
         """`(P, q, A, b)` at these inputs; None stands for zeros. Without the constant part: a direction."""
         batched = self.batched(values)
@@ -73,7 +91,14 @@ class Operator:
         empty = np.zeros(0)
         one = np.concatenate([empty, *(np.ravel(v) for v, s in zip(values, shared, strict=True) if s)])
         rows = [np.reshape(v, (np.shape(v)[0], -1)) for v, b in zip(values, batched, strict=True) if b]
-        many = np.concatenate(rows, axis=1) if rows else None
+        if not rows:
+            names, matrix, starts, always, *_ = self._joined(shared)
+            value = matrix @ one
+            if constant:
+                value += always
+            made = {name: value[starts[k] : starts[k + 1]] for k, name in enumerate(names)}
+            return (*(made.get(name) for name in _BLOCKS), None, None)
+        many = np.concatenate(rows, axis=1)
         own, each = self._columns(shared), self._columns(batched)
         out: list[Any] = []
         for name in _BLOCKS:
@@ -84,7 +109,7 @@ class Operator:
             if constant:
                 value = value + self.canonical.constant[name]
             matrix = each[name][0]
-            if many is not None and matrix.nnz:
+            if matrix.nnz:
                 value = value + (matrix @ many.T).T
             out.append(np.ascontiguousarray(value, dtype=np.float64))
         return (*out, None, None)
@@ -141,12 +166,13 @@ class Operator:
 
     def _rows(self, solved: _bpqp.ConicSolved, cotangents: Arrays) -> tuple[Any, ...]:
         """Cotangents of the variables as those of `(x, s, y, z_box, objective)`."""
-        m, n = self.program.shape
-        rows = {"x": np.zeros((len(solved), n)), "y": np.zeros((len(solved), m))}
+        rows: dict[str, Any] = {}
         for (source, _, _), back, c in zip(self.canonical.outputs, self._back, cotangents, strict=True):
             if c is not None:
-                rows[source] += (back @ np.reshape(c, (len(solved), -1)).T).T
-        return rows["x"], None, rows["y"], None, None
+                value = (back @ np.reshape(c, (len(solved), -1)).T).T
+                rows[source] = rows[source] + value if source in rows else value
+        x, y = (np.ascontiguousarray(rows[k]) if k in rows else None for k in "xy")
+        return x, None, y, None, None
 
     def _gradients(
         self,
@@ -157,6 +183,8 @@ class Operator:
     ) -> list[Any]:
         total = tuple(bool(n and s) for n, s in zip(needs, summed, strict=True))
         apart = tuple(bool(n and not s) for n, s in zip(needs, summed, strict=True))
+        if not any(apart):
+            return self._sums(total, derive)
         sums, each = self._columns(total), self._columns(apart)
         alone = [not each[name][0].nnz for name in _BLOCKS]
         ask = [bool(sums[name][0].nnz or not one) for name, one in zip(_BLOCKS, alone, strict=True)]
@@ -180,6 +208,20 @@ class Operator:
             if a:
                 out.append(np.ascontiguousarray(flat_each[:, j : j + size]).reshape(len(solved), *shape))
                 j += size
+        return out
+
+    def _sums(self, total: tuple[bool, ...], derive: Callable[[Any, Any], Any]) -> list[Any]:
+        """The same where every gradient is a sum over the batch."""
+        *_, moved, back = self._joined(total)
+        *values, codes = derive([*(name in moved for name in _BLOCKS), False, False], [True] * 6)
+        judge(codes, self.program.on_untrusted)
+        given = [v for name, v in zip(_BLOCKS, values[:4], strict=True) if name in moved]
+        flat = back @ np.concatenate(given) if given else np.zeros(sum(self._sizes))
+        out, i = [], 0
+        for size, shape, t in zip(self._sizes, self.shapes, total, strict=True):
+            if t:
+                out.append(flat[i : i + size].reshape(shape))
+                i += size
         return out
 
     def jvp(self, solved: _bpqp.ConicSolved, tangents: Arrays) -> list[Any]:

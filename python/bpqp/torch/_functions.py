@@ -17,6 +17,7 @@ their gradients are sums.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Protocol
 
 import numpy as np
@@ -348,3 +349,8 @@ class SecondJvp(torch.autograd.Function):
         flat = _flatten_all(call, repeat, in_dims[1:], tensors, (*_state_rank(call), *call.ranks, *call.ranks))
         out = SecondJvp.apply(call.flat(repeat), *flat)
         return _unflatten(call, repeat, out), (0,) * len(out)
+
+
+# PyTorch asks for it in every call, which takes longer than what it is asked for
+for _function in (Solve, Vjp, Jvp, SecondVjp, SecondJvp):
+    _function.forward.__dict__["__signature__"] = inspect.signature(_function.forward)

@@ -17,6 +17,23 @@ use std::time::Duration;
 
 /// A curved cone costs about as much more than a linear row.
 const CURVED: f64 = 20.0;
+/// The work on a variable or row where none meets many others.
+const APART: f64 = 5e4;
+
+/// A measure of the work on a problem: the cube of its variables and rows, unless P is a diagonal and each row has one entry at
+/// most, as of norms of variables.
+fn work(conic: &Conic) -> f64 {
+    let size = (conic.n() + conic.m()) as f64;
+    let mut met = vec![false; conic.m()];
+    let apart = !conic.p_is_factored()
+        && conic.p().is_none_or(|p| p.triplets().all(|(i, j, _)| i == j))
+        && conic.a().triplets().all(|(i, _, _)| !std::mem::replace(&mut met[i], true));
+    match (apart, conic.is_polyhedral()) {
+        (true, _) => APART * size,
+        (false, true) => size.powi(3),
+        (false, false) => CURVED * size.powi(3),
+    }
+}
 
 /// Cone programs of one structure. Kept between solves: symbolic work, a workspace for every thread, and the factorizations
 /// of what did not change.
@@ -26,6 +43,8 @@ pub struct ConicEngine {
     last: Mutex<Conic>,
     structure: Conic,
     settings: Settings,
+    /// A measure of the work on one problem.
+    work: f64,
     interrupt: Interrupt,
     workers: Arc<ConicWorkers>,
     busy: Mutex<()>,
@@ -59,7 +78,7 @@ impl ConicEngine {
         let settings = Settings { interrupt: Some(interrupt.clone()), ..settings(options)? };
         let workers = Arc::new(ConicWorkers::new(settings.clone()).map_err(raise)?);
         let (last, busy) = (Mutex::new(structure.clone()), Mutex::default());
-        Ok(ConicEngine { last, structure, settings, interrupt, workers, busy })
+        Ok(ConicEngine { last, work: work(&structure), structure, settings, interrupt, workers, busy })
     }
 
     /// Solves `size` instances with the values `data = (P, q, A, b, lb, ub)`; `warm` starts them at `(x, s, y, z_box)`.
@@ -93,9 +112,7 @@ impl ConicEngine {
             });
             Ok(each.collect())
         };
-        let work = (structure.n() + structure.m()) as f64;
-        let cost = if structure.is_polyhedral() { work.powi(3) } else { CURVED * work.powi(3) };
-        let heavy = long(size, cost) || self.settings.max_iter.is_some_and(|most| most > MANY);
+        let heavy = long(size, self.work) || self.settings.max_iter.is_some_and(|most| most > MANY);
         let results = if heavy { watched_value(py, &self.interrupt, run)? } else { py.detach(run) };
         self.solved(results)
     }

@@ -94,7 +94,6 @@ impl Newton {
         self.measure(qp, eps_abs);
         self.hold = system.is_none();
         self.set.release(qp);
-        equations(qp, &self.trial, &mut self.work);
         self.split(qp, true);
         let mut best = self.evaluate(qp, eps_abs);
         self.keep();
@@ -127,6 +126,7 @@ impl Newton {
             self.trial.clone_from(&self.best);
             self.set.clone_from(&self.best_set);
             self.split(qp, false);
+            equations(qp, &self.trial, &mut self.work);
             if self.step(qp, rotation, solver).is_some() {
                 let new = self.evaluate(qp, eps_abs);
                 if new.merit <= old.max(HELD) {
@@ -258,7 +258,7 @@ impl Newton {
         Value { residuals, objective, merit, progress }
     }
 
-    /// Magnitudes of the terms, the unit of the multipliers, and what counts as zero.
+    /// Magnitudes of the terms, the unit of the multipliers, and what counts as zero; residual vectors in `work`.
     fn measure(&mut self, qp: &Qp, eps_abs: f64) {
         let Point { x, z, z_box, s, y_cone, .. } = &self.trial;
         let magnitudes = |v: &mut Vec<f64>, of: &[f64]| {
@@ -381,8 +381,6 @@ impl Newton {
     /// One Newton step from the trial point, whose residual vectors are in `work`; `None` if its system cannot be solved.
     fn step(&mut self, qp: &Qp, rotation: &mut Rotation, solver: &mut KktSolver) -> Option<()> {
         let (n, m, mi) = (qp.n(), qp.n_equality(), qp.n_inequality());
-        // the point that was kept may be another one, and bounds were snapped to
-        equations(qp, &self.trial, &mut self.work);
         self.set.diagonals(m, &mut self.dx, &mut self.dc);
         rotation.rotate(&qp.c, &self.set.faces);
         rotation.diagonals(&self.set.faces, &mut self.dx, &mut self.dc);

@@ -108,12 +108,14 @@ impl ConicSolution {
             moved: inner.info.moved,
             dependent_rows: inner.info.dependent_rows,
             flat_face: inner.info.flat_face,
-            weakly_active: form.active(conic, &inner.x, &inner.active).weak_cones,
+            weakly_active: form.weak_cones(conic, &inner.x, &inner.active),
         };
         let has_point = !inner.x.is_empty() && inner.x.iter().all(|x| x.is_finite());
         if has_point {
-            [out.x, out.s, out.y, out.z_box] = form.outputs(conic, &inner.point(), &inner.active);
-            out.at = Arc::new(form.outputs(conic, &inner.at, &inner.active));
+            let at = form.outputs(conic, &inner.at, &inner.active);
+            [out.x, out.s, out.y, out.z_box] =
+                if inner.shows_its_point() { at.clone() } else { form.outputs(conic, &inner.point(), &inner.active) };
+            out.at = Arc::new(at);
         }
         let mut inner = inner.clone();
         // a multiplier of a bound, over an entry near the smallest numbers, may overflow in the row that the bound was

@@ -9,6 +9,7 @@ mod program;
 mod scaling;
 mod second_order;
 mod semidefinite;
+mod separable;
 mod sparse;
 mod system;
 

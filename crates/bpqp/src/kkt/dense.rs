@@ -18,7 +18,7 @@ use super::{Breakdown, KeptFactors, KktCore, KktData, KktFactor, Matrices};
 use crate::Error;
 use crate::interrupt::late;
 use crate::matrix::columns::column;
-use crate::matrix::{LowerWork, Wide, gemv, gemv_t, lower_gram, resize, solve_lower_columns};
+use crate::matrix::{Hessian, LowerWork, Wide, gemv, gemv_t, lower_gram, resize, solve_lower_columns};
 use crate::thresholds::{CLEAR_PIVOT, rank_rounding};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
 use faer::{Accum, Mat, MatRef, Par};
@@ -124,7 +124,7 @@ impl DenseKkt {
 
     /// The range-space factors of the data, computed at the first call; `None` if P is not safely positive definite.
     pub fn range_space(&mut self) -> Option<&Arc<RangeSpace>> {
-        if self.core.is_none() && !self.range_failed {
+        if self.core.is_none() && !self.range_failed && !matches!(*self.of.p, Hessian::Zero(_)) {
             match RangeSpace::new(self.of.clone(), &mut self.scratch) {
                 Ok(core) => self.core = Some(Arc::new(core)),
                 Err(_) => self.range_failed = !late(),
@@ -270,7 +270,13 @@ impl DenseKkt {
             self.filled.copy_from(&self.k);
         }
         self.augmented.clear();
-        let mut ok = self.factor_k(SINGULAR_K);
+        // fewer soft rows than variables, and nothing else
+        let singular = self.soft.len() < f && matches!(*self.of.p, Hessian::Zero(_)) && dx.iter().all(|d| *d == 0.0);
+        let mut ok = !singular && self.factor_k(SINGULAR_K);
+        if singular {
+            self.keep_diagonal();
+            self.k_kept = 0.0;
+        }
         if !ok && late() {
             return Err(Breakdown::Late);
         }
@@ -351,11 +357,15 @@ impl DenseKkt {
     /// Factors K; false if a pivot is lost against the diagonal entry that it came from, which is what tells a singular
     /// matrix from one whose rows have different scales.
     fn factor_k(&mut self, singular: f64) -> bool {
-        self.diagonal.clear();
-        self.diagonal.extend((0..self.k.ncols()).map(|i| self.k[(i, i)]));
+        self.keep_diagonal();
         let factored = self.scratch.factor(self.k.as_mut()).is_ok();
         self.k_kept = if factored { smallest_kept(self.k.as_ref(), |i| self.diagonal[i]) } else { 0.0 };
         factored && pivots_kept(self.k.as_ref(), &self.diagonal, singular)
+    }
+
+    fn keep_diagonal(&mut self) {
+        self.diagonal.clear();
+        self.diagonal.extend((0..self.k.ncols()).map(|i| self.k[(i, i)]));
     }
 
     /// `dc` of the hard row at this place in the augmented system: with `t h h'` added to K its multiplier is `(1 - t dc) v`,

@@ -245,13 +245,25 @@ impl Csc {
         m
     }
 
+    /// As of a diagonal, whose products need no loop over columns.
+    fn has_one_entry_in_each_column(&self) -> bool {
+        self.values.len() == self.ncols && self.indptr.iter().enumerate().all(|(j, &start)| start == j)
+    }
+
     /// `out += alpha * self * x`.
     pub fn mul_add(&self, alpha: f64, x: &[f64], out: &mut [f64]) {
-        for (j, &xj) in x.iter().enumerate() {
+        if self.has_one_entry_in_each_column() {
+            for ((&i, v), xj) in self.indices.iter().zip(&self.values).zip(x) {
+                out[i] += alpha * xj * v;
+            }
+            return;
+        }
+        for (ends, &xj) in self.indptr.windows(2).zip(x) {
             let scaled = alpha * xj;
             if scaled != 0.0 {
-                for k in self.indptr[j]..self.indptr[j + 1] {
-                    out[self.indices[k]] += scaled * self.values[k];
+                let range = ends[0]..ends[1];
+                for (&i, v) in self.indices[range.clone()].iter().zip(&self.values[range]) {
+                    out[i] += scaled * v;
                 }
             }
         }
@@ -259,12 +271,16 @@ impl Csc {
 
     /// `out += alpha * self' * y`.
     pub fn tmul_add(&self, alpha: f64, y: &[f64], out: &mut [f64]) {
-        for (j, o) in out.iter_mut().enumerate() {
-            let mut sum = 0.0;
-            for k in self.indptr[j]..self.indptr[j + 1] {
-                sum += self.values[k] * y[self.indices[k]];
+        if self.has_one_entry_in_each_column() {
+            for ((&i, v), o) in self.indices.iter().zip(&self.values).zip(out) {
+                *o += alpha * (v * y[i]);
             }
-            *o += alpha * sum;
+            return;
+        }
+        for (ends, o) in self.indptr.windows(2).zip(out) {
+            let range = ends[0]..ends[1];
+            let entries = self.indices[range.clone()].iter().zip(&self.values[range]);
+            *o += alpha * entries.fold(0.0, |sum, (&i, v)| sum + v * y[i]);
         }
     }
 

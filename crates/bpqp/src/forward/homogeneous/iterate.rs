@@ -135,7 +135,7 @@ impl Iterate {
             self.cx.iter_mut().zip(&program.q).for_each(|(x, q)| *x = -q);
             y.fill(0.0);
             z.fill(0.0);
-            if !system.solve(program, scaling, self.accuracy, [&mut self.cx, y, z]) {
+            if !system.solve_roughly(program, scaling, self.accuracy, [&mut self.cx, y, z]) {
                 return false;
             }
         }
@@ -190,7 +190,7 @@ impl Iterate {
         self.ry.iter_mut().zip(&program.b).for_each(|(r, b)| *r -= b * tau);
         self.rz.iter_mut().zip(&program.h).for_each(|(r, h)| *r -= h * tau);
         self.r_tau = qx + bz + kappa + xpx / tau;
-        let (rhs, q) = program.norms();
+        let (rhs, q) = program.norms;
         let primal = nan_max(Program::size(&self.ry, e), Program::size(&self.rz, r)) / tau;
         let dual = Program::size(&self.rx, d) / (tau * cost);
         let curvature = 0.5 * xpx / (tau * tau);
@@ -217,20 +217,27 @@ impl Iterate {
         self.at.copy_from(&self.best);
     }
 
-    /// Solves for the step: the residuals times `part`, complementarity `ds` (in `self.ds`) and `of_tau`.
+    /// Solves for the step: the residuals times `part`, complementarity `ds` (in `self.ds`) and `of_tau`; of a predictor, from
+    /// which nothing but a length and products of second order are taken, to a few digits.
     fn direction(
         &mut self,
         program: &mut Program,
         scaling: &mut Scaling,
         system: &mut System,
         (part, of_tau): (f64, f64),
+        predictor: bool,
     ) -> bool {
         let State { x, y, z, s, tau: d_tau, kappa: d_kappa } = &mut self.step;
         let (tau, kappa) = (self.at.tau, self.at.kappa);
         x.iter_mut().zip(&self.rx).for_each(|(x, r)| *x = -part * r);
         y.iter_mut().zip(&self.ry).for_each(|(y, r)| *y = -part * r);
         z.iter_mut().zip(self.rz.iter().zip(&self.ds)).for_each(|(z, (r, ds))| *z = ds - part * r);
-        if !system.solve(program, scaling, self.accuracy, [x, y, z]) {
+        let solved = if predictor {
+            system.solve_roughly(program, scaling, self.accuracy, [x, y, z])
+        } else {
+            system.solve(program, scaling, self.accuracy, [x, y, z])
+        };
+        if !solved {
             return false;
         }
         // (q + 2 P x/tau)'v, without P where it is zero
@@ -283,7 +290,7 @@ impl Iterate {
         }
         let (tau, kappa) = (self.at.tau, self.at.kappa);
         self.ds.copy_from_slice(&self.at.s);
-        if !self.direction(program, scaling, system, (1.0, tau * kappa)) {
+        if !self.direction(program, scaling, system, (1.0, tau * kappa), true) {
             return None;
         }
         let length = self.longest(scaling);
@@ -292,7 +299,7 @@ impl Iterate {
         let State { s, z, .. } = &self.at;
         scaling.corrected((s, z), (&self.step.s, &self.step.z), part, target, &mut self.ds);
         let of_tau = tau * kappa + part * self.step.tau * self.step.kappa - target;
-        if !self.direction(program, scaling, system, (1.0 - sigma, of_tau)) {
+        if !self.direction(program, scaling, system, (1.0 - sigma, of_tau), false) {
             return None;
         }
         let length = TO_BOUNDARY * self.longest(scaling);

@@ -42,6 +42,8 @@ pub(super) struct Program {
     pub cost: f64,
     /// The largest entry of a column of `D P D`.
     curvature: f64,
+    /// Largest entries of the right-hand sides and of the linear term in the units of the problem.
+    pub norms: (f64, f64),
     /// Of all rows of A, G and C, as they were found.
     factors: Vec<f64>,
     wide: Vec<f64>,
@@ -83,6 +85,7 @@ impl Program {
             r: vec![1.0; p],
             cost: 1.0,
             curvature: 0.0,
+            norms: (0.0, 0.0),
             factors: Vec::new(),
             wide: vec![0.0; qp.n_inequality()],
             work: Vec::new(),
@@ -213,6 +216,8 @@ impl Program {
         let bounds = rows.lower.iter().map(|&i| -qp.lb[i]).chain(rows.upper.iter().map(|&i| qp.ub[i]));
         let h = linear.chain(bounds).chain(qp.d.iter().copied());
         self.h.iter_mut().zip(h.zip(&self.r)).for_each(|(own, (h, r))| *own = h * r);
+        let rhs = Self::size(&self.b, &self.e).max(Self::size(&self.h, &self.r));
+        self.norms = (rhs, norm_inf(&qp.q));
     }
 
     /// `out += alpha P x`.
@@ -322,11 +327,5 @@ impl Program {
 
     pub fn qp(&self) -> &Qp {
         &self.of
-    }
-
-    /// Largest entries of the right-hand sides and of the linear term in the units of the problem.
-    pub fn norms(&self) -> (f64, f64) {
-        let rhs = Self::size(&self.b, &self.e).max(Self::size(&self.h, &self.r));
-        (rhs, norm_inf(&self.of.q))
     }
 }

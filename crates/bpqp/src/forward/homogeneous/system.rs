@@ -6,11 +6,12 @@
 //! [ R  0  -H  ] [z]   [k]
 //! ```
 //!
-//! solved with a condensed and slightly regularized factorization, and refined as it stands.
+//! solved with a condensed and, where it may be singular, slightly regularized factorization, and refined as it stands.
 
 use super::dense::Dense;
 use super::program::Program;
 use super::scaling::Scaling;
+use super::separable::Separable;
 use super::sparse::Sparse;
 use crate::Error;
 use crate::matrix::{Csc, Matrix, nan_max, norm_inf};
@@ -21,11 +22,26 @@ const ABSOLUTE: f64 = 1e-12;
 const RELATIVE: f64 = 1e-13;
 const STEPS: usize = 8;
 const SHRINK: f64 = 0.3;
+/// What a solve may leave of a right-hand side where the next one is taken to leave as much of that, and what of it may be
+/// left then.
+const SMALL: f64 = 1e-4;
+const SURE: f64 = 1e-2;
 
 /// The factorization that suits the data.
 pub(super) enum Factor {
     Dense(Box<Dense>),
     Sparse(Box<Sparse>),
+    Separable(Box<Separable>),
+}
+
+impl Factor {
+    fn solve(&mut self, program: &mut Program, scaling: &mut Scaling, parts: Parts<'_>) {
+        match self {
+            Factor::Dense(own) => own.solve(program, scaling, parts),
+            Factor::Sparse(own) => own.solve(program, scaling, parts),
+            Factor::Separable(own) => own.solve(program, scaling, parts),
+        }
+    }
 }
 
 /// The largest number of entries of the dense matrices that are kept for the cones.
@@ -99,6 +115,10 @@ pub(super) struct System {
     left: [Vec<f64>; 3],
     best: [Vec<f64>; 3],
     hz: Vec<f64>,
+    /// The part of a right-hand side that one solve with the factors at hand left; infinite where that tells nothing of others:
+    /// of condensed cones and regularized factors some directions are far worse than most.
+    left_over: f64,
+    telling: bool,
 }
 
 /// A vector of the system by its parts.
@@ -106,14 +126,17 @@ pub(super) type Parts<'a> = [&'a mut [f64]; 3];
 
 impl System {
     pub fn new(program: &Program, scaling: &Scaling) -> Result<Self, Error> {
-        let factor = if is_dense(program) {
+        let factor = if let Some(own) = Separable::new(program, scaling) {
+            Factor::Separable(Box::new(own))
+        } else if is_dense(program) {
             Factor::Dense(Box::new(Dense::new(program, scaling)))
         } else {
             Factor::Sparse(Box::new(Sparse::new(program, scaling)?))
         };
         let v = || [vec![0.0; program.n()], vec![0.0; program.b.len()], vec![0.0; program.h.len()]];
         let hz = vec![0.0; program.h.len()];
-        Ok(System { factor, rhs: v(), left: v(), best: v(), hz })
+        let telling = matches!(factor, Factor::Separable(_));
+        Ok(System { factor, rhs: v(), left: v(), best: v(), hz, left_over: f64::INFINITY, telling })
     }
 
     /// Takes the numbers of the program: of P, of its rows.
@@ -122,6 +145,7 @@ impl System {
             match &mut self.factor {
                 Factor::Dense(own) => own.load(program, scaling, rows),
                 Factor::Sparse(own) => own.load(program, scaling),
+                Factor::Separable(own) => own.load(program, scaling, rows),
             }
         }
     }
@@ -135,18 +159,17 @@ impl System {
 
     /// Factors at this scaling.
     pub fn factor(&mut self, program: &mut Program, scaling: &mut Scaling) -> bool {
+        self.left_over = f64::INFINITY;
         match &mut self.factor {
             Factor::Dense(own) => own.factor(program, scaling),
             Factor::Sparse(own) => own.factor(program, scaling),
+            Factor::Separable(own) => own.factor(program, scaling),
         }
     }
 
     fn solve_once(&mut self, program: &mut Program, scaling: &mut Scaling) {
         let [x, y, z] = &mut self.left;
-        match &mut self.factor {
-            Factor::Dense(own) => own.solve(program, scaling, [x, y, z]),
-            Factor::Sparse(own) => own.solve(program, scaling, [x, y, z]),
-        }
+        self.factor.solve(program, scaling, [x, y, z]);
     }
 
     /// Solves in place, the rows of the cones to this accuracy in scaled units; false if the solution is no number.
@@ -158,33 +181,60 @@ impl System {
             size = nan_max(size, norm_inf(part));
         }
         let enough = ABSOLUTE + RELATIVE * size;
+        self.solve_once(program, scaling);
         let [x, y, z] = parts;
-        x.fill(0.0);
-        y.fill(0.0);
-        z.fill(0.0);
-        let mut last = f64::INFINITY;
-        for _ in 0..STEPS {
+        for (part, step) in [&mut *x, &mut *y, &mut *z].into_iter().zip(&self.left) {
+            part.copy_from_slice(step);
+        }
+        let mut last = self.residual(program, scaling, enough / accuracy, (x, y, z));
+        if !last.is_finite() {
+            return false;
+        }
+        // what one solve leaves of a right-hand side
+        if self.telling {
+            self.left_over = if size > 0.0 { last / size } else { 0.0 };
+        }
+        for _ in 1..STEPS {
+            if last <= enough {
+                break;
+            }
             self.solve_once(program, scaling);
+            let sure = self.left_over <= SMALL && last * self.left_over <= SURE * enough;
             for ((best, part), step) in self.best.iter_mut().zip([&mut *x, &mut *y, &mut *z]).zip(&self.left) {
                 best.copy_from_slice(part);
                 part.iter_mut().zip(step).for_each(|(part, step)| *part += step);
             }
+            if sure {
+                break;
+            }
             let error = self.residual(program, scaling, enough / accuracy, (x, y, z));
             if !error.is_finite() || error > last {
                 // the step made it worse
-                if last.is_infinite() {
-                    return false;
-                }
                 for (best, part) in self.best.iter().zip([&mut *x, &mut *y, &mut *z]) {
                     part.copy_from_slice(best);
                 }
                 break;
             }
-            if error <= enough || error > SHRINK * last {
+            if error > SHRINK * last {
                 break;
             }
             last = error;
         }
+        true
+    }
+
+    /// The same to a few digits, where these factors were seen to give them at once.
+    pub fn solve_roughly(
+        &mut self,
+        program: &mut Program,
+        scaling: &mut Scaling,
+        accuracy: f64,
+        parts: Parts<'_>,
+    ) -> bool {
+        if self.left_over > SMALL {
+            return self.solve(program, scaling, accuracy, parts);
+        }
+        self.factor.solve(program, scaling, parts);
         true
     }
 
