@@ -95,7 +95,8 @@ impl Doubts {
     }
 
     /// Uncertainties from what is left of the equations and the rounding of their terms, by solves with the factors of
-    /// the set. Where rows are dependent their perturbations would contradict each other, and are left out.
+    /// the set. Where rows are dependent their perturbations contradict each other: multipliers are not asked what they make of
+    /// them, and variables only of factors that take contradictions for what they are.
     pub fn load(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, work: &ResidualWork, set: &ActiveSet) {
         let (n, m) = (qp.n(), qp.n_equality());
         let error = |r: f64, terms: f64| r.abs() + TERM_ROUNDING * terms;
@@ -104,6 +105,12 @@ impl Doubts {
         sizes.into_iter().for_each(|(v, len)| refill(v, len));
         let others = [(&mut self.moves_rows, qp.n_inequality()), (&mut self.moves_forces, n)];
         others.into_iter().for_each(|(v, len)| refill(v, len));
+        let terms_v = &self.terms_v;
+        let row_error = |i: usize| match i.checked_sub(m) {
+            None => error(work.equality[i], terms_v[i]),
+            Some(k) if set.g[k] => error(work.slack[k], terms_v[i]),
+            Some(_) => 0.0,
+        };
         for seed in PERTURBATIONS {
             self.w.clear();
             self.w.extend((0..n).map(|j| match set.bound[j] {
@@ -111,14 +118,11 @@ impl Doubts {
                 _ => 0.0,
             }));
             self.v.clear();
-            self.v.extend((0..self.terms_v.len()).map(|i| {
-                let r = match i.checked_sub(m) {
-                    None => work.equality[i],
-                    Some(i) if set.g[i] => work.slack[i],
-                    Some(_) => return 0.0,
-                };
-                if dependent { 0.0 } else { probe(seed + 1, i) * error(r, self.terms_v[i]) }
-            }));
+            self.v.extend((0..self.terms_v.len()).map(
+                |i| {
+                    if dependent { 0.0 } else { probe(seed + 1, i) * row_error(i) }
+                },
+            ));
             kkt.solve(&mut self.w, &mut self.v);
             refill(&mut self.moved, qp.n_inequality());
             qp.g.mul_add(1.0, &self.w, &mut self.moved);
@@ -130,6 +134,17 @@ impl Doubts {
             add(&mut self.moves_v, &self.v);
             add(&mut self.moves_rows, &self.moved);
             add(&mut self.moves_forces, &self.pulled);
+            if dependent && kkt.refines() {
+                // unrefined, regularized factors give the variables that come closest to all rows
+                self.w.fill(0.0);
+                self.v.clear();
+                self.v.extend((0..self.terms_v.len()).map(|i| probe(seed + 1, i) * row_error(i)));
+                kkt.solve_step(&mut self.w, &mut self.v, 1.0);
+                refill(&mut self.moved, qp.n_inequality());
+                qp.g.mul_add(1.0, &self.w, &mut self.moved);
+                add(&mut self.moves_w, &self.w);
+                add(&mut self.moves_rows, &self.moved);
+            }
         }
         let doubt = |moved: f64, terms: f64| DOUBT * (moved + TERM_ROUNDING * terms);
         self.x.clear();

@@ -172,6 +172,21 @@ pub(crate) fn identify(qp: &Qp, point: &Point, work: &ResidualWork, scales: &Row
     out.weak_bound.resize(n, false);
 }
 
+/// How many inequalities and finite bounds have a multiplier and a slack within this factor of each other in those units: an
+/// interior point that has not come far leaves many of which it cannot tell whether they are active.
+pub(crate) fn unclear(qp: &Qp, point: &Point, work: &ResidualWork, scales: &RowScales, factor: f64) -> usize {
+    let force = scales.force(qp, &work.px, &point.x);
+    let distance = scales.distance(qp, &work.px, &point.x);
+    let near = |multiplier: f64, slack: f64| {
+        let (z, s) = (multiplier / force, slack / distance);
+        z > 0.0 && s > 0.0 && z < factor * s && s < factor * z
+    };
+    let rows = scales.norms.iter().zip(point.z.iter().zip(&work.slack));
+    let rows = rows.filter(|(norm, (z, s))| near(*z * **norm, *s / **norm)).count();
+    let bounds = point.x.iter().zip(&point.z_box).zip(qp.lb.iter().zip(qp.ub.iter()));
+    rows + bounds.filter(|((x, z), (lb, ub))| near(-**z, *x - *lb) || near(**z, *ub - *x)).count()
+}
+
 /// The length that slacks are compared with: the largest of `|x|` and of the ranges that its bounds leave.
 pub(crate) fn distance_scale(qp: &Qp, x: &[f64]) -> f64 {
     let mut scale = norm_inf(x);

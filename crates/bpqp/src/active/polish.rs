@@ -6,7 +6,7 @@
 //! sign leaves it: one step of the semi-smooth Newton method on the optimality conditions (Hintermüller, Ito, Kunisch
 //! 2002), which is why the same loop, given more rounds, is also a forward solver.
 
-use super::identify::{RowScales, distance_scale};
+use super::identify::{RowScales, distance_scale, unclear};
 use super::rows::Tolerance;
 use super::{ActiveSet, Crossover, Doubts, RowCheck, Side};
 use crate::kkt::{KktFactor, factor_flat};
@@ -35,6 +35,12 @@ const CORRECTIONS: usize = 4;
 /// on the set of a draft is given up.
 const FAR_OFF: f64 = 1e-6;
 const MANY: usize = 8;
+/// A multiplier and a slack within this factor of each other do not tell whether they belong to an active constraint. Where that
+/// is so for this many and this part of the variables, a sketch is given up before it costs anything: on the public collections
+/// one set in ten was right there.
+const UNCLEAR: f64 = 100.0;
+const HAZY: usize = 40;
+const HAZY_PART: usize = 20;
 /// Rounds in which everything that is wrong is changed at once; then only the worst, which cannot cycle in two steps.
 const BOLD_ROUNDS: usize = 12;
 
@@ -45,6 +51,8 @@ pub(crate) enum Start {
     Point,
     /// The same, of a point that more digits are to be had of: a set that is wrong in many places waits for them.
     Draft,
+    /// A draft of the first digits: where it leaves much open, even the first factorization waits.
+    Sketch,
     /// At a vertex that it leads to.
     Vertex,
 }
@@ -119,9 +127,13 @@ impl Polisher {
         point: &mut Point,
         active: &mut ActiveSet,
     ) -> PolishReport {
-        self.draft = matches!(start, Start::Draft);
+        self.draft = matches!(start, Start::Draft | Start::Sketch);
+        if start == Start::Sketch && self.known.is_some() && self.hazy(qp, point) {
+            self.known = None;
+            return self.give_up(qp, point, 0, f64::INFINITY);
+        }
         match start {
-            Start::Point | Start::Draft => self.polish(qp, kkt, rounds, point, active),
+            Start::Point | Start::Draft | Start::Sketch => self.polish(qp, kkt, rounds, point, active),
             Start::Vertex => self.polish_vertex(qp, kkt, rounds, point, active),
         }
     }
@@ -198,8 +210,10 @@ impl Polisher {
                 return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
             }
             let changed = self.repair(qp, round > BOLD_ROUNDS);
-            // what changes that much leads nowhere, more often than not
-            if self.draft && self.far_off > MANY {
+            // what changes that much leads nowhere, more often than not; nor does a set that was changed, is wrong again, and whose
+            // equations contradict each other
+            let again = |it: &mut Self| round > 1 && it.far_off > 0 && !it.holds(qp, &residuals);
+            if self.draft && (self.far_off > MANY || again(self)) {
                 return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
             }
             if !changed {
@@ -261,6 +275,12 @@ impl Polisher {
             }
         }
         free.unwrap_or_else(|| self.give_up(qp, point, rounds, accuracy))
+    }
+
+    /// The point, whose residual vectors are at hand, leaves too much open for its set to be worth a factorization.
+    fn hazy(&self, qp: &Qp, point: &Point) -> bool {
+        let open = unclear(qp, point, &self.work, &self.scales, UNCLEAR);
+        open > HAZY.max(qp.n() / HAZY_PART)
     }
 
     /// Weakly active constraints enter the set; false if they are all there. Of the pieces that meet at a kink it is the one

@@ -121,6 +121,66 @@ impl SinglesKkt {
             work: empty(),
         })
     }
+
+    /// Solves in place, the system without those rows by `by`.
+    fn solve_by(
+        &mut self,
+        by: impl FnOnce(&mut dyn KktFactor, &mut [f64], &mut [f64]),
+        (w, v): (&mut [f64], &mut [f64]),
+    ) {
+        let of = &self.apart.of;
+        self.force.clear();
+        self.force.extend_from_slice(w);
+        self.at.clear();
+        self.at.resize(w.len(), 0.0);
+        for &Single { row, column, entry } in &self.apart.single {
+            if self.dc[row] == 0.0 {
+                // nothing moves a variable that is pinned besides
+                if self.dx[column] < f64::INFINITY {
+                    self.at[column] += entry * v[row] / self.fixed[column];
+                }
+            } else if self.dc[row] < f64::INFINITY {
+                w[column] += entry * v[row] / self.dc[row];
+            }
+        }
+        self.inner_v.clear();
+        self.inner_v.extend(self.apart.kept.iter().map(|&row| v[row]));
+        let moved = self.any_fixed && self.at.iter().any(|&t| t != 0.0);
+        let rest = self.apart.data(&of.p, &self.analysis);
+        if moved {
+            of.p.mul_add(-1.0, &self.at, w, &mut self.work);
+            rest.mul_add(-1.0, &self.at, &mut self.inner_v);
+        }
+        by(&mut *self.inner, w, &mut self.inner_v);
+        if moved {
+            w.iter_mut().zip(&self.at).for_each(|(w, t)| *w += t);
+        }
+        // the forces that are left for the rows that fix a variable
+        if self.any_fixed {
+            of.p.mul_add(-1.0, w, &mut self.force, &mut self.work);
+            rest.tmul_add(-1.0, &self.inner_v, &mut self.force);
+            for ((force, w), dx) in self.force.iter_mut().zip(&*w).zip(&self.dx) {
+                *force -= if *w == 0.0 { 0.0 } else { dx * w };
+            }
+        }
+        for &Single { row, column, entry } in &self.apart.single {
+            let dc = self.dc[row];
+            if dc > 0.0 && dc < f64::INFINITY {
+                v[row] = (entry * w[column] - v[row]) / dc;
+                self.force[column] -= entry * v[row];
+            }
+        }
+        for &Single { row, column, entry } in &self.apart.single {
+            if self.dc[row] == f64::INFINITY {
+                v[row] = 0.0;
+            } else if self.dc[row] == 0.0 {
+                // one that holds a variable that is pinned besides carries nothing
+                let free = self.dx[column] < f64::INFINITY;
+                v[row] = if free { entry * self.force[column] / self.fixed[column] } else { 0.0 };
+            }
+        }
+        self.apart.kept.iter().zip(&self.inner_v).for_each(|(&row, own)| v[row] = *own);
+    }
 }
 
 impl KktFactor for SinglesKkt {
@@ -175,60 +235,12 @@ impl KktFactor for SinglesKkt {
     }
 
     fn solve(&mut self, w: &mut [f64], v: &mut [f64]) {
-        let of = &self.apart.of;
-        self.force.clear();
-        self.force.extend_from_slice(w);
-        self.at.clear();
-        self.at.resize(w.len(), 0.0);
-        for &Single { row, column, entry } in &self.apart.single {
-            if self.dc[row] == 0.0 {
-                // nothing moves a variable that is pinned besides
-                if self.dx[column] < f64::INFINITY {
-                    self.at[column] += entry * v[row] / self.fixed[column];
-                }
-            } else if self.dc[row] < f64::INFINITY {
-                w[column] += entry * v[row] / self.dc[row];
-            }
-        }
-        self.inner_v.clear();
-        self.inner_v.extend(self.apart.kept.iter().map(|&row| v[row]));
-        let moved = self.any_fixed && self.at.iter().any(|&t| t != 0.0);
-        let rest = self.apart.data(&of.p, &self.analysis);
-        if moved {
-            of.p.mul_add(-1.0, &self.at, w, &mut self.work);
-            rest.mul_add(-1.0, &self.at, &mut self.inner_v);
-        }
-        self.inner.solve(w, &mut self.inner_v);
-        if moved {
-            w.iter_mut().zip(&self.at).for_each(|(w, t)| *w += t);
-        }
-        // the forces that are left for the rows that fix a variable
-        if self.any_fixed {
-            of.p.mul_add(-1.0, w, &mut self.force, &mut self.work);
-            rest.tmul_add(-1.0, &self.inner_v, &mut self.force);
-            for ((force, w), dx) in self.force.iter_mut().zip(&*w).zip(&self.dx) {
-                *force -= if *w == 0.0 { 0.0 } else { dx * w };
-            }
-        }
-        for &Single { row, column, entry } in &self.apart.single {
-            let dc = self.dc[row];
-            if dc > 0.0 && dc < f64::INFINITY {
-                v[row] = (entry * w[column] - v[row]) / dc;
-                self.force[column] -= entry * v[row];
-            }
-        }
-        for &Single { row, column, entry } in &self.apart.single {
-            if self.dc[row] == f64::INFINITY {
-                v[row] = 0.0;
-            } else if self.dc[row] == 0.0 {
-                // one that holds a variable that is pinned besides carries nothing
-                let free = self.dx[column] < f64::INFINITY;
-                v[row] = if free { entry * self.force[column] / self.fixed[column] } else { 0.0 };
-            }
-        }
-        self.apart.kept.iter().zip(&self.inner_v).for_each(|(&row, own)| v[row] = *own);
+        self.solve_by(|inner, w, v| inner.solve(w, v), (w, v));
     }
 
+    fn solve_step(&mut self, w: &mut [f64], v: &mut [f64], part: f64) {
+        self.solve_by(|inner, w, v| inner.solve_step(w, v, part), (w, v));
+    }
     fn refines(&self) -> bool {
         self.inner.refines()
     }

@@ -96,8 +96,9 @@ impl Layer {
             self.solution.info.iterations = outcome.iterations;
             // the last digits of an interior point cost less than finding the set by exchange
             let draft = name == Solver::InteriorPoint.name() && !self.curved();
-            let (start, rounds) = if draft { (Start::Draft, FIRST_ROUNDS) } else { (Start::Point, REPAIR_ROUNDS) };
-            if self.accept(outcome.clone(), (start, rounds))? {
+            let first = if draft { (Start::Sketch, FIRST_ROUNDS) } else { (Start::Point, REPAIR_ROUNDS) };
+            let start = if draft { Start::Draft } else { Start::Point };
+            if self.accept(outcome.clone(), first)? {
                 return Ok(());
             }
             let first = (self.curved() && self.solution.ok()).then(|| (self.solution.clone(), self.loss));
