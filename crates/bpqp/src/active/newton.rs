@@ -22,6 +22,8 @@ const STEPS: usize = 12;
 const ROUNDING: f64 = 1e-14;
 /// Residuals relative to their scales up to which a point is the solution.
 const POLISHED: f64 = 1e-10;
+/// A slack is clear of a kink where it is further than this multiple of what its row is off by.
+const UNSURE: f64 = 10.0;
 /// Slack relative to the terms it is the difference of, multiplier relative to the largest one, that count as zero.
 const WEAK: f64 = 1e-9;
 /// The absolute tolerance times this counts as zero, too.
@@ -77,6 +79,8 @@ struct Value {
     merit: f64,
     /// The same with each row in its own unit, as far as rows may be from each other: what a step has to lower.
     progress: f64,
+    /// What is left of the worst row of the cones, in what counts as zero there.
+    off: f64,
 }
 
 impl Newton {
@@ -143,6 +147,9 @@ impl Newton {
             }
             _ => false,
         };
+        if best.off > 1.0 {
+            self.mark_unsure(qp);
+        }
         self.mark_tangents(qp);
         point.clone_from(&self.best);
         active.clone_from(&self.best_set);
@@ -158,6 +165,18 @@ impl Newton {
             // of the step before
             factored: false,
         }
+    }
+
+    /// Slacks are known no better than their rows hold: cones that are no further from a kink are as good as there.
+    fn mark_unsure(&mut self, qp: &Qp) {
+        self.trial.clone_from(&self.best);
+        self.set.clone_from(&self.best_set);
+        equations(qp, &self.trial, &mut self.work);
+        self.tolerance.iter_mut().zip(&self.work.cone).for_each(|(zero, r)| zero.s = zero.s.max(UNSURE * r.abs()));
+        let Point { s, y_cone, .. } = &mut self.trial;
+        self.set.faces.split(&qp.cones, self.unit, &self.tolerance, &mut self.scratch, (s, y_cone));
+        let weak = self.best_set.faces.weak.iter_mut().zip(&self.set.faces.weak);
+        weak.for_each(|(weak, unsure)| *weak |= unsure);
     }
 
     /// Second-order cones whose boundary no variable is known to cross are as good as on a kink: whether their row holds anything
@@ -255,7 +274,9 @@ impl Newton {
         let rows = self.work.equality.iter().copied().zip(a).chain(held.zip(g));
         let rows = rows.chain(self.work.cone.iter().copied().zip(c));
         let progress = rows.fold(merit, |m, (r, unit)| nan_max(m, part(r, *unit)));
-        Value { residuals, objective, merit, progress }
+        let rows = self.work.cone.iter().zip(&self.tolerance).filter(|(r, _)| **r != 0.0);
+        let off = rows.fold(0.0, |m, (r, zero)| nan_max(m, r.abs() / zero.s));
+        Value { residuals, objective, merit, progress, off }
     }
 
     /// Magnitudes of the terms, the unit of the multipliers, and what counts as zero; residual vectors in `work`.
