@@ -156,7 +156,7 @@ fn least_norms_on_faces_are_those_of_units_far_apart() {
 fn nor_of_second_order_cones() {
     let (mut regular, mut exactly) = (0, 0);
     // the last ones were wrong once: a rank and kinks that the noise of the directions hid, a multiplier that was rounding
-    for seed in (1001..=1300).chain([5779, 24599, 27978, 770_008_967, 880_011_991]) {
+    for seed in (1001..=1300).chain([5779, 24599, 27978, 770_008_967, 880_011_991, 900_005_079]) {
         let spread = [0, 0, 4, 10][(seed % 4) as usize];
         let planted = PlantedCones::new(&mut Rng::new(seed), spread).expect("finite numbers");
         let (said, is_regular, wrong) = planted.judge();

@@ -102,6 +102,8 @@ impl Newton {
         let mut best = self.evaluate(qp, eps_abs);
         self.keep();
         let (mut taken, mut failures, mut dependent, mut flat) = (0, 0, false, false);
+        // a step that only makes it worse, and far from here, says that the point is none that its equations determine
+        let mut astray = false;
         for step in 1..=STEPS {
             let Some((rotation, solver)) = &mut system else { break };
             if best.progress <= ROUNDING || self.step(qp, rotation, solver).is_none() {
@@ -117,6 +119,7 @@ impl Newton {
                 failures = usize::from(slow) * (failures + 1);
             } else {
                 failures += 1;
+                astray |= taken == 0 && self.moved() > LOST * norm_inf(&self.best.x);
             }
             if failures >= 2 || (failures > 0 && old < 1e-12) {
                 break;
@@ -155,7 +158,7 @@ impl Newton {
         active.clone_from(&self.best_set);
         let Value { residuals, objective, merit, .. } = best;
         PolishReport {
-            verified: merit <= POLISHED && !lost,
+            verified: merit <= POLISHED && !lost && !(astray && taken == 0),
             rounds: taken,
             accuracy: f64::INFINITY,
             dependent: dependent && taken > 0,
@@ -248,8 +251,12 @@ impl Newton {
             faces.weak[k] |=
                 both.any(|(old, new)| is_beyond(NEAR_KINK, old * unit) && !(0.5 * old..=2.0 * old).contains(new));
         }
-        let moved = self.trial.x.iter().zip(&self.best.x).fold(0.0, |m, (a, b)| nan_max(m, (a - b).abs()));
-        extreme && moved > LOST * norm_inf(&self.best.x)
+        extreme && self.moved() > LOST * norm_inf(&self.best.x)
+    }
+
+    /// How far the trial point is from the best one.
+    fn moved(&self) -> f64 {
+        self.trial.x.iter().zip(&self.best.x).fold(0.0, |m, (a, b)| nan_max(m, (a - b).abs()))
     }
 
     fn keep(&mut self) {
