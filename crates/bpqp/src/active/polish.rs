@@ -128,7 +128,8 @@ impl Polisher {
         active: &mut ActiveSet,
     ) -> PolishReport {
         self.draft = matches!(start, Start::Draft | Start::Sketch);
-        if start == Start::Sketch && self.known.is_some() && self.hazy(qp, point) {
+        // dense systems cost little beside what comes before them
+        if start == Start::Sketch && kkt.refines() && self.known.is_some() && self.hazy(qp, point) {
             self.known = None;
             return self.give_up(qp, point, 0, f64::INFINITY);
         }
