@@ -17,7 +17,7 @@ fn rows<'py>(py: Python<'py>, m: &Matrix) -> PyResult<Option<Bound<'py, PyAny>>>
     match m {
         _ if m.nrows() == 0 => Ok(None),
         Matrix::Sparse(m) => sparse(py, m).map(Some),
-        Matrix::Dense(m) => sparse(py, &Csc::from_dense(m)).map(Some),
+        Matrix::Dense(m) => sparse(py, &Csc::from_dense(&m.to_mat())).map(Some),
     }
 }
 
