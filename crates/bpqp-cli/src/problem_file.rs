@@ -60,7 +60,7 @@ impl ProblemFile {
 }
 
 /// The fields of a problem file.
-pub const FIELDS: [&str; 22] = [
+pub const FIELDS: [&str; 23] = [
     "P",
     "q",
     "G",
