@@ -29,7 +29,12 @@ impl RowScales {
         self.load_rows(qp);
         let finite = |v: f64| if v.is_finite() { v.abs() } else { 0.0 };
         let part = |rhs: &[f64], norms: &[f64]| rhs.iter().zip(norms).fold(0.0_f64, |m, (v, n)| m.max(finite(*v) / n));
-        let rows = part(&qp.b, &self.equality).max(part(&qp.h, &self.norms));
+        // an empty row is at no distance
+        let mut empty = self.empty.iter().peekable();
+        let inequalities = qp.h.iter().zip(&self.norms).enumerate().fold(0.0_f64, |m, (i, (h, norm))| {
+            if empty.next_if(|e| **e == i).is_some() { m } else { m.max(finite(*h) / norm) }
+        });
+        let rows = part(&qp.b, &self.equality).max(inequalities);
         self.reach = qp.lb.iter().chain(qp.ub.iter()).fold(rows, |m, v| m.max(finite(*v)));
     }
 
