@@ -32,11 +32,6 @@ fn cube(qp: &Qp) -> f64 {
     ((qp.n() + qp.n_equality() + qp.n_inequality()) as f64).powi(3)
 }
 
-/// True if factors of the one are those of the other.
-fn same_matrices(a: &Qp, b: &Qp) -> bool {
-    a.kkt().is_of(b.kkt())
-}
-
 /// The layer in `slot` for problems of the structure of `qp`; a new one if there is none, or it served another structure, or
 /// solutions from elsewhere with settings of their own.
 fn layer_for<'a>(slot: &'a mut Option<Layer>, qp: &Qp, settings: &Settings) -> Result<&'a mut Layer, Error> {
@@ -146,7 +141,7 @@ impl Batch {
             show(slot, &qp)?;
             let layer = layer_for(slot, &qp, &self.settings)?;
             layer.solve_from(warm)?;
-            Ok(take(if same_matrices(&qp, like) { layer.solution() } else { layer.packed() }, item))
+            Ok(take(if qp.kkt().is_of(like.kkt()) { layer.solution() } else { layer.packed() }, item))
         };
         self.workers.map(cost, groups, |slot, group, (items, out)| {
             let mut places = Vec::new();

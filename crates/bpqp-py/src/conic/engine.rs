@@ -5,7 +5,7 @@ use super::values::{Borrowed, Rows, Values, widths};
 use super::{ConicSolved, at, cone, misuse, pattern};
 use crate::engine::{MANY, lock};
 use crate::errors::raise;
-use crate::pieces::{long, watched_value};
+use crate::pieces::{Pace, long, watched_value};
 use crate::settings;
 use crate::solutions::CLOSEST;
 use bpqp::{Cone, Conic, ConicWorkers, Error, Interrupt, Settings, Status};
@@ -13,28 +13,10 @@ use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A curved cone costs about as much more than a linear row.
 const CURVED: f64 = 20.0;
-/// The work on a variable or row where none meets many others.
-const APART: f64 = 5e4;
-
-/// A measure of the work on a problem: the cube of its variables and rows, unless P is a diagonal and each row has one entry at
-/// most, as of norms of variables.
-fn work(conic: &Conic) -> f64 {
-    let size = (conic.n() + conic.m()) as f64;
-    let mut met = vec![false; conic.m()];
-    let apart = !conic.p_is_factored()
-        && conic.p().is_none_or(|p| p.triplets().all(|(i, j, _)| i == j))
-        && conic.a().triplets().all(|(i, _, _)| !std::mem::replace(&mut met[i], true));
-    match (apart, conic.is_polyhedral()) {
-        (true, _) => APART * size,
-        (false, true) => size.powi(3),
-        (false, false) => CURVED * size.powi(3),
-    }
-}
-
 /// Cone programs of one structure. Kept between solves: symbolic work, a workspace for every thread, and the factorizations
 /// of what did not change.
 #[pyclass(frozen, module = "bpqp._bpqp")]
@@ -43,8 +25,7 @@ pub struct ConicEngine {
     last: Mutex<Conic>,
     structure: Conic,
     settings: Settings,
-    /// A measure of the work on one problem.
-    work: f64,
+    pace: Pace,
     interrupt: Interrupt,
     workers: Arc<ConicWorkers>,
     busy: Mutex<()>,
@@ -78,7 +59,7 @@ impl ConicEngine {
         let settings = Settings { interrupt: Some(interrupt.clone()), ..settings(options)? };
         let workers = Arc::new(ConicWorkers::new(settings.clone()).map_err(raise)?);
         let (last, busy) = (Mutex::new(structure.clone()), Mutex::default());
-        Ok(ConicEngine { last, work: work(&structure), structure, settings, interrupt, workers, busy })
+        Ok(ConicEngine { last, structure, settings, pace: Pace::default(), interrupt, workers, busy })
     }
 
     /// Solves `size` instances with the values `data = (P, q, A, b, lb, ub)`; `warm` starts them at `(x, s, y, z_box)`.
@@ -112,8 +93,13 @@ impl ConicEngine {
             });
             Ok(each.collect())
         };
-        let heavy = long(size, self.work) || self.settings.max_iter.is_some_and(|most| most > MANY);
+        let work = ((structure.n() + structure.m()) as f64).powi(3);
+        let work = if structure.is_polyhedral() { work } else { CURVED * work };
+        let endless = self.settings.max_iter.is_some_and(|most| most > MANY);
+        let heavy = endless || (long(size, work) && !self.pace.quick(size, work));
+        let begin = Instant::now();
         let results = if heavy { watched_value(py, &self.interrupt, run)? } else { py.detach(run) };
+        self.pace.took(size, work, begin.elapsed());
         self.solved(results)
     }
 

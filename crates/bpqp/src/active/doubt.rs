@@ -118,11 +118,8 @@ impl Doubts {
                 _ => 0.0,
             }));
             self.v.clear();
-            self.v.extend((0..self.terms_v.len()).map(
-                |i| {
-                    if dependent { 0.0 } else { probe(seed + 1, i) * row_error(i) }
-                },
-            ));
+            let part = |i: usize| if dependent { 0.0 } else { probe(seed + 1, i) * row_error(i) };
+            self.v.extend((0..terms_v.len()).map(part));
             kkt.solve(&mut self.w, &mut self.v);
             refill(&mut self.moved, qp.n_inequality());
             qp.g.mul_add(1.0, &self.w, &mut self.moved);

@@ -69,11 +69,7 @@ struct Left {
 /// True if both have the same numbers but for those of `q`.
 fn same_but_for_q(a: &Qp, b: &Qp) -> bool {
     let same = |a: &Arc<[f64]>, b: &Arc<[f64]>| Arc::ptr_eq(a, b) || a == b;
-    same_matrices(a, b) && same(&a.b, &b.b) && same(&a.h, &b.h) && same(&a.lb, &b.lb) && same(&a.ub, &b.ub)
-}
-
-fn same_matrices(a: &Qp, b: &Qp) -> bool {
-    Arc::ptr_eq(&a.p, &b.p) && Arc::ptr_eq(&a.a, &b.a) && Arc::ptr_eq(&a.g, &b.g)
+    a.kkt().is_of(b.kkt()) && same(&a.b, &b.b) && same(&a.h, &b.h) && same(&a.lb, &b.lb) && same(&a.ub, &b.ub)
 }
 
 /// True if it is for programs of this kind: sparse ones, which are not tiny.
@@ -106,7 +102,7 @@ impl Presolve {
                 };
             }
             if let Presolve::Smaller(smaller) = last {
-                known = Some(smaller).filter(|_| same_matrices(&old, qp));
+                known = Some(smaller).filter(|_| old.kkt().is_of(qp.kkt()));
             }
         }
         if !takes(qp) {

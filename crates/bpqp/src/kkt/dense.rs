@@ -9,6 +9,8 @@
 //!
 //! Where a pivot leaves a doubt, elimination with full pivoting decides what is dependent and what is a face: `rank.rs`.
 
+mod fill;
+
 use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept, smallest_kept};
 use super::face::leave;
 use super::kernels::{solve_lower, solve_lower_transposed};
@@ -18,10 +20,9 @@ use super::{Breakdown, KeptFactors, KktCore, KktData, KktFactor, Matrices};
 use crate::Error;
 use crate::interrupt::late;
 use crate::matrix::columns::column;
-use crate::matrix::{Hessian, LowerWork, Wide, gemv, gemv_t, lower_gram, resize, solve_lower_columns};
+use crate::matrix::{Hessian, LowerWork, gemv, gemv_t, lower_gram, resize, solve_lower_columns};
 use crate::thresholds::{CLEAR_PIVOT, rank_rounding};
-use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
-use faer::{Accum, Mat, MatRef, Par};
+use faer::{Mat, MatRef};
 use std::sync::Arc;
 
 /// Rows with `dc` below this multiple of the scale are kept as equations, the others are added to K.
@@ -319,22 +320,6 @@ impl DenseKkt {
         self.form = Form::Primal;
     }
 
-    /// Multiples of `h h'` of the hard rows that are of this size, or of the size of K in the units of the elimination.
-    fn weigh_rows(&mut self, size: f64) {
-        let size = if size > 0.0 { size } else { 1.0 };
-        self.augmented.clear();
-        for (at, &row) in self.hard.iter().enumerate() {
-            let own = self.free.iter().fold(0.0_f64, |m, &i| m.max(self.rows[(i, row)].abs()));
-            // an empty row adds nothing
-            let t = match own > 0.0 {
-                true if self.examined => self.rank.weight(self.free.len(), at),
-                true => size / (own * own),
-                false => 0.0,
-            };
-            self.augmented.push(t.min(0.1 / self.dc[row]));
-        }
-    }
-
     /// Factors the system with `K + H'TH` in place of K; false unless all pivots are clear. Then K has no null vector on rows
     /// that are independent, and nothing needs to be examined.
     fn factor_with_rows(&mut self, dx: &[f64]) -> bool {
@@ -373,48 +358,6 @@ impl DenseKkt {
     fn hard_dc(&self, at: usize) -> f64 {
         let dc = self.dc[self.hard[at]];
         dc / (1.0 - self.augmented.get(at).map_or(0.0, |t| t * dc))
-    }
-
-    /// K with its soft rows after a factorization took its place.
-    fn fill_again(&mut self, dx: &[f64]) {
-        if !self.decides {
-            self.fill_hessian(dx);
-            self.add_rows(false);
-            return;
-        }
-        self.k.copy_from(&self.filled);
-        if self.face {
-            add_gram(&mut self.k, self.rank.frame.as_ref(), self.rank.curvature);
-        }
-    }
-
-    fn fill_hessian(&mut self, dx: &[f64]) {
-        self.of.p.write_lower(&self.free, &mut self.k, &mut self.lower);
-        self.hessian_size = 0.0;
-        for (j, &i) in self.free.iter().enumerate() {
-            self.hessian_size = self.hessian_size.max(self.k[(j, j)].abs());
-            self.k[(j, j)] += dx[i];
-        }
-        if self.face {
-            add_gram(&mut self.k, self.rank.frame.as_ref(), self.rank.curvature);
-        }
-    }
-
-    /// Adds `c c'/dc` of the soft rows, or `augmented * c c'` of the hard ones.
-    fn add_rows(&mut self, hard: bool) {
-        let which = if hard { &self.hard } else { &self.soft };
-        if which.is_empty() || self.free.is_empty() {
-            return;
-        }
-        resize(&mut self.gathered, which.len(), self.free.len());
-        for (r, &row) in which.iter().enumerate() {
-            let scale = if hard { self.augmented[r].sqrt() } else { 1.0 / self.dc[row].sqrt() };
-            let source = self.rows.col_as_slice(row);
-            for (j, &i) in self.free.iter().enumerate() {
-                self.gathered[(r, j)] = scale * source[i];
-            }
-        }
-        add_gram(&mut self.k, self.gathered.transpose(), 1.0);
     }
 
     fn solve_range(&mut self, core: &RangeSpace, w: &mut [f64], v: &mut [f64]) {
@@ -487,22 +430,6 @@ fn project_off(face: MatRef<'_, f64>, t: &mut [f64], along: &mut Vec<f64>) {
     along.resize(face.ncols(), 0.0);
     gemv_t(1.0, face, t, along);
     gemv(-1.0, face, along, t);
-}
-
-/// Adds `size M M'` to the lower triangle of `k`.
-fn add_gram(k: &mut Mat<f64>, m: MatRef<'_, f64>, size: f64) {
-    let _clean = Wide;
-    triangular_matmul(
-        k.as_mut(),
-        BlockStructure::TriangularLower,
-        Accum::Add,
-        m,
-        BlockStructure::Rectangular,
-        m.transpose(),
-        BlockStructure::Rectangular,
-        size,
-        Par::Seq,
-    );
 }
 
 impl KktFactor for DenseKkt {

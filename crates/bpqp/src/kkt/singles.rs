@@ -241,6 +241,7 @@ impl KktFactor for SinglesKkt {
     fn solve_step(&mut self, w: &mut [f64], v: &mut [f64], part: f64) {
         self.solve_by(|inner, w, v| inner.solve_step(w, v, part), (w, v));
     }
+
     fn refines(&self) -> bool {
         self.inner.refines()
     }

@@ -9,7 +9,7 @@ use crate::matrix::dot;
 use crate::residuals::{Point, priced, residuals, total_complementarity};
 use crate::solution::lower;
 use crate::thresholds::EQUATION_ROUNDING;
-use crate::{Certificate, Deadline, Error, Residuals, Solution, Solver, Status, Verdict};
+use crate::{Backward, Certificate, Deadline, Error, Residuals, Solution, Solver, Status, Verdict};
 
 /// Rounds of repair after a forward solver; more from a warm start, where each is cheaper than a solve.
 const REPAIR_ROUNDS: usize = 10;
@@ -96,9 +96,8 @@ impl Layer {
             self.solution.info.iterations = outcome.iterations;
             // the last digits of an interior point cost less than finding the set by exchange
             let draft = name == Solver::InteriorPoint.name() && !self.curved();
-            let first = if draft { (Start::Sketch, FIRST_ROUNDS) } else { (Start::Point, REPAIR_ROUNDS) };
-            let start = if draft { Start::Draft } else { Start::Point };
-            if self.accept(outcome.clone(), first)? {
+            let (sketch, start) = if draft { (Start::Sketch, Start::Draft) } else { (Start::Point, Start::Point) };
+            if self.accept(outcome.clone(), (sketch, if draft { FIRST_ROUNDS } else { REPAIR_ROUNDS }))? {
                 return Ok(());
             }
             let first = (self.curved() && self.solution.ok()).then(|| (self.solution.clone(), self.loss));
@@ -203,8 +202,10 @@ impl Layer {
     /// Rows that are dependent on a face of solutions may leave a system that no solve gets to the end of, and every derivative
     /// regularized: one solve tells.
     fn gets_nowhere(&mut self) -> bool {
-        let Solution { info, .. } = &self.solution;
-        let doubtful = info.polished && info.dependent_rows && info.flat_face && !self.curved();
+        let (info, settings) = (&self.solution.info, &self.settings);
+        // the system of other derivatives is another one
+        let direct = settings.backward == Backward::Direct && settings.smoothing.is_none();
+        let doubtful = info.polished && info.dependent_rows && info.flat_face && direct && !self.curved();
         doubtful && {
             let found = self.backward.differentiator.examine(self.solution.at());
             found.map_or(true, |accuracy| lower(self.solution.verdict(), accuracy) == Verdict::Regularized)
