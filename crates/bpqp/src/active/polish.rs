@@ -237,7 +237,8 @@ impl Polisher {
                         continue;
                     }
                 }
-                if self.all_clear(qp) {
+                let length = norm_inf(if free.is_some() { &self.origin.x } else { &point.x });
+                if self.all_clear(qp, length) {
                     self.set.weak_g.fill(false);
                     self.set.weak_bound.fill(false);
                 } else {

@@ -85,9 +85,12 @@ impl Polisher {
     }
 
     /// Every multiplier of the set and every slack outside of it is far above what rounding may have made of it, in the units
-    /// of the whole problem: no finer unit can say otherwise.
-    pub(super) fn all_clear(&self, qp: &Qp) -> bool {
+    /// of the whole problem: no finer unit can say otherwise. `before`: how long the
+    /// point was where it came from.
+    pub(super) fn all_clear(&self, qp: &Qp, before: f64) -> bool {
         let (length, force) = self.scales.of_data(qp, &self.work.px, &self.trial.x);
+        // of a solution that vanishes rounding is left of what it was before
+        let length = length.max(before);
         // nor is anything clearer than what is left of the equations lets it be: where the solution and the data vanish, the
         // scales are as small as rounding
         let off = self.furthest_row();
