@@ -130,6 +130,7 @@ fn what_the_data_cannot_be_measured_by_is_no_measure() {
         700_007_984,
         710_064_339,
         410_029_296,
+        980_012_411,
     ] {
         assert_eq!(said(seed).1, "one_of_several", "seed {seed}");
     }

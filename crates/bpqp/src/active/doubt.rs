@@ -50,26 +50,36 @@ fn refill(v: &mut Vec<f64>, n: usize) {
     v.resize(n, 0.0);
 }
 
-/// `|at| + |at - from|` over all points of the way.
-fn magnitudes<'a>(out: &mut Vec<f64>, at: &[f64], way: impl Iterator<Item = &'a Vec<f64>>) {
+/// `|at|`, and `|at - from|` if it came from there.
+fn magnitudes(out: &mut Vec<f64>, at: &[f64], from: Option<&Vec<f64>>) {
     out.clear();
     out.extend(at.iter().map(|v| v.abs()));
-    way.for_each(|from| out.iter_mut().zip(at).zip(from).for_each(|((o, v), f)| *o += (v - f).abs()));
+    from.into_iter().for_each(|from| out.iter_mut().zip(at).zip(from).for_each(|((o, v), f)| *o += (v - f).abs()));
+}
+
+fn add(to: &mut [f64], other: &[f64]) {
+    to.iter_mut().zip(other).for_each(|(to, v)| *to += v);
 }
 
 impl Doubts {
-    /// Sizes of the terms of every equation at `point`, and of what they were on its `way` from other points: where a number
-    /// vanishes, what is left of it is rounding of what it came from.
-    pub fn measure(&mut self, qp: &Qp, point: &Point, way: &[&Point]) {
-        magnitudes(&mut self.lengths, &point.x, way.iter().map(|p| &p.x));
-        magnitudes(&mut self.forces, &point.z_box, way.iter().map(|p| &p.z_box));
+    /// Sizes of the terms of every equation at `point`, and of what they were on its `way`, the point that it came from and the
+    /// largest steps of variables and multipliers since: where a number vanishes, what is left of it is rounding of what it came
+    /// from, and of what the steps between made of it.
+    pub fn measure(&mut self, qp: &Qp, point: &Point, way: Option<(&Point, &[Vec<f64>; 2])>) {
+        let from = way.map(|(from, _)| from);
+        magnitudes(&mut self.lengths, &point.x, from.map(|p| &p.x));
+        magnitudes(&mut self.forces, &point.z_box, from.map(|p| &p.z_box));
         self.terms_w.clear();
         self.terms_w.extend(qp.q.iter().zip(&self.forces).map(|(q, z)| q.abs() + z));
         self.terms_v.clear();
         self.terms_v.extend(qp.b.iter().chain(qp.h.iter()).map(|b| if b.is_finite() { b.abs() } else { 0.0 }));
-        magnitudes(&mut self.multipliers, &point.z, way.iter().map(|p| &p.z));
-        magnitudes(&mut self.equality, &point.y, way.iter().map(|p| &p.y));
+        magnitudes(&mut self.multipliers, &point.z, from.map(|p| &p.z));
+        magnitudes(&mut self.equality, &point.y, from.map(|p| &p.y));
         self.multipliers.splice(..0, self.equality.iter().copied());
+        if let Some((_, [x, v])) = way {
+            add(&mut self.lengths, x);
+            add(&mut self.multipliers, v);
+        }
         refill(&mut self.no_diagonal.0, qp.n());
         refill(&mut self.no_diagonal.1, self.terms_v.len());
         let none = (&self.no_diagonal.0[..], &self.no_diagonal.1[..]);
@@ -126,11 +136,11 @@ impl Doubts {
             refill(&mut self.pulled, n);
             qp.p.mul_add(1.0, &self.w, &mut self.pulled, &mut self.rank);
             qp.kkt().tmul_add(1.0, &self.v, &mut self.pulled);
-            let add = |sum: &mut [f64], v: &[f64]| sum.iter_mut().zip(v).for_each(|(s, v)| *s += v.abs());
-            add(&mut self.moves_w, &self.w);
-            add(&mut self.moves_v, &self.v);
-            add(&mut self.moves_rows, &self.moved);
-            add(&mut self.moves_forces, &self.pulled);
+            let add_size = |sum: &mut [f64], v: &[f64]| sum.iter_mut().zip(v).for_each(|(s, v)| *s += v.abs());
+            add_size(&mut self.moves_w, &self.w);
+            add_size(&mut self.moves_v, &self.v);
+            add_size(&mut self.moves_rows, &self.moved);
+            add_size(&mut self.moves_forces, &self.pulled);
             if dependent && kkt.refines() {
                 // unrefined, regularized factors give the variables that come closest to all rows
                 self.w.fill(0.0);
@@ -139,8 +149,8 @@ impl Doubts {
                 kkt.solve_step(&mut self.w, &mut self.v, 1.0);
                 refill(&mut self.moved, qp.n_inequality());
                 qp.g.mul_add(1.0, &self.w, &mut self.moved);
-                add(&mut self.moves_w, &self.w);
-                add(&mut self.moves_rows, &self.moved);
+                add_size(&mut self.moves_w, &self.w);
+                add_size(&mut self.moves_rows, &self.moved);
             }
         }
         let doubt = |moved: f64, terms: f64| DOUBT * (moved + TERM_ROUNDING * terms);

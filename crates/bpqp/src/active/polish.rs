@@ -93,6 +93,8 @@ pub(crate) struct Polisher {
     pub(super) v: Vec<f64>,
     pub(super) trial: Point,
     before: Point,
+    /// The largest steps of each variable and each multiplier of a row in the corrections of this round.
+    steps: [Vec<f64>; 2],
     /// Where multipliers of dependent rows had run off to.
     pub(super) far: Point,
     /// Where it came from, once weakly active constraints are held: what it was before says how sure it is now.
@@ -192,6 +194,10 @@ impl Polisher {
                 return free.unwrap_or_else(|| self.give_up(qp, point, round - 1, accuracy));
             }
             let placed = self.place();
+            for (steps, len) in self.steps.iter_mut().zip([qp.n(), qp.n_equality() + qp.n_inequality()]) {
+                steps.clear();
+                steps.resize(len, 0.0);
+            }
             if self.snap(qp) || placed {
                 known = None;
             }
@@ -242,13 +248,13 @@ impl Polisher {
                     self.set.weak_g.fill(false);
                     self.set.weak_bound.fill(false);
                 } else {
-                    self.doubts.measure(qp, &self.trial, &[]);
+                    self.doubts.measure(qp, &self.trial, None);
                     let holds = self.doubts.off(&self.work, &self.set) <= EQUATION_ROUNDING;
                     if !holds {
                         (_, residuals, objective) = self.correct(qp, kkt, None, true);
                     }
                     let from = if free.is_some() { &self.origin } else { &*point };
-                    self.doubts.measure(qp, &self.trial, &[from, &self.before]);
+                    self.doubts.measure(qp, &self.trial, Some((from, &self.steps)));
                     self.doubts.load(qp, kkt, &self.work, &self.set);
                     if self.judge(qp, round > BOLD_ROUNDS) {
                         continue;
@@ -401,6 +407,9 @@ impl Polisher {
             self.v.extend(self.work.equality.iter().map(|r| -r));
             self.v.extend(self.work.slack.iter().zip(&self.set.g).map(|(&s, &active)| if active { s } else { 0.0 }));
             kkt.solve(&mut self.w, &mut self.v);
+            for (steps, step) in self.steps.iter_mut().zip([&self.w, &self.v]) {
+                steps.iter_mut().zip(step).for_each(|(most, step)| *most = most.max(step.abs()));
+            }
             self.before.clone_from(&self.trial);
             self.trial.x.iter_mut().zip(&self.w).for_each(|(x, d)| *x += d);
             self.trial.y.iter_mut().zip(&self.v[..m]).for_each(|(y, d)| *y += d);
@@ -456,7 +465,7 @@ impl Polisher {
 
     /// What the worst equation of the set is off by, relative to its own terms.
     fn off(&mut self, qp: &Qp) -> f64 {
-        self.doubts.measure(qp, &self.trial, &[]);
+        self.doubts.measure(qp, &self.trial, None);
         self.doubts.off(&self.work, &self.set)
     }
 
