@@ -1,4 +1,4 @@
-"""Solving alone, on collections of problems from files: Maros-Meszaros and Netlib.
+"""Collections of problems from files, Maros-Meszaros and Netlib: solving alone, and both passes.
 
 A collection is a folder of `.npz` files (P_data, P_indices, P_indptr, q, A_.., l, u: min 1/2 x'P x + q'x, l <= A x <=
 u, the last n rows of A the identity; or A_.., b, c, lo, hi: min c'x, A x = b, lo <= x <= hi) or of MPS and QPS files,
@@ -6,6 +6,9 @@ with `index.csv` (name, objective, kind or status) where optima are known. Right
 to 1e-6 of the terms of the row and whose objective is the known optimum to 1e-4 (where none is known: not above that
 of the best that is feasible), and for an infeasible problem the word that it is. Every solver is asked for 1e-8 (OSQP
 for 1e-6, which is what is checked).
+
+Both passes are the gradient of `cos(i)'x` by q, of the problems that have an optimum. It is judged, too, where
+reference.py finds an active set that is strictly complementary and regular; elsewhere there are several.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 from clock import repeat, timed
 
-FEASIBLE, OPTIMAL, INFINITE = 1e-6, 1e-4, 1e19
+FEASIBLE, OPTIMAL, GRADIENT, INFINITE = 1e-6, 1e-4, 1e-4, 1e19
 # not convex; a solver may say so
 LEFT_OUT = {"VALUES"}
 
@@ -196,9 +199,98 @@ BUILD = {
 }
 
 
+# below this the reference says nothing: which multipliers vanish is not told
+MARGIN, RESIDUAL = 1e-9, 1e-12
+
+
+def problem_of(P, q, C, l, u, lb, ub):
+    """The same as peers take it."""
+    from instances import Qp
+
+    same = l == u
+    up, low = ~same & np.isfinite(u), ~same & np.isfinite(l)
+    rows = C.tocsr()
+    G = sp.vstack([rows[up], -rows[low]], format="csc")
+    g = np.cos(np.arange(1.0, len(q) + 1))
+    return Qp(P, q, sp.csc_matrix(rows[same]), u[same], G, np.r_[u[up], -l[low]], g, lb, ub)
+
+
+def refer(folder, name, file):
+    """The reference of a gradient into a file; an empty one where there is none."""
+    import reference
+
+    *data, _ = load(folder, name)
+    try:
+        found = reference.quadratic(problem_of(*data))
+        if found["margin"] < MARGIN or found["residual"] > RESIDUAL:
+            found = {}
+    except (ArithmeticError, RuntimeError):
+        found = {}
+    with file.with_suffix(".new").open("wb") as out:
+        np.savez(out, **found)
+    file.with_suffix(".new").rename(file)
+
+
+class Ours:
+    """bpqp, which answers in place of raising an error."""
+
+    def load(self, problem):
+        from peers.ours import arguments
+
+        given = arguments(problem)
+        self.given = given if problem.P.nnz else given | {"P": None}
+
+    def forward(self):
+        import bpqp
+
+        self.found = bpqp.solve_qp(**self.given, on_failure="zero_grad", threads=1)
+
+    def backward(self, g):
+        self.out = {"q": self.found.vjp(x=g, wrt=("q",)).q}
+
+    def x(self):
+        return self.found.x
+
+    def grads(self):
+        return self.out
+
+
+def both(name, folder, instance, budget, file):
+    """Both passes of one problem that has an optimum."""
+    import peers
+
+    *data, constant = load(folder, instance)
+    p = problem_of(*data)
+    peer = Ours() if name == "bpqp" else peers.get(name)
+    if name != "bpqp":
+        peer.tolerance = 1e-8
+        peer.prepare(p, "q")
+    peer.load(p)
+
+    def once(_):
+        return timed(peer.forward, lambda: peer.backward(p.g))
+
+    first = once(0)
+    result = (
+        repeat(once, budget, least=1, most=20)
+        if sum(part[0] for part in first) < budget
+        else {"cpu": sum(part[1] for part in first), "parts": first, "calls": 1}
+    )
+    result |= {"status": "ok", "said": "", "n": p.n, "nnz": int(p.P.nnz + data[2].nnz), "infeasible": False}
+    known = np.load(file) if file.is_file() else {}
+    if "dx" in known:
+        # at a vertex the gradient is zero
+        dx, least = known["dx"], 1e-6 * max(1, np.abs(known["x"]).max(initial=0))
+        off = float(np.abs(np.asarray(peer.grads()["q"]) - dx).max(initial=0) / max(np.abs(dx).max(initial=0), least))
+        result["error"] = off if np.isfinite(off) else 1e300
+        if result["error"] > GRADIENT:
+            result["said"] = f"gradient off by {off:.0e}"
+    return result | judged(peer.x(), *data, constant)
+
+
 def measure(solver, folder, name, budget):
     *data, constant = load(folder, name)
-    P, q, C, l, u, lb, ub = data
+    P, q, C = data[:3]
     if solver == "highs" and P.nnz:
         return {"status": "skip", "error": "linear programs only"}
     run, last = BUILD[solver](*data), {}
@@ -218,14 +310,19 @@ def measure(solver, folder, name, budget):
     result |= {"status": "ok", "said": status, "n": len(q), "nnz": int(P.nnz + C.nnz)}
     said = status.lower().replace("_", "").replace(" ", "")
     result["infeasible"] = "infeasible" in said and "dual" not in said
-    if len(x) == len(q) and np.isfinite(x).all():
-        size = np.maximum(1, abs(C) @ np.abs(x))
-        r = C @ x
-        rows = np.maximum(np.maximum(r - u, l - r), 0) / np.maximum(size, np.where(np.isfinite(u), np.abs(u), 0))
-        box = np.maximum(np.maximum(x - ub, lb - x), 0) / np.maximum(1, np.abs(x))
-        result["violation"] = float(max(rows.max(initial=0), box.max(initial=0)))
-        result["objective"] = float(0.5 * x @ (P @ x) + q @ x) + constant
-    return result
+    return result | judged(x, *data, constant)
+
+
+def judged(x, P, q, C, l, u, lb, ub, constant):
+    """What a point is off by, and its objective."""
+    if len(x) != len(q) or not np.isfinite(x).all():
+        return {}
+    size = np.maximum(1, abs(C) @ np.abs(x))
+    r = C @ x
+    rows = np.maximum(np.maximum(r - u, l - r), 0) / np.maximum(size, np.where(np.isfinite(u), np.abs(u), 0))
+    box = np.maximum(np.maximum(x - ub, lb - x), 0) / np.maximum(1, np.abs(x))
+    violation = float(max(rows.max(initial=0), box.max(initial=0)))
+    return {"violation": violation, "objective": float(0.5 * x @ (P @ x) + q @ x) + constant}
 
 
 def right(row, optimum, best):
@@ -236,5 +333,7 @@ def right(row, optimum, best):
         return row["infeasible"]
     target = best if optimum == "unknown" else optimum
     if row.get("violation", np.inf) > FEASIBLE or target is None or row["infeasible"]:
+        return False
+    if row.get("error", 0) > GRADIENT:
         return False
     return abs(row["objective"] - target) <= OPTIMAL * max(1, abs(target))

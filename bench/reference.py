@@ -76,6 +76,9 @@ def quadratic(p):
     for attempt in range(60):
         free = held == 0
         Ga = G[active]
+        # SuperLU may crash on it
+        if p.sparse and ne + active.sum() > free.sum():
+            raise ArithmeticError("more active rows than free variables: no regular active set")
         blocks = [[P[free][:, free], A[:, free].T, Ga[:, free].T], [A[:, free], None, None], [Ga[:, free], None, None]]
         if p.sparse:
             K = sp.bmat(blocks, format="csc")

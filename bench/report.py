@@ -98,8 +98,8 @@ class Results:
         )
 
 
-def collection_families():
-    return ("maros", "netlib")
+def collections():
+    return [(family, mode) for family in ("maros", "netlib") for mode in ("solve", "both")]
 
 
 def size(instance):
@@ -121,7 +121,8 @@ def profile(rows, folder):
         for solver, r in mine.items():
             ok = collection.right(r, optima.get(problem, "unknown"), min(feasible, default=None))
             times.setdefault(solver, {})[problem] = r["cpu"] if ok else math.inf
-            verdicts[solver, problem] = "" if ok else r.get("said") or r["status"]
+            said = r.get("said") or r["status"].replace("ok", "no optimum")
+            verdicts[solver, problem] = "" if ok else said
     return problems, times, verdicts
 
 
@@ -181,8 +182,8 @@ def tables(meta, results, options):
     made["all"] = results.grid(["half", "batch"], "all")
     made["layers"] = results.grid(["layers"], "all", peers.LAYERS)
     made["slopes"] = slopes(results)
-    for family in collection_families():
-        rows = [r for r in results.rows if r["family"] == family]
+    for family, mode in collections():
+        rows = [r for r in results.rows if (r["family"], r["mode"]) == (family, mode)]
         if not rows:
             continue
         limit = meta["options"]["limit"]
@@ -202,7 +203,8 @@ def tables(meta, results, options):
                     note,
                 ]
             )
-        made[family] = table(["solver", f"right, of {len(problems)}", "mean, ms", "beside bpqp", "not right"], lines)
+        name = family if mode == "solve" else f"{family}-{mode}"
+        made[name] = table(["solver", f"right, of {len(problems)}", "mean, ms", "beside bpqp", "not right"], lines)
         if "bpqp" in times:
             ratios = []
             for p in problems:
@@ -215,7 +217,7 @@ def tables(meta, results, options):
                 [p, number(1e3 * mine), f"{number(1e3 * best)} ({s})", f"{ratio:.1f}"]
                 for ratio, p, mine, s, best in worst
             ]
-            made[f"{family}-worst"] = table(["problem", "bpqp, ms", "fastest right solver, ms", "ratio"], rest)
+            made[f"{name}-worst"] = table(["problem", "bpqp, ms", "fastest right solver, ms", "ratio"], rest)
     factors = {r["instance"]: r["points"] for r in results.rows if r["family"] == "factors" and "points" in r}
     if "solver" in factors:
         at = list(dict.fromkeys(p["at"] for p in factors["solver"]))
@@ -344,11 +346,15 @@ def plots(results, options, folder):
         one_legend(figure, axes, 5)
         save(figure, "sparse")
     overview(results, save)
-    shown = [f for f in collection_families() if any(r["family"] == f for r in results.rows)]
+    of = lambda shown: [r for r in results.rows if (r["family"], r["mode"]) == shown]  # noqa: E731
+    shown = [kind for kind in collections() if of(kind)]
     if shown:
-        figure, axes = plt.subplots(1, len(shown), figsize=(4.6 * len(shown), 3.5), sharey=True, squeeze=False)
-        for ax, family in zip(axes[0], shown, strict=True):
-            problems, times, _ = profile([r for r in results.rows if r["family"] == family], getattr(options, family))
+        lines, passes = (len(shown) + 1) // 2, {"solve": "solving alone", "both": "both passes"}
+        figure, axes = plt.subplots(
+            lines, 2, figsize=(9.2, 3.3 * lines), sharey=True, squeeze=False, gridspec_kw={"hspace": 0.45}
+        )
+        for ax, (family, mode) in zip(axes.flat, shown, strict=False):
+            problems, times, _ = profile(of((family, mode)), getattr(options, family))
             best = {p: min(t.get(p, math.inf) for t in times.values()) for p in problems}
             for solver, t in times.items():
                 ratios = sorted(t.get(p, math.inf) / best[p] for p in problems if best[p] < math.inf)
@@ -357,8 +363,9 @@ def plots(results, options, folder):
                 if good:
                     ax.step([1, *good, 1e4], [0, *share, share[-1]], where="post", color=colour(solver), label=solver)
             ax.set(xscale="log", xlim=(1, 1e3), ylim=(0, 1.02), xlabel="times the fastest solver of the problem")
-            ax.set_title({"maros": "Maros-Meszaros", "netlib": "Netlib"}[family] + f", {len(problems)} problems")
-        axes[0][0].set_ylabel("share of the problems")
+            collected = {"maros": "Maros-Meszaros", "netlib": "Netlib"}[family]
+            ax.set_title(f"{collected}, {len(problems)} problems, {passes[mode]}")
+            ax.set_ylabel("share of the problems" if ax in axes[:, 0] else "")
         one_legend(figure, axes)
         save(figure, "profiles")
     factors({r["instance"]: r["points"] for r in results.rows if r["family"] == "factors" and "points" in r}, save)
@@ -371,7 +378,7 @@ def overview(results, save):
     ours = {"bpqp", "bpqp-torch", "bpqp-cvxpy"}
     points = []
     for family, instance, mode in dict.fromkeys((r["family"], r["instance"], r["mode"]) for r in results.rows):
-        if family in ("factors", *collection_families()) or mode == "same":
+        if family in ("factors", "maros", "netlib") or mode == "same":
             continue
         rows = {
             r["peer"]: r

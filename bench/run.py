@@ -13,8 +13,8 @@ rank. `--out` gets results.jsonl, a line for each measurement as it comes: the s
 stopped. Then tables.md and the plots.
 
 Families: paper half large lp portfolio batch tiny mpc projection boyd cones (instances.py), layers (CVXPY layers,
-layers.py), maros netlib (solving alone, from the folders --maros and --netlib, collection.py), factors (what time and
-accuracy depend on, factors.py).
+layers.py), maros netlib (solving alone, and both passes, from the folders --maros and --netlib, collection.py), factors
+(what time and accuracy depend on, factors.py).
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ PACKAGES = [
     "moreau",
     "highspy",
 ]
+# what is made for others, whoever was measured before
+REFERENCES = ("reference", "collected")
 COLLECTIONS = {"maros": "maros_meszaros", "netlib": "netlib_lp"}
 
 
@@ -144,7 +146,7 @@ def plan(options):
     known = [*instances.FAMILIES, "layers", *COLLECTIONS, "factors"]
     if strange := set(families or []) - set(known):
         raise SystemExit(f"no family {', '.join(sorted(strange))}: there are {', '.join(known)}")
-    if strange := set(wanted or []) - set([*peers.NAMES, *peers.LAYERS, *peers.SOLVERS]):
+    if strange := set(wanted or []) - set([*peers.NAMES, *peers.LAYERS, *peers.SOLVERS, "highs+"]):
         raise SystemExit(f"no peer {', '.join(sorted(strange))}: see bench/peers/__init__.py")
     for family, parts in instances.FAMILIES.items():
         for name in take(parts) if chosen(family) else []:
@@ -168,10 +170,18 @@ def plan(options):
         if not folder.is_dir():
             print(f"{family} is left out: there is no folder {folder}; name one with --{family}", file=sys.stderr)
             continue
+        optima = collection.known(folder)
         for name in collection.names(folder, options.most or (12 if options.quick else None)):
+            job = {"instance": name, "mode": "solve", "folder": str(folder)}
             for solver in filter(asked, peers.SOLVERS):
                 if solver in collection.BUILD and (solver != "highs" or family == "netlib"):
-                    yield family, "solver", solver, {"instance": name, "mode": "solve", "folder": str(folder)}
+                    yield family, "solver", solver, job
+            if optima.get(name, 0.0) is None:
+                continue
+            job = job | {"mode": "both", "family": family}
+            yield family, "collected", "-", job
+            for peer in filter(asked, [*peers.BOTH, *(["highs+"] if family == "netlib" else [])]):
+                yield family, "both", peer, job
 
 
 def progress(total):
@@ -194,7 +204,7 @@ def progress(total):
 
 def measure(options, file, rows):
     todo = [
-        (f, r, p, j) for f, r, p, j in plan(options) if (f, p, j["instance"], j["mode"]) not in rows or r == "reference"
+        (f, r, p, j) for f, r, p, j in plan(options) if (f, p, j["instance"], j["mode"]) not in rows or r in REFERENCES
     ]
     say, update, close = progress(len(todo))
     workers, absent, slow = {}, {}, {}
@@ -220,13 +230,13 @@ def measure(options, file, rows):
                         workers.pop((role, peer)).end()
                         continue
                 start = time.monotonic()
-                limit = 600 if role in ("reference", "factor") else options.limit
+                limit = 600 if role in (*REFERENCES, "factor") else options.limit
                 answer = workers[role, peer].ask(job | {"references": str(references), "budget": options.budget}, limit)
                 row |= answer | {"took": round(time.monotonic() - start, 2)}
                 if answer["status"] in ("timeout", "crash"):
                     workers.pop((role, peer)).end()
                     slow[role, peer, kind] = job["instance"]
-            if role != "reference" or key not in rows:
+            if role not in REFERENCES or key not in rows:
                 rows[key] = row
                 file.write(json.dumps(row) + "\n")
                 file.flush()

@@ -25,6 +25,10 @@ def path_of(folder, job, k):
     return Path(folder) / f"{job['instance']}-{group}-{k}.npz"
 
 
+def collected(job):
+    return Path(job["references"]) / f"{job['family']}-{job['instance']}.npz"
+
+
 def refer(job):
     """References of an instance, kept in files."""
     import instances
@@ -94,6 +98,22 @@ def main():
         import collection
 
         run = lambda job: collection.measure(name, job["folder"], job["instance"], job["budget"])  # noqa: E731
+    elif role == "both":
+        import collection
+
+        def run(job):
+            return collection.both(name, job["folder"], job["instance"], job["budget"], collected(job))
+
+    elif role == "collected":
+        import collection
+
+        def run(job):
+            file = collected(job)
+            if not file.is_file():
+                collection.refer(job["folder"], job["instance"], file)
+            with np.load(file) as found:
+                return {"status": "ok", "gradient": "dx" in found}
+
     elif role == "factor":
         import factors
 

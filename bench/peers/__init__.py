@@ -11,9 +11,11 @@ REGISTRY = {
 }
 LAYERS = ["bpqp-cvxpy", "cvxpylayers-scs", "cvxpylayers-clarabel", "cvxpylayers-moreau"]
 SOLVERS = ["bpqp", "piqp", "clarabel", "proxqp", "daqp", "osqp", "highs"]
+# both passes over a collection; of linear programs also HiGHS
+BOTH = ["bpqp", "piqp+", "clarabel+"]
 NAMES = [name for names in REGISTRY.values() for name in names]
 
 
 def get(name):
-    module = next(module for module, names in REGISTRY.items() if name in names)
+    module = next((module for module, names in REGISTRY.items() if name in names), "recipe")
     return next(c for c in importlib.import_module(f"peers.{module}").PEERS if c.name == name)()

@@ -2,11 +2,14 @@
 
 The active set is where a multiplier is larger than its slack. Variables at a bound leave the system. Dense: Cholesky
 and a Schur complement, refined once, where P is positive definite, otherwise LAPACK's symmetric solver. Sparse:
-SuperLU.
+SuperLU, with 1e-9 on the diagonal where it says that the system is singular.
 
 daqp+      DAQP, dual active set, dense          proxqp+    ProxQP, eps 1e-9
 piqp+      PIQP, interior point, eps 1e-9        clarabel+  Clarabel, interior point, its own 1e-8
+highs+     HiGHS, linear programs, as it comes
 """
+
+import contextlib
 
 import numpy as np
 import scipy.linalg as sla
@@ -16,6 +19,7 @@ import scipy.sparse.linalg as spla
 from .base import Single, csc, stack
 
 lapack, blas = sla.lapack, sla.blas
+SINGULAR = 1e-9
 
 
 def dense_adjoint(P, B, g):
@@ -50,7 +54,24 @@ def gradients(mode, x, y, z, dx, dy, dz):
     return made | {"A": np.outer(dy, x) + np.outer(y, dx), "b": -dy}
 
 
+def sparse_adjoint(P, B, g):
+    """The same for sparse matrices."""
+    n, m = len(g), B.shape[0]
+    K = sp.bmat([[P, B.T], [B, None]], format="csc")
+    factors = None
+    # of more rows than columns SuperLU may crash
+    if m <= n:
+        with contextlib.suppress(RuntimeError):
+            factors = spla.splu(K)
+    if factors is None:
+        factors = spla.splu(sp.csc_matrix(K + sp.diags(np.repeat([SINGULAR, -SINGULAR], [n, m]))))
+    found = factors.solve(np.concatenate([-g, np.zeros(m)]))
+    return found[:n], found[n:]
+
+
 class Recipe(Single):
+    tolerance = 1e-9
+
     def adjoint(self, p, state, g):
         """`state`: x, y, z, and what the bounds press with (None without bounds), positive at ub."""
         x, y, z, box = state
@@ -64,13 +85,7 @@ class Recipe(Single):
                 if p.sparse
                 else (P[np.ix_(free, free)], B[:, free], g[free])
             )
-        if p.sparse:
-            found = spla.splu(sp.bmat([[P, B.T], [B, None]], format="csc")).solve(
-                np.concatenate([-c, np.zeros(B.shape[0])])
-            )
-            inner, dy = found[: len(c)], found[len(c) :]
-        else:
-            inner, dy = dense_adjoint(P, B, c)
+        inner, dy = (sparse_adjoint if p.sparse else dense_adjoint)(P, B, c)
         dx, dz = np.zeros(p.n), np.zeros(len(p.h))
         dx[free], ne = inner, len(p.b)
         dz[active] = dy[ne:]
@@ -114,7 +129,7 @@ class Proxqp(Recipe):
             # the sparse back end has no bounds of its own
             rows = sp.vstack([p.G, sp.eye(n)], format="csc")
             s = proxsuite.proxqp.sparse.QP(n, ne, ni + n)
-            s.settings.eps_abs = 1e-9
+            s.settings.eps_abs = self.tolerance
             low, up = (
                 np.concatenate([np.full(ni, -1e20), np.maximum(p.lb, -1e20)]),
                 np.concatenate([p.h, np.minimum(p.ub, 1e20)]),
@@ -123,7 +138,7 @@ class Proxqp(Recipe):
         else:
             made = (proxsuite.proxqp.sparse if p.sparse else proxsuite.proxqp.dense).QP
             s = made(n, ne, ni) if none else made(n, ne, ni, True)
-            s.settings.eps_abs = 1e-9
+            s.settings.eps_abs = self.tolerance
             box = () if none else (np.maximum(p.lb, -1e20), np.minimum(p.ub, 1e20))
             G, h = (p.G, p.h) if ni else (None, None)
             s.init(p.P, p.q, A, b, G, np.full(ni, -1e20) if ni else None, h, *box)
@@ -140,7 +155,8 @@ class Piqp(Recipe):
         import piqp
 
         s = piqp.SparseSolver() if p.sparse else piqp.DenseSolver()
-        s.settings.eps_abs = s.settings.eps_rel = 1e-9
+        s.settings.eps_abs = s.settings.eps_rel = self.tolerance
+        s.settings.max_iter = 500
         ne, ni = len(p.b), len(p.h)
         A, b = (p.A, p.b) if ne else (None, None)
         G, h = (p.G, p.h) if ni else (None, None)
@@ -176,4 +192,29 @@ class Clarabel(Recipe):
         return np.array(r.x), m[:ne], m[ne : ne + ni], box
 
 
-PEERS = [Daqp, Proxqp, Piqp, Clarabel]
+class Highs(Recipe):
+    name = "highs+"
+    kinds = frozenset({"sparse"})
+
+    def solve(self, p):
+        import highspy
+
+        n, ne, ni = p.n, len(p.b), len(p.h)
+        C = stack(p.A, p.G)
+        lp = highspy.HighsLp()
+        lp.num_col_, lp.num_row_ = n, ne + ni
+        lp.col_cost_, lp.col_lower_, lp.col_upper_ = p.q, p.lb, p.ub
+        lp.row_lower_, lp.row_upper_ = np.r_[p.b, np.full(ni, -np.inf)], np.r_[p.b, p.h]
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = C.indptr, C.indices, C.data
+        s = highspy.Highs()
+        s.setOptionValue("output_flag", False)
+        s.setOptionValue("threads", 1)
+        s.passModel(lp)
+        s.run()
+        found = s.getSolution()
+        m = -np.array(found.row_dual)
+        return np.array(found.col_value), m[:ne], m[ne:], -np.array(found.col_dual)
+
+
+PEERS = [Daqp, Proxqp, Piqp, Clarabel, Highs]
