@@ -7,7 +7,7 @@
 
 use super::cholesky::CholeskyScratch;
 use super::rank::{entries_of, largest_of, orthonormalize};
-use crate::matrix::Wide;
+use crate::matrix::{Wide, gemv, gemv_abs, gemv_t, gemv_t_abs};
 use crate::thresholds::{FACE_DOUBT, PART_WORK, rank_rounding};
 use faer::linalg::matmul::matmul;
 use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
@@ -130,17 +130,21 @@ fn left_of(z: &[f64], (k, rows): (&[Entries], &[Entries]), out: &mut [f64]) {
     }
 }
 
-/// `w -= N N'w`; entries of which no more is left than rounding of the directions are 0: a force along the face alone leaves
+/// `w -= N N'w`.
+pub(super) fn project_off(basis: &Mat<f64>, w: &mut [f64]) {
+    let mut along = vec![0.0; basis.ncols()];
+    gemv_t(1.0, basis.as_ref(), w, &mut along);
+    gemv(-1.0, basis.as_ref(), &along, w);
+}
+
+/// The same; entries of which no more is left than rounding of the directions are 0: a force along the face alone leaves
 /// nothing, which has no digits to be measured by.
 pub(super) fn leave(basis: &Mat<f64>, w: &mut [f64]) {
     let mut terms: Vec<f64> = w.iter().map(|w| w.abs()).collect();
-    for c in 0..basis.ncols() {
-        let column = basis.col_as_slice(c);
-        let products = || column.iter().zip(&*w).map(|(n, w)| n * w);
-        let (along, size) = products().fold((0.0, 0.0), |(sum, size), p| (sum + p, size + f64::abs(p)));
-        w.iter_mut().zip(column).for_each(|(w, n)| *w -= along * n);
-        terms.iter_mut().zip(column).for_each(|(t, n)| *t += size * n.abs());
-    }
+    let mut sizes = vec![0.0; basis.ncols()];
+    gemv_t_abs(basis.as_ref(), &terms, &mut sizes);
+    gemv_abs(basis.as_ref(), &sizes, &mut terms);
+    project_off(basis, w);
     let rounding = rank_rounding(w.len());
     w.iter_mut().zip(&terms).filter(|(w, t)| w.abs() <= rounding * **t).for_each(|(w, _)| *w = 0.0);
 }

@@ -5,6 +5,7 @@
 //! and the projection on the face come from the factors of `P + delta I`.
 
 use super::{Breakdown, KktData, KktFactor, Refiner};
+use crate::matrix::norm_inf;
 
 /// `delta` relative to the largest curvature along a variable. What is flatter than that counts as curved only where the
 /// factorization itself says so.
@@ -12,6 +13,8 @@ const DELTA: f64 = 1e-6;
 /// Steps of the projection; each shrinks what is curved by `delta/(delta + curvature)`. At least as many as a refined solve
 /// has: what they leave of a curved direction is then as small as the residual that the verdict is made of.
 const STEPS: usize = 8;
+/// A step that changes no more than this, relative to what it leaves, is rounding over `delta`: what is left is the face.
+const STILL: f64 = 1e-10;
 
 /// Factors the system of an active set; where it is singular on the variables, with `delta` added to the diagonal of P.
 /// Returns that `delta`; `shifted` is scratch.
@@ -51,6 +54,7 @@ fn largest_curvature(data: KktData<'_>, dc: &[f64]) -> f64 {
 pub(crate) struct FlatSolver {
     u: Vec<f64>,
     v: Vec<f64>,
+    before: Vec<f64>,
 }
 
 impl FlatSolver {
@@ -80,11 +84,17 @@ impl FlatSolver {
         for _ in 0..2 {
             self.u.clear();
             self.u.extend_from_slice(w);
+            let nothing = f64::EPSILON * norm_inf(w);
             for _ in 0..STEPS {
+                self.before.clone_from(&self.u);
                 self.u.iter_mut().for_each(|u| *u *= delta);
                 self.v.clear();
                 self.v.resize(rows, 0.0);
                 kkt.solve(&mut self.u, &mut self.v);
+                let change = self.u.iter().zip(&self.before).fold(0.0_f64, |m, (u, b)| m.max((u - b).abs()));
+                if change <= nothing.max(STILL * norm_inf(&self.u)) {
+                    break;
+                }
             }
             w.iter_mut().zip(&self.u).for_each(|(w, u)| *w -= u);
         }

@@ -6,7 +6,7 @@
 
 use super::SparseKkt;
 use crate::kkt::Union;
-use crate::kkt::face::leave;
+use crate::kkt::face::{leave, project_off};
 use crate::kkt::rank::Rank;
 use crate::thresholds::PART_WORK;
 use faer::Mat;
@@ -45,20 +45,20 @@ impl Face {
 
     /// `w -= N N'w`.
     pub fn project_off(&self, w: &mut [f64]) {
-        for (variables, basis) in &self.parts {
-            for j in 0..basis.ncols() {
-                let column = basis.col_as_slice(j);
-                let along: f64 = variables.iter().zip(column).map(|(&i, n)| n * w[i]).sum();
-                variables.iter().zip(column).for_each(|(&i, n)| w[i] -= along * n);
-            }
-        }
+        self.each(w, project_off);
     }
 
     /// The same, without what is rounding of it.
     pub fn leave(&self, w: &mut [f64]) {
+        self.each(w, leave);
+    }
+
+    fn each(&self, w: &mut [f64], take_off: fn(&Mat<f64>, &mut [f64])) {
+        let mut part = Vec::new();
         for (variables, basis) in &self.parts {
-            let mut part: Vec<f64> = variables.iter().map(|&i| w[i]).collect();
-            leave(basis, &mut part);
+            part.clear();
+            part.extend(variables.iter().map(|&i| w[i]));
+            take_off(basis, &mut part);
             variables.iter().zip(&part).for_each(|(&i, v)| w[i] = *v);
         }
     }
