@@ -5,9 +5,10 @@
 
 use super::{Polisher, Side};
 use crate::Qp;
-use crate::kkt::KktFactor;
+use crate::kkt::{KktFactor, project_off};
 use crate::matrix::dot;
 use crate::thresholds::EQUATION_ROUNDING;
+use faer::MatRef;
 
 /// A force of which no more than this is left comes to its end: the rest may be rounding of what was met.
 const REST: f64 = 1e-10;
@@ -36,7 +37,7 @@ impl Polisher {
         let whole = dot(&self.w, &self.w);
         let mut found = false;
         // directions of the face that what was met resists, orthonormal
-        let mut held: Vec<Vec<f64>> = Vec::new();
+        let (mut held, n) = (Vec::new(), self.w.len());
         while dot(&self.w, &self.w) > REST * REST * whole {
             self.v.clear();
             self.v.resize(qp.n_inequality(), 0.0);
@@ -54,7 +55,7 @@ impl Polisher {
             found = true;
             self.trial.x.iter_mut().zip(&self.w).for_each(|(x, w)| *x += step * w);
             self.work.slack.iter_mut().zip(&self.v).for_each(|(s, v)| *s -= step * v);
-            let mut met = vec![0.0; self.w.len()];
+            let mut met = vec![0.0; n];
             match i.checked_sub(self.set.g.len()) {
                 None => {
                     self.set.g[i] = true;
@@ -68,9 +69,9 @@ impl Polisher {
             self.far.x.clone_from(&met);
             kkt.leave_face(&mut self.far.x);
             met.iter_mut().zip(&self.far.x).for_each(|(m, rest)| *m -= rest);
-            for other in held.iter().chain(&held) {
-                let along = dot(other, &met);
-                met.iter_mut().zip(other).for_each(|(m, o)| *m -= along * o);
+            let others = MatRef::from_column_major_slice(&held, n, held.len() / n);
+            for _ in 0..2 {
+                project_off(others, &mut met);
             }
             let length = dot(&met, &met).sqrt();
             if !(length > 0.0 && length.is_finite()) {
@@ -84,7 +85,7 @@ impl Polisher {
                 let held = side != Side::Free || rest.abs() <= EQUATION_ROUNDING * w.abs();
                 *w = if held { 0.0 } else { rest };
             }
-            held.push(met);
+            held.extend(met);
         }
         found
     }

@@ -33,6 +33,8 @@ const STUCK: f64 = 0.5;
 const CORRECTIONS: usize = 4;
 /// The number of places far off from which on the set of a draft is given up.
 const MANY: usize = 8;
+/// Equations that are off by more than this, relative to their terms, are further apart than solvers are asked to end.
+const APART: f64 = 1e-8;
 /// A multiplier and a slack within this factor of each other do not tell whether they belong to an active constraint. Where that
 /// is so for this many and this part of the variables, a sketch is given up before it costs anything: on the public collections
 /// one set in ten was right there.
@@ -215,10 +217,11 @@ impl Polisher {
                 return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
             }
             let changed = self.repair(qp, round > BOLD_ROUNDS);
-            // what changes that much leads nowhere, more often than not; nor does a set that was changed, is wrong again, and whose
-            // equations contradict each other
-            let again = |it: &mut Self| round > 1 && it.far_off > 0 && !it.holds(qp, &residuals);
-            if self.draft && (self.far_off > MANY || again(self)) {
+            // what changes that much leads nowhere, more often than not; nor does a wrong set whose equations contradict each other,
+            // by a lot or once more
+            let far = round > 1 || residuals.primal > APART * residuals.primal_scale;
+            let contradicts = |it: &mut Self| far && it.far_off > 0 && !it.holds(qp, &residuals);
+            if self.draft && (self.far_off > MANY || contradicts(self)) {
                 return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
             }
             if !changed {

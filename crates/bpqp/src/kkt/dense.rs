@@ -495,7 +495,7 @@ impl KktFactor for DenseKkt {
     fn leave_face(&self, w: &mut [f64]) -> bool {
         if self.face && !w.is_empty() {
             let mut t: Vec<f64> = self.free.iter().map(|&i| w[i]).collect();
-            leave(&self.rank.face, &mut t);
+            leave(self.rank.face.as_ref(), &mut t);
             self.free.iter().zip(&t).for_each(|(&i, &t)| w[i] = t);
         }
         self.face

@@ -11,7 +11,7 @@ use crate::matrix::{Wide, gemv, gemv_abs, gemv_t, gemv_t_abs};
 use crate::thresholds::{FACE_DOUBT, PART_WORK, rank_rounding};
 use faer::linalg::matmul::matmul;
 use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
-use faer::{Accum, Mat, Par};
+use faer::{Accum, Mat, MatRef, Par};
 
 /// What is not 0 in a column.
 type Entries = Vec<(usize, f64)>;
@@ -130,20 +130,20 @@ fn left_of(z: &[f64], (k, rows): (&[Entries], &[Entries]), out: &mut [f64]) {
     }
 }
 
-/// `w -= N N'w`.
-pub(super) fn project_off(basis: &Mat<f64>, w: &mut [f64]) {
+/// `w -= N N'w` for an orthonormal basis N.
+pub(crate) fn project_off(basis: MatRef<'_, f64>, w: &mut [f64]) {
     let mut along = vec![0.0; basis.ncols()];
-    gemv_t(1.0, basis.as_ref(), w, &mut along);
-    gemv(-1.0, basis.as_ref(), &along, w);
+    gemv_t(1.0, basis, w, &mut along);
+    gemv(-1.0, basis, &along, w);
 }
 
 /// The same; entries of which no more is left than rounding of the directions are 0: a force along the face alone leaves
 /// nothing, which has no digits to be measured by.
-pub(super) fn leave(basis: &Mat<f64>, w: &mut [f64]) {
+pub(super) fn leave(basis: MatRef<'_, f64>, w: &mut [f64]) {
     let mut terms: Vec<f64> = w.iter().map(|w| w.abs()).collect();
     let mut sizes = vec![0.0; basis.ncols()];
-    gemv_t_abs(basis.as_ref(), &terms, &mut sizes);
-    gemv_abs(basis.as_ref(), &sizes, &mut terms);
+    gemv_t_abs(basis, &terms, &mut sizes);
+    gemv_abs(basis, &sizes, &mut terms);
     project_off(basis, w);
     let rounding = rank_rounding(w.len());
     w.iter_mut().zip(&terms).filter(|(w, t)| w.abs() <= rounding * **t).for_each(|(w, _)| *w = 0.0);

@@ -52,6 +52,7 @@ pub(crate) use cholesky::{CholeskyScratch, pivot_ratio, pivots_kept};
 pub(crate) use data::{FEW, Matrices};
 pub(crate) use dense::DenseKkt;
 pub(crate) use equilibrate::{ANY_APART, APART, Apart, Units, power_of_two, raise_parts, raise_rows, ruiz};
+pub(crate) use face::project_off;
 pub(crate) use flat::{FlatSolver, factor_flat};
 pub(crate) use kept::KeptFactors;
 pub(crate) use kernels::{solve_lower, solve_lower_transposed};

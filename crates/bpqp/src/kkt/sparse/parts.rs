@@ -9,7 +9,7 @@ use crate::kkt::Union;
 use crate::kkt::face::{leave, project_off};
 use crate::kkt::rank::Rank;
 use crate::thresholds::PART_WORK;
-use faer::Mat;
+use faer::{Mat, MatRef};
 
 /// Rows with `dc` below this, and not 0, are neither equations nor safely curvature.
 const STIFF: f64 = 1e-7;
@@ -53,12 +53,12 @@ impl Face {
         self.each(w, leave);
     }
 
-    fn each(&self, w: &mut [f64], take_off: fn(&Mat<f64>, &mut [f64])) {
+    fn each(&self, w: &mut [f64], take_off: fn(MatRef<'_, f64>, &mut [f64])) {
         let mut part = Vec::new();
         for (variables, basis) in &self.parts {
             part.clear();
             part.extend(variables.iter().map(|&i| w[i]));
-            take_off(basis, &mut part);
+            take_off(basis.as_ref(), &mut part);
             variables.iter().zip(&part).for_each(|(&i, v)| w[i] = *v);
         }
     }
