@@ -3,11 +3,12 @@
 //! The system of the set has no solution where a cost pushes along directions that neither P nor a row of the set resists: a
 //! correction leaves them out, and the point stays where the solver ended, however far the constraint is that resists.
 
+use super::polish::HOLDS;
 use super::{Polisher, Side};
 use crate::Qp;
 use crate::kkt::{KktFactor, project_off};
-use crate::matrix::dot;
-use crate::thresholds::EQUATION_ROUNDING;
+use crate::matrix::{dot, norm_inf};
+use crate::thresholds::{DROWNED, EQUATION_ROUNDING};
 use faer::MatRef;
 
 /// A force of which no more than this is left comes to its end: the rest may be rounding of what was met.
@@ -20,6 +21,23 @@ impl Polisher {
         self.scales.shares(qp, &self.set, &mut self.w);
         let free = self.work.stationarity.iter().zip(&self.set.bound).zip(&self.w);
         free.into_iter().any(|((r, &side), share)| side == Side::Free && *share == 0.0 && *r != 0.0)
+    }
+
+    /// True if the point is so far along a face that what the cost is there is not seen beside rounding of `P x`, which has no
+    /// part along it: without that the forces have one.
+    pub(super) fn drowns_along(&mut self, qp: &Qp, kkt: &dyn KktFactor) -> bool {
+        if self.scales.force(qp, &self.work.px, &self.trial.x) <= DROWNED / f64::EPSILON * norm_inf(&qp.q) {
+            return false;
+        }
+        self.w.clear();
+        self.w.extend(qp.q.iter().zip(&self.trial.z_box).map(|(q, z)| q + z));
+        qp.a.tmul_add(1.0, &self.trial.y, &mut self.w);
+        qp.g.tmul_add(1.0, &self.trial.z, &mut self.w);
+        self.w.iter_mut().zip(&self.set.bound).filter(|(_, side)| **side != Side::Free).for_each(|(w, _)| *w = 0.0);
+        self.far.x.clone_from(&self.w);
+        let known = kkt.leave_face(&mut self.far.x);
+        let along = self.w.iter().zip(&self.far.x).fold(0.0_f64, |m, (w, rest)| m.max((w - rest).abs()));
+        known && along > HOLDS * norm_inf(&self.w)
     }
 
     /// Where a force is left along a face, nothing of the set resists it: the point runs along it up to the first constraint that

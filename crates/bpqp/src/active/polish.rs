@@ -265,7 +265,7 @@ impl Polisher {
                 }
                 self.clip();
                 let dependent = kkt.deficient();
-                if dependent && self.drowns(qp) {
+                if dependent && self.drowns(qp) || face.is_some() && self.drowns_along(qp, kkt) {
                     return free.unwrap_or_else(|| self.give_up(qp, point, round, accuracy));
                 }
                 if free.is_none() && self.set.any_weak() {
