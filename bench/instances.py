@@ -341,5 +341,9 @@ FAMILIES = {
 # `same` is a mode of these too: matrices known beforehand, only vectors new
 SAME = {"tiny-4", "half-50x10", "half-100x20", "half-500x100", "portfolio-500", "factored-500", "mpc-20", "mpc-100"}
 # of layers.py and factors.py, which load what not everybody has
-LAYERS = (["socp-10", "mixed-20", "portfolio-50"], ["socp-100", "socp-500", "batch-64", "portfolio-200", "sdp-20"], [])
+LAYERS = (
+    ["socp-10", "mixed-20", "portfolio-50"],
+    ["socp-100", "socp-500", "batch-64", "portfolio-200", "portfolio-400", "sdp-20"],
+    [],
+)
 FACTORS = (["condition", "share", "tolerance", "warm", "solver"], [], [])

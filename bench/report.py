@@ -375,7 +375,7 @@ def overview(results, save):
     """Times of the fastest right peer beside ours, for every problem."""
     import matplotlib.pyplot as plt
 
-    ours = {"bpqp", "bpqp-torch", "bpqp-cvxpy"}
+    ours = {"bpqp", "bpqp-torch", "bpqp-cvxpy", "bpqp-qplayer"}
     points = []
     for family, instance, mode in dict.fromkeys((r["family"], r["instance"], r["mode"]) for r in results.rows):
         if family in ("factors", "maros", "netlib") or mode == "same":

@@ -9,7 +9,7 @@ REGISTRY = {
     "qpth_peer": ["qpth"],
     "moreau_peer": ["moreau"],
 }
-LAYERS = ["bpqp-cvxpy", "cvxpylayers-scs", "cvxpylayers-clarabel", "cvxpylayers-moreau"]
+LAYERS = ["bpqp-cvxpy", "bpqp-qplayer", "cvxpylayers-scs", "cvxpylayers-clarabel", "cvxpylayers-moreau"]
 SOLVERS = ["bpqp", "piqp", "clarabel", "proxqp", "daqp", "osqp", "highs"]
 # both passes over a collection; of linear programs also HiGHS
 BOTH = ["bpqp", "piqp+", "clarabel+"]
