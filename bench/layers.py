@@ -134,11 +134,13 @@ def question(case, seed, file):
         return (loss_at(case, there, weights) - loss_at(case, back, weights)) / (2 * step)
 
     if not file.is_file():
+        pairs = []
         for step in (1e-4, 1e-5, 1e-6):
-            coarse, fine = difference(2 * step), difference(step)
-            # where they differ an active set changes in between
-            if abs(coarse - fine) <= 1e-5 * max(abs(fine), 1e-3):
+            pairs.append((difference(2 * step), difference(step)))
+            if abs(np.subtract(*pairs[-1])) <= 1e-5 * max(abs(pairs[-1][1]), 1e-3):
                 break
+        # where they differ by much an active set changes in between, or little but rounding is left
+        coarse, fine = min(pairs, key=lambda pair: abs(np.subtract(*pair)))
         file.write_text(repr(float(fine + (fine - coarse) / 3)))
     return weights, along, float(file.read_text())
 
