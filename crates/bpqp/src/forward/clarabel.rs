@@ -27,6 +27,8 @@ use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, S
 
 /// Tightest tolerance asked of Clarabel at first: below it, it mostly stalls.
 const TIGHTEST: f64 = 1e-10;
+/// Tolerance of the first run where the polish goes on from it: Newton's method has the digits for less.
+const ROUGH: f64 = 1e-8;
 /// Tolerances of a run that is to end where it stalls, at its last digits. Residuals have a looser one: a run also ends
 /// where they grow to 100 times the tolerance.
 const LAST_DIGITS: Tolerance = Tolerance { gap: 1e-13, residual: 1e-12, iterations: 100, refined: true };
@@ -37,7 +39,7 @@ const REDUCED: f64 = 1e-6;
 const ORDINARY: f64 = 1e3;
 
 /// Where a run ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Tolerance {
     gap: f64,
     residual: f64,
@@ -100,6 +102,7 @@ impl ForwardSolver for Clarabel {
             deadline: None,
             as_given: false,
             succeeded: false,
+            next: None,
             iterations: 0,
         }))
     }
@@ -143,6 +146,8 @@ struct Handle {
     as_given: bool,
     /// The last run found a point.
     succeeded: bool,
+    /// What the next run is to be asked for, where the last one was not enough.
+    next: Option<Tolerance>,
     iterations: usize,
 }
 
@@ -464,25 +469,32 @@ impl ForwardHandle for Handle {
     fn solve(&mut self, _warm: Option<&Point>, out: &mut Point) -> Outcome {
         let deadline = self.told.take().unwrap_or_else(|| self.settings.deadline());
         self.iterations = 0;
-        let mut outcome = self.run(self.usual, &deadline, out);
+        // who limits the iterations did not ask for more of them
+        let goes_on = !self.cones.is_empty() && self.settings.max_iter.is_none();
+        let (first, next) = match goes_on && self.settings.polish {
+            true => (Tolerance { gap: ROUGH, residual: ROUGH, ..self.usual }, self.usual),
+            false => (self.usual, LAST_DIGITS),
+        };
+        self.next = goes_on.then_some(next);
+        let mut outcome = self.run(first, &deadline, out);
         let settled = |o: &Outcome, qp: &Qp| o.status.ok() || o.certificate.as_ref().is_some_and(|c| c.verify(qp));
         let scaled = self.kept.as_ref().is_some_and(|kept| kept.factors.iter().any(|&f| f != 1.0));
         if scaled && !settled(&outcome, &self.qp) && !deadline.passed() {
             // some proofs are found in the units of the problem only
             (self.kept, self.as_given) = (None, true);
-            outcome = self.run(self.usual, &deadline, out);
+            outcome = self.run(first, &deadline, out);
             (self.kept, self.as_given) = (None, false);
         }
         self.deadline = Some(deadline);
         outcome
     }
 
-    /// Its last digits may tell active cones from others.
+    /// The digits that were asked for, after a rough run; then the last ones, which may tell active cones from others.
     fn tighten(&mut self, out: &mut Point) -> Option<Outcome> {
         let deadline = self.deadline.clone().filter(|deadline| !deadline.passed())?;
-        // who limits the iterations did not ask for more of them
-        let may = !self.cones.is_empty() && self.settings.max_iter.is_none();
-        (may && self.succeeded).then(|| self.run(LAST_DIGITS, &deadline, out))
+        let tolerance = self.next.take().filter(|_| self.succeeded)?;
+        self.next = (tolerance != LAST_DIGITS).then_some(LAST_DIGITS);
+        Some(self.run(tolerance, &deadline, out))
     }
 }
 

@@ -253,9 +253,9 @@ impl ForwardHandle for Handle {
         outcome
     }
 
-    /// Its last digits may tell active cones from others.
+    /// Its last digits may tell active cones from others; there are none behind them.
     fn tighten(&mut self, out: &mut Point) -> Option<Outcome> {
-        let deadline = self.deadline.clone().filter(|deadline| !deadline.passed())?;
+        let deadline = self.deadline.take().filter(|deadline| !deadline.passed())?;
         // who limits the iterations did not ask for more of them
         if !self.core.succeeded || self.settings.max_iter.is_some() {
             return None;

@@ -100,10 +100,14 @@ impl Layer {
             if self.accept(outcome.clone(), (sketch, if draft { FIRST_ROUNDS } else { REPAIR_ROUNDS }))? {
                 return Ok(());
             }
-            let first = (self.curved() && self.solution.ok()).then(|| (self.solution.clone(), self.loss));
             let late = deadline.passed();
-            let handle = self.chain[k].1.as_mut().filter(|_| self.settings.polish && !late);
-            if let Some(outcome) = handle.and_then(|h| h.tighten(&mut self.trial)) {
+            let goes_on = self.settings.polish && !late;
+            let mut tightened = false;
+            while let Some(outcome) =
+                self.chain[k].1.as_mut().filter(|_| goes_on).and_then(|h| h.tighten(&mut self.trial))
+            {
+                tightened = true;
+                let first = (self.curved() && self.solution.ok()).then(|| (self.solution.clone(), self.loss));
                 let iterations = outcome.iterations;
                 self.solution.info.iterations = iterations;
                 if self.accept(outcome, (start, REPAIR_ROUNDS))? {
@@ -117,9 +121,12 @@ impl Layer {
                     self.adopt(&first)?;
                     self.solution.info.iterations = iterations;
                 }
-                if self.solve_to_the_last_digits(k, start, deadline)? {
-                    return Ok(());
+                if !self.curved() {
+                    break;
                 }
+            }
+            if tightened && self.solve_to_the_last_digits(k, start, deadline)? {
+                return Ok(());
             }
             if let Some(best) = best.take_if(|best| better(best, &self.solution)) {
                 // what this solver left in the workspaces belongs to a worse solution
