@@ -18,6 +18,8 @@ type Entries = Vec<(usize, usize, f64)>;
 
 /// A proof that there is no solution, if one of the two problems has one that proves it.
 pub(crate) fn proof(qp: &Qp, settings: &Settings, deadline: &Deadline) -> Result<Option<(Status, Certificate)>, Error> {
+    // nothing polishes what it finds
+    let settings = &Settings { polish: false, ..settings.clone() };
     let solve = |problem: &Qp| -> Result<Option<Vec<f64>>, Error> {
         if deadline.passed() {
             return Ok(None);
