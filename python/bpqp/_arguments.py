@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._bpqp import is_canonical
+from ._bpqp import canonical, take
 from ._errors import ArgumentError, DtypeError, UnsupportedError
 
 NAMES = ("P", "q", "G", "h", "A", "b", "lb", "ub")
@@ -52,6 +53,21 @@ def names_of(wrt: Any, names: tuple[str, ...]) -> list[str]:
     return given
 
 
+@lru_cache(maxsize=64)
+def _bits(wrt: str | tuple[str, ...]) -> int:
+    return sum(1 << NAMES.index(name) for name in dict.fromkeys(names_of(wrt, NAMES)))
+
+
+def bits_of(wrt: Any) -> int:
+    """The arguments of a problem that `wrt` names, a bit for each; all of them if it is None."""
+    if wrt is None:
+        return (1 << len(NAMES)) - 1
+    try:
+        return _bits(wrt)
+    except TypeError:  # a list, or names that are none
+        return _bits(tuple(names_of(wrt, NAMES)))
+
+
 class Problem(NamedTuple):
     """Arguments as the extension takes them, and what is needed to give gradients the shape of the data."""
 
@@ -67,10 +83,22 @@ class Problem(NamedTuple):
     forms: tuple[str | None, ...] = (None,) * 8
 
 
+# types of scipy.sparse that were met: asking it takes longer than all else that is done with a small matrix
+_SPARSE: set[type] = set()
+
+
 def is_sparse(value: Any) -> bool:
     """True for the matrices and arrays of scipy.sparse."""
+    kind = type(value)
+    if kind is np.ndarray:
+        return False
+    if kind in _SPARSE:
+        return True
     sparse = sys.modules.get("scipy.sparse")
-    return sparse is not None and bool(sparse.issparse(value))
+    found = sparse is not None and bool(sparse.issparse(value))
+    if found:
+        _SPARSE.add(kind)
+    return found
 
 
 def numbers_of(name: str, value: Any) -> np.ndarray[Any, Any]:
@@ -149,30 +177,10 @@ def _check_indices(name: str, axis: str, index: Any, size: int) -> None:
         raise ArgumentError(f"entry {k} of {name} has {axis} index {index[k]}: it must be 0 to {size - 1}")
 
 
-def canonical(matrix: Any, symmetric: bool = False) -> tuple[Any, Any, Any] | None:
-    """The arrays of a sparse matrix that is stored as the extension takes it; None if it is not.
-
-    That is by columns, in order, no entry twice; P on a `symmetric` pattern. Nor is it if they describe no matrix.
-    """
-    names = ("indptr", "indices", "data")
-    arrays: list[Any] = [getattr(matrix, name, None) for name in names]
-    if matrix.format != "csc" or not all(type(a) is np.ndarray and a.ndim == 1 for a in arrays):
-        return None
-    indptr, indices, data = arrays
-    rows, cols = matrix.shape
-    fits = len(indptr) == cols + 1 and len(indices) == len(data) and data.dtype == _F64
-    if not fits or indptr.dtype.kind != "i" or indices.dtype.kind != "i":
-        return None
-    indptr, indices = indptr.astype(np.int64), indices.astype(np.int64)
-    if not is_canonical(indptr, indices, rows, symmetric):
-        return None
-    return indptr, indices, data.copy()
-
-
 def _as_csc(name: str, value: Any) -> tuple[Any, ...]:
-    arrays = canonical(value, name == "P") if len(value.shape) == 2 else None
-    if arrays is not None:
-        return (*arrays, tuple(value.shape)), type(value)
+    found = canonical(value, name == "P")
+    if found is not None:
+        return found, type(value)
     check_sparse(name, value)
     matrix = value.tocsc(copy=True)
     matrix.sum_duplicates()
@@ -257,8 +265,20 @@ def _structured(k: int, value: Any) -> tuple[Any, Any, list[tuple[str, np.ndarra
     return array, None, [(name, array, rank)], 0
 
 
+def at_once(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) -> Problem | None:
+    """The arguments where all are in the forms that are by far the most common, and nothing is wrong with them."""
+    found = take((P, q, G, h, A, b, lb, ub), _SPARSE)
+    if found is None:
+        return None
+    data, shared, batch, templates, numbers, plain = found
+    return Problem(data, shared, batch, _F64, templates, numbers, plain)
+
+
 def prepare(P: Any, q: Any, G: Any, h: Any, A: Any, b: Any, lb: Any, ub: Any) -> Problem:
     """Checks the arguments and brings them into the form that the extension takes."""
+    ready = at_once(P, q, G, h, A, b, lb, ub)
+    if ready is not None:
+        return ready
     if q is None:
         raise ArgumentError("q is None: a problem needs its linear term; pass zeros for none")
     data: list[Any] = [None] * 8

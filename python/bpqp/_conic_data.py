@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._arguments import Factored, as_array, canonical, check_sparse, is_sparse, numbers_of
+from ._arguments import Factored, as_array, check_sparse, is_sparse, numbers_of
+from ._bpqp import canonical
 from ._errors import ArgumentError, DtypeError
 
 NAMES = ("P", "q", "A", "b", "lb", "ub")
@@ -109,10 +110,10 @@ def full_pattern(rows: int, cols: int) -> tuple[Any, Any]:
 def matrix(name: str, value: Any, *, row: bool = False) -> Argument:
     """A matrix, or with `row` the vector that is its only row."""
     if is_sparse(value):
-        arrays = canonical(value) if len(value.shape) == 2 else None
-        if arrays is not None:
-            indptr, indices, numbers = arrays
-            return Argument(numbers, False, (indptr, indices), type(value), tuple(value.shape))
+        found = canonical(value, False)
+        if found is not None:
+            indptr, indices, numbers, shape = found
+            return Argument(numbers, False, (indptr, indices), type(value), shape)
         check_sparse(name, value)
         own = value.tocsc(copy=True)
         own.sum_duplicates()

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from . import _bpqp
-from ._arguments import NAMES, OUTPUTS, RANKS, Factored, Problem, as_array, check_sparse, is_sparse, numbers_of, prepare
+from ._arguments import (
+    NAMES,
+    OUTPUTS,
+    RANKS,
+    Factored,
+    Problem,
+    as_array,
+    at_once,
+    check_sparse,
+    is_sparse,
+    numbers_of,
+    prepare,
+)
 from ._engines import (
     POLICIES,
     SETTINGS,
@@ -179,9 +191,11 @@ def solve_qp(
         SolveError: some problem has no solution, or none was found, and `on_failure` is "raise".
     """
     policy_code(on_failure)
-    if is_products(P) or is_products(G) or is_products(A):
-        return solve_large((P, q, G, h, A, b, lb, ub), solver, warm_start, on_failure, settings)
-    problem = prepare(P, q, G, h, A, b, lb, ub)
+    problem = at_once(P, q, G, h, A, b, lb, ub)
+    if problem is None:
+        if is_products(P) or is_products(G) or is_products(A):
+            return solve_large((P, q, G, h, A, b, lb, ub), solver, warm_start, on_failure, settings)
+        problem = prepare(P, q, G, h, A, b, lb, ub)
     if by_qpsolvers(solver):
         solved = solve_with(solver.partition(":")[2], problem, settings)
     else:

@@ -35,6 +35,11 @@ def _plain(value: Any, shape: tuple[int, ...]) -> bool:
     return type(value) is np.ndarray and value.dtype is _F64 and value.shape == shape and value.flags.c_contiguous
 
 
+def of_x(value: Any, x: Array) -> tuple[Array, None, None, None, None] | None:
+    """The cotangents of a loss by `x` alone, the first of five outputs, where that needs no more than a look."""
+    return (value, None, None, None, None) if _plain(value, x.shape) else None
+
+
 def cotangents_of(solution: Any, names: tuple[str, ...], given: Mapping[str, Any]) -> list[Array | None]:
     """One array for each output of the solution in the order of `names`, None for those that are not in the loss."""
     found: list[Array | None] = [None] * len(names)

@@ -106,7 +106,8 @@ def kept_engine(solver: str, settings: Mapping[str, Any], single: bool, numbers:
     """
     key: Any = (solver, single)
     if settings:
-        key = (*key, *((name, type(value), value) for name, value in settings.items()))
+        # True and 1 are equal, and not the same setting
+        key = (solver, single, *settings.items(), *map(type, settings.values()))
     found: _bpqp.Engine | None
     try:
         found = _local.engines.get(key)

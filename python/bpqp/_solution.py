@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from . import _bpqp
-from ._arguments import NAMES, OUTPUTS, RANKS, Factored, Problem, _as_csc, as_array, is_sparse, names_of
+from ._arguments import NAMES, OUTPUTS, RANKS, Factored, Problem, _as_csc, as_array, bits_of, is_sparse, names_of
 from ._base import BaseSolution
+from ._cotangents import of_x
 from ._engines import OURS, by_qpsolvers, engine, policy_code
 from ._errors import ArgumentError, DtypeError
 from ._outcome import describe, diagnosed, raise_failures
@@ -45,14 +46,11 @@ class Solution(BaseSolution):
         self._solved = solved
         self._choice = (solver, settings or {})
         self._policy, self._on_untrusted = policy_code(on_failure), choice_of(settings)
-        values: tuple[Any, ...] = solved.outputs(self._policy != 2)
+        values: tuple[Any, ...] = solved.results(self._policy != 2)
         if problem.dtype == np.float32:
-            values = tuple(v.astype(np.float32) for v in values)
-        if problem.batch is None:
-            x, y, z, z_box, objective = values
-            self.x, self.y, self.z, self.z_box, self.objective = x[0], y[0], z[0], z_box[0], objective.item()
-        else:
-            self.x, self.y, self.z, self.z_box, self.objective = values
+            *rows, objective = (np.asarray(v, dtype=np.float32) for v in values)
+            values = (*rows, objective.item() if problem.batch is None else objective)
+        self.x, self.y, self.z, self.z_box, self.objective = values
         if self._policy == 0 and not solved.all_ok():
             raise_failures(solved, self)
 
@@ -132,9 +130,10 @@ class Solution(BaseSolution):
             GradientError: the gradient is in doubt, and `on_untrusted` is "raise".
             SolveError: there is no solution to differentiate, and `on_failure` is "raise".
         """
-        rows = self._cotangents(x=x, y=y, z=z, z_box=z_box, objective=objective)
-        shared = self._problem.shared
-        *grads, codes = self._solved.vjp(rows, self._ask(wrt), (shared[0], *shared), self._policy)
+        rows = of_x(x, self.x) if y is z is z_box is objective is None else None
+        if rows is None:
+            rows = self._cotangents(x=x, y=y, z=z, z_box=z_box, objective=objective)
+        *grads, codes = self._solved.pull(rows, bits_of(wrt), self._policy)
         verdict = verdict_of(codes, self._on_untrusted, self._batch is not None)
         shaped: list[Any] = grads
         if not self._problem.plain:

@@ -47,14 +47,14 @@ def names(codes: Any) -> Any:
     return str(found) if found.ndim == 0 else found
 
 
-def verdict_of(codes: Codes, on_untrusted: str, batched: bool) -> Any:
+def verdict_of(codes: Codes | int, on_untrusted: str, batched: bool) -> Any:
     """The verdicts in words, one for a single problem, after a word to the user where some are in doubt."""
     if batched:
-        judge(codes, on_untrusted)
+        judge(np.asarray(codes), on_untrusted)
         return names(codes)
-    code: int = codes.item()
+    code: int = codes if isinstance(codes, int) else codes.item()
     if code & _DOUBT:
-        judge(codes, on_untrusted)
+        judge(np.array([code], dtype=np.uint8), on_untrusted)
     return VERDICTS[code & ~_DOUBT]
 
 

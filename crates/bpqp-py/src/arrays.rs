@@ -23,48 +23,6 @@ impl<'py> Array<'py> {
     }
 }
 
-/// True if compressed columns have `rows` rows, ascending ones without duplicates in each column, as the extension takes them;
-/// with `symmetric`, if the pattern is besides its own transpose.
-#[pyfunction]
-pub fn is_canonical(
-    indptr: PyReadonlyArray1<'_, i64>,
-    indices: PyReadonlyArray1<'_, i64>,
-    rows: i64,
-    symmetric: bool,
-) -> bool {
-    let (Ok(indptr), Ok(indices)) = (indptr.as_slice(), indices.as_slice()) else { return false };
-    let ends =
-        indptr.first() == Some(&0) && indptr.last().and_then(|e| usize::try_from(*e).ok()) == Some(indices.len());
-    if !ends || !indptr.is_sorted() {
-        return false;
-    }
-    // sorted, from 0 to the number of indices
-    let column = |j: usize| &indices[indptr[j] as usize..indptr[j + 1] as usize];
-    let columns = indptr.len() - 1;
-    let inside = |own: &[i64]| {
-        own.first().is_none_or(|first| *first >= 0)
-            && own.last().is_none_or(|last| *last < rows)
-            && own.windows(2).all(|pair| pair[0] < pair[1])
-    };
-    if !(0..columns).all(|j| inside(column(j))) {
-        return false;
-    }
-    if !symmetric {
-        return true;
-    }
-    // columns in order give the entries of each row in order
-    let mut next = indptr.to_vec();
-    rows == columns as i64
-        && (0..columns).all(|j| {
-            column(j).iter().all(|&i| {
-                let i = i as usize;
-                let at = next[i];
-                next[i] += 1;
-                at < indptr[i + 1] && indices[at as usize] == j as i64
-            })
-        })
-}
-
 /// A matrix argument, as it came from Python.
 pub enum Raw<'py> {
     Dense(Array<'py>),

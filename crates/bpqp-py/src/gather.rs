@@ -6,7 +6,7 @@ use bpqp::adapter::{BLOCKS, Block, Gather};
 use bpqp::{Hessian, Matrix, Qp, Wrt};
 use numpy::IntoPyArray;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyInt, PyTuple};
 
 /// The order of the arguments everywhere.
 pub const NAMES: [&str; 8] = ["P", "q", "G", "h", "A", "b", "lb", "ub"];
@@ -103,8 +103,9 @@ impl Gathered {
         PyTuple::new(py, out)
     }
 
-    /// A tuple of nine: an array, a pair `(d, F)`, or `None` where not asked for or absent, and the verdicts.
-    pub fn into_py(self, py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+    /// A tuple of nine: an array, a pair `(d, F)`, or `None` where not asked for or absent, and the verdicts; the only one as
+    /// a number where `one` is asked for.
+    pub fn into_py(self, py: Python<'_>, one: bool) -> PyResult<Bound<'_, PyTuple>> {
         let ([p, f, rest @ ..], verdicts) = self.into_arrays(py)?;
         let first = match (p, f) {
             (Some(d), Some(f)) => Some(PyTuple::new(py, [d, f])?.into_any()),
@@ -113,7 +114,10 @@ impl Gathered {
         let none = || py.None().into_bound(py);
         let mut out = vec![first.unwrap_or_else(none)];
         out.extend(rest.into_iter().map(|array| array.unwrap_or_else(none)));
-        out.push(verdicts.into_pyarray(py).into_any());
+        out.push(match verdicts[..] {
+            [verdict] if one => PyInt::new(py, verdict).into_any(),
+            _ => verdicts.into_pyarray(py).into_any(),
+        });
         PyTuple::new(py, out)
     }
 }

@@ -16,6 +16,7 @@ mod large;
 mod list;
 mod logging;
 mod pieces;
+mod plain;
 mod prepared;
 mod smooth;
 mod solutions;
@@ -149,7 +150,8 @@ fn _bpqp(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("STATUSES", Status::ALL.map(Status::name).to_vec())?;
     module.add("VERDICTS", Verdict::NAMES.to_vec())?;
     module.add_function(wrap_pyfunction!(xla::xla_handlers, module)?)?;
-    module.add_function(wrap_pyfunction!(arrays::is_canonical, module)?)?;
+    module.add_function(wrap_pyfunction!(plain::canonical, module)?)?;
+    module.add_function(wrap_pyfunction!(plain::take, module)?)?;
     module.add_function(wrap_pyfunction!(files::read_qps, module)?)?;
     module.add_function(wrap_pyfunction!(files::read_cbf, module)?)?;
     module.add_class::<prepared::Prepared>()?;

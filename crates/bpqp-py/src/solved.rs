@@ -9,7 +9,7 @@ use crate::verdicts::examined;
 use bpqp::{Certificate, Cotangent, Error, Solution};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyFloat, PyTuple};
 
 /// The solutions of a batch, and the arguments that they are of.
 #[pyclass(frozen, module = "bpqp._bpqp")]
@@ -84,6 +84,24 @@ impl Solved {
         let n = self.0.qp()?.n();
         let shape = [self.0.list.len(), n];
         Ok(Some(shaped(py, self.0.x(policy != 2), if self.0.batched { &shape } else { &shape[1..] })?))
+    }
+
+    /// `outputs` as a user sees them: those of a single problem without a batch dimension, its objective a number.
+    fn results<'py>(&self, py: Python<'py>, nan: bool) -> PyResult<Bound<'py, PyTuple>> {
+        let qp = self.0.qp()?;
+        let (n, m, mi, batch) = (qp.n(), qp.n_equality(), qp.n_inequality(), self.0.list.len());
+        let rows = |values: Vec<f64>, width: usize| match self.0.batched {
+            true => shaped(py, values, &[batch, width]),
+            false => Ok(values.into_pyarray(py).into_any()),
+        };
+        let of = |s: &Solution| if nan && !s.ok() { f64::NAN } else { s.objective };
+        let objective = match &self.0.list[..] {
+            [own] if !self.0.batched => PyFloat::new(py, of(own)).into_any(),
+            _ => self.column(py, of).into_any(),
+        };
+        let (x, y) = (rows(self.0.x(nan), n)?, rows(self.0.rows(nan, m, |s| &s.y), m)?);
+        let (z, z_box) = (rows(self.0.rows(nan, mi, |s| &s.z), mi)?, rows(self.0.rows(nan, n, |s| &s.z_box), n)?);
+        PyTuple::new(py, [x, y, z, z_box, objective])
     }
 
     /// `(x, y, z, z_box, objective)`; with `nan`, those of instances without a solution are NaN.
@@ -216,7 +234,22 @@ impl Solved {
         policy: Policy,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let cotangents = self.cotangents(cotangents)?;
-        self.0.vjp(Some(py), &cotangents, None, (ask, summed), policy)?.into_py(py)
+        self.0.vjp(Some(py), &cotangents, None, (ask, summed), policy)?.into_py(py, false)
+    }
+
+    /// `vjp` with respect to the arguments whose bits are set in `ask` and that there are, summed over the batch for those that it
+    /// shares. The verdict on a single problem is a number.
+    fn pull<'py>(
+        &self,
+        py: Python<'py>,
+        cotangents: &Bound<'py, PyAny>,
+        ask: u8,
+        policy: Policy,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let Arguments { present, shared } = self.1;
+        let ask = std::array::from_fn(|k| (ask >> k) & 1 == 1 && present[if k == 0 { 0 } else { k + 1 }]);
+        let cotangents = self.cotangents(cotangents)?;
+        self.0.vjp(Some(py), &cotangents, None, (ask, shared), policy)?.into_py(py, !self.0.batched)
     }
 
     /// `vjp` with respect to the arguments that there are, in the order of the slots: one array, or None where `needs` has
@@ -268,7 +301,7 @@ impl Solved {
     ) -> PyResult<Bound<'py, PyTuple>> {
         let cotangents = self.cotangents(cotangents)?;
         let along = self.0.tangents(&Args::new(along)?.data()?)?;
-        self.0.vjp(Some(py), &cotangents, Some(&along), (ask, summed), policy)?.into_py(py)
+        self.0.vjp(Some(py), &cotangents, Some(&along), (ask, summed), policy)?.into_py(py, false)
     }
 
     /// Tangents `(x, y, z, z_box, objective)` along directions of the data, and the verdicts; the one-sided ones if asked.
@@ -344,7 +377,7 @@ impl Solved {
                 })
             },
         )?;
-        gathered.into_py(py)
+        gathered.into_py(py, false)
     }
 
     /// Central differences against the gradient of instance `k`: the worst relative error, and a row

@@ -9,8 +9,8 @@ pub(super) struct Instance {
     /// There only where derivatives are.
     pub solution: Option<ConicSolution>,
     pub status: Status,
-    /// `x, s, y, z_box`; empty where there is none.
-    pub point: [Vec<f64>; POINT],
+    /// `x, s, y, z_box` of one without a solution; empty where there is none.
+    point: [Vec<f64>; POINT],
     pub objective: f64,
     pub residuals: Residuals,
     pub certificate: Option<Certificate>,
@@ -26,7 +26,7 @@ impl From<ConicSolution> for Instance {
     fn from(s: ConicSolution) -> Self {
         Instance {
             status: s.status,
-            point: [s.x.clone(), s.s.clone(), s.y.clone(), s.z_box.clone()],
+            point: if s.ok() { Default::default() } else { [s.x.clone(), s.s.clone(), s.y.clone(), s.z_box.clone()] },
             objective: s.objective,
             residuals: s.residuals,
             certificate: s.info.certificate.clone(),
@@ -44,6 +44,14 @@ impl Instance {
     /// True if there is a solution that may be used, that of the closest feasible program included.
     pub fn ok(&self) -> bool {
         self.solution.is_some()
+    }
+
+    /// `x`, `s`, `y` or `z_box`; empty where there is none.
+    pub fn block(&self, k: usize) -> &[f64] {
+        match &self.solution {
+            Some(s) => [&s.x, &s.s, &s.y, &s.z_box][k],
+            None => &self.point[k],
+        }
     }
 
     pub fn failed(status: Status, point: [Vec<f64>; POINT], certificate: Option<Certificate>) -> Self {

@@ -82,7 +82,7 @@ impl ConicSolved {
         let width = widths(&self.structure)[k];
         let mut values = Vec::with_capacity(self.instances.len() * width);
         for instance in &self.instances {
-            let own = &instance.point[k];
+            let own = instance.block(k);
             if (nan && !instance.ok()) || own.len() != width {
                 values.resize(values.len() + width, f64::NAN);
             } else {

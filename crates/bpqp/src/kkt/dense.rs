@@ -38,6 +38,8 @@ const SINGULAR_AUGMENTED: f64 = 0.0;
 const SINGULAR_ITERATION: f64 = 1e-15;
 /// Added to the diagonal of a singular Schur complement, as a multiple of its entries.
 const REGULARIZE_S: f64 = 1e-8;
+/// Hard rows up to which they are eliminated one by one.
+const FEW: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Form {
@@ -268,7 +270,7 @@ impl DenseKkt {
         self.add_rows(false);
         if self.decides {
             resize(&mut self.filled, f, f);
-            self.filled.copy_from(&self.k);
+            fill::copy(&self.k, &mut self.filled);
         }
         self.augmented.clear();
         // fewer soft rows than variables, and nothing else
@@ -316,7 +318,11 @@ impl DenseKkt {
                 *o = source[i];
             }
         }
-        solve_lower_columns(self.k.as_ref(), self.y.as_mut());
+        if self.hard.len() <= FEW {
+            (0..self.hard.len()).for_each(|j| solve_lower(self.k.as_ref(), self.y.col_as_slice_mut(j)));
+        } else {
+            solve_lower_columns(self.k.as_ref(), self.y.as_mut());
+        }
         self.form = Form::Primal;
     }
 

@@ -74,7 +74,12 @@ impl Layer {
         for k in 0..self.chain.len() {
             let (solver, handle) = &mut self.chain[k];
             if handle.is_none() && !deadline.passed() {
-                *handle = Some(solver.prepare(&self.solution.qp, &self.settings)?);
+                match solver.prepare(&self.solution.qp, &self.settings) {
+                    Ok(prepared) => *handle = Some(prepared),
+                    // a second opinion that cannot be had in this build leaves the first one
+                    Err(Error::Unsupported { .. }) if k > 0 => break,
+                    Err(error) => return Err(error),
+                }
             }
             let name = solver.name();
             let examined = !deadline.passed() && !self.is_convex();

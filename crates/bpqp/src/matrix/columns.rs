@@ -2,7 +2,8 @@
 //! have: at small orders a general library spends more on finding its kernel than in it.
 
 use super::dense::dot;
-use faer::MatRef;
+use faer::reborrow::ReborrowMut;
+use faer::{MatMut, MatRef};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Columns that are worked on together: a row of the result is loaded once for four of them.
@@ -144,6 +145,41 @@ impl WithSimd for GemvTransposed<'_> {
             out[j] += alpha * dot(column(m, j, 0), y);
         }
     }
+}
+
+/// The lower triangle of `out += size * m m'` of matrices whose columns are contiguous.
+struct AddGram<'a>(MatMut<'a, f64>, MatRef<'a, f64>, f64);
+
+impl WithSimd for AddGram<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let AddGram(mut out, m, size) = self;
+        let blocked = m.ncols() - m.ncols() % BLOCK;
+        for j in 0..m.nrows() {
+            let Some(column) = out.rb_mut().col_mut(j).try_as_col_major_mut() else { return };
+            let own = &mut column.as_slice_mut()[j..];
+            for k in (0..blocked).step_by(BLOCK) {
+                let c = columns(m, k, j);
+                subtract(simd, own, c, [-size * c[0][0], -size * c[1][0], -size * c[2][0], -size * c[3][0]]);
+            }
+            for k in blocked..m.ncols() {
+                let c = self::column(m, k, j);
+                let t = size * c[0];
+                own.iter_mut().zip(c).for_each(|(o, c)| *o += t * c);
+            }
+        }
+    }
+}
+
+/// The lower triangle of `out += size * m m'`; false, and nothing done, where the columns of one are not contiguous.
+pub(crate) fn add_gram(out: MatMut<'_, f64>, m: MatRef<'_, f64>, size: f64) -> bool {
+    let contiguous = out.row_stride() == 1 && m.row_stride() == 1;
+    if contiguous {
+        Arch::new().dispatch(AddGram(out, m, size));
+    }
+    contiguous
 }
 
 /// `out += alpha * m x`; false, and nothing done, where neither rows nor columns are contiguous.

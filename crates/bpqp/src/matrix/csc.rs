@@ -11,6 +11,12 @@ pub struct Csc {
     indptr: Vec<usize>,
     indices: Vec<usize>,
     values: Vec<f64>,
+    /// Each column stores one entry, as of a diagonal: products need no loop over columns.
+    single: bool,
+}
+
+fn single(indptr: &[usize]) -> bool {
+    indptr.iter().enumerate().all(|(j, &start)| start == j)
 }
 
 impl Csc {
@@ -47,7 +53,7 @@ impl Csc {
                 return bad(format!("row index {} follows {} in column {j}: sort them and sum duplicates", w[1], w[0]));
             }
         }
-        Ok(Csc { nrows, ncols, indptr, indices, values })
+        Ok(Csc { nrows, ncols, single: single(&indptr), indptr, indices, values })
     }
 
     /// From triplets in any order; duplicates are summed.
@@ -90,7 +96,7 @@ impl Csc {
             indptr.push(indices.len());
             start = end;
         }
-        Ok(Csc { nrows, ncols, indptr, indices, values })
+        Ok(Csc { nrows, ncols, single: single(&indptr), indptr, indices, values })
     }
 
     /// The nonzero entries of a dense matrix.
@@ -136,10 +142,7 @@ impl Csc {
     }
     /// True if each column stores its diagonal entry and nothing else.
     pub(crate) fn is_diagonal(&self) -> bool {
-        self.nrows == self.ncols
-            && self.nnz() == self.ncols
-            && self.indptr.iter().enumerate().all(|(j, &p)| p == j)
-            && self.indices.iter().enumerate().all(|(j, &i)| i == j)
+        self.nrows == self.ncols && self.single && self.indices.iter().enumerate().all(|(j, &i)| i == j)
     }
 
     /// True if both have the same shape and stored positions.
@@ -233,7 +236,7 @@ impl Csc {
             values[next[i]] = v;
             next[i] += 1;
         }
-        Csc { nrows: self.ncols, ncols: self.nrows, indptr, indices, values }
+        Csc { nrows: self.ncols, ncols: self.nrows, single: single(&indptr), indptr, indices, values }
     }
 
     /// The dense matrix.
@@ -245,14 +248,9 @@ impl Csc {
         m
     }
 
-    /// As of a diagonal, whose products need no loop over columns.
-    fn has_one_entry_in_each_column(&self) -> bool {
-        self.values.len() == self.ncols && self.indptr.iter().enumerate().all(|(j, &start)| start == j)
-    }
-
     /// `out += alpha * self * x`.
     pub fn mul_add(&self, alpha: f64, x: &[f64], out: &mut [f64]) {
-        if self.has_one_entry_in_each_column() {
+        if self.single {
             for ((&i, v), xj) in self.indices.iter().zip(&self.values).zip(x) {
                 out[i] += alpha * xj * v;
             }
@@ -271,7 +269,7 @@ impl Csc {
 
     /// `out += alpha * self' * y`.
     pub fn tmul_add(&self, alpha: f64, y: &[f64], out: &mut [f64]) {
-        if self.has_one_entry_in_each_column() {
+        if self.single {
             for ((&i, v), o) in self.indices.iter().zip(&self.values).zip(out) {
                 *o += alpha * (v * y[i]);
             }
@@ -286,6 +284,10 @@ impl Csc {
 
     /// `out += |self| x` for `x >= 0`.
     pub(crate) fn magnitudes_add(&self, x: &[f64], out: &mut [f64]) {
+        if self.single {
+            self.indices.iter().zip(&self.values).zip(x).for_each(|((&i, v), x)| out[i] += v.abs() * x);
+            return;
+        }
         for (j, &xj) in x.iter().enumerate() {
             let range = self.indptr[j]..self.indptr[j + 1];
             for (&i, v) in self.indices[range.clone()].iter().zip(&self.values[range]) {
@@ -296,6 +298,10 @@ impl Csc {
 
     /// `out += |self|' y` for `y >= 0`.
     pub(crate) fn transposed_magnitudes_add(&self, y: &[f64], out: &mut [f64]) {
+        if self.single {
+            self.indices.iter().zip(&self.values).zip(out).for_each(|((&i, v), o)| *o += v.abs() * y[i]);
+            return;
+        }
         for (j, o) in out.iter_mut().enumerate() {
             let range = self.indptr[j]..self.indptr[j + 1];
             let entries = self.indices[range.clone()].iter().zip(&self.values[range]);

@@ -128,15 +128,33 @@ const LANES: usize = 8;
 
 /// Euclidean inner product.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let n = a.len().min(b.len());
+    let (a, b) = (&a[..n], &b[..n]);
     let mut lanes = [0.0; LANES];
     let (left, right) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b).sum();
+    let (mut last, mut other) = (left.remainder(), right.remainder());
     for (a, b) in left.zip(right) {
         for k in 0..LANES {
             lanes[k] += a[k] * b[k];
         }
     }
-    lanes.iter().sum::<f64>() + rest
+    // what is left in halves, side by side too
+    add_half::<4>(&mut last, &mut other, &mut lanes);
+    add_half::<2>(&mut last, &mut other, &mut lanes);
+    add_half::<1>(&mut last, &mut other, &mut lanes);
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
+/// Adds the products of the first `N` entries, if there are so many, and goes on behind them.
+#[inline(always)]
+fn add_half<const N: usize>(a: &mut &[f64], b: &mut &[f64], lanes: &mut [f64; LANES]) {
+    if let (Some((left, rest)), Some((right, other))) = (a.split_first_chunk::<N>(), b.split_first_chunk::<N>()) {
+        for k in 0..N {
+            lanes[k] += left[k] * right[k];
+        }
+        (*a, *b) = (rest, other);
+    }
 }
 
 /// The larger one; NaN if one of them is.
@@ -146,15 +164,18 @@ pub(crate) fn nan_max(a: f64, b: f64) -> f64 {
 
 /// Largest magnitude; NaN if any entry is.
 pub(crate) fn norm_inf(a: &[f64]) -> f64 {
-    // short vectors are not worth setting up many accumulators for. Magnitudes are ordered as their bits are, NaN above all
-    if a.len() < 4 * LANES {
-        return f64::from_bits(a.iter().fold(0, |top, v| top.max(v.abs().to_bits())));
-    }
+    // short vectors are not worth setting up many accumulators for
+    if a.len() < 4 * LANES { largest::<2>(a) } else { largest::<LANES>(a) }
+}
+
+/// The same with that many accumulators.
+#[inline(always)]
+fn largest<const N: usize>(a: &[f64]) -> f64 {
     // a comparison passes NaN over: the second accumulators find it, and the loop stays free of branches
-    let (mut largest, mut nan) = ([0.0_f64; LANES], [0.0_f64; LANES]);
-    let (chunks, rest) = pulp::as_arrays::<LANES, _>(a);
+    let (mut largest, mut nan) = ([0.0_f64; N], [0.0_f64; N]);
+    let (chunks, rest) = pulp::as_arrays::<N, _>(a);
     for chunk in chunks {
-        for k in 0..LANES {
+        for k in 0..N {
             let v = chunk[k].abs();
             largest[k] = if v > largest[k] { v } else { largest[k] };
             nan[k] += 0.0 * v;
@@ -172,8 +193,18 @@ pub(crate) fn norm_inf(a: &[f64]) -> f64 {
     largest.into_iter().fold(0.0, f64::max)
 }
 
+/// Products up to which finding a kernel for `y'y` takes longer than the plain ones.
+const FEW: usize = 512;
+
 /// Lower triangle of `out = y'y`.
-pub(crate) fn lower_gram_block(out: MatMut<'_, f64>, y: MatRef<'_, f64>) {
+pub(crate) fn lower_gram_block(mut out: MatMut<'_, f64>, y: MatRef<'_, f64>) {
+    let k = y.ncols();
+    if k * k * y.nrows() <= FEW && y.row_stride() == 1 {
+        for j in 0..k {
+            (j..k).for_each(|i| out[(i, j)] = dot(column(y, i, 0), column(y, j, 0)));
+        }
+        return;
+    }
     let _clean = Wide;
     triangular_matmul(
         out,

@@ -57,11 +57,14 @@ impl Full {
             let first = ROWS * block;
             let columns = out.values.chunks_exact_mut(nrows).enumerate();
             match split(rows, ncols) {
-                Some([a, b, c, d]) => columns.for_each(|(j, column)| {
-                    if let Some(to) = column.get_mut(first..first + ROWS) {
-                        to.copy_from_slice(&[a[j], b[j], c[j], d[j]]);
-                    }
-                }),
+                Some([a, b, c, d]) => {
+                    let entries = a.iter().zip(b).zip(c.iter().zip(d));
+                    columns.zip(entries).for_each(|((_, column), ((a, b), (c, d)))| {
+                        if let Some(to) = column[first..].first_chunk_mut() {
+                            *to = [*a, *b, *c, *d];
+                        }
+                    });
+                }
                 None => columns.for_each(|(j, column)| {
                     let own = rows.get(j..).unwrap_or_default().iter().step_by(ncols);
                     column[first..].iter_mut().zip(own).for_each(|(to, v)| *to = *v);

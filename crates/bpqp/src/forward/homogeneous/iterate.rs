@@ -10,7 +10,7 @@
 use super::program::Program;
 use super::scaling::Scaling;
 use super::system::System;
-use crate::matrix::{dot, nan_max};
+use crate::matrix::{Hessian, dot, nan_max, norm_inf};
 
 /// Part of the way to the boundary.
 const TO_BOUNDARY: f64 = 0.99;
@@ -18,6 +18,11 @@ const TO_BOUNDARY: f64 = 0.99;
 /// What complementarity may be off by relative to its scaled variables, and at least.
 const CENTRALITY: f64 = 1e-4;
 const EXACT: f64 = 1e-12;
+
+/// True without P.
+fn is_linear(program: &Program) -> bool {
+    matches!(*program.p, Hessian::Zero(_))
+}
 
 /// A point of the embedding.
 #[derive(Debug, Clone, Default)]
@@ -86,6 +91,8 @@ pub(super) struct Iterate {
     cx: Vec<f64>,
     cy: Vec<f64>,
     cz: Vec<f64>,
+    /// What the change of `tau` is divided by.
+    denominator: f64,
     ds: Vec<f64>,
 }
 
@@ -110,6 +117,7 @@ impl Iterate {
             cx: v(n),
             cy: v(m),
             cz: v(p),
+            denominator: 0.0,
             ds: v(p),
         }
     }
@@ -166,19 +174,25 @@ impl Iterate {
         program.e_mul_add(1.0, x, &mut self.ry);
         self.rz.copy_from_slice(s);
         program.r_mul_add(1.0, x, &mut self.rz);
-        let (qx, bz, xpx) = (dot(&program.q, x), dot(&program.b, y) + dot(&program.h, z), dot(x, &self.px));
+        let (qx, bz) = (dot(&program.q, x), dot(&program.b, y) + dot(&program.h, z));
+        let xpx = if is_linear(program) { 0.0 } else { dot(x, &self.px) };
         self.products = (qx, bz, xpx);
         self.mu = (dot(s, z) + tau * kappa) / (scaling.degree + 1.0);
         // of proofs, before the constants come in
         let cost = program.cost;
         let (d, e, r) = (&program.d, &program.e, &program.r);
-        let size_x = x.iter().zip(d).fold(0.0_f64, |m, (x, d)| m.max((x * d).abs()));
-        let scaled = |v: &[f64], f: &[f64]| v.iter().zip(f).fold(0.0_f64, |m, (v, f)| m.max((v * f).abs()));
+        let plain = program.plain;
+        let scaled = |v: &[f64], f: &[f64]| match plain {
+            true => norm_inf(v),
+            false => v.iter().zip(f).fold(0.0_f64, |m, (v, f)| m.max((v * f).abs())),
+        };
+        let size = |v: &[f64], f: &[f64]| if plain { norm_inf(v) } else { Program::size(v, f) };
+        let size_x = scaled(x, d);
         let size_z = scaled(z, r).max(scaled(y, e)) / cost;
-        let size_s = Program::size(s, r);
-        let size_px = Program::size(&self.px, d) / cost;
-        let size_force = Program::size(&self.force, d) / cost;
-        let rows = nan_max(Program::size(&self.ry, e), Program::size(&self.rz, r));
+        let size_s = size(s, r);
+        let size_px = if is_linear(program) { 0.0 } else { size(&self.px, d) / cost };
+        let size_force = size(&self.force, d) / cost;
+        let rows = nan_max(size(&self.ry, e), size(&self.rz, r));
         let proof = |violation: f64, value: f64| if value < 0.0 { violation / -value } else { f64::INFINITY };
         let primal_proof = proof(size_force / size_z.max(f64::MIN_POSITIVE), bz / cost / size_z.max(f64::MIN_POSITIVE));
         let unit = size_x.max(f64::MIN_POSITIVE);
@@ -191,8 +205,8 @@ impl Iterate {
         self.rz.iter_mut().zip(&program.h).for_each(|(r, h)| *r -= h * tau);
         self.r_tau = qx + bz + kappa + xpx / tau;
         let (rhs, q) = program.norms;
-        let primal = nan_max(Program::size(&self.ry, e), Program::size(&self.rz, r)) / tau;
-        let dual = Program::size(&self.rx, d) / (tau * cost);
+        let primal = nan_max(size(&self.ry, e), size(&self.rz, r)) / tau;
+        let dual = size(&self.rx, d) / (tau * cost);
         let curvature = 0.5 * xpx / (tau * tau);
         let (upper, lower) = ((qx / tau + curvature) / cost, (-bz / tau - curvature) / cost);
         let gap = (upper - lower).abs();
@@ -241,13 +255,10 @@ impl Iterate {
             return false;
         }
         // (q + 2 P x/tau)'v, without P where it is zero
-        let along = |v: &[f64], px: &[f64]| dot(&program.q, v) + 2.0 * dot(px, v) / tau;
-        let numerator = part * self.r_tau - of_tau / tau + along(x, &self.px) + dot(&program.b, y) + dot(&program.h, z);
-        let mut denominator =
-            kappa / tau - dot(&program.q, &self.cx) - dot(&program.b, &self.cy) - dot(&program.h, &self.cz);
-        // |c - x/tau|^2 - |c|^2 in the norm of P
-        denominator += (self.products.2 / tau - 2.0 * dot(&self.px, &self.cx)) / tau;
-        *d_tau = numerator / denominator;
+        let curved = if is_linear(program) { 0.0 } else { 2.0 * dot(&self.px, x) / tau };
+        let along = dot(&program.q, x) + curved;
+        let numerator = part * self.r_tau - of_tau / tau + along + dot(&program.b, y) + dot(&program.h, z);
+        *d_tau = numerator / self.denominator;
         if !d_tau.is_finite() {
             return false;
         }
@@ -289,6 +300,12 @@ impl Iterate {
             return None;
         }
         let (tau, kappa) = (self.at.tau, self.at.kappa);
+        self.denominator =
+            kappa / tau - dot(&program.q, &self.cx) - dot(&program.b, &self.cy) - dot(&program.h, &self.cz);
+        if !is_linear(program) {
+            // |c - x/tau|^2 - |c|^2 in the norm of P
+            self.denominator += (self.products.2 / tau - 2.0 * dot(&self.px, &self.cx)) / tau;
+        }
         self.ds.copy_from_slice(&self.at.s);
         if !self.direction(program, scaling, system, (1.0, tau * kappa), true) {
             return None;

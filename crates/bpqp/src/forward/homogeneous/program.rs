@@ -40,6 +40,8 @@ pub(super) struct Program {
     pub e: Vec<f64>,
     pub r: Vec<f64>,
     pub cost: f64,
+    /// All factors but that of the objective are 1.
+    pub plain: bool,
     /// The largest entry of a column of `D P D`.
     curvature: f64,
     /// Largest entries of the right-hand sides and of the linear term in the units of the problem.
@@ -84,6 +86,7 @@ impl Program {
             e: vec![1.0; m],
             r: vec![1.0; p],
             cost: 1.0,
+            plain: true,
             curvature: 0.0,
             norms: (0.0, 0.0),
             factors: Vec::new(),
@@ -171,6 +174,7 @@ impl Program {
             }
             factors.iter_mut().for_each(|v| *v = power_of_two(*v, LIMIT));
         }
+        self.plain = identity;
         self.d.copy_from_slice(&factors[..n]);
         let mut end = n;
         let [a, g, c] = data.rows.map(|block| {

@@ -129,7 +129,7 @@ impl Scaling {
             let rows = block.rows.clone();
             let v = &mut v[rows.clone()];
             match &mut block.kind {
-                Kind::SecondOrder(own) => own.divide(&self.w[rows.clone()], v, &mut self.left[rows]),
+                Kind::SecondOrder(own) => own.divide(&self.w[rows], v),
                 Kind::Semidefinite(_) if v.iter().all(|v| *v == 0.0) => {}
                 Kind::Semidefinite(own) => own.divide(v),
             }
@@ -145,7 +145,7 @@ impl Scaling {
             let rows = block.rows.clone();
             let v = &mut v[rows.clone()];
             match &mut block.kind {
-                Kind::SecondOrder(own) => own.unscale(&self.w[rows.clone()], v, &mut self.left[rows]),
+                Kind::SecondOrder(own) => own.unscale(&self.w[rows], v),
                 Kind::Semidefinite(own) => own.unscale(v),
             }
         }

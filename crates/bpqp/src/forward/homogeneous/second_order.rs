@@ -91,12 +91,24 @@ impl SecondOrder {
     /// `out = size (E + by e e' + 1/by f f') x` with the unit vectors `e, f = (1, +-w1/|w1|)/sqrt 2` and the projection E off
     /// both: each eigenvalue to its own last digits.
     fn apply(&self, (size, by): (f64, f64), w: &[f64], x: &[f64], out: &mut [f64]) {
+        let (first, of_w) = self.parts(by, w, x);
+        out.iter_mut().zip(w.iter().zip(x)).for_each(|(o, (w, x))| *o = size * (x + of_w * w));
+        out[0] = size * first;
+    }
+
+    /// The same with `x` in the place of `out`.
+    fn apply_in_place(&self, (size, by): (f64, f64), w: &[f64], x: &mut [f64]) {
+        let (first, of_w) = self.parts(by, w, x);
+        x.iter_mut().zip(w).for_each(|(x, w)| *x = size * (*x + of_w * w));
+        x[0] = size * first;
+    }
+
+    /// Its first entry, and the part of `w` in the others.
+    fn parts(&self, by: f64, w: &[f64], x: &[f64]) -> (f64, f64) {
         let over = if self.length > 0.0 { 1.0 / self.length } else { 0.0 };
         let along = over * dot(&w[1..], &x[1..]);
         let (e, f) = (0.5 * by * (x[0] + along), 0.5 / by * (x[0] - along));
-        let of_w = over * (e - f - along);
-        out.iter_mut().zip(w.iter().zip(x)).for_each(|(o, (w, x))| *o = size * (x + of_w * w));
-        out[0] = size * (e + f);
+        (e + f, over * (e - f - along))
     }
 
     /// `out = H z`.
@@ -104,16 +116,14 @@ impl SecondOrder {
         self.apply((self.eta * self.eta, self.rho * self.rho), w, z, out);
     }
 
-    /// `v = H^-1 v`, by way of `work`.
-    pub fn divide(&self, w: &[f64], v: &mut [f64], work: &mut [f64]) {
-        work.copy_from_slice(v);
-        self.apply((1.0 / (self.eta * self.eta), 1.0 / (self.rho * self.rho)), w, work, v);
+    /// `v = H^-1 v`.
+    pub fn divide(&self, w: &[f64], v: &mut [f64]) {
+        self.apply_in_place((1.0 / (self.eta * self.eta), 1.0 / (self.rho * self.rho)), w, v);
     }
 
-    /// `v = W^-1 v`, by way of `work`.
-    pub fn unscale(&self, w: &[f64], v: &mut [f64], work: &mut [f64]) {
-        work.copy_from_slice(v);
-        self.root(-1.0, w, work, v);
+    /// `v = W^-1 v`.
+    pub fn unscale(&self, w: &[f64], v: &mut [f64]) {
+        self.apply_in_place((1.0 / self.eta, 1.0 / self.rho), w, v);
     }
 
     /// `out = W x` for a sign of 1, `W^-1 x` for -1.

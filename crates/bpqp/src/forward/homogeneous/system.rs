@@ -121,6 +121,13 @@ pub(super) struct System {
     telling: bool,
 }
 
+/// Most programs have no rows of some kind, and a copy of nothing is a call all the same.
+fn copy(out: &mut [f64], v: &[f64]) {
+    if !v.is_empty() {
+        out.copy_from_slice(v);
+    }
+}
+
 /// A vector of the system by its parts.
 pub(super) type Parts<'a> = [&'a mut [f64]; 3];
 
@@ -175,17 +182,13 @@ impl System {
     /// Solves in place, the rows of the cones to this accuracy in scaled units; false if the solution is no number.
     pub fn solve(&mut self, program: &mut Program, scaling: &mut Scaling, accuracy: f64, parts: Parts<'_>) -> bool {
         let mut size = 0.0_f64;
-        for ((rhs, left), part) in self.rhs.iter_mut().zip(&mut self.left).zip(&parts) {
-            rhs.copy_from_slice(part);
-            left.copy_from_slice(part);
+        for (rhs, part) in self.rhs.iter_mut().zip(&parts) {
+            copy(rhs, part);
             size = nan_max(size, norm_inf(part));
         }
         let enough = ABSOLUTE + RELATIVE * size;
-        self.solve_once(program, scaling);
         let [x, y, z] = parts;
-        for (part, step) in [&mut *x, &mut *y, &mut *z].into_iter().zip(&self.left) {
-            part.copy_from_slice(step);
-        }
+        self.factor.solve(program, scaling, [x, y, z]);
         let mut last = self.residual(program, scaling, enough / accuracy, (x, y, z));
         if !last.is_finite() {
             return false;
@@ -201,7 +204,7 @@ impl System {
             self.solve_once(program, scaling);
             let sure = self.left_over <= SMALL && last * self.left_over <= SURE * enough;
             for ((best, part), step) in self.best.iter_mut().zip([&mut *x, &mut *y, &mut *z]).zip(&self.left) {
-                best.copy_from_slice(part);
+                copy(best, part);
                 part.iter_mut().zip(step).for_each(|(part, step)| *part += step);
             }
             if sure {
@@ -247,9 +250,9 @@ impl System {
         (x, y, z): (&[f64], &[f64], &[f64]),
     ) -> f64 {
         let [f, g, k] = &mut self.left;
-        f.copy_from_slice(&self.rhs[0]);
-        g.copy_from_slice(&self.rhs[1]);
-        k.copy_from_slice(&self.rhs[2]);
+        copy(f, &self.rhs[0]);
+        copy(g, &self.rhs[1]);
+        copy(k, &self.rhs[2]);
         program.p_mul_add(-1.0, x, f);
         program.e_tmul_add(-1.0, y, f);
         program.r_tmul_add(-1.0, z, f);

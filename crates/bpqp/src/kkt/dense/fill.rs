@@ -1,7 +1,7 @@
 //! The numbers of `K = P + diag(dx) + sum of c c'/dc over soft rows`, and multiples of `h h'` of the hard ones.
 
 use super::DenseKkt;
-use crate::matrix::{Wide, resize};
+use crate::matrix::{Wide, columns, resize};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
 use faer::{Accum, Mat, MatRef, Par};
 
@@ -29,7 +29,7 @@ impl DenseKkt {
             self.add_rows(false);
             return;
         }
-        self.k.copy_from(&self.filled);
+        copy(&self.filled, &mut self.k);
         if self.face {
             add_gram(&mut self.k, self.rank.frame.as_ref(), self.rank.curvature);
         }
@@ -53,20 +53,30 @@ impl DenseKkt {
         if which.is_empty() || self.free.is_empty() {
             return;
         }
-        resize(&mut self.gathered, which.len(), self.free.len());
+        resize(&mut self.gathered, self.free.len(), which.len());
         for (r, &row) in which.iter().enumerate() {
             let scale = if hard { self.augmented[r].sqrt() } else { 1.0 / self.dc[row].sqrt() };
             let source = self.rows.col_as_slice(row);
-            for (j, &i) in self.free.iter().enumerate() {
-                self.gathered[(r, j)] = scale * source[i];
-            }
+            let own = self.gathered.col_as_slice_mut(r);
+            own.iter_mut().zip(&self.free).for_each(|(own, &i)| *own = scale * source[i]);
         }
-        add_gram(&mut self.k, self.gathered.transpose(), 1.0);
+        add_gram(&mut self.k, self.gathered.as_ref(), 1.0);
     }
 }
 
+/// Column by column, which a general copy of small matrices spends most of its time on finding out.
+pub(super) fn copy(from: &Mat<f64>, to: &mut Mat<f64>) {
+    (0..from.ncols()).for_each(|j| to.col_as_slice_mut(j).copy_from_slice(from.col_as_slice(j)));
+}
+
+/// Products up to which a general library spends more on finding its kernel than in it.
+const FEW: usize = 32 * 32 * 32;
+
 /// Adds `size M M'` to the lower triangle of `k`.
 fn add_gram(k: &mut Mat<f64>, m: MatRef<'_, f64>, size: f64) {
+    if m.nrows() * m.nrows() * m.ncols() <= FEW && columns::add_gram(k.as_mut(), m, size) {
+        return;
+    }
     let _clean = Wide;
     triangular_matmul(
         k.as_mut(),

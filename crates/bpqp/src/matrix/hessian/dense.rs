@@ -10,9 +10,8 @@ use pulp::{Arch, Simd, WithSimd};
 
 /// Tile edge of the transposed scans: two tiles of 8-byte entries fit in the first-level cache.
 const TILE: usize = 32;
-/// The same of matrices that fit there as a whole, up to this order: clearing a larger tile would take as long as the scan.
-const SMALL_TILE: usize = 8;
-const SMALL: usize = 64;
+/// Edge of the squares that are transposed as a whole.
+const SQUARE: usize = 8;
 /// Up to this order a plain loop is faster than any tile.
 const TINY: usize = 16;
 
@@ -26,10 +25,23 @@ struct Scan {
     asymmetry: f64,
 }
 
-/// Tile by tile against its mirror image, transposed into a buffer in the first-level cache.
-struct ScanSquare<'a, const T: usize>(MatRef<'a, f64>);
+/// Rows `i..` of columns `j..` of a square matrix, transposed: a whole square of it.
+#[inline(always)]
+fn mirrored(m: MatRef<'_, f64>, i: usize, j: usize) -> [[f64; SQUARE]; SQUARE] {
+    let mut out = [[0.0; SQUARE]; SQUARE];
+    for b in 0..SQUARE {
+        let Some(column) = column(m, j + b, i).first_chunk::<SQUARE>() else { continue };
+        for a in 0..SQUARE {
+            out[a][b] = column[a];
+        }
+    }
+    out
+}
 
-impl<const T: usize> WithSimd for ScanSquare<'_, T> {
+/// Tile by tile against its mirror image, in each of them square by square.
+struct ScanSquare<'a>(MatRef<'a, f64>);
+
+impl WithSimd for ScanSquare<'_> {
     type Output = Scan;
 
     #[inline(always)]
@@ -38,40 +50,51 @@ impl<const T: usize> WithSimd for ScanSquare<'_, T> {
         let n = m.ncols();
         let zero = simd.splat_f64s(0.0);
         let (mut top, mut difference, mut poison) = (zero, zero, zero);
-        let (mut last_top, mut last_difference, mut last_poison) = (0.0_f64, 0.0_f64, 0.0);
-        let mut tile = [[0.0; T]; T];
-        for jt in (0..n).step_by(T) {
-            let width = T.min(n - jt);
-            for it in (jt..n).step_by(T) {
-                let height = T.min(n - it);
-                for a in 0..height {
-                    for (mirror, v) in tile.iter_mut().zip(&column(m, it + a, 0)[jt..jt + width]) {
-                        mirror[a] = *v;
-                    }
-                }
-                for (b, mirror) in tile.iter().enumerate().take(width) {
-                    let own = S::as_simd_f64s(&column(m, jt + b, 0)[it..it + height]);
-                    let mirror = S::as_simd_f64s(&mirror[..height]);
-                    for (&v, &w) in own.0.iter().zip(mirror.0) {
-                        let d = simd.sub_f64s(v, w);
-                        top = simd.max_f64s(simd.abs_f64s(v), top);
-                        difference = simd.max_f64s(simd.abs_f64s(d), difference);
-                        poison = simd.mul_add_f64s(zero, d, poison);
-                    }
-                    for (v, w) in own.1.iter().zip(mirror.1) {
-                        last_top = last_top.max(v.abs());
-                        last_difference = last_difference.max((v - w).abs());
-                        last_poison += 0.0 * (v - w);
+        // what is left at the ends of rows and columns
+        let mut rest = Scan { finite: true, largest: 0.0, asymmetry: 0.0 };
+        for jt in (0..n).step_by(TILE) {
+            for it in (jt..n).step_by(TILE) {
+                for j in (jt..n.min(jt + TILE)).step_by(SQUARE) {
+                    for i in (it.max(j)..n.min(it + TILE)).step_by(SQUARE) {
+                        if n < i.max(j) + SQUARE {
+                            scan_rest(m, (i, j), &mut rest);
+                            continue;
+                        }
+                        let mirror = mirrored(m, j, i);
+                        for b in 0..SQUARE {
+                            let own = S::as_simd_f64s(&column(m, j + b, i)[..SQUARE]).0;
+                            for (&v, &w) in own.iter().zip(S::as_simd_f64s(&mirror[b]).0) {
+                                let d = simd.sub_f64s(v, w);
+                                top = simd.max_f64s(simd.abs_f64s(v), top);
+                                difference = simd.max_f64s(simd.abs_f64s(d), difference);
+                                poison = simd.mul_add_f64s(zero, d, poison);
+                            }
+                        }
                     }
                 }
             }
         }
         Scan {
-            finite: simd.reduce_sum_f64s(poison) + last_poison == 0.0,
-            largest: simd.reduce_max_f64s(top).max(last_top),
-            asymmetry: simd.reduce_max_f64s(difference).max(last_difference),
+            finite: simd.reduce_sum_f64s(poison) == 0.0 && rest.finite,
+            largest: simd.reduce_max_f64s(top).max(rest.largest),
+            asymmetry: simd.reduce_max_f64s(difference).max(rest.asymmetry),
         }
     }
+}
+
+/// The part of a square that begins at row i and column j which is inside of the matrix.
+fn scan_rest(m: MatRef<'_, f64>, (i, j): (usize, usize), scan: &mut Scan) {
+    let n = m.ncols();
+    let mut poison = 0.0;
+    for b in j..n.min(j + SQUARE) {
+        for (a, v) in column(m, b, i).iter().take(SQUARE).enumerate() {
+            let (size, off) = (v.abs(), (v - m[(b, i + a)]).abs());
+            scan.largest = if size > scan.largest { size } else { scan.largest };
+            scan.asymmetry = if off > scan.asymmetry { off } else { scan.asymmetry };
+            poison += 0.0 * off;
+        }
+    }
+    scan.finite &= poison == 0.0;
 }
 
 /// The scan of a matrix of at most [`TINY`] columns.
@@ -98,8 +121,7 @@ pub(super) fn validate(argument: &'static str, mut m: MatMut<'_, f64>) -> Result
     let n = m.ncols();
     let scan = match n {
         n if n <= TINY => scan_tiny(m.rb()),
-        n if n <= SMALL => Arch::new().dispatch(ScanSquare::<SMALL_TILE>(m.rb())),
-        _ => Arch::new().dispatch(ScanSquare::<TILE>(m.rb())),
+        _ => Arch::new().dispatch(ScanSquare(m.rb())),
     };
     let Scan { finite, largest, asymmetry } = scan;
     if !finite {
