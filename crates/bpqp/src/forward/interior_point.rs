@@ -437,11 +437,11 @@ impl General {
                 return outcome(Status::Solved, None);
             }
             if self.iterations >= FIRST_CERTIFICATE {
-                self.scaling.unscale(qp, it, &self.qp, out);
                 // an iterate that is no longer than when it was looked at last tells nothing new
-                let length = longest(out);
+                let length = self.scaling.longest(it);
                 if length > GROWN * looked_at {
                     looked_at = length;
+                    self.scaling.unscale(qp, it, &self.qp, out);
                     if let Some(proof) = certificate(&self.qp, out, SURE) {
                         return no_solution(iterations, proof);
                     }
@@ -543,11 +543,6 @@ fn reached(qp: &Qp, it: &PrimalDual, scaling: &Scaling, mu: f64, eps_rel: f64, e
     let left = nan_max(nan_max(over(primal, primal_scale), over(dual, dual_scale)), over(gap, objective));
     let holds = [(dual, dual_scale), (primal, primal_scale), (primal, primal_scale)];
     (left, from_fn(|k| holds[k].0 <= EXACT[k] * holds[k].1))
-}
-
-/// The largest number of a point.
-fn longest(point: &Point) -> f64 {
-    norm_inf(&point.x).max(norm_inf(&point.y)).max(norm_inf(&point.z)).max(norm_inf(&point.z_box))
 }
 
 /// A certificate among the directions in which a diverging iterate points.

@@ -74,6 +74,8 @@ pub(crate) struct PrimalDual {
     pub g: Pairs,
     pub l: Pairs,
     pub u: Pairs,
+    /// Variables with `lb = ub`.
+    fixed: Vec<usize>,
     /// `P x + q + A'y + G'z_g - z_l + z_u`.
     pub rd: Vec<f64>,
     /// `A x - b`.
@@ -86,7 +88,28 @@ pub(crate) struct PrimalDual {
     w: Vec<f64>,
     v: Vec<f64>,
     rank: Vec<f64>,
+    room: [Vec<f64>; 2],
     refiner: Refiner,
+}
+
+/// The entries of `v` with these indices, which ascend: all of them, or copies.
+fn pick<'a>(index: &[usize], v: &'a [f64], room: &'a mut Vec<f64>) -> &'a [f64] {
+    if index.len() == v.len() {
+        return v;
+    }
+    room.clear();
+    room.extend(index.iter().map(|&i| v[i]));
+    room
+}
+
+/// Adds to the entries of `to` with these indices, which ascend.
+#[inline(always)]
+fn add_at(index: &[usize], to: &mut [f64], values: impl Iterator<Item = f64>) {
+    if index.len() == to.len() {
+        to.iter_mut().zip(values).for_each(|(to, v)| *to += v);
+    } else {
+        index.iter().zip(values).for_each(|(&i, v)| to[i] += v);
+    }
 }
 
 impl PrimalDual {
@@ -100,6 +123,7 @@ impl PrimalDual {
             g: Pairs::over(finite(&qp.h)),
             l: Pairs::over((0..n).filter(|&i| qp.lb[i].is_finite() && qp.lb[i] < qp.ub[i]).collect()),
             u: Pairs::over((0..n).filter(|&i| qp.ub[i].is_finite() && qp.lb[i] < qp.ub[i]).collect()),
+            fixed: (0..n).filter(|&i| qp.lb[i] == qp.ub[i]).collect(),
             ..PrimalDual::default()
         }
     }
@@ -122,11 +146,7 @@ impl PrimalDual {
     /// Recomputes all residuals. Variables with `lb = ub` are held there.
     pub fn residuals(&mut self, qp: &Qp) {
         let (n, lb, ub, h) = (qp.n(), qp.lb(), qp.ub(), qp.h());
-        for i in 0..n {
-            if lb[i] == ub[i] {
-                self.x[i] = lb[i];
-            }
-        }
+        self.fixed.iter().for_each(|&i| self.x[i] = lb[i]);
         self.px.clear();
         self.px.resize(n, 0.0);
         qp.p.mul_add(1.0, &self.x, &mut self.px, &mut self.rank);
@@ -137,13 +157,9 @@ impl PrimalDual {
         self.zg_full.resize(qp.n_inequality(), 0.0);
         self.g.index.iter().zip(&self.g.z).for_each(|(&i, &z)| self.zg_full[i] = z);
         qp.g.tmul_add(1.0, &self.zg_full, &mut self.rd);
-        self.l.index.iter().zip(&self.l.z).for_each(|(&i, &z)| self.rd[i] -= z);
-        self.u.index.iter().zip(&self.u.z).for_each(|(&i, &z)| self.rd[i] += z);
-        for i in 0..n {
-            if lb[i] == ub[i] {
-                self.rd[i] = 0.0;
-            }
-        }
+        add_at(&self.l.index, &mut self.rd, self.l.z.iter().map(|z| -z));
+        add_at(&self.u.index, &mut self.rd, self.u.z.iter().copied());
+        self.fixed.iter().for_each(|&i| self.rd[i] = 0.0);
         self.ra.clear();
         self.ra.extend(qp.b.iter().map(|b| -b));
         qp.a.mul_add(1.0, &self.x, &mut self.ra);
@@ -154,13 +170,11 @@ impl PrimalDual {
             let i = self.g.index[k];
             self.g.r[k] = self.gx[i] + self.g.s[k] - h[i];
         }
-        for k in 0..self.l.index.len() {
-            let i = self.l.index[k];
-            self.l.r[k] = lb[i] + self.l.s[k] - self.x[i];
-        }
-        for k in 0..self.u.index.len() {
-            let i = self.u.index[k];
-            self.u.r[k] = self.x[i] + self.u.s[k] - ub[i];
+        let [some_x, some_bounds] = &mut self.room;
+        for (f, bounds, sign) in [(&mut self.l, lb, 1.0), (&mut self.u, ub, -1.0)] {
+            let Pairs { index, s, r, .. } = f;
+            let at = pick(index, bounds, some_bounds).iter().zip(pick(index, &self.x, some_x));
+            r.iter_mut().zip(&*s).zip(at).for_each(|((r, s), (bound, x))| *r = s + sign * (bound - x));
         }
     }
 
@@ -171,19 +185,13 @@ impl PrimalDual {
 
     /// Factors the Newton matrix at this iterate, regularized by `rho` for variables, equations and inequalities.
     pub fn factor(&mut self, qp: &Qp, kkt: &mut dyn KktFactor, rho: [f64; 3]) -> Result<(), Breakdown> {
-        let (m, lb, ub) = (qp.n_equality(), qp.lb(), qp.ub());
+        let m = qp.n_equality();
         self.dx_diag.clear();
         self.dx_diag.resize(qp.n(), rho[0]);
         for f in [&self.l, &self.u] {
-            for k in 0..f.index.len() {
-                self.dx_diag[f.index[k]] += f.z[k] / f.s[k];
-            }
+            add_at(&f.index, &mut self.dx_diag, f.z.iter().zip(&f.s).map(|(z, s)| z / s));
         }
-        for i in 0..qp.n() {
-            if lb[i] == ub[i] {
-                self.dx_diag[i] = f64::INFINITY;
-            }
-        }
+        self.fixed.iter().for_each(|&i| self.dx_diag[i] = f64::INFINITY);
         self.dc_diag.clear();
         self.dc_diag.resize(m, rho[1]);
         self.dc_diag.resize(m + qp.n_inequality(), f64::INFINITY);
@@ -225,9 +233,7 @@ impl PrimalDual {
         self.w.extend(self.rd.iter().map(|r| -gone * r));
         for (f, sign) in [(&self.l, 1.0), (&self.u, -1.0)] {
             let pairs = f.s.iter().zip(&f.z).zip(f.r.iter().zip(&f.rc));
-            for (&i, ((s, z), (r, rc))) in f.index.iter().zip(pairs) {
-                self.w[i] -= sign * (rc - z * (gone * r)) / s;
-            }
+            add_at(&f.index, &mut self.w, pairs.map(|((s, z), (r, rc))| -sign * (rc - z * (gone * r)) / s));
         }
         self.v.clear();
         self.v.extend(self.ra.iter().map(|r| -gone * r));
@@ -264,9 +270,9 @@ impl PrimalDual {
         }
         for (f, sign) in [(&mut self.l, 1.0), (&mut self.u, -1.0)] {
             let Pairs { index, s, z, r, rc, ds, dz } = f;
-            let pairs = s.iter().zip(&*z).zip(rc.iter().zip(r.iter().zip(&*index)));
-            for ((ds, dz), ((s, z), (rc, (r, &i)))) in ds.iter_mut().zip(dz).zip(pairs) {
-                *ds = sign * self.w[i] - gone * r;
+            let pairs = s.iter().zip(&*z).zip(rc.iter().zip(&*r)).zip(pick(index, &self.w, &mut self.room[0]));
+            for ((ds, dz), (((s, z), (rc, r)), w)) in ds.iter_mut().zip(dz).zip(pairs) {
+                *ds = sign * w - gone * r;
                 *dz = (-rc - z * *ds) / s;
             }
         }
@@ -324,22 +330,18 @@ impl PrimalDual {
         out.z_box.clear();
         out.z_box.resize(qp.n(), 0.0);
         // where both bounds are finite the smaller multiplier is a barrier remnant: the difference is what counts
-        self.l.index.iter().zip(&self.l.z).for_each(|(&i, &z)| out.z_box[i] -= z);
-        self.u.index.iter().zip(&self.u.z).for_each(|(&i, &z)| out.z_box[i] += z);
+        add_at(&self.l.index, &mut out.z_box, self.l.z.iter().map(|z| -z));
+        add_at(&self.u.index, &mut out.z_box, self.u.z.iter().copied());
     }
 
     /// Multipliers of fixed variables: what is missing in their row of the stationarity.
     pub fn write_fixed(&self, qp: &Qp, out: &mut Point) {
-        if (0..qp.n()).all(|i| qp.lb[i] != qp.ub[i]) {
+        if self.fixed.is_empty() {
             return;
         }
         let mut r: Vec<f64> = self.px.iter().zip(qp.q.iter()).map(|(p, q)| p + q).collect();
         qp.a.tmul_add(1.0, &out.y, &mut r);
         qp.g.tmul_add(1.0, &out.z, &mut r);
-        for i in 0..qp.n() {
-            if qp.lb[i] == qp.ub[i] {
-                out.z_box[i] = -r[i];
-            }
-        }
+        self.fixed.iter().for_each(|&i| out.z_box[i] = -r[i]);
     }
 }

@@ -3,7 +3,7 @@
 //! `x = D x'`, rows times E, objective times c: `P' = c D P D`, `q' = c D q`, `A' = E A D`, bounds `D^-1 lb`; then
 //! `y = E y' / c` and `z_box = D^-1 z_box' / c`.
 
-use super::newton::PrimalDual;
+use super::newton::{Pairs, PrimalDual};
 use crate::cones::blocks;
 use crate::kkt::{ANY_APART, APART, Apart, power_of_two, raise_parts, raise_rows, ruiz};
 use crate::matrix::{Matrix, extent, norm_inf};
@@ -244,8 +244,27 @@ impl Scaling {
 
     /// Largest dual residual in problem units, and the size it is relative to.
     pub fn dual(&self, it: &PrimalDual, qp: &Qp) -> (f64, f64) {
+        if self.identity {
+            return (norm_inf(&it.rd), norm_inf(&qp.q).max(norm_inf(&it.px)));
+        }
         let unscaled = |v: &[f64]| v.iter().zip(&self.d).fold(0.0_f64, |m, (r, d)| m.max((r / d).abs())) / self.cost;
         (unscaled(&it.rd), unscaled(&qp.q).max(unscaled(&it.px)))
+    }
+
+    /// About the largest number of that point.
+    pub fn longest(&self, it: &PrimalDual) -> f64 {
+        let m = it.y.len();
+        let bounds = [&it.l, &it.u];
+        if self.identity {
+            let pairs = bounds.into_iter().chain([&it.g]).fold(0.0, |top: f64, f| top.max(norm_inf(&f.z)));
+            return norm_inf(&it.x).max(norm_inf(&it.y)).max(pairs);
+        }
+        let larger = |top: f64, v: f64| top.max(v.abs());
+        let x = it.x.iter().zip(&self.d).fold(0.0, |top, (x, d)| larger(top, x * d));
+        let y = it.y.iter().zip(&self.e).fold(0.0, |top, (y, e)| larger(top, y * e));
+        let y = it.g.index.iter().zip(&it.g.z).fold(y, |top, (&i, z)| larger(top, z * self.e[m + i]));
+        let of = |top: f64, f: &Pairs| f.index.iter().zip(&f.z).fold(top, |top, (&i, z)| larger(top, z / self.d[i]));
+        bounds.into_iter().fold(y, of).max(x * self.cost) / self.cost
     }
 
     /// Writes the iterate of the scaled problem `qp` as a point of the original one.

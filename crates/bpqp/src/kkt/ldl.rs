@@ -6,10 +6,11 @@
 
 use super::equilibrate::Equilibrated;
 use super::grouped::{Groups, Room};
+use super::leaves::{Leaves, Trimmed};
 use super::long;
 use crate::interrupt::watched;
 use crate::matrix::Wide;
-use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
 use faer::linalg::cholesky::ldlt::factor::LdltRegularization;
 use faer::perm::PermRef;
 use faer::sparse::linalg::cholesky::{
@@ -39,6 +40,10 @@ pub(crate) struct LdlPattern {
     /// Original index -> permuted index.
     place: Vec<usize>,
     primal_first: bool,
+    /// Leading columns with nothing but their diagonal.
+    alone: usize,
+    /// Where these have few entries in the others: they are no part of the factor.
+    leaves: Option<Leaves>,
     /// Of the simplicial code.
     groups: Option<Groups>,
     /// Products that a factorization takes.
@@ -54,6 +59,8 @@ pub(crate) struct Ldl {
     factor: Vec<f64>,
     memory: MemBuffer,
     room: Room,
+    /// In place of `factor`, where there are leaves.
+    trimmed: Option<Box<Trimmed>>,
 }
 
 /// Fill that the Schur complement order may cost, relative to minimum degree.
@@ -69,17 +76,21 @@ fn symbolic(
         .map_err(|_| "its factorization does not fit into memory")
 }
 
-/// First the `n` rows of the diagonal block, then the others in minimum degree order of the Schur complement. `None` if
-/// that is too dense.
-fn schur_order(n: usize, dim: usize, col_ptr: &[usize], row_idx: &[usize]) -> Option<Vec<usize>> {
+/// A pattern in compressed columns.
+type Columns = (Vec<usize>, Vec<usize>);
+
+/// The pattern of the Schur complement of the first `n` rows, a diagonal block, and whether few of the others meet in each of
+/// them. `None` if that is too dense.
+fn schur_pattern(n: usize, dim: usize, col_ptr: &[usize], row_idx: &[usize]) -> Option<(Columns, bool)> {
     // rows of the other block that meet in each of the first n: they become a clique
     let mut meet: Vec<Vec<usize>> = vec![Vec::new(); n];
-    let mut size = 0;
+    let (mut size, mut entries) = (0, 0);
     for j in n..dim {
         for &i in &row_idx[col_ptr[j]..col_ptr[j + 1]] {
             if i < n {
                 meet[i].push(j - n);
                 size += meet[i].len();
+                entries += 1;
             } else if i < j {
                 return None;
             }
@@ -102,14 +113,7 @@ fn schur_order(n: usize, dim: usize, col_ptr: &[usize], row_idx: &[usize]) -> Op
     pairs.iter().for_each(|&(j, _)| pointers[j + 1] += 1);
     (0..m).for_each(|j| pointers[j + 1] += pointers[j]);
     let rows: Vec<usize> = pairs.iter().map(|&(_, i)| i).collect();
-    let schur = SymbolicSparseColMatRef::new_checked(m, m, &pointers, None, &rows);
-    let symbolic = symbolic(schur, SymmetricOrdering::Amd).ok()?;
-    let mut order: Vec<usize> = (0..n).collect();
-    match symbolic.perm() {
-        Some(perm) => order.extend(perm.arrays().0.iter().map(|k| n + k)),
-        None => order.extend(n..dim),
-    }
-    Some(order)
+    Some(((pointers, rows), Leaves::are_small(size, entries)))
 }
 
 /// What the pivots tell.
@@ -153,22 +157,27 @@ impl LdlPattern {
     ) -> Result<(Self, Vec<usize>), &'static str> {
         let pattern = SymbolicSparseColMatRef::new_checked(dim, dim, col_ptr, None, row_idx);
         let mut symbolic = symbolic(pattern, SymmetricOrdering::Amd)?;
-        let mut ordered = None;
-        if let Some(forward) = primal_first.and_then(|n| schur_order(n, dim, col_ptr, row_idx)) {
-            let mut inverse = vec![0; dim];
-            forward.iter().enumerate().for_each(|(k, &i)| inverse[i] = k);
+        let (mut ordered, mut rest) = (false, None);
+        let schur = primal_first.and_then(|n| Some((n, schur_pattern(n, dim, col_ptr, row_idx)?)));
+        let schur = schur.as_ref();
+        if let Some((n, ((pointers, rows), small))) = schur {
+            let (pattern_of_rest, position) = LdlPattern::new(dim - n, pointers, rows, None)?;
+            let inverse: Vec<usize> = (0..*n).chain(pattern_of_rest.place.iter().map(|p| n + p)).collect();
+            let mut forward = vec![0; dim];
+            inverse.iter().enumerate().for_each(|(i, &p)| forward[p] = i);
             let order = SymmetricOrdering::Custom(PermRef::new_checked(&forward, &inverse, dim));
             let other = self::symbolic(pattern, order)?;
             if other.len_val() <= SCHUR_FILL * symbolic.len_val() {
-                symbolic = other;
-                ordered = primal_first;
+                (symbolic, ordered) = (other, true);
+                rest = small.then_some((pattern_of_rest, (pointers, rows), position, inverse));
             }
         }
-        let place: Vec<usize> = match symbolic.perm() {
-            Some(perm) => perm.arrays().1.to_vec(),
-            None => (0..dim).collect(),
+        let place: Vec<usize> = match (&rest, symbolic.perm()) {
+            (Some((.., inverse)), _) => inverse.clone(),
+            (_, Some(perm)) => perm.arrays().1.to_vec(),
+            _ => (0..dim).collect(),
         };
-        let upper = matches!(symbolic.raw(), SymbolicCholeskyRaw::Simplicial(_));
+        let upper = rest.is_some() || matches!(symbolic.raw(), SymbolicCholeskyRaw::Simplicial(_));
         // permuted triangle: bucket the entries by column, then sort each column by row
         let entry = |i: usize, j: usize| {
             let (a, b) = (place[i].min(place[j]), place[i].max(place[j]));
@@ -190,15 +199,28 @@ impl LdlPattern {
         (0..dim).for_each(|j| pointers[j + 1] += pointers[j]);
         let sorted = order.iter().map(|&k| rows[k]).collect();
         let triangle = SymbolicSparseColMat::new_checked(dim, dim, pointers, None, sorted);
-        let (primal_first, products) = (ordered.is_some(), long::products(&symbolic));
+        let (columns, rows) = (triangle.col_ptr(), triangle.row_idx());
+        let alone = (0..dim).take_while(|&j| rows[columns[j]..columns[j + 1]] == [j]).count();
+        let leaves = rest.and_then(|(rest, (pointers, schur), position, _)| {
+            Leaves::new((columns, rows), rest, ((pointers, schur), &position))
+        });
+        let products = if leaves.is_some() { 0 } else { long::products(&symbolic) };
         let groups = match symbolic.raw() {
-            SymbolicCholeskyRaw::Simplicial(s) => {
-                Groups::new((triangle.col_ptr(), triangle.row_idx()), (s.col_ptr(), s.row_idx()))
+            SymbolicCholeskyRaw::Simplicial(s) if leaves.is_none() => {
+                Groups::new((columns, rows), (s.col_ptr(), s.row_idx()))
             }
-            SymbolicCholeskyRaw::Supernodal(_) => None,
+            _ => None,
         };
-        let equilibrated = Mutex::default();
-        Ok((LdlPattern { symbolic, triangle, place, primal_first, groups, products, equilibrated }, position))
+        let (primal_first, equilibrated) = (ordered, Mutex::default());
+        Ok((
+            LdlPattern { symbolic, triangle, place, primal_first, alone, leaves, groups, products, equilibrated },
+            position,
+        ))
+    }
+
+    /// Original index -> permuted index.
+    pub fn place(&self) -> &[usize] {
+        &self.place
     }
 
     /// Number of stored entries.
@@ -208,7 +230,8 @@ impl LdlPattern {
 
     /// About how many numbers it takes.
     pub fn numbers(&self) -> usize {
-        self.symbolic.len_val() + 3 * self.stored() + 5 * self.place.len()
+        let factor = self.leaves.as_ref().map_or(self.symbolic.len_val(), Leaves::numbers);
+        factor + 3 * self.stored() + 5 * self.place.len()
     }
 }
 
@@ -216,16 +239,21 @@ impl Ldl {
     /// Room for the numbers of a matrix of this pattern.
     pub fn new(pattern: &Arc<LdlPattern>) -> Result<Self, &'static str> {
         let symbolic = &pattern.symbolic;
+        let matrix = SparseColMat::new(pattern.triangle.clone(), vec![0.0; pattern.stored()]);
+        if let Some(leaves) = &pattern.leaves {
+            let trimmed = Some(Box::new(Trimmed::new(leaves, pattern.place.len(), pattern.stored())?));
+            let (pattern, factor, memory) = (pattern.clone(), Vec::new(), MemBuffer::new(StackReq::EMPTY));
+            return Ok(Ldl { pattern, matrix, factor, memory, room: Room::default(), trimmed });
+        }
         let numeric = symbolic.factorize_numeric_ldlt_scratch::<f64>(Par::Seq, Default::default());
         let solve = symbolic.solve_in_place_scratch::<f64>(1, Par::Seq);
         let memory = MemBuffer::try_new(numeric.or(solve)).map_err(|_| "its factorization does not fit into memory")?;
-        let matrix = SparseColMat::new(pattern.triangle.clone(), vec![0.0; pattern.stored()]);
         let factor = vec![0.0; symbolic.len_val()];
         let room = match (&pattern.groups, symbolic.raw()) {
             (Some(groups), SymbolicCholeskyRaw::Simplicial(s)) => groups.room(s.col_ptr()),
             _ => Room::default(),
         };
-        Ok(Ldl { pattern: pattern.clone(), matrix, factor, memory, room })
+        Ok(Ldl { pattern: pattern.clone(), matrix, factor, memory, room, trimmed: None })
     }
 
     /// What it is the factorization of.
@@ -260,6 +288,10 @@ impl Ldl {
 
     /// Factors the values.
     pub fn factor(&mut self) -> Result<Pivots, PivotError> {
+        if let (Some(trimmed), Some(leaves)) = (&mut self.trimmed, &self.pattern.leaves) {
+            let triangle = &self.pattern.triangle;
+            return trimmed.factor(leaves, (triangle.col_ptr(), triangle.row_idx()), self.matrix.val());
+        }
         let _clean = Wide;
         let stack = MemStack::new(&mut self.memory);
         let a = self.matrix.as_ref();
@@ -326,6 +358,10 @@ impl Ldl {
 
     /// Solves in place, in permuted order.
     pub fn solve(&mut self, x: &mut [f64]) {
+        if let Some(trimmed) = &mut self.trimmed {
+            let triangle = &self.pattern.triangle;
+            return trimmed.solve((triangle.col_ptr(), triangle.row_idx()), x);
+        }
         if let (Some(groups), SymbolicCholeskyRaw::Simplicial(s)) = (&self.pattern.groups, self.pattern.symbolic.raw())
         {
             return groups.solve(s.col_ptr(), &self.factor, x);
@@ -343,8 +379,11 @@ impl Ldl {
 
     /// `r -= K x` for the symmetric matrix with this pattern and these values.
     pub fn subtract_product(&self, values: &[f64], x: &[f64], r: &mut [f64]) {
-        let (col_ptr, row_idx) = (self.col_ptr(), self.row_idx());
-        for j in 0..x.len() {
+        let (col_ptr, row_idx, alone) = (self.col_ptr(), self.row_idx(), self.pattern.alone);
+        for ((r, x), v) in r[..alone].iter_mut().zip(x).zip(values) {
+            *r -= v * x;
+        }
+        for j in alone..x.len() {
             let range = col_ptr[j]..col_ptr[j + 1];
             let (rows, values) = (&row_idx[range.clone()], &values[range]);
             let (xj, mut sum) = (x[j], 0.0);
@@ -360,8 +399,13 @@ impl Ldl {
 
     /// `r -= K x` and `size += |K| |x|` for the symmetric matrix with this pattern and these values.
     pub fn residual(&self, values: &[f64], x: &[f64], r: &mut [f64], size: &mut [f64]) {
-        let (col_ptr, row_idx) = (self.col_ptr(), self.row_idx());
-        for j in 0..x.len() {
+        let (col_ptr, row_idx, alone) = (self.col_ptr(), self.row_idx(), self.pattern.alone);
+        for (((r, size), x), v) in r[..alone].iter_mut().zip(&mut *size).zip(x).zip(values) {
+            let own = v * x;
+            *r -= own;
+            *size += own.abs();
+        }
+        for j in alone..x.len() {
             let xj = x[j];
             let (mut sum, mut magnitude) = (0.0, 0.0);
             let all = col_ptr[j]..col_ptr[j + 1];

@@ -30,6 +30,7 @@ mod grouped;
 mod kept;
 mod kernels;
 mod ldl;
+mod leaves;
 mod long;
 mod patterns;
 mod probe;

@@ -14,6 +14,7 @@ use super::equilibrate::{ANY_APART, APART, Apart};
 use super::ldl::{Ldl, PivotError, Pivots};
 use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
+use crate::matrix::norm_inf;
 use std::sync::Arc;
 
 /// Regularizations tried in turn, relative to the equilibrated matrix. The first is the square root of the rounding
@@ -62,6 +63,10 @@ pub struct SparseKkt {
     sharp: Sharp,
     /// Some variable is held, or some row left out.
     any_pinned: bool,
+    /// The least that the diagonals of the pass add to one of the equilibrated matrix.
+    least: f64,
+    /// What one solve with these factors left of a step, as a part of it, was far below what it may leave.
+    sure: bool,
     /// The last solve left nothing but rounding.
     rounded: bool,
     /// Dependent rows; not known before somebody asks.
@@ -114,6 +119,8 @@ impl SparseKkt {
             weight: vec![1.0; dim],
             sharp: Sharp::Untried,
             any_pinned: false,
+            least: 0.0,
+            sure: false,
             rounded: false,
             deficient: Some(false),
             examined: None,
@@ -135,7 +142,7 @@ impl SparseKkt {
     pub(super) fn factor_within(&mut self, deltas: &[f64], dx: &[f64], dc: &[f64]) -> Result<(), Breakdown> {
         let (n, m) = (self.n, self.m);
         debug_assert_eq!((dx.len(), dc.len()), (n, m));
-        if dx.iter().chain(dc).any(|d| d.is_nan()) {
+        if norm_inf(dx).is_nan() || norm_inf(dc).is_nan() {
             return Err(Breakdown::NotFinite);
         }
         self.dx.copy_from_slice(dx);
@@ -251,7 +258,7 @@ impl SparseKkt {
         self.exact.copy_from_slice(&self.data);
         self.scale.copy_from_slice(&self.units);
         let given = || dx.iter().chain(dc);
-        self.any_pinned = given().any(|given| *given == f64::INFINITY);
+        self.any_pinned = norm_inf(dx) == f64::INFINITY || norm_inf(dc) == f64::INFINITY;
         if self.any_pinned {
             place.iter().zip(given()).for_each(|(&p, given)| self.pinned[p] = *given == f64::INFINITY);
             let (col_ptr, row_idx) = (self.ldl.col_ptr(), self.ldl.row_idx());
@@ -267,16 +274,20 @@ impl SparseKkt {
         let (variables, rows) = self.analysis.diagonal_at.split_at(n);
         let (scales, row_scales) = self.scale.split_at(n);
         let blocks = [(1.0, variables, &dx[..], scales), (-1.0, rows, &dc[..], row_scales)];
+        self.least = if self.scale.len() > n + self.m { 0.0 } else { f64::INFINITY };
         for (sign, diagonal_at, given, scales) in blocks {
             for ((&at, given), scale) in diagonal_at.iter().zip(given).zip(scales) {
-                self.exact[at] += if *given == f64::INFINITY { sign } else { sign * given * scale * scale };
+                let own = if *given == f64::INFINITY { 1.0 } else { given * scale * scale };
+                self.least = if own < self.least { own } else { self.least };
+                self.exact[at] += sign * own;
             }
         }
         if self.any_pinned {
             self.raise_faint();
         }
         for (&p, &at) in self.ldl.place().iter().zip(&self.analysis.diagonal_at) {
-            self.weight[p] = 1.0 / self.exact[at].abs().max(1.0);
+            let own = self.exact[at].abs();
+            self.weight[p] = 1.0 / if own > 1.0 { own } else { 1.0 };
         }
     }
 
@@ -286,7 +297,10 @@ impl SparseKkt {
         self.delta = delta;
         let values = self.ldl.values_mut();
         values.copy_from_slice(&self.exact);
-        for i in 0..self.scale.len() {
+        self.sure = false;
+        // faint ones have units of their own
+        let enough = self.least >= delta && !self.any_pinned;
+        for i in 0..if enough { 0 } else { self.scale.len() } {
             let given = if i < n {
                 self.dx[i]
             } else if i < n + m {

@@ -13,6 +13,8 @@ const STEP_REFINEMENTS: usize = 5;
 const STEP_STALL: f64 = 0.5;
 /// The relative residual that calls for the sharper regularization.
 const SHARPEN: f64 = 1e-5;
+/// A first solution of a Newton step that leaves this part of what it may says that the next one need not be measured.
+const SURE: f64 = 1e-4;
 
 impl SparseKkt {
     /// Solves; refines where the residual of the first solution is above `enough` of the right-hand side.
@@ -58,10 +60,14 @@ impl SparseKkt {
     /// Improves `x`, the first solution of a Newton step, into `best`, until the residual is that share of the right-hand side in
     /// the weights of the rows; false where it gets stuck so high that the magnitudes of the terms have to tell what it is worth.
     fn refine_step(&mut self, share: f64) -> bool {
+        if self.sure {
+            self.best.copy_from_slice(&self.x);
+            return true;
+        }
         let weighted = |v: &[f64], weight: &[f64]| v.iter().zip(weight).map(|(r, w)| (r * w).powi(2)).sum::<f64>();
         let whole = weighted(&self.rhs, &self.weight);
         let mut smallest = f64::INFINITY;
-        for _ in 0..=STEP_REFINEMENTS {
+        for step in 0..=STEP_REFINEMENTS {
             self.r.copy_from_slice(&self.rhs);
             self.ldl.subtract_product(&self.exact, &self.x, &mut self.r);
             let left = weighted(&self.r, &self.weight);
@@ -71,6 +77,7 @@ impl SparseKkt {
                 self.best.copy_from_slice(&self.x);
             }
             if left <= share * share * whole {
+                self.sure = step == 0 && left <= (SURE * share).powi(2) * whole;
                 return true;
             }
             if !shrinks {
