@@ -331,7 +331,10 @@ impl Differentiator {
             v.clear();
             v.resize(length, entry);
         }
-        self.solve(at.qp)
+        self.direct.solver.for_residuals(true);
+        let accuracy = self.solve(at.qp);
+        self.direct.solver.for_residuals(false);
+        accuracy
     }
 
     /// The gradient of a loss with these cotangents.

@@ -22,6 +22,9 @@ const MAX_ITER: usize = 200;
 const TO_BOUNDARY: f64 = 0.995;
 /// Iterations without a residual cut in half after which it ends: another solver or another point may do better.
 const IDLE: usize = 60;
+/// Steps this short, so many of them one after another, lead nowhere.
+const NO_STEP: f64 = 1e-3;
+const STALLED: usize = 5;
 /// A certificate is looked for from this iteration on.
 const FIRST_CERTIFICATE: usize = 4;
 /// By how much an iterate has to be longer than the one before that was looked at for a proof.
@@ -260,6 +263,8 @@ struct General {
     limit: usize,
     /// Attempts since the last problem came, beside the first.
     attempts: usize,
+    /// It made no more steps to speak of: there are no further digits.
+    stuck: bool,
 }
 
 /// Relative accuracy asked of a first attempt: enough to tell the active set apart; the polish does the rest.
@@ -275,7 +280,7 @@ impl General {
         let scaled = scaling.apply(qp);
         let kkt = kkt::prepare(scaled.kkt())?;
         let it = PrimalDual::new(&scaled);
-        Ok(General { qp: qp.clone(), scaling, scaled, kkt, it, iterations: 0, limit: 0, attempts: 0 })
+        Ok(General { qp: qp.clone(), scaling, scaled, kkt, it, iterations: 0, limit: 0, attempts: 0, stuck: false })
     }
 
     /// True if a problem has the structure of this one.
@@ -311,7 +316,7 @@ impl General {
     }
 
     fn solve(&mut self, settings: &Settings, deadline: &Deadline, out: &mut Point) -> Outcome {
-        (self.iterations, self.attempts) = (0, 0);
+        (self.iterations, self.attempts, self.stuck) = (0, 0, false);
         self.limit = settings.max_iter.unwrap_or(MAX_ITER);
         self.kkt.begin();
         if self.start().is_none() {
@@ -323,7 +328,7 @@ impl General {
     }
 
     fn tighten(&mut self, settings: &Settings, deadline: &Deadline, out: &mut Point) -> Option<Outcome> {
-        if settings.eps_rel >= FIRST_TARGET && settings.eps_abs >= FIRST_TARGET {
+        if self.stuck || (settings.eps_rel >= FIRST_TARGET && settings.eps_abs >= FIRST_TARGET) {
             return None;
         }
         let before = self.iterations;
@@ -450,7 +455,7 @@ impl General {
             let late = deadline.passed();
             if self.iterations >= self.limit
                 || late
-                || stalled >= 12
+                || stalled >= STALLED
                 || iterations > progress.1 + IDLE
                 || !mu.is_finite()
                 || (mu < VANISHED && it.pairs() > 0)
@@ -460,6 +465,7 @@ impl General {
                     () if self.iterations >= self.limit => Status::IterationLimit,
                     () => Status::NumericalFailure,
                 };
+                self.stuck = stalled >= STALLED;
                 return self.end(status, out);
             }
             self.iterations += 1;
@@ -507,7 +513,7 @@ impl General {
             if !it.advance(primal, dual) {
                 return self.end(Status::NumericalFailure, out);
             }
-            stalled = if primal.max(dual) < 1e-4 { stalled + 1 } else { 0 };
+            stalled = if primal.max(dual) < NO_STEP { stalled + 1 } else { 0 };
         }
     }
 }

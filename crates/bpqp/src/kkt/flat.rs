@@ -55,6 +55,8 @@ pub(crate) struct FlatSolver {
     u: Vec<f64>,
     v: Vec<f64>,
     before: Vec<f64>,
+    /// Nobody asks for the solution: what counts is what is left.
+    pub residual_alone: bool,
 }
 
 impl FlatSolver {
@@ -71,8 +73,10 @@ impl FlatSolver {
     ) -> f64 {
         self.leave_face(kkt, delta, w, v.len());
         let residual = refiner.solve(kkt, data, diagonals, w, v);
-        // what rounding left of that part was divided by delta
-        self.leave_face(kkt, delta, w, v.len());
+        if !self.residual_alone {
+            // what rounding left of that part was divided by delta
+            self.leave_face(kkt, delta, w, v.len());
+        }
         residual.max(kkt.face_doubt())
     }
 

@@ -93,6 +93,11 @@ impl KktSolver {
         Ok(self.flat.solve(&mut *self.kkt, &mut self.refiner, data, (delta, diagonals), (w, v)))
     }
 
+    /// The next solves are for their residuals, or for their solutions again.
+    pub fn for_residuals(&mut self, alone: bool) {
+        self.flat.residual_alone = alone;
+    }
+
     /// The same where the variables are known to vanish: independent rows leave them nothing else.
     pub fn solve_still(
         &mut self,
