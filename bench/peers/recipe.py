@@ -59,8 +59,8 @@ def sparse_adjoint(P, B, g):
     n, m = len(g), B.shape[0]
     K = sp.bmat([[P, B.T], [B, None]], format="csc")
     factors = None
-    # of more rows than columns SuperLU may crash
-    if m <= n:
+    # where more rows than columns, or fewer with too little of P, tell that it is singular SuperLU may crash
+    if n - np.count_nonzero(np.diff(P.indptr)) <= m <= n:
         with contextlib.suppress(RuntimeError):
             factors = spla.splu(K)
     if factors is None:

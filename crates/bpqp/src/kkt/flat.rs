@@ -15,6 +15,8 @@ const DELTA: f64 = 1e-6;
 const STEPS: usize = 8;
 /// A step that changes no more than this, relative to what it leaves, is rounding over `delta`: what is left is the face.
 const STILL: f64 = 1e-10;
+/// What such a step leaves of its system, as a part.
+const STEP: f64 = 1e-12;
 
 /// Factors the system of an active set; where it is singular on the variables, with `delta` added to the diagonal of P.
 /// Returns that `delta`; `shifted` is scratch.
@@ -94,7 +96,7 @@ impl FlatSolver {
                 self.u.iter_mut().for_each(|u| *u *= delta);
                 self.v.clear();
                 self.v.resize(rows, 0.0);
-                kkt.solve(&mut self.u, &mut self.v);
+                kkt.solve_step(&mut self.u, &mut self.v, STEP);
                 let change = self.u.iter().zip(&self.before).fold(0.0_f64, |m, (u, b)| m.max((u - b).abs()));
                 if change <= nothing.max(STILL * norm_inf(&self.u)) {
                     break;
