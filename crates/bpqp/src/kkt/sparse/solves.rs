@@ -6,6 +6,8 @@ use super::{DELTAS, SHARP_DELTA, Sharp, SparseKkt};
 const REFINEMENTS: usize = 10;
 /// Componentwise backward error that counts as rounding.
 const ROUNDING: f64 = 4.0 * f64::EPSILON;
+/// The same of rows whose terms are rounding of the largest ones: what is left of them is rounding of what vanishes.
+const FAINT: f64 = 256.0 * f64::EPSILON;
 /// Refinement stops when a step shrinks the residual by less than this.
 const STALL: f64 = 0.8;
 /// The same of Newton steps: those that shrink slowly cost more than the next iteration, which corrects them.
@@ -136,7 +138,7 @@ impl SparseKkt {
         self.size.iter_mut().zip(&self.rhs).for_each(|(size, b)| *size = b.abs());
         self.ldl.residual(&self.exact, &self.x, &mut self.r, &mut self.size);
         let floor = self.size.iter().fold(0.0_f64, |m, &s| m.max(s)) * f64::EPSILON;
-        self.r.iter().zip(&self.size).all(|(r, &s)| r.abs() <= ROUNDING * s.max(floor))
+        self.r.iter().zip(&self.size).all(|(r, &s)| r.abs() <= (ROUNDING * s).max(FAINT * floor))
     }
 
     /// The residual, relative to the magnitudes of the first solution, of the worse of the two blocks: the multipliers
