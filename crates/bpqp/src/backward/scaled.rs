@@ -75,6 +75,7 @@ impl Scaled {
             }
             empty => empty.insert(kkt::prepare(self.qp.kkt())?),
         };
+        kkt.begin();
         self.point.clone_from(point);
         self.scaling.convert(&mut self.point, false);
         residuals(&self.qp, &self.point, &mut self.work);
@@ -129,6 +130,7 @@ impl ScaledNewton {
         own.point.clone_from(point);
         own.scaling.convert(&mut own.point, false);
         own.rotation.load(&own.qp);
+        own.solver.begin();
         let system = Some((&mut own.rotation, &mut own.solver));
         let mut report = own.newton.polish(&own.qp, system, &mut own.point, &mut own.active, eps_abs);
         if !report.verified {

@@ -13,8 +13,9 @@ pub(crate) struct KktSolver {
     face: Option<f64>,
     flat: FlatSolver,
     shifted: Vec<f64>,
-    /// The first choice of factorization broke down on these matrices: since then the regularized one.
+    /// The first choice of factorization broke down on this system: the regularized one is at work, and the first the other.
     robust: bool,
+    other: Option<Box<dyn KktFactor>>,
 }
 
 impl KktSolver {
@@ -26,11 +27,14 @@ impl KktSolver {
             flat: FlatSolver::default(),
             shifted: Vec::new(),
             robust: false,
+            other: None,
         })
     }
 
     /// Takes the numbers of matrices of the same structure.
     pub fn load(&mut self, data: KktData<'_>, core: Option<&KktCore>) -> Result<(), Error> {
+        self.first_choice();
+        self.other = None;
         if let Some(core) = core {
             self.kkt.adopt(core);
         }
@@ -43,7 +47,16 @@ impl KktSolver {
 
     /// A solve begins, which finds what a new one would.
     pub fn begin(&mut self) {
+        self.first_choice();
         self.kkt.begin();
+    }
+
+    /// What broke down on one system may not on the next, and nothing is to depend on the one before.
+    fn first_choice(&mut self) {
+        if let Some(first) = self.other.as_mut().filter(|_| self.robust) {
+            std::mem::swap(&mut self.kkt, first);
+        }
+        self.robust = false;
     }
 
     /// Someone else factored with [`kkt`](Self::kkt), with this added to P if it was on a face.
@@ -60,15 +73,21 @@ impl KktSolver {
     /// first choice of factorization breaks down, with the regularized one: its residual tells.
     pub fn factor(&mut self, data: KktData<'_>, diagonals: (&[f64], &[f64])) -> Result<(), Error> {
         let broken = |why: Breakdown| Error::Backward { reason: why.to_string() };
+        self.first_choice();
         match self.try_factor(data, diagonals) {
-            Err(Breakdown::Inertia | Breakdown::Rank) if !self.robust => self.make_robust(data, diagonals),
+            Err(Breakdown::Inertia | Breakdown::Rank) => self.make_robust(data, diagonals),
             other => other.map_err(broken),
         }
     }
 
     fn make_robust(&mut self, data: KktData<'_>, diagonals: (&[f64], &[f64])) -> Result<(), Error> {
-        self.kkt = Box::new(SparseKkt::new(data)?);
+        let regularized = match self.other.take() {
+            Some(kept) => kept,
+            None => Box::new(SparseKkt::new(data)?),
+        };
+        self.other = Some(std::mem::replace(&mut self.kkt, regularized));
         self.robust = true;
+        self.kkt.begin();
         self.try_factor(data, diagonals).map_err(|why| Error::Backward { reason: why.to_string() })
     }
 

@@ -14,11 +14,13 @@
 use super::cholesky::{CholeskyScratch, pivot_ratio, pivots_kept};
 use super::dense::DenseKkt;
 use super::kernels::{solve_lower, solve_lower_transposed};
+use super::rank::Rank;
 use super::sparse::SparseKkt;
 use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
 use crate::matrix::Keep;
 use crate::matrix::{Separable, gather_lower, gemv, gemv_t, lower_gram, resize};
+use crate::thresholds::{CLEAR_PIVOT, PART_WORK};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Mat, Par};
 
@@ -28,7 +30,7 @@ const SINGULAR_E: f64 = 1e-14;
 const SINGULAR_BLOCK: f64 = 1e-13;
 /// Order up to which a dense factorization takes over where E is singular.
 const SMALL: usize = 400;
-/// Smallest part of its diagonal entry that a pivot of the Schur complement may keep.
+/// Smallest part of its diagonal entry that a pivot of the Schur complement may keep, where no elimination tells.
 const SINGULAR_S: f64 = 1e-14;
 /// Relative shift of the diagonal of a singular Schur complement.
 const REGULARIZE_S: f64 = 1e-8;
@@ -148,6 +150,7 @@ pub(crate) struct StructuredKkt {
     u: Vec<f64>,
     t: Vec<f64>,
     deficient: bool,
+    elimination: Rank,
     /// Diagonal of S before its factorization.
     diagonal: Vec<f64>,
     /// Takes over where E is singular.
@@ -173,6 +176,7 @@ impl StructuredKkt {
             u: Vec::new(),
             t: Vec::new(),
             deficient: false,
+            elimination: Rank::default(),
             diagonal: Vec::new(),
             general: None,
             use_general: false,
@@ -212,6 +216,16 @@ impl StructuredKkt {
         largest
     }
 
+    /// Asks elimination with full pivoting whether the equations are dependent on the free variables: pivots of their squares have
+    /// lost half of the digits.
+    fn equations_dependent(&mut self) -> bool {
+        let hard: Vec<usize> = (0..self.dc.len()).filter(|&j| self.dc[j] == 0.0).collect();
+        let rows = Mat::from_fn(self.free.len(), hard.len(), |i, j| self.rows[(self.free[i], self.rank + hard[j])]);
+        self.elimination.hidden_units = self.of.rows[2].nrows() == 0;
+        self.elimination.examine_rows(&rows);
+        self.elimination.rows < hard.len()
+    }
+
     fn factor_general(&mut self) -> Result<(), Breakdown> {
         self.use_general = true;
         let general = match &mut self.general {
@@ -248,6 +262,12 @@ impl KktFactor for StructuredKkt {
         Ok(())
     }
 
+    fn begin(&mut self) {
+        if let Some(general) = &mut self.general {
+            general.begin();
+        }
+    }
+
     fn factor(&mut self, dx: &[f64], dc: &[f64]) -> Result<(), Breakdown> {
         self.use_general = false;
         self.dx.clear();
@@ -277,14 +297,22 @@ impl KktFactor for StructuredKkt {
         self.deficient = false;
         self.diagonal.clear();
         self.diagonal.extend((0..k).map(|j| self.s[(j, j)]));
-        // more equations than free variables are dependent, whatever rounding makes of the last pivots
-        let ok = self.scratch.factor(self.s.as_mut()).is_ok()
-            && dc.iter().filter(|&&d| d == 0.0).count() <= f
-            && pivots_kept(self.s.as_ref(), &self.diagonal, SINGULAR_S);
-        if ok || k == 0 {
+        let factored = self.scratch.factor(self.s.as_mut()).is_ok();
+        let kept = |smallest: f64| factored && pivots_kept(self.s.as_ref(), &self.diagonal, smallest);
+        let equations = dc.iter().filter(|&&d| d == 0.0).count();
+        if k == 0 || (equations <= f && kept(CLEAR_PIVOT)) {
             return Ok(());
         }
-        self.deficient = true;
+        self.deficient = match equations {
+            0 => !kept(SINGULAR_S),
+            // more equations than free variables are dependent, whatever rounding makes of the last pivots
+            _ if equations > f => true,
+            _ if f * equations * equations > PART_WORK => !kept(SINGULAR_S),
+            _ => self.equations_dependent(),
+        };
+        if factored && !self.deficient {
+            return Ok(());
+        }
         self.fill_schur(REGULARIZE_S);
         self.scratch.factor(self.s.as_mut()).map_err(|_| Breakdown::Rank)
     }
