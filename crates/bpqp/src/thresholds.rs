@@ -7,6 +7,10 @@
 /// below it the decision is made by an elimination with full pivoting.
 pub(crate) const CLEAR_PIVOT: f64 = 1e-9;
 
+/// The same of rows, whose products are squares: after a pivot that keeps this much, rounding is some 1e-9 of those that follow,
+/// and what it makes of one that vanishes is below.
+pub(crate) const CLEAR_ROWS: f64 = 1e-7;
+
 /// What elimination with full pivoting leaves of a vanishing entry, in an equilibrated matrix of this order: rounding
 /// of each of its steps, and some growth. Matrices of condition 1e10 keep pivots a thousand times larger.
 pub(crate) fn rank_rounding(order: usize) -> f64 {

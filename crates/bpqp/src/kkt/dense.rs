@@ -21,7 +21,7 @@ use crate::Error;
 use crate::interrupt::late;
 use crate::matrix::columns::column;
 use crate::matrix::{Hessian, LowerWork, gemv, gemv_t, lower_gram, resize, solve_lower_columns};
-use crate::thresholds::{CLEAR_PIVOT, rank_rounding};
+use crate::thresholds::{CLEAR_PIVOT, CLEAR_ROWS, rank_rounding};
 use faer::{Mat, MatRef};
 use std::sync::Arc;
 
@@ -154,7 +154,7 @@ impl DenseKkt {
         if clear {
             return if factored && kept(ACCURATE) { Ok(()) } else { Err(Breakdown::Rank) };
         }
-        if self.hard.is_empty() || (factored && self.augmented.is_empty() && kept(CLEAR_PIVOT.max(rounding))) {
+        if self.hard.is_empty() || (factored && self.augmented.is_empty() && kept(CLEAR_ROWS.max(rounding))) {
             return Ok(());
         }
         if self.decides && equations == self.hard.len() {

@@ -15,6 +15,7 @@ use super::ldl::{Ldl, PivotError, Pivots};
 use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
 use crate::matrix::norm_inf;
+use crate::thresholds::CLEAR_ROWS;
 use std::sync::Arc;
 
 /// Regularizations tried in turn, relative to the equilibrated matrix. The first is the square root of the rounding
@@ -222,10 +223,12 @@ impl SparseKkt {
         // after a positive diagonal comes a Cholesky factorization, which hardly needs a regularization, unless its
         // rows are dependent: small pivots tell
         if self.ldl.primal_first() {
+            // of equations, whose dependence others rest on, they have to be clearer than of what is on its way
+            let least = if self.dc.contains(&0.0) { CLEAR_ROWS } else { SCHUR_PIVOT };
             let sound = self.factor_with(SCHUR_DELTA).is_ok_and(|pivots| {
                 let above = |rounding: f64| pivots.smallest_negative > SCHUR_ROUNDING * rounding;
                 pivots.positive == n
-                    && pivots.smallest_negative > SCHUR_PIVOT
+                    && pivots.smallest_negative > least
                     && (above(self.most_schur()) || above(self.largest_schur()))
             });
             if sound && !self.more_rows_than_variables() {
