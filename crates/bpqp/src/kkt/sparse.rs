@@ -27,6 +27,8 @@ const SCHUR_DELTA: f64 = 1.0 / (1u64 << 44) as f64;
 const SCHUR_PIVOT: f64 = 1e-9;
 /// The same relative to the largest diagonal entry of the Schur complement, whose rounding is in every pivot.
 const SCHUR_ROUNDING: f64 = 1e-13;
+/// Of equations: the growth of the elimination counts as well.
+const HARD_ROUNDING: f64 = 1e-10;
 /// Regularization tried when refinement with the first one does not get anywhere near rounding, as where curvature far
 /// below it decides (optimal control with tiny weights on the controls).
 const SHARP_DELTA: f64 = 1.0 / (1u64 << 40) as f64;
@@ -224,9 +226,10 @@ impl SparseKkt {
         // rows are dependent: small pivots tell
         if self.ldl.primal_first() {
             // of equations, whose dependence others rest on, they have to be clearer than of what is on its way
-            let least = if self.dc.contains(&0.0) { CLEAR_ROWS } else { SCHUR_PIVOT };
+            let hard = self.dc.contains(&0.0);
+            let (least, part) = if hard { (CLEAR_ROWS, HARD_ROUNDING) } else { (SCHUR_PIVOT, SCHUR_ROUNDING) };
             let sound = self.factor_with(SCHUR_DELTA).is_ok_and(|pivots| {
-                let above = |rounding: f64| pivots.smallest_negative > SCHUR_ROUNDING * rounding;
+                let above = |rounding: f64| pivots.smallest_negative > part * rounding;
                 pivots.positive == n
                     && pivots.smallest_negative > least
                     && (above(self.most_schur()) || above(self.largest_schur()))
