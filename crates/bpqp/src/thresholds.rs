@@ -11,6 +11,10 @@ pub(crate) const CLEAR_PIVOT: f64 = 1e-9;
 /// and what it makes of one that vanishes is below.
 pub(crate) const CLEAR_ROWS: f64 = 1e-7;
 
+/// The same where the curvature that the rows are measured by is a diagonal of its own, which may spread them by as much as it
+/// spreads itself: several pivots that are each a little small hide one that vanishes.
+pub(crate) const CLEAR_BY_DIAGONAL: f64 = 1e-4;
+
 /// What elimination with full pivoting leaves of a vanishing entry, in an equilibrated matrix of this order: rounding
 /// of each of its steps, and some growth. Matrices of condition 1e10 keep pivots a thousand times larger.
 pub(crate) fn rank_rounding(order: usize) -> f64 {

@@ -15,7 +15,7 @@ use super::ldl::{Ldl, PivotError, Pivots};
 use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
 use crate::matrix::norm_inf;
-use crate::thresholds::CLEAR_ROWS;
+use crate::thresholds::CLEAR_BY_DIAGONAL;
 use std::sync::Arc;
 
 /// Regularizations tried in turn, relative to the equilibrated matrix. The first is the square root of the rounding
@@ -28,7 +28,7 @@ const SCHUR_PIVOT: f64 = 1e-9;
 /// The same relative to the largest diagonal entry of the Schur complement, whose rounding is in every pivot.
 const SCHUR_ROUNDING: f64 = 1e-13;
 /// Of equations: the growth of the elimination counts as well.
-const HARD_ROUNDING: f64 = 1e-10;
+const HARD_ROUNDING: f64 = 1e-6;
 /// Regularization tried when refinement with the first one does not get anywhere near rounding, as where curvature far
 /// below it decides (optimal control with tiny weights on the controls).
 const SHARP_DELTA: f64 = 1.0 / (1u64 << 40) as f64;
@@ -227,7 +227,7 @@ impl SparseKkt {
         if self.ldl.primal_first() {
             // of equations, whose dependence others rest on, they have to be clearer than of what is on its way
             let hard = self.dc.contains(&0.0);
-            let (least, part) = if hard { (CLEAR_ROWS, HARD_ROUNDING) } else { (SCHUR_PIVOT, SCHUR_ROUNDING) };
+            let (least, part) = if hard { (CLEAR_BY_DIAGONAL, HARD_ROUNDING) } else { (SCHUR_PIVOT, SCHUR_ROUNDING) };
             let sound = self.factor_with(SCHUR_DELTA).is_ok_and(|pivots| {
                 let above = |rounding: f64| pivots.smallest_negative > part * rounding;
                 pivots.positive == n

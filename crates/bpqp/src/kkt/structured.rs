@@ -20,7 +20,7 @@ use super::{Breakdown, KktData, KktFactor, Matrices};
 use crate::Error;
 use crate::matrix::Keep;
 use crate::matrix::{Separable, gather_lower, gemv, gemv_t, lower_gram, resize};
-use crate::thresholds::{CLEAR_ROWS, PART_WORK};
+use crate::thresholds::{CLEAR_BY_DIAGONAL, PART_WORK};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Mat, Par};
 
@@ -300,7 +300,7 @@ impl KktFactor for StructuredKkt {
         let factored = self.scratch.factor(self.s.as_mut()).is_ok();
         let kept = |smallest: f64| factored && pivots_kept(self.s.as_ref(), &self.diagonal, smallest);
         let equations = dc.iter().filter(|&&d| d == 0.0).count();
-        if k == 0 || (equations <= f && kept(CLEAR_ROWS)) {
+        if k == 0 || (equations <= f && kept(CLEAR_BY_DIAGONAL)) {
             return Ok(());
         }
         self.deficient = match equations {
