@@ -299,7 +299,7 @@ def measure(solver, folder, name, budget):
         return timed(lambda: last.update(zip(("x", "status"), run(), strict=True)))
 
     first = once(0)
-    # what takes far longer than the budget is measured once: of the rest the first call, with cold code, is none of them
+    # what takes far longer than the budget is measured once; of the rest the first call, with cold code, does not count
     seconds = first[0][0]
     result = (
         repeat(once, budget, least=1, most=20)
