@@ -74,5 +74,6 @@ def test_the_page_has_a_place_for_every_table():
     places = re.findall(r"<!-- bench:([\w-]+) -->", page)
     assert len(places) == len(set(places)) == page.count("<!-- end -->")
     code = (ROOT / "bench" / "report.py").read_text()
-    made = set(re.findall(r'made\["([\w-]+)"\]', code)) | {"maros", "netlib", "maros-worst", "netlib-worst"}
+    made = set(re.findall(r'made\["([\w-]+)"\]', code))
+    made |= {f"{family}{part}" for family in ("maros", "netlib") for part in ("", "-worst", "-both", "-both-worst")}
     assert set(places) <= made
